@@ -1,0 +1,122 @@
+"""The caller's side of the directory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from actors.asking import ActorGone, ask
+from actors.messages import ModelReport, Placement, SessionSeed
+from actors.settings import ClusterSettings
+from api.cluster import ModelInfo, SessionOptions, SessionSummary
+from api.errors import Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a session lives: its owner, and the actor. ``assignment`` names this stay of the session on that actor."""
+
+    session_id: str
+    owner: str
+    assignment: str
+    actor: Any
+
+
+class DirectoryRef:
+    """A reference to the directory. It is restarted by Ray when it dies; calls wait for that.
+
+    Every call raises ``Unavailable`` when it is not back within ``timeout_s``. All calls may be repeated.
+    """
+
+    RETRY_S = 0.1
+
+    def __init__(self, actor: Any, timeout_s: float = 60.0) -> None:
+        self._actor = actor
+        self._timeout_s = timeout_s
+
+    async def configure(self, settings: ClusterSettings) -> None:
+        """Take new settings: models, their order, limits."""
+        await self._ask("configure", settings)
+
+    async def settings(self) -> ClusterSettings:
+        """The settings that it was given last."""
+        return await self._ask("settings")  # type: ignore[no-any-return]
+
+    async def report(self, report: ModelReport) -> None:
+        """Take note of a model actor."""
+        await self._ask("report", report)
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """The models, the default one first."""
+        return await self._ask("models")  # type: ignore[no-any-return]
+
+    async def reports(self) -> tuple[ModelReport, ...]:
+        """The model actors that report."""
+        return await self._ask("reports")  # type: ignore[no-any-return]
+
+    async def place(self, model: str | None, key: str, lost: str | None = None) -> Placement:
+        """The model actor for a context: where it was, or the least loaded one, once there is one.
+
+        Args:
+            model: name or alias; None for the default one.
+            key: the context.
+            lost: the incarnation that could not be reached, which is then left out.
+
+        Raises:
+            ModelNotFound: no such name or alias.
+            Unavailable: no model actor could be had in time.
+        """
+        return await self._ask("place", model, key, lost)  # type: ignore[no-any-return]
+
+    async def open(self, session_id: str, owner: str, options: SessionOptions) -> Location:
+        """A new session on an actor of the pool. The same id again is the same session.
+
+        Raises:
+            ModelNotFound, Unavailable
+            TooBusy: as many as are allowed are open.
+        """
+        return await self._ask("open", session_id, owner, options)  # type: ignore[no-any-return]
+
+    async def adopt(self, seed: SessionSeed) -> Location:
+        """A session from a seed with a past (a fork)."""
+        return await self._ask("adopt", seed)  # type: ignore[no-any-return]
+
+    async def locate(self, session_id: str, dead: str | None = None) -> Location:
+        """Where a session lives, activated where it is not; ``dead`` names the assignment that was found dead.
+
+        Raises:
+            SessionNotFound: there is none.
+        """
+        return await self._ask("locate", session_id, dead)  # type: ignore[no-any-return]
+
+    async def released(self, session_id: str, slot: str) -> None:
+        """The session's actor gives its process back (passivation)."""
+        await self._ask("released", session_id, slot)
+
+    async def forget(self, session_id: str) -> None:
+        """The session is closed."""
+        await self._ask("forget", session_id)
+
+    async def close(self, session_id: str) -> None:
+        """Close a session for good, wherever it is. Idempotent."""
+        await self._ask("close", session_id)
+
+    async def sessions(self, owner: str | None) -> tuple[SessionSummary, ...]:
+        """The sessions of an owner (None: of all), the latest used first."""
+        return await self._ask("sessions", owner)  # type: ignore[no-any-return]
+
+    async def purge(self) -> int:
+        """Close every session; how many there were."""
+        return await self._ask("purge")  # type: ignore[no-any-return]
+
+    async def _ask(self, method: str, *arguments: Any) -> Any:
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                return await ask(getattr(self._actor, method).remote(*arguments))
+            except ActorGone as error:
+                if time.monotonic() >= deadline:
+                    raise Unavailable(f"the directory cannot be reached: {type(error).__name__}") from None
+            await asyncio.sleep(self.RETRY_S)

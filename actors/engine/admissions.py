@@ -1,0 +1,116 @@
+"""The way of a turn into an engine: checked first, so that a refused one changes nothing."""
+
+from __future__ import annotations
+
+import secrets
+
+import torch
+
+from actors.engine.context import Context
+from actors.engine.context_store import ContextStore
+from actors.engine.contract import Admission, EngineInfo
+from actors.engine.history import TokenHistory, needs_history
+from actors.engine.output import OutputRules, TurnOutput
+from actors.engine.scheduler import Scheduler
+from actors.engine.turn import Turn
+from api.errors import CapacityExhausted, Conflict, ContextLost, InvalidRequest, LengthExceeded
+
+
+class Admissions:
+    """Checks admissions, brings contexts to the tokens that they ask for, and queues their turns."""
+
+    def __init__(
+        self,
+        contexts: ContextStore,
+        scheduler: Scheduler,
+        info: EngineInfo,
+        rules: OutputRules,
+        device: torch.device,
+    ) -> None:
+        self._contexts = contexts
+        self._scheduler = scheduler
+        self._info = info
+        self._rules = rules
+        self._device = device
+        self._num_admitted = 0
+
+    def admit(self, admission: Admission) -> Turn:
+        """See ``Engine.admit``."""
+        context = self._contexts.get(admission.context_id)
+        self._check_context(admission, context)
+        self._check_tokens(admission)
+        self._check_room(admission)
+        if context is None:
+            context = self._contexts.create(admission.context_id)
+        self._extend(context, admission)
+        turn = self._new_turn(admission, context)
+        context.turn_id = admission.turn_id
+        context.eviction_rank = admission.eviction_rank
+        self._contexts.touch(context)
+        self._scheduler.add(turn)
+        return turn
+
+    def _check_context(self, admission: Admission, context: Context | None) -> None:
+        if self._scheduler.get(admission.turn_id) is not None:
+            raise Conflict(f"turn {admission.turn_id!r} is running")
+        if context is None:
+            if not admission.create or admission.base_length:
+                raise ContextLost(admission.context_id)
+        elif context.turn_id is not None:
+            raise Conflict(f"a turn is running on context {admission.context_id!r}")
+        elif not context.starts_with(admission.base_length, admission.base_hash):
+            raise ContextLost(admission.context_id)
+
+    def _check_tokens(self, admission: Admission) -> None:
+        vocab_size = self._info.vocab_size
+        if admission.num_prior_output > len(admission.tokens):
+            raise InvalidRequest("num_prior_output counts more tokens than were sent")
+        if admission.base_length + len(admission.tokens) == admission.num_prior_output:
+            raise InvalidRequest("there is nothing to go on from: the context and the prompt are empty")
+        if admission.tokens and not 0 <= min(admission.tokens) <= max(admission.tokens) < vocab_size:
+            raise InvalidRequest(f"token ids must lie between 0 and {vocab_size - 1}")
+        if any(not 0 <= token_id < vocab_size for token_id, _ in admission.sampling.logit_bias):
+            raise InvalidRequest(f"logit_bias ids must lie between 0 and {vocab_size - 1}")
+
+    def _check_room(self, admission: Admission) -> None:
+        num_tokens = admission.base_length + len(admission.tokens)
+        maximum = self._maximum(admission)
+        if num_tokens > maximum:
+            # The base's last token enters the cache with this turn.
+            num_cached = max(0, admission.base_length - 1)
+            raise LengthExceeded(num_cached, num_tokens - num_cached, maximum)
+        if num_tokens > self._contexts.num_tokens:
+            raise CapacityExhausted(f"the attention cache is full: it holds {self._contexts.num_tokens} tokens in all")
+        if not self._scheduler.has_room:
+            raise CapacityExhausted("as many turns as may are waiting already")
+
+    def _maximum(self, admission: Admission) -> int:
+        """Tokens that may have KV."""
+        model_limit = self._info.max_context_tokens
+        return model_limit if admission.max_context is None else min(admission.max_context, model_limit)
+
+    def _extend(self, context: Context, admission: Admission) -> None:
+        """Make it base and tokens; KV stays as far as the tokens are the same, but the last must be computed."""
+        self._scheduler.remove_refill(context)
+        common = context.common_length(admission.base_length, admission.tokens)
+        self._contexts.cut(context, common)
+        context.ids.extend(admission.tokens[common - admission.base_length :])
+        if context.num_missing == 0:
+            self._contexts.keep_resident(context, len(context.ids) - 1)
+
+    def _new_turn(self, admission: Admission, context: Context) -> Turn:
+        num_before = len(context.ids) - admission.num_prior_output
+        room = min(self._maximum(admission), self._contexts.num_tokens) - num_before + 1
+        sampling, before = admission.sampling, context.ids[:num_before]
+        self._num_admitted += 1
+        turn = Turn(
+            admission=admission,
+            context=context,
+            order=self._num_admitted,
+            output=TurnOutput(self._rules, before, admission.stop, room, admission.skip_special_tokens),
+            seed=secrets.randbits(63) if sampling.seed is None else sampling.seed,
+            history=TokenHistory(self._info.vocab_size, before, self._device) if needs_history(sampling) else None,
+        )
+        for token_id in context.ids[num_before:]:
+            turn.finish = turn.finish or turn.take(token_id)[1]
+        return turn

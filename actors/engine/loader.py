@@ -1,0 +1,137 @@
+"""A checkpoint directory to a model that computes with our attention cache, checked."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from actors.engine.attention_hook import register_attention
+from actors.engine.decoder import Decoder, TransformersDecoder
+from actors.engine.key_values import KeyValues, LayerShape, block_bytes
+from actors.engine.lean_decoder import LeanDecoder, is_lean
+from actors.engine.probe import Probe
+from actors.engine.torch_settings import TorchSettings
+from api.errors import InvalidRequest
+
+_UNBOUNDED_CONTEXT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model on its device.
+
+    Attributes:
+        shapes: of each layer's keys and values.
+        max_context_tokens: positions that the model was made for.
+    """
+
+    decoder: Decoder
+    device: torch.device
+    dtype: torch.dtype
+    shapes: dict[int, LayerShape]
+    vocab_size: int
+    max_context_tokens: int
+
+    def new_key_values(self, settings: TorchSettings, max_context_tokens: int) -> KeyValues:
+        """The attention cache that the settings allow, and a spare block.
+
+        Raises:
+            InvalidRequest: that is less than two blocks.
+        """
+        size = block_bytes(self.shapes, settings.block_size, self.dtype)
+        allowed = settings.kv_cache_bytes
+        if allowed is None:
+            most = 2 * settings.max_running * max_context_tokens // settings.block_size * size
+            allowed = min(most, int(_free_memory(self.device) * settings.kv_cache_fraction))
+        if allowed < 2 * size:
+            raise InvalidRequest(f"not enough memory: {allowed} bytes of attention cache, a block needs {size}")
+        return KeyValues(self.shapes, allowed // size + 1, settings.block_size, self.dtype, self.device)
+
+
+def load_model(settings: TorchSettings) -> LoadedModel:
+    """Load a checkpoint, and see that it computes with our attention what it computes with its own.
+
+    Raises:
+        InvalidRequest: one sentence on what is wrong with the directory, the settings or the architecture.
+    """
+    path = settings.model_path
+    if not (path / "config.json").is_file():
+        raise InvalidRequest(f"no model in {path}: it has no config.json")
+    device = _device(settings.device)
+    model = _from_pretrained(settings, device)
+    config = model.config.get_text_config()
+    _refuse_changing_positions(config)
+    vocab_size = int(model.get_input_embeddings().weight.shape[0])
+    with torch.inference_mode():
+        probe = Probe.of(model, vocab_size)
+        decoder: Decoder = TransformersDecoder(model)
+        if not probe.agrees(decoder, settings.block_size):
+            raise InvalidRequest(
+                f"the torch engine cannot run a {type(model).__name__}: it would compute other numbers"
+            )
+        if settings.is_lean and is_lean(model):
+            decoder = LeanDecoder(model)
+            assert probe.agrees(decoder, settings.block_size), "the lean decoder computes other numbers"
+    return LoadedModel(
+        decoder=decoder,
+        device=device,
+        dtype=model.dtype,
+        shapes=probe.shapes,
+        vocab_size=vocab_size,
+        max_context_tokens=int(getattr(config, "max_position_embeddings", None) or _UNBOUNDED_CONTEXT),
+    )
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InvalidRequest(f"no device is called {name!r}") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InvalidRequest("device cuda was asked for, but torch finds no GPU")
+    return device
+
+
+def _from_pretrained(settings: TorchSettings, device: torch.device) -> Any:
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    register_attention()
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    automatic = torch.float32 if device.type == "cpu" else "auto"
+    if settings.dtype != "auto" and settings.dtype not in dtypes:
+        raise InvalidRequest(f"no dtype is called {settings.dtype!r}; there are: auto, {', '.join(dtypes)}")
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            settings.model_path,
+            local_files_only=True,
+            dtype=dtypes.get(settings.dtype, automatic),
+            attn_implementation="eager",
+        )
+        return model.to(device).eval().requires_grad_(False)
+    except (OSError, ValueError, KeyError) as error:
+        raise InvalidRequest(f"no model can be loaded from {settings.model_path}: {error}") from error
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise InvalidRequest(f"not enough memory on {device} for {settings.model_path}") from error
+
+
+def _refuse_changing_positions(config: Any) -> None:
+    """Some position encodings depend on the longest context in the batch: then KV cannot be kept."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = {rope.get("rope_type"), *(entry.get("rope_type") for entry in rope.values() if isinstance(entry, dict))}
+    changing = kinds & {"dynamic", "longrope"}
+    if changing:
+        raise InvalidRequest(f"position encodings of type {changing.pop()!r} are not supported")
+
+
+def _free_memory(device: torch.device) -> int:
+    """Bytes that a new allocation may take."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")

@@ -1,0 +1,269 @@
+"""The embedded engine: a ``transformers`` model on the CPU or one GPU."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from actors.engine.admissions import Admissions
+from actors.engine.batch import Row
+from actors.engine.context import Context
+from actors.engine.context_store import ContextStore
+from actors.engine.contract import Admission, Capacity, EngineInfo, Output, Residency
+from actors.engine.loader import load_model
+from actors.engine.output import OutputRules
+from actors.engine.runner import RowResult, Runner
+from actors.engine.sampler import Draw
+from actors.engine.scheduler import Scheduler
+from actors.engine.tokenizer import Tokenizer
+from actors.engine.torch_settings import TorchSettings
+from actors.engine.turn import Turn
+from api.errors import Conflict, ContextLost, GreenroomError, Unavailable
+
+__all__ = ["TorchEngine", "TorchSettings"]
+
+
+class TorchEngine:
+    """An ``Engine``: plans a step on the event loop, computes it in one worker thread, takes the results on the loop.
+
+    Blocks are handed out only while planning, so that whatever is freed while a step is in flight is not written to
+    by another context before that step has ended.
+    """
+
+    def __init__(self, settings: TorchSettings, tokenizer: Tokenizer) -> None:
+        self._settings = settings
+        self._tokenizer = tokenizer
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="torch-engine")
+        self._has_work = asyncio.Event()
+        self._counters: Counter[str] = Counter()
+        self._is_stepping = False
+        self._is_stopped = False
+        self._runner: Runner
+        self._info: EngineInfo
+        self._contexts: ContextStore
+        self._scheduler: Scheduler
+        self._admissions: Admissions
+
+    async def start(self) -> EngineInfo:
+        """See ``Engine.start``."""
+        settings = self._settings
+        self._runner = await asyncio.get_running_loop().run_in_executor(self._worker, self._load)
+        loaded = self._runner.loaded
+        self._contexts = ContextStore(self._runner.num_blocks, settings.block_size, self._counters)
+        self._scheduler = Scheduler(
+            self._contexts, self._counters, settings.max_batch_tokens, settings.max_running, settings.max_waiting
+        )
+        self._info = EngineInfo(
+            engine="torch",
+            device=str(loaded.device),
+            max_context_tokens=min(loaded.max_context_tokens, settings.max_context_tokens or loaded.max_context_tokens),
+            vocab_size=loaded.vocab_size,
+            eos_ids=self._tokenizer.eos_ids,
+        )
+        self._admissions = Admissions(
+            self._contexts, self._scheduler, self._info, OutputRules.of(self._tokenizer), loaded.device
+        )
+        return self._info
+
+    async def stop(self) -> None:
+        """See ``Engine.stop``."""
+        self._is_stopped = True
+        self._has_work.set()
+        await asyncio.to_thread(self._worker.shutdown)
+
+    def admit(self, admission: Admission) -> Residency:
+        """See ``Engine.admit``."""
+        turn = self._admissions.admit(admission)
+        context = turn.context
+        self._counters["prompt_tokens"] += len(admission.tokens)
+        self._counters["resident_tokens"] += context.num_resident
+        self._has_work.set()
+        return self.residency_of(context)
+
+    async def step(self) -> Sequence[Output]:
+        """See ``Engine.step``.
+
+        Raises:
+            Unavailable: the engine has been stopped, or can compute nothing any more.
+        """
+        while not self._is_stopped:
+            ended = [self._end(turn) for turn in self._scheduler.turns() if turn.finish is not None]
+            if ended:
+                return ended
+            rows = self._scheduler.plan()
+            if rows:
+                return await self._compute(rows)
+            assert not self._scheduler.num_turns, "turns wait, but none of them can get on"
+            self._has_work.clear()
+            await self._has_work.wait()
+        raise Unavailable("the engine has been stopped")
+
+    def cancel(self, turn_id: str) -> None:
+        """See ``Engine.cancel``."""
+        turn = self._scheduler.get(turn_id)
+        if turn is not None and turn.finish is None:
+            turn.finish = turn.output.cancelled()
+            self._has_work.set()
+
+    def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> Residency:
+        """See ``Engine.fork``."""
+        target = self._contexts.get(target_id)
+        if target is not None and len(target.ids) == length and target.starts_with(length, prefix_hash):
+            return self.residency_of(target)
+        source = self._contexts.get(source_id)
+        if source is None or not source.starts_with(length, prefix_hash):
+            raise ContextLost(source_id)
+        if target is not None:
+            raise Conflict(f"context {target_id!r} exists with other tokens")
+        return self.residency_of(self._contexts.fork(source, target_id, length))
+
+    def rollback(self, context_id: str, length: int) -> None:
+        """See ``Engine.rollback``."""
+        context = self._contexts.get(context_id)
+        if context is None:
+            return
+        if context.turn_id is not None:
+            raise Conflict(f"a turn is running on context {context_id!r}")
+        self._contexts.cut(context, length)
+
+    def drop(self, context_id: str) -> None:
+        """See ``Engine.drop``."""
+        context = self._contexts.get(context_id)
+        if context is not None and context.turn_id is None:
+            self._scheduler.remove_refill(context)
+            self._counters["drops"] += context.num_resident > 0
+            self._contexts.keep_resident(context, 0)
+
+    def refill(self, context_id: str) -> None:
+        """See ``Engine.refill``."""
+        context = self._contexts.get(context_id)
+        if context is not None and context.turn_id is None and context.num_missing:
+            self._counters["refills"] += not context.wants_refill
+            self._contexts.touch(context)
+            self._scheduler.add_refill(context)
+            self._has_work.set()
+
+    def close(self, context_id: str) -> None:
+        """See ``Engine.close``."""
+        context = self._contexts.get(context_id)
+        if context is None:
+            return
+        if context.turn_id is not None:
+            self.cancel(context.turn_id)
+        self._scheduler.remove_refill(context)
+        self._contexts.close(context)
+
+    def residency(self, context_id: str) -> Residency | None:
+        """See ``Engine.residency``."""
+        context = self._contexts.get(context_id)
+        return None if context is None else self.residency_of(context)
+
+    @staticmethod
+    def residency_of(context: Context) -> Residency:
+        """How much of a context is held."""
+        return Residency(len(context.ids), context.num_resident)
+
+    def capacity(self) -> Capacity:
+        """See ``Engine.capacity``; one more counter is ``preemptions``: turns whose KV another turn needed."""
+        num_waiting = self._scheduler.num_waiting
+        return Capacity(
+            block_size=self._settings.block_size,
+            num_blocks=self._contexts.pool.num_blocks,
+            num_free_blocks=self._contexts.pool.num_free,
+            num_contexts=len(self._contexts),
+            num_running=self._scheduler.num_turns - num_waiting,
+            num_waiting=num_waiting,
+            counters=dict(self._counters),
+        )
+
+    def check(self) -> None:
+        """See ``Engine.check``."""
+        self._contexts.check(self._is_stepping)
+        self._scheduler.check()
+
+    def _load(self) -> Runner:
+        if self._settings.num_threads is not None:
+            torch.set_num_threads(self._settings.num_threads)
+        loaded = load_model(self._settings)
+        limit = self._settings.max_context_tokens or loaded.max_context_tokens
+        return Runner(loaded, loaded.new_key_values(self._settings, limit))
+
+    async def _compute(self, rows: list[Row]) -> list[Output]:
+        draws = [self._draw(row) for row in rows]
+        copies, self._contexts.copies = self._contexts.copies, []
+        self._is_stepping = True
+        try:
+            loop = asyncio.get_running_loop()
+            results = await loop.run_in_executor(self._worker, self._runner.run, rows, draws, copies)
+        finally:
+            self._is_stepping = False
+        self._counters["steps"] += 1
+        outputs = (self._settle(result) for result in results)
+        return [output for output in outputs if output is not None]
+
+    def _draw(self, row: Row) -> Draw | None:
+        turn = self._scheduler.get(row.turn_id) if row.samples and row.turn_id is not None else None
+        if turn is None:
+            return None
+        return Draw(turn.admission.sampling, turn.seed, turn.output.num_tokens, turn.history)
+
+    def _settle(self, result: RowResult) -> Output | None:
+        row, context = result.row, result.row.context
+        turn = self._scheduler.get(row.turn_id) if row.turn_id is not None else None
+        if context.is_open and context.version == row.version and result.error is None:
+            context.num_resident = row.end
+        if turn is None:
+            self._settle_refill(row, result.error)
+            return None
+        if turn.finish is not None:
+            return self._end(turn)
+        if result.error is not None:
+            return self._fail(turn, result.error)
+        if result.drawn is None:
+            return None
+        if not result.drawn.is_valid:
+            self._runner.clear([block for block in context.blocks if not self._contexts.pool.is_shared(block)])
+            self._contexts.keep_resident(context, 0)
+            return self._fail(turn, GreenroomError("the model computed something that is not a number"))
+        return self._add_token(turn, result)
+
+    def _settle_refill(self, row: Row, error: Exception | None) -> None:
+        if row.context.is_open and (error is not None or row.context.num_missing == 0):
+            self._scheduler.remove_refill(row.context)
+            self._contexts.keep_resident(row.context, row.context.num_resident)
+
+    def _add_token(self, turn: Turn, result: RowResult) -> Output:
+        assert result.drawn is not None
+        token_id, logprobs = result.drawn.token_id, result.drawn.logprobs
+        turn.has_started = True
+        turn.context.ids.append(token_id)
+        piece, finish = turn.take(token_id)
+        self._counters["output_tokens"] += 1
+        output = Output(turn.turn_id, (token_id,), (piece,), () if logprobs is None else (logprobs,), finish)
+        if finish is not None:
+            self._leave(turn)
+        return output
+
+    def _end(self, turn: Turn) -> Output:
+        self._leave(turn)
+        return Output(turn.turn_id, finish=turn.finish)
+
+    def _fail(self, turn: Turn, error: Exception) -> Output:
+        self._leave(turn)
+        return Output(turn.turn_id, error=error)
+
+    def _leave(self, turn: Turn) -> None:
+        """A turn has ended: its context is idle, and closed if it was temporary."""
+        self._scheduler.remove(turn)
+        context = turn.context
+        context.turn_id = None
+        if not context.is_open:
+            return
+        self._contexts.keep_resident(context, context.num_resident)
+        self._contexts.touch(context)
+        if turn.admission.is_temporary:
+            self._contexts.close(context)

@@ -1,0 +1,51 @@
+"""How a torch engine is set up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from api.errors import InvalidRequest
+
+
+@dataclass(frozen=True, slots=True)
+class TorchSettings:
+    """Settings of a torch engine; all sizes are limits.
+
+    Attributes:
+        model_path: a local directory with a ``transformers`` checkpoint.
+        device: "auto" takes a GPU where there is one; else "cpu", "cuda", "cuda:1".
+        dtype: "auto" is float32 on the CPU and the checkpoint's own elsewhere; else "float32", "bfloat16", "float16".
+        kv_cache_bytes: of the attention cache; None takes ``kv_cache_fraction`` of the memory that is free after
+            loading, but no more than twice what ``max_running`` full contexts need.
+        kv_cache_fraction: in (0, 1).
+        block_size: tokens in a block of the cache.
+        max_batch_tokens: new tokens computed in one step; a longer prompt is computed in several.
+        max_running: turns computed at a time.
+        max_waiting: turns that wait for their place, at most; more are refused.
+        max_context_tokens: of one context; None takes the model's own limit.
+        is_lean: run the architectures that ``LeanDecoder`` knows with it.
+        num_threads: that torch computes with on the CPU; None leaves torch's own choice.
+    """
+
+    model_path: Path
+    device: str = "auto"
+    dtype: str = "auto"
+    kv_cache_bytes: int | None = None
+    kv_cache_fraction: float = 0.5
+    block_size: int = 16
+    max_batch_tokens: int = 512
+    max_running: int = 64
+    max_waiting: int = 1024
+    max_context_tokens: int | None = None
+    is_lean: bool = True
+    num_threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("block_size", "max_batch_tokens", "max_running", "max_waiting"):
+            if getattr(self, name) < 1:
+                raise InvalidRequest(f"{name} must be >= 1")
+        if self.max_batch_tokens < self.max_running:
+            raise InvalidRequest("max_batch_tokens must be at least max_running")
+        if not 0 < self.kv_cache_fraction < 1:
+            raise InvalidRequest("kv_cache_fraction must lie between 0 and 1")

@@ -1,0 +1,125 @@
+"""Greenroom as a Python caller in the cluster sees it, and as the gateway hands it to the routes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from actors.asking import named
+from actors.directory_actor import DirectoryActor
+from actors.directory_ref import DirectoryRef
+from actors.journal.actor import JournalActor
+from actors.session_ref import SessionRef
+from actors.settings import NAMESPACE, ClusterSettings
+from actors.turn_reader import TurnReader
+from actors.turn_run import TurnRun
+from actors.turn_stream import TemporaryTurnStream
+from api.cluster import ModelInfo, SessionOptions, SessionSummary
+from api.errors import SessionNotFound, Unavailable
+from api.turns import TurnRequest
+
+JOURNAL, DIRECTORY = "journal", "directory"
+"""Names of the two actors that there is one of."""
+
+HEAD = {"node:__internal_head__": 0.001}
+"""Where they run: the journal's file is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greenroom:
+    """The cluster; a ``Cluster``. One per process and event loop. Make it with ``ensure`` or ``connect``."""
+
+    directory: DirectoryRef
+    reader: TurnReader
+    timeout_s: float = 60.0
+
+    @classmethod
+    async def connect(cls, timeout_s: float = 60.0, wait_s: float = 0.0) -> Greenroom:
+        """The Greenroom that runs on the Ray cluster this process is connected to, or will within ``wait_s``.
+
+        Raises:
+            Unavailable: there is none.
+        """
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                actor = await asyncio.to_thread(named, DIRECTORY)
+                return cls(DirectoryRef(actor, timeout_s), TurnReader(), timeout_s)
+            except Unavailable:
+                if time.monotonic() >= deadline:
+                    raise
+            await asyncio.sleep(0.2)
+
+    @classmethod
+    async def ensure(cls, settings: ClusterSettings) -> Greenroom:
+        """The same, with its journal and its directory started where they do not run, and with these settings."""
+        actor = await asyncio.to_thread(_ensure_actors, settings)
+        directory = DirectoryRef(actor, settings.recovery_timeout_s)
+        await directory.configure(settings)
+        return cls(directory, TurnReader(), settings.recovery_timeout_s)
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """See ``Cluster.models``."""
+        return await self.directory.models()
+
+    async def tokenize(self, model: str | None, text: str) -> tuple[int, ...]:
+        """See ``Cluster.tokenize``."""
+        placement = await self.directory.place(model, "")
+        return await placement.model.tokenize(text)
+
+    async def generate(self, model: str | None, request: TurnRequest) -> TemporaryTurnStream:
+        """See ``Cluster.generate``."""
+        placement = await self.directory.place(model, "")
+        context_id = f"temporary-{request.turn_id}"
+        run = TurnRun(
+            self.directory,
+            placement.name,
+            context_id,
+            (),
+            request,
+            "drop",
+            self.timeout_s,
+            placement,
+            is_temporary=True,
+        )
+        await run.start()
+        return TemporaryTurnStream(run, self.reader)
+
+    async def open_session(self, options: SessionOptions, owner: str = "") -> SessionRef:
+        """See ``Cluster.open_session``."""
+        location = await self.directory.open(uuid.uuid4().hex, owner, options)
+        return SessionRef(location, self.directory, self.reader, self.timeout_s)
+
+    async def session(self, session_id: str, owner: str = "") -> SessionRef:
+        """See ``Cluster.session``."""
+        location = await self.directory.locate(session_id)
+        if location.owner != owner:
+            raise SessionNotFound(session_id)
+        return SessionRef(location, self.directory, self.reader, self.timeout_s)
+
+    async def sessions(self, owner: str = "") -> tuple[SessionSummary, ...]:
+        """See ``Cluster.sessions``."""
+        return await self.directory.sessions(owner)
+
+
+def _ensure_actors(settings: ClusterSettings) -> Any:
+    options: dict[str, Any] = {
+        "namespace": NAMESPACE,
+        "lifetime": "detached",
+        "get_if_exists": True,
+        "max_restarts": -1,
+        "max_concurrency": 10_000,
+        "num_cpus": 0,
+        "resources": HEAD,
+        "scheduling_strategy": "DEFAULT",
+        "enable_task_events": False,
+    }
+    journal = JournalActor.options(name=JOURNAL, **options).remote(settings.journal_path, settings.journal_synchronous)
+    directory = DirectoryActor.options(name=DIRECTORY, **options).remote(settings, journal)
+    ray.get(directory.start.remote())
+    return directory

@@ -1,0 +1,90 @@
+"""The journal as a named actor, and the caller's side of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from actors.asking import ActorGone, ask
+from actors.journal.contract import Acquired, StreamInfo
+from actors.journal.sqlite import SqliteJournal
+from api.errors import Unavailable
+
+
+class HostedJournal:
+    """The journal in an actor of its own; Ray restarts it when it dies, and its file has everything."""
+
+    def __init__(self, path: str, synchronous: str) -> None:
+        self._journal = SqliteJournal(Path(path).expanduser(), synchronous)
+        self._started: asyncio.Task[None] | None = None
+
+    async def call(self, method: str, arguments: Sequence[Any]) -> Any:
+        """A call of ``Journal``."""
+        if self._started is None:
+            self._started = asyncio.create_task(self._journal.start())
+        await asyncio.shield(self._started)
+        return await getattr(self._journal, method)(*arguments)
+
+
+JournalActor = ray.remote(HostedJournal)
+
+
+class JournalRef:
+    """A reference to the journal actor; a ``Journal``.
+
+    Calls wait while the actor is restarted, which is safe since every write may be repeated, and raise
+    ``Unavailable`` when it is not back within ``timeout_s``.
+    """
+
+    RETRY_S = 0.05
+
+    def __init__(self, actor: Any, timeout_s: float = 60.0) -> None:
+        self._actor = actor
+        self._timeout_s = timeout_s
+
+    async def create(
+        self, key: str, owner: str, model: str, records: Sequence[bytes], expires_at: float | None
+    ) -> Acquired:
+        """See ``Journal.create``."""
+        return await self._ask("create", key, owner, model, records, expires_at)  # type: ignore[no-any-return]
+
+    async def acquire(self, key: str) -> Acquired:
+        """See ``Journal.acquire``."""
+        return await self._ask("acquire", key)  # type: ignore[no-any-return]
+
+    async def append(
+        self, key: str, epoch: int, position: int, records: Sequence[bytes], expires_at: float | None
+    ) -> None:
+        """See ``Journal.append``."""
+        await self._ask("append", key, epoch, position, records, expires_at)
+
+    async def delete(self, key: str, epoch: int | None = None) -> None:
+        """See ``Journal.delete``."""
+        await self._ask("delete", key, epoch)
+
+    async def streams(self, owner: str | None = None) -> tuple[StreamInfo, ...]:
+        """See ``Journal.streams``."""
+        return await self._ask("streams", owner)  # type: ignore[no-any-return]
+
+    async def info(self, key: str) -> StreamInfo | None:
+        """See ``Journal.info``."""
+        return await self._ask("info", key)  # type: ignore[no-any-return]
+
+    async def expired(self, now: float) -> tuple[str, ...]:
+        """See ``Journal.expired``."""
+        return await self._ask("expired", now)  # type: ignore[no-any-return]
+
+    async def _ask(self, method: str, *arguments: Any) -> Any:
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                return await ask(self._actor.call.remote(method, arguments))
+            except ActorGone as error:
+                if time.monotonic() >= deadline:
+                    raise Unavailable(f"the journal cannot be reached: {type(error).__name__}") from None
+            await asyncio.sleep(self.RETRY_S)

@@ -1,0 +1,86 @@
+"""What an owner needs of a journal, whichever store is behind it.
+
+A *stream* is one owner's append-only list of records under a key. Its *epoch* is a fencing token: whoever acquires
+the stream gets the next epoch, and a write with an older one is refused, in the same transaction as the write. A
+write names the position that it starts at, so that repeating one whose answer was lost changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """A stream without its records. Times are seconds since the epoch; ``expires_at`` None means never."""
+
+    key: str
+    owner: str
+    model: str
+    epoch: int
+    created_at: float
+    last_used_at: float
+    expires_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Acquired:
+    """A stream in the hands of a new owner, with everything that earlier ones wrote, in order."""
+
+    info: StreamInfo
+    records: tuple[bytes, ...]
+
+
+class Journal(Protocol):
+    """Keeps streams. Every write is durable on return."""
+
+    async def create(
+        self, key: str, owner: str, model: str, records: Sequence[bytes], expires_at: float | None
+    ) -> Acquired:
+        """A new stream at epoch 1, already acquired. The same key again, untouched since, is the same stream.
+
+        Raises:
+            Conflict: the key is taken by a stream that has another owner or a later epoch.
+        """
+        ...
+
+    async def acquire(self, key: str) -> Acquired:
+        """Take the stream over: its epoch grows by one and every earlier owner is fenced.
+
+        Raises:
+            NotFound: no such stream.
+        """
+        ...
+
+    async def append(
+        self, key: str, epoch: int, position: int, records: Sequence[bytes], expires_at: float | None
+    ) -> None:
+        """Add records at a position, and count as use. What is there already from this position on is left as it is.
+
+        Raises:
+            Fenced: the epoch is not the stream's, or the stream is gone.
+            Conflict: there is a gap before the position.
+        """
+        ...
+
+    async def delete(self, key: str, epoch: int | None = None) -> None:
+        """Remove a stream; idempotent. With an epoch, only as its owner.
+
+        Raises:
+            Fenced: the epoch is not the stream's.
+        """
+        ...
+
+    async def streams(self, owner: str | None = None) -> tuple[StreamInfo, ...]:
+        """The streams of an owner (None: of all), the latest used first."""
+        ...
+
+    async def info(self, key: str) -> StreamInfo | None:
+        """One stream; None where there is none."""
+        ...
+
+    async def expired(self, now: float) -> tuple[str, ...]:
+        """Keys of streams whose ``expires_at`` is over."""
+        ...

@@ -1,0 +1,215 @@
+"""The journal on SQLite: one file, one writer, many writes to a commit."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from actors.journal.contract import Acquired, StreamInfo
+from api.errors import Conflict, Fenced, NotFound, Unavailable
+
+Answer = TypeVar("Answer")
+Write = Callable[[sqlite3.Connection], Any]
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS streams (
+    key TEXT PRIMARY KEY, owner TEXT NOT NULL, model TEXT NOT NULL, epoch INTEGER NOT NULL,
+    created_at REAL NOT NULL, last_used_at REAL NOT NULL, expires_at REAL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS streams_by_expiry ON streams (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX IF NOT EXISTS streams_by_owner ON streams (owner, last_used_at);
+CREATE TABLE IF NOT EXISTS records (
+    key TEXT NOT NULL, position INTEGER NOT NULL, record BLOB NOT NULL, PRIMARY KEY (key, position)) WITHOUT ROWID;
+"""
+COLUMNS = "key, owner, model, epoch, created_at, last_used_at, expires_at"
+
+
+class SqliteJournal:
+    """A journal in one SQLite file (WAL), written by one thread.
+
+    Writes that arrive while a commit is on its way share the next one (group commit), each under its own savepoint,
+    so that a refused write undoes nothing of its neighbours'. ``synchronous=FULL`` survives a power failure;
+    "NORMAL" only the death of the process. The file must lie on a local disk.
+    """
+
+    def __init__(self, path: Path, synchronous: str = "FULL") -> None:
+        self._path = path
+        self._synchronous = synchronous
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._waiting: list[tuple[Write, asyncio.Future[Any]]] = []
+        self._committing: asyncio.Task[None] | None = None
+        self._connection: sqlite3.Connection | None = None
+        self.num_commits = 0
+        self.num_writes = 0
+
+    async def start(self) -> None:
+        """Open the file, making it and its folder where they are missing."""
+        self._connection = await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
+
+    async def stop(self) -> None:
+        """Finish what waits and close the file."""
+        while self._committing:
+            await self._committing
+        if self._connection:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._connection.close)
+        self._thread.shutdown()
+
+    async def create(
+        self, key: str, owner: str, model: str, records: Sequence[bytes], expires_at: float | None
+    ) -> Acquired:
+        """See ``Journal.create``."""
+        now = time.time()
+
+        def write(connection: sqlite3.Connection) -> Acquired:
+            found = _find(connection, key)
+            if found is None:
+                row = (key, owner, model, 1, now, now, expires_at)
+                connection.execute(f"INSERT INTO streams ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+                _insert(connection, key, 0, records)
+                found = StreamInfo(*row)
+            elif found.owner != owner or found.epoch != 1:
+                raise Conflict(f"the journal already holds {key!r}")
+            return Acquired(found, tuple(records))
+
+        return await self._write(write)
+
+    async def acquire(self, key: str) -> Acquired:
+        """See ``Journal.acquire``."""
+
+        def write(connection: sqlite3.Connection) -> Acquired:
+            connection.execute("UPDATE streams SET epoch = epoch + 1 WHERE key = ?", (key,))
+            found = _find(connection, key)
+            if found is None:
+                raise NotFound(f"the journal holds no {key!r}")
+            rows = connection.execute("SELECT record FROM records WHERE key = ? ORDER BY position", (key,))
+            return Acquired(found, tuple(record for (record,) in rows))
+
+        return await self._write(write)
+
+    async def append(
+        self, key: str, epoch: int, position: int, records: Sequence[bytes], expires_at: float | None
+    ) -> None:
+        """See ``Journal.append``."""
+        now = time.time()
+
+        def write(connection: sqlite3.Connection) -> None:
+            changed = connection.execute(
+                "UPDATE streams SET last_used_at = ?, expires_at = ? WHERE key = ? AND epoch = ?",
+                (now, expires_at, key, epoch),
+            )
+            if changed.rowcount == 0:
+                raise Fenced(key, epoch)
+            (end,) = connection.execute(
+                "SELECT coalesce(max(position) + 1, 0) FROM records WHERE key = ?", (key,)
+            ).fetchone()
+            if position > end:
+                raise Conflict(f"a write to {key!r} at {position} would leave a gap behind {end}")
+            _insert(connection, key, end, records[end - position :])
+
+        await self._write(write)
+
+    async def delete(self, key: str, epoch: int | None = None) -> None:
+        """See ``Journal.delete``."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            found = _find(connection, key)
+            if found and epoch is not None and found.epoch != epoch:
+                raise Fenced(key, epoch)
+            connection.execute("DELETE FROM records WHERE key = ?", (key,))
+            connection.execute("DELETE FROM streams WHERE key = ?", (key,))
+
+        await self._write(write)
+
+    async def streams(self, owner: str | None = None) -> tuple[StreamInfo, ...]:
+        """See ``Journal.streams``."""
+        where, values = ("", ()) if owner is None else ("WHERE owner = ?", (owner,))
+        query = f"SELECT {COLUMNS} FROM streams {where} ORDER BY last_used_at DESC"
+        return await self._write(
+            lambda connection: tuple(StreamInfo(*row) for row in connection.execute(query, values))
+        )
+
+    async def info(self, key: str) -> StreamInfo | None:
+        """See ``Journal.info``."""
+        return await self._write(lambda connection: _find(connection, key))
+
+    async def expired(self, now: float) -> tuple[str, ...]:
+        """See ``Journal.expired``."""
+        query = "SELECT key FROM streams WHERE expires_at <= ?"
+        return await self._write(lambda connection: tuple(key for (key,) in connection.execute(query, (now,))))
+
+    async def _write(self, write: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((write, future))
+        if self._committing is None:
+            self._committing = asyncio.create_task(self._commit_all())
+        return await future
+
+    async def _commit_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                try:
+                    answers = await loop.run_in_executor(self._thread, self._commit, [write for write, _ in batch])
+                except sqlite3.Error as error:
+                    answers = [Unavailable(f"the journal cannot write: {error}")] * len(batch)
+                for (_, future), answer in zip(batch, answers, strict=True):
+                    if not future.cancelled():
+                        _settle(future, answer)
+        finally:
+            self._committing = None
+
+    def _commit(self, writes: Sequence[Write]) -> list[Any]:
+        assert self._connection is not None, "start() comes first"
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            answers = [_under_savepoint(connection, write) for write in writes]
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        self.num_commits += 1
+        self.num_writes += len(writes)
+        return answers
+
+    def _open(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+        connection.executescript(SCHEMA)
+        return connection
+
+
+def _under_savepoint(connection: sqlite3.Connection, write: Write) -> Any:
+    connection.execute("SAVEPOINT one")
+    answer: Any
+    try:
+        answer = write(connection)
+    except (Conflict, Fenced, NotFound) as refusal:
+        connection.execute("ROLLBACK TO one")
+        answer = refusal
+    connection.execute("RELEASE one")
+    return answer
+
+
+def _settle(future: asyncio.Future[Any], answer: Any) -> None:
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
+
+
+def _find(connection: sqlite3.Connection, key: str) -> StreamInfo | None:
+    row = connection.execute(f"SELECT {COLUMNS} FROM streams WHERE key = ?", (key,)).fetchone()
+    return StreamInfo(*row) if row else None
+
+
+def _insert(connection: sqlite3.Connection, key: str, position: int, records: Sequence[bytes]) -> None:
+    rows = [(key, position + index, record) for index, record in enumerate(records)]
+    connection.executemany("INSERT INTO records (key, position, record) VALUES (?, ?, ?)", rows)

@@ -1,0 +1,147 @@
+"""What travels between the actors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from actors.engine.contract import Capacity, EngineInfo
+from api.cluster import Retention
+from api.turns import Finish, Frame, TokenLogprobs, TurnRequest, TurnStart
+
+if TYPE_CHECKING:
+    from actors.model_ref import ModelRef
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOutput:
+    """All that a turn has produced so far; ``finish`` None while it runs."""
+
+    ids: tuple[int, ...] = ()
+    pieces: tuple[str, ...] = ()
+    logprobs: tuple[TokenLogprobs, ...] = ()
+    finish: Finish | None = None
+
+    @property
+    def text(self) -> str:
+        """The output's text."""
+        return "".join(self.pieces) + (self.finish.tail if self.finish else "")
+
+    def frame(self, turn_id: str, attempt: int, offset: int) -> Frame:
+        """What is there from an offset on, as one frame."""
+        return Frame(
+            turn_id,
+            attempt,
+            offset,
+            self.ids[offset:],
+            self.pieces[offset:],
+            self.logprobs[offset:],
+            self.finish,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StartTurn:
+    """To a model actor: run this turn.
+
+    Attributes:
+        base_length, base_hash: the context before the turn, as its owner knows it.
+        last_id: the last token before the turn; None where the context is empty.
+        context: all tokens before the turn; None while the actor is believed to hold them.
+        prompt_ids: the prompt, where an earlier attempt has already found it.
+        prior: output that has been delivered already; the turn goes on behind it.
+        policy: the retention policy, for counters and for the order of eviction.
+    """
+
+    request: TurnRequest
+    context_id: str
+    attempt: int
+    base_length: int
+    base_hash: bytes
+    last_id: int | None
+    context: tuple[int, ...] | None = None
+    prompt_ids: tuple[int, ...] | None = None
+    prior: TurnOutput = field(default_factory=TurnOutput)
+    policy: str = "keep"
+    is_temporary: bool = False
+
+    @property
+    def key(self) -> str:
+        """Names the turn among all on a model actor; its id is unique in its context only."""
+        return turn_key(self.context_id, self.request.turn_id)
+
+
+def turn_key(context_id: str, turn_id: str) -> str:
+    """See ``StartTurn.key``."""
+    return f"{context_id}/{turn_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedTurn:
+    """From a model actor: a turn that it runs or still remembers."""
+
+    attempt: int
+    start: TurnStart
+    num_output: int
+
+
+@dataclass(frozen=True, slots=True)
+class PollReply:
+    """From a model actor: frames of turns that have moved, turns that it does not know, turns that failed; by key."""
+
+    frames: Mapping[str, Frame] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
+    failed: Mapping[str, Exception] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """From a model actor to the directory: who it is and how loaded.
+
+    ``incarnation`` is a random name of the process; a restarted actor has another, and holds no context.
+    """
+
+    name: str
+    incarnation: str
+    model: ModelRef
+    info: EngineInfo
+    capacity: Capacity
+    bos_id: int | None
+    bos_text: str
+    has_chat_template: bool
+    is_draining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """From the directory: the model actor that a context belongs on."""
+
+    name: str
+    incarnation: str
+    model: ModelRef
+    max_context_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """From a session: where the frames of a turn are to be had. ``output`` is set once the turn has ended."""
+
+    attempt: int
+    start: TurnStart
+    model: ModelRef | None = None
+    output: TurnOutput | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSeed:
+    """What a session is made of: settled options and, for a fork, what it starts with."""
+
+    session_id: str
+    owner: str
+    model: str
+    retention: Retention
+    max_context: int
+    idle_timeout_s: float | None
+    records: tuple[bytes, ...] = ()
+    incarnation: str | None = None

@@ -1,0 +1,103 @@
+"""The caller's side of a model actor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from actors.asking import ActorGone, ask
+from actors.engine.contract import Residency
+from actors.messages import AttachedTurn, PollReply, StartTurn, TurnOutput
+from api.errors import ModelLost
+from api.turns import TurnStart
+
+
+class ModelRef:
+    """A reference to one model actor, whichever its incarnation; may be sent to other actors.
+
+    A turn is named by its key (``StartTurn.key``). Every call raises
+    ``ModelLost`` where the actor died or cannot be reached; then the call may have run, and
+    asking again with the same turn id and attempt is safe.
+    """
+
+    __slots__ = ("_actor",)
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def __reduce__(self) -> tuple[type[ModelRef], tuple[Any]]:
+        return ModelRef, (self._actor,)
+
+    @property
+    def key(self) -> str:
+        """Names the actor, the same in every process."""
+        return str(self._actor._actor_id.hex())
+
+    async def start_turn(self, message: StartTurn) -> TurnStart:
+        """Begin a turn; the same turn and attempt again is the same turn.
+
+        Raises:
+            ContextLost: the actor does not hold the context as described: send all of its tokens.
+            InvalidRequest, LengthExceeded, Unsupported, CapacityExhausted
+            Unavailable: the actor is draining.
+        """
+        return await self._ask("start_turn", message)  # type: ignore[no-any-return]
+
+    async def poll(self, reader_id: str, cursors: Mapping[str, int], wait_s: float) -> PollReply:
+        """Frames of these turns from these offsets on, once there are some; ends an earlier poll of this reader."""
+        return await self._ask("poll", reader_id, cursors, wait_s)  # type: ignore[no-any-return]
+
+    async def output(self, key: str, wait_s: float) -> TurnOutput:
+        """The whole output of a turn when it has ended, or what there is after ``wait_s``.
+
+        Raises:
+            TurnNotFound: not known, or no longer.
+            GreenroomError: the turn failed with this.
+        """
+        return await self._ask("output", key, wait_s)  # type: ignore[no-any-return]
+
+    async def attach(self, key: str) -> AttachedTurn:
+        """A turn that was begun earlier.
+
+        Raises:
+            TurnNotFound: not known, or no longer.
+        """
+        return await self._ask("attach", key)  # type: ignore[no-any-return]
+
+    async def cancel(self, key: str) -> None:
+        """End a turn within a step. Unknown or ended: nothing happens."""
+        await self._ask("cancel", key)
+
+    async def release(self, key: str) -> None:
+        """The turn's output is recorded elsewhere; it may be forgotten soon."""
+        await self._ask("release", key)
+
+    async def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> None:
+        """See ``Engine.fork``."""
+        await self._ask("fork", source_id, target_id, length, prefix_hash)
+
+    async def drop(self, context_id: str) -> None:
+        """See ``Engine.drop``."""
+        await self._ask("drop", context_id)
+
+    async def refill(self, context_id: str) -> None:
+        """See ``Engine.refill``."""
+        await self._ask("refill", context_id)
+
+    async def close(self, context_id: str) -> None:
+        """See ``Engine.close``."""
+        await self._ask("close", context_id)
+
+    async def residency(self, context_id: str) -> Residency | None:
+        """See ``Engine.residency``."""
+        return await self._ask("residency", context_id)  # type: ignore[no-any-return]
+
+    async def tokenize(self, text: str) -> tuple[int, ...]:
+        """Token ids of a text alone, without a beginning-of-text token."""
+        return await self._ask("tokenize", text)  # type: ignore[no-any-return]
+
+    async def _ask(self, method: str, *arguments: Any) -> Any:
+        try:
+            return await ask(getattr(self._actor, method).remote(*arguments))
+        except ActorGone as error:
+            raise ModelLost(f"the model actor cannot be reached: {type(error).__name__}") from None

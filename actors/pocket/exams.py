@@ -1,0 +1,120 @@
+"""The exams that ``pocket`` is scored on: held-out dialogues with one question each whose answer is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from actors.pocket.conversation import Conversation
+from actors.pocket.draw import Draw
+from actors.pocket.phrases import IDENTITY
+from actors.pocket.slots import HOME, NAME, Slot, possession
+from actors.pocket.words import FAVOURITES
+
+NAMED = tuple(remark for remark in IDENTITY if "{assistant}" in remark.reply)
+"""Questions whose answer holds the name of the model."""
+Script = Callable[[Conversation], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """One row of the table: what is examined, and the script of its dialogues; the last exchange is the question."""
+
+    title: str
+    script: Script
+
+    def sit(self, index: int, held_out_phrases: bool) -> Conversation:
+        """The dialogue of one candidate question; the same for the same index."""
+        draw = Draw(f"exam {self.title} {index}", held_out_values=True, held_out_phrases=held_out_phrases)
+        conversation = Conversation(draw)
+        self.script(conversation)
+        return conversation
+
+
+def _favourite(conversation: Conversation) -> Slot:
+    subject = conversation.draw.item([name for name in FAVOURITES if name != "number"])
+    return possession(f"favourite {subject}", "thing", FAVOURITES[subject])
+
+
+def _pass_time(conversation: Conversation, num_exchanges: int) -> None:
+    """Anything that tells nothing about the user."""
+    for _ in range(num_exchanges):
+        conversation.draw.item(
+            (
+                conversation.chat,
+                conversation.ask_too_much,
+                conversation.ask_identity,
+                conversation.count,
+                conversation.add,
+            )
+        )()
+
+
+def _recall(make_slot: Callable[[Conversation], Slot], num_turns: int) -> Script:
+    def script(conversation: Conversation) -> None:
+        slot = make_slot(conversation)
+        conversation.tell(slot)
+        _pass_time(conversation, num_turns - 1)
+        conversation.recall(slot)
+
+    return script
+
+
+def _recall_among_others(conversation: Conversation) -> None:
+    slots = [NAME, HOME, _favourite(conversation)]
+    conversation.draw.random.shuffle(slots)
+    for slot in slots:
+        conversation.tell(slot)
+        _pass_time(conversation, 1)
+    conversation.recall(conversation.draw.item(slots))
+
+
+def _corrected(conversation: Conversation) -> None:
+    slot = conversation.draw.item((NAME, HOME, _favourite(conversation)))
+    conversation.tell(slot)
+    _pass_time(conversation, 1)
+    conversation.correct(slot)
+    _pass_time(conversation, 2)
+    conversation.recall(slot)
+
+
+def _not_told(conversation: Conversation) -> None:
+    conversation.tell(NAME)
+    _pass_time(conversation, 1)
+    conversation.recall(conversation.draw.item((HOME, _favourite(conversation))))
+
+
+def _kept_topic(conversation: Conversation) -> None:
+    conversation.open_topic()
+    conversation.go_on()
+    _pass_time(conversation, 2)
+    conversation.draw.item((conversation.go_on, conversation.recall_topic))()
+
+
+def _system_name(conversation: Conversation) -> None:
+    conversation.name_assistant()
+    _pass_time(conversation, 2)
+    conversation.ask_identity(conversation.draw.item(NAMED))
+
+
+def _brief(conversation: Conversation) -> None:
+    conversation.be_brief()
+    _recall(lambda _: NAME, 3)(conversation)
+
+
+EXAMS = (
+    Exam("greets", Conversation.greet),
+    *(Exam(f"recalls a name after {turns} turns", _recall(lambda _: NAME, turns)) for turns in (1, 3, 6, 10)),
+    *(Exam(f"recalls a place after {turns} turns", _recall(lambda _: HOME, turns)) for turns in (1, 3, 6, 10)),
+    *(Exam(f"recalls a favourite after {turns} turns", _recall(_favourite, turns)) for turns in (1, 3, 6, 10)),
+    Exam("recalls a name after 60 turns (about 1,500 tokens)", _recall(lambda _: NAME, 60)),
+    Exam("recalls one of three facts", _recall_among_others),
+    Exam("takes the latest of two values", _corrected),
+    Exam("says what it was not told", _not_told),
+    Exam("keeps to the topic", _kept_topic),
+    Exam("counts", Conversation.count),
+    Exam("adds (sums never trained)", Conversation.add),
+    Exam("admits that it is tiny", Conversation.ask_too_much),
+    Exam("takes its name from the system prompt", _system_name),
+    Exam("is brief when told so", _brief),
+)

@@ -1,0 +1,116 @@
+"""Print the scores of a checkpoint on held-out dialogues: ``python -m actors.pocket.score [DIR]``.
+
+The model talks for itself: it is given the user's side, and its own answers stay in the context. An answer is right
+when the truth, as the generator knows it, occurs in it as whole words. Greedy, with plain ``transformers``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from actors.pocket import CHECKPOINT
+from actors.pocket.conversation import Conversation
+from actors.pocket.exams import EXAMS, Exam
+
+MAX_REPLY_TOKENS = 64
+NUM_TOGETHER = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How many questions of an exam were answered rightly, in wordings that training showed and that it did not."""
+
+    title: str
+    num_right_known: int
+    num_right_new: int
+    num_questions: int
+
+    def line(self) -> str:
+        """As a row of a Markdown table."""
+        known, new = (round(100 * num / self.num_questions) for num in (self.num_right_known, self.num_right_new))
+        return f"| {self.title} | {known} % | {new} % |"
+
+
+class Candidate:
+    """A checkpoint that sits exams."""
+
+    def __init__(self, directory: Path) -> None:
+        self.tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(directory, padding_side="left")
+        self.model: LlamaForCausalLM = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
+
+    def score(self, exam: Exam, num_questions: int) -> Score:
+        """Put the questions of one exam."""
+        right = []
+        for held_out_phrases in (False, True):
+            talks = [exam.sit(index, held_out_phrases) for index in range(num_questions)]
+            right.append(
+                sum(
+                    is_right(talk.exchanges[-1].truth, answer)
+                    for first in range(0, num_questions, NUM_TOGETHER)
+                    for talk, answer in self._last_answers(talks[first : first + NUM_TOGETHER])
+                )
+            )
+        return Score(exam.title, right[0], right[1], num_questions)
+
+    def _last_answers(self, talks: list[Conversation]) -> list[tuple[Conversation, str]]:
+        """Talk through dialogues of one length side by side; their last answers."""
+        texts = [self._opening(talk) for talk in talks]
+        answers: list[str] = []
+        for turn in range(len(talks[0].exchanges)):
+            texts = [text + self._prompt(talk.exchanges[turn].prompt) for text, talk in zip(texts, talks, strict=True)]
+            answers = self.answers(texts)
+            texts = [text + answer + self.tokenizer.eos_token for text, answer in zip(texts, answers, strict=True)]
+        return list(zip(talks, answers, strict=True))
+
+    def answers(self, texts: list[str]) -> list[str]:
+        """What the model says behind each of these rendered conversations."""
+        inputs = self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+        with torch.inference_mode():
+            outputs = self.model.generate(**inputs, max_new_tokens=MAX_REPLY_TOKENS, do_sample=False)
+        replies = outputs[:, inputs["input_ids"].shape[1] :]
+        decoded: list[str] = self.tokenizer.batch_decode(replies, skip_special_tokens=True)
+        return decoded
+
+    def _opening(self, talk: Conversation) -> str:
+        if not talk.system:
+            return str(self.tokenizer.bos_token)
+        messages = [{"role": "system", "content": " ".join(talk.system)}]
+        rendered: str = self.tokenizer.apply_chat_template(messages, tokenize=False)
+        return rendered
+
+    def _prompt(self, content: str) -> str:
+        rendered: str = self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+        )
+        return rendered.removeprefix(self.tokenizer.bos_token)
+
+
+def is_right(truth: str, answer: str) -> bool:
+    """Whether the truth occurs in the answer, not as a part of a longer word or number."""
+    return re.search(rf"(?<!\w){re.escape(truth)}(?!\w)", answer) is not None
+
+
+def main() -> None:
+    """Read the command line and print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("directory", type=Path, nargs="?", default=CHECKPOINT)
+    parser.add_argument("--questions", type=int, default=40)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", default="", help="exams whose title contains this")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    candidate = Candidate(arguments.directory)
+    print("| exam | known wording | new wording |\n|---|---|---|")
+    for exam in EXAMS:
+        if arguments.only in exam.title:
+            print(candidate.score(exam, arguments.questions).line(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""The tokenizer of ``pocket``: byte-level BPE, small, cut so that a name is the same tokens everywhere.
+
+A space sticks to a lower-case word behind it, but stands alone before a capital, a digit or a foreign letter: "Anna" is
+tokenised alike at the start of a message, behind a space and behind a bracket, and recalling it is copying its tokens.
+Numbers up to 99 are one token each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from actors.pocket.dialogues import dialogue
+
+VOCAB_SIZE = 1024
+MAX_CONTEXT_TOKENS = 2048
+BEGIN, END = "<s>", "</s>"
+ROLES = {"system": "<|system|>", "user": "<|user|>", "assistant": "<|assistant|>"}
+WORDS = Regex(r" ?[a-z]+|'[a-z]+|\p{Lu}?[\p{L}\p{M}]+|[0-9]{1,2}(?![0-9])|[0-9]| ?[^\s\p{L}\p{M}0-9']+|\s|.")
+CHAT_TEMPLATE = (
+    "{{- bos_token -}}"
+    "{%- for message in messages -%}"
+    "{%- if message['role'] not in ['system', 'user', 'assistant'] -%}"
+    "{{- raise_exception('pocket knows the roles system, user and assistant') -}}"
+    "{%- endif -%}"
+    "{{- '<|' + message['role'] + '|>' + message['content'] + eos_token -}}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"
+)
+
+
+def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Learn the merges from these texts; specials come first in the vocabulary, then the 256 bytes."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(WORDS, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCAB_SIZE,
+        special_tokens=[BEGIN, END, *ROLES.values()],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=BEGIN,
+        eos_token=END,
+        pad_token=END,
+        additional_special_tokens=list(ROLES.values()),
+        clean_up_tokenization_spaces=False,
+        model_max_length=MAX_CONTEXT_TOKENS,
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    return fast
+
+
+def training_texts(num_dialogues: int = 6000) -> Iterator[str]:
+    """What the merges are learned from: dialogues, and every number that is to be one token."""
+    for number in range(100):
+        yield f"{number} " * 400
+    for index in range(num_dialogues):
+        for message in dialogue(f"tokenizer {index}", 8).messages():
+            yield message.content
+
+
+def build_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
+    """Train the tokenizer and save it in a checkpoint directory."""
+    tokenizer = train_tokenizer(training_texts())
+    tokenizer.save_pretrained(directory)
+    path = directory / "tokenizer_config.json"
+    settings = json.loads(path.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    path.write_text(json.dumps(settings, indent=2) + "\n")
+    return tokenizer

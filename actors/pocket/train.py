@@ -1,0 +1,192 @@
+"""Train ``pocket`` from nothing on dialogues made as it goes: ``python -m actors.pocket.train --minutes 60 --out DIR``.
+
+The time is that of the processor, per thread: a pause or a busy neighbour does not change the result. Stops after it,
+and can be taken up again: DIR holds the state, and from every report a checkpoint of the averaged weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch.nn import functional as F
+from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from actors.pocket.batches import Batch, batch_of, encoded, training_batch
+from actors.pocket.dialogues import dialogue
+from actors.pocket.model import hidden_states, new_model
+from actors.pocket.muon import Muon
+from actors.pocket.tokenizer import build_tokenizer
+from actors.pocket.wiring import lay_copying_circuit
+
+LENGTHS = (64, 128, 256, 512, 1024, 2000)
+REPORT_INTERVAL_S = 60.0
+NUM_WARM_UP_STEPS = 30
+
+
+class Training:
+    """The model, its optimisers and its average, and how far they have come."""
+
+    def __init__(self, directory: Path, minutes: float, num_batch_tokens: int) -> None:
+        self.directory = directory
+        self.total_s = minutes * 60
+        self.num_batch_tokens = num_batch_tokens
+        self.spent_s = 0.0
+        self.num_steps = 0
+        directory.mkdir(parents=True, exist_ok=True)
+        if not (directory / "tokenizer.json").exists():
+            build_tokenizer(directory)
+        self.tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(directory)
+        torch.manual_seed(0)
+        self.model = new_model(self.tokenizer)
+        lay_copying_circuit(self.model)
+        self.average = {name: value.detach().clone() for name, value in self.model.named_parameters()}
+        matrices = [value for value in self.model.model.layers.parameters() if value.ndim == 2]
+        others = [value for name, value in self.model.named_parameters() if value.ndim == 1 or "embed" in name]
+        self.optimisers = (
+            Muon(matrices, lr=0.02, weight_decay=0.01),
+            torch.optim.AdamW(others, lr=0.003, betas=(0.9, 0.98), weight_decay=0.0),
+        )
+        self.rates = [optimiser.param_groups[0]["lr"] for optimiser in self.optimisers]
+        self._load()
+
+    @property
+    def progress(self) -> float:
+        """0 to 1, by time."""
+        return min(1.0, self.spent_s / self.total_s)
+
+    def run(self) -> None:
+        """Train until the time is spent."""
+        losses: list[float] = []
+        next_report_s = self.spent_s
+        while self.progress < 1:
+            if self.spent_s >= next_report_s:
+                self._report(losses)
+                losses.clear()
+                next_report_s = self.spent_s + REPORT_INTERVAL_S
+            start = time.process_time()
+            losses.append(self._step())
+            self.spent_s += (time.process_time() - start) / torch.get_num_threads()
+        self._report(losses)
+
+    def _step(self) -> float:
+        """One batch, one update; the mean loss per token learned, in nats."""
+        seed = f"train {self.num_steps}"
+        length = random.Random(seed).choices(LENGTHS, length_weights(self.progress))[0]
+        copying = max(0.4, 0.8 - self.progress)
+        rows = max(1, self.num_batch_tokens // length)
+        loss = batch_loss(self.model, training_batch(self.tokenizer, seed, rows, length, copying))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        warmth = min(1.0, (self.num_steps + 1) / NUM_WARM_UP_STEPS) * rate_scale(self.progress)
+        for optimiser, rate in zip(self.optimisers, self.rates, strict=True):
+            optimiser.param_groups[0]["lr"] = rate * warmth
+            optimiser.step()
+            optimiser.zero_grad()
+        self.num_steps += 1
+        weight = 1 / min(self.num_steps + 1, 200)
+        for name, value in self.model.named_parameters():
+            self.average[name].lerp_(value.detach(), weight)
+        return float(loss.detach())
+
+    def _report(self, losses: list[float]) -> None:
+        trained = {name: value.detach().clone() for name, value in self.model.named_parameters()}
+        self._take(self.average)
+        mean = sum(losses) / max(1, len(losses))
+        replies = exact_replies(self.model, self.tokenizer)
+        print(f"step {self.num_steps}, {self.spent_s / 60:.1f} min, loss {mean:.3f} | {replies}", flush=True)
+        save_checkpoint(self.model, self.directory)
+        self._take(trained)
+        self._save()
+
+    def _take(self, weights: dict[str, torch.Tensor]) -> None:
+        with torch.no_grad():
+            for name, value in self.model.named_parameters():
+                value.copy_(weights[name])
+
+    def _save(self) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average,
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "num_steps": self.num_steps,
+            "spent_s": self.spent_s,
+        }
+        torch.save(state, self.directory / "training.pt")
+
+    def _load(self) -> None:
+        path = self.directory / "training.pt"
+        if not path.exists():
+            return
+        state = torch.load(path)
+        self.model.load_state_dict(state["model"])
+        self.average = state["average"]
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.num_steps, self.spent_s = state["num_steps"], state["spent_s"]
+
+
+def length_weights(progress: float) -> tuple[float, ...]:
+    """How often each of ``LENGTHS`` is drawn: short dialogues at first, long ones later."""
+    if progress < 0.12:
+        return (5, 5, 1, 0, 0, 0)
+    if progress < 0.4:
+        return (2, 5, 5, 1, 0, 0)
+    if progress < 0.75:
+        return (1, 3, 5, 3, 1, 0.5)
+    return (2, 4, 5, 3, 1, 1)
+
+
+def rate_scale(progress: float) -> float:
+    """The learning rate's factor: constant, then falling in a line to nothing."""
+    return min(1.0, (1 - progress) / 0.45 + 0.01)
+
+
+def batch_loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
+    """Mean cross-entropy of the tokens to be learned, in nats."""
+    hidden = hidden_states(model, batch.ids, batch.positions)
+    return F.cross_entropy(model.lm_head(hidden[batch.learned]), batch.targets)
+
+
+@torch.no_grad()
+def exact_replies(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> str:
+    """The share of replies, by kind, of which every token is the likeliest one; on held-out values."""
+    right: dict[str, list[bool]] = defaultdict(list)
+    for index in range(8):
+        talks = [dialogue(f"report {index} {row}", 10, 0.4, held_out_values=True) for row in range(8)]
+        batch = batch_of([encoded(tokenizer, talk, 400) for talk in talks])
+        likeliest = model.lm_head(hidden_states(model, batch.ids, batch.positions)).argmax(-1)
+        hits = likeliest[:, :-1] == batch.ids[:, 1:]
+        for row, hit in zip(batch.rows, hits, strict=True):
+            for reply in row.replies:
+                right[reply.kind].append(bool(hit[reply.start - 1 : reply.stop - 1].all()))
+    return " ".join(f"{kind} {sum(hits) / len(hits):.2f}" for kind, hits in sorted(right.items()))
+
+
+def save_checkpoint(model: LlamaForCausalLM, directory: Path) -> None:
+    """Write the configuration, and the weights rounded to float16; loaders widen them as the configuration says."""
+    model.config.save_pretrained(directory)
+    model.generation_config.save_pretrained(directory)
+    weights = {name: value.detach().to(torch.float16).contiguous() for name, value in model.named_parameters()}
+    save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
+
+
+def main() -> None:
+    """Read the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch-tokens", type=int, default=2048)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    Training(arguments.out, arguments.minutes, arguments.batch_tokens).run()
+
+
+if __name__ == "__main__":
+    main()

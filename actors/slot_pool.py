@@ -1,0 +1,146 @@
+"""Session actors: a few started ones that wait, so that opening a session is a call and not a process start."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from actors.asking import ActorGone, ask
+from actors.messages import SessionSeed
+from api.errors import Moved, Unavailable
+from api.logs import event_logger
+
+log = event_logger("greenroom.directory")
+
+PREFIX = "session-"
+"""Names of session actors in Ray begin with this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A session actor, by name and handle."""
+
+    name: str
+    actor: Any
+
+
+class SlotPool:
+    """Starts session actors ahead of need. ``spawn`` starts one by name; ``find`` gives those that live, by name."""
+
+    ASSIGN_TIMEOUT_S = 30.0
+
+    def __init__(
+        self,
+        size: int,
+        spawn: Callable[[str], Awaitable[Any]],
+        find: Callable[[], Awaitable[Mapping[str, Any]]],
+        kill: Callable[[Any], None],
+    ) -> None:
+        self._size = size
+        self._spawn = spawn
+        self._find = find
+        self._kill = kill
+        self._free: list[Slot] = []
+        self._filling: asyncio.Task[None] | None = None
+        self._arrived = asyncio.Event()
+
+    async def recover(self) -> dict[str, Slot]:
+        """Find the session actors that live: those with a session, by its id; the others are free."""
+        actors = await self._find()
+        slots = [Slot(name, actor) for name, actor in actors.items() if name.startswith(PREFIX)]
+        held = await asyncio.gather(*(_holds(slot) for slot in slots))
+        taken = {session_id: slot for slot, session_id in zip(slots, held, strict=True) if session_id}
+        self._free = [slot for slot, session_id in zip(slots, held, strict=True) if session_id == ""]
+        self._fill()
+        return taken
+
+    async def take(self) -> Slot:
+        """A free actor; waits for one to start where none is.
+
+        Raises:
+            Unavailable: none could be started in time.
+        """
+        while not self._free:
+            self._arrived.clear()
+            self._fill(at_least=1)
+            try:
+                await asyncio.wait_for(self._arrived.wait(), self.ASSIGN_TIMEOUT_S)
+            except TimeoutError:
+                raise Unavailable("no session actor could be started in time") from None
+        slot = self._free.pop(0)
+        self._fill()
+        return slot
+
+    async def assign(self, slot: Slot, session_id: str, seed: SessionSeed | None) -> str:
+        """Put a session on an actor; returns its owner.
+
+        Raises:
+            Moved: the actor is dead, or not free.
+            NotFound, Conflict: see ``SessionSlot.assign``.
+        """
+        try:
+            return await ask(slot.actor.assign.remote(session_id, seed))  # type: ignore[no-any-return]
+        except ActorGone:
+            raise Moved(f"actor {slot.name} is gone") from None
+
+    async def close_session(self, slot: Slot, session_id: str) -> bool:
+        """Have a session closed where it is; False where its actor is dead."""
+        try:
+            await ask(slot.actor.close.remote(session_id))
+        except ActorGone:
+            return False
+        return True
+
+    async def expire_session(self, slot: Slot, session_id: str) -> None:
+        """Have a session closed if it has been idle for long enough. A dead actor: nothing happens."""
+        try:
+            await ask(slot.actor.expire.remote(session_id))
+        except ActorGone:
+            log.warning("an expired session has lost its actor", session_id=session_id)
+
+    def give_back(self, slot: Slot) -> None:
+        """An actor is free again; one more than twice the pool's size is ended."""
+        if slot in self._free:
+            return
+        if len(self._free) >= max(1, 2 * self._size):
+            self._kill(slot.actor)
+            return
+        self._free.append(slot)
+        self._arrived.set()
+
+    async def recognise(self, name: str) -> None:
+        """An actor that the directory had given up is free again."""
+        actor = (await self._find()).get(name)
+        if actor is not None:
+            self.give_back(Slot(name, actor))
+
+    def resize(self, size: int) -> None:
+        """Keep so many ready from now on."""
+        self._size = size
+        self._fill()
+
+    def _fill(self, at_least: int = 0) -> None:
+        if self._filling is None and len(self._free) < max(self._size, at_least):
+            self._filling = asyncio.create_task(self._start_slots(at_least))
+
+    async def _start_slots(self, at_least: int) -> None:
+        try:
+            while len(self._free) < max(self._size, at_least):
+                name = PREFIX + secrets.token_hex(8)
+                self._free.append(Slot(name, await self._spawn(name)))
+                self._arrived.set()
+        except Exception:
+            log.exception("a session actor did not start")
+        finally:
+            self._filling = None
+
+
+async def _holds(slot: Slot) -> str | None:
+    """The id of its session, "" for none, None where it is dead."""
+    try:
+        return await ask(slot.actor.ready.remote()) or ""
+    except ActorGone:
+        return None

@@ -1,0 +1,89 @@
+"""One long poll per reader, for all the turns that it follows on one model actor."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from actors.messages import PollReply
+from actors.model_turn import ModelTurn
+from api.turns import Frame
+
+
+@dataclass(slots=True)
+class _Reader:
+    replied_at: float = 0.0
+    waiting: asyncio.Event | None = field(default=None)
+
+
+class Pollers:
+    """Answers polls: at once where a turn has its first token or its end to show, else every ``interval_s``.
+
+    A reader has one poll at a time: the next one, with more turns or fewer, ends the one that waits. So a turn
+    that begins is in the reader's poll at once, and a slow reader gets bigger frames instead of a backlog.
+    """
+
+    IDLE_S = 60.0
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._readers: dict[str, _Reader] = {}
+
+    async def poll(
+        self, reader_id: str, cursors: Mapping[str, int], turns: Mapping[str, ModelTurn], wait_s: float
+    ) -> PollReply:
+        """See ``ModelRef.poll``."""
+        reader = self._readers.setdefault(reader_id, _Reader())
+        if reader.waiting:
+            reader.waiting.set()
+        event = reader.waiting = asyncio.Event()
+        followed = {key: turns[key] for key in cursors if key in turns}
+        unknown = tuple(key for key in cursors if key not in turns)
+        for turn in followed.values():
+            turn.read_at = time.monotonic()
+            turn.log.watch(event)
+        try:
+            return await self._wait(reader, event, followed, cursors, unknown, time.monotonic() + wait_s)
+        finally:
+            for turn in followed.values():
+                turn.read_at = time.monotonic()
+                turn.log.unwatch(event)
+            if reader.waiting is event:
+                reader.waiting = None
+                reader.replied_at = time.monotonic()
+
+    def forget_idle(self, now: float) -> None:
+        """Forget readers that have not polled for a while."""
+        for reader_id, reader in list(self._readers.items()):
+            if reader.waiting is None and now - reader.replied_at > self.IDLE_S:
+                del self._readers[reader_id]
+
+    async def _wait(
+        self,
+        reader: _Reader,
+        event: asyncio.Event,
+        followed: Mapping[str, ModelTurn],
+        cursors: Mapping[str, int],
+        unknown: tuple[str, ...],
+        deadline: float,
+    ) -> PollReply:
+        while True:
+            event.clear()
+            frames = {key: frame for key, turn in followed.items() if (frame := turn.frame(cursors[key]))}
+            failed = {key: turn.error for key, turn in followed.items() if turn.error}
+            now = time.monotonic()
+            due = reader.replied_at + self._interval_s if frames else deadline
+            if unknown or failed or now >= min(due, deadline) or any(map(_is_urgent, frames.values())):
+                return PollReply(frames, unknown, failed)
+            try:
+                await asyncio.wait_for(event.wait(), min(due, deadline) - now)
+            except TimeoutError:
+                continue
+            if reader.waiting is not event:
+                return PollReply()
+
+
+def _is_urgent(frame: Frame) -> bool:
+    return frame.offset == 0 or frame.finish is not None

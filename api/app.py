@@ -1,0 +1,48 @@
+"""The HTTP application: routes, limits and errors around whatever cluster it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
+
+from api.cluster import Cluster
+from api.cors import Cors
+from api.errors import GreenroomError
+from api.faults import Faults
+from api.health import health_routes
+from api.limits import ConcurrencyLimit, SizeLimit
+from api.page import page_routes
+from api.petals.routes import petals_routes
+from api.request_log import RequestLog
+from api.responses import on_greenroom_error, on_http_exception
+from api.sessions import session_routes
+from api.settings import ApiSettings
+
+
+def build_app(cluster: Cluster, settings: ApiSettings, routes: Sequence[BaseRoute] = ()) -> Starlette:
+    """The application, with ``state.cluster`` and ``state.settings`` for its handlers.
+
+    It keeps nothing between requests that another process would have to know: any number of them serve one cluster.
+    ``routes`` are tried after its own.
+    """
+    handlers: dict[Any, Any] = {GreenroomError: on_greenroom_error, HTTPException: on_http_exception}
+    app = Starlette(
+        routes=[*health_routes(), *petals_routes(cluster, settings), *session_routes(), *page_routes(), *routes],
+        exception_handlers=handlers,
+        middleware=[
+            Middleware(RequestLog),
+            Middleware(Cors, settings.cors_origins),
+            Middleware(Faults),
+            Middleware(ConcurrencyLimit, settings.max_concurrent_requests, settings.max_sockets),
+            Middleware(SizeLimit, settings.max_body_bytes),
+        ],
+    )
+    app.router.redirect_slashes = False
+    app.state.cluster = cluster
+    app.state.settings = settings
+    return app

@@ -1,0 +1,263 @@
+"""The Python client: sessions over HTTP and WebSocket, from outside the cluster.
+
+    async with Client("http://localhost:8000") as client:
+        session = await client.open_session(system="Answer in one sentence.")
+        async for piece in session.generate("Hello, I am Ada."):
+            print(piece, end="", flush=True)
+        print(await session.generate("What is my name?"))
+
+Answers survive lost connections and restarted servers: the client comes back and goes on at its offset. All errors are
+those of ``api.errors``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from functools import partial
+from types import TracebackType
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import httpx
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+
+from api.answer import Answer
+from api.cluster import Retention
+from api.errors import Unavailable
+from api.remote_errors import error_of
+from api.turns import Message, Sampling
+from api.views import ModelsView, ModelView, SessionsView, SessionView, SummaryView, View
+
+MAX_IDLE_SOCKETS = 64
+"""Connections that a client keeps between answers, one a session; it closes what comes after."""
+
+AnyView = TypeVar("AnyView", bound=View)
+
+
+class Client:
+    """One server. Use it as an async context manager, or ``close`` it.
+
+    Args:
+        base_url: where the server is, with its prefix if it has one.
+        timeout_s: for one request, and for opening a connection.
+        patience_s: how long an answer goes on trying without any progress.
+    """
+
+    def __init__(
+        self, base_url: str, api_key: str | None = None, *, timeout_s: float = 30.0, patience_s: float = 60.0
+    ) -> None:
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = httpx.AsyncClient(base_url=base_url.rstrip("/"), headers=self._headers, timeout=timeout_s)
+        self._socket_url = "ws" + base_url.rstrip("/").removeprefix("http")
+        self._timeout_s = timeout_s
+        self._idle: dict[str, ClientConnection] = {}
+        self.patience_s = patience_s
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections; sessions stay on the server."""
+        await self._http.aclose()
+        while self._idle:
+            await self._idle.popitem()[1].close()
+
+    async def models(self) -> tuple[ModelView, ...]:
+        """The models, the default one first."""
+        return (await self.ask(ModelsView, "GET", "/api/models")).models
+
+    async def sessions(self) -> tuple[SummaryView, ...]:
+        """The caller's sessions, the latest used first."""
+        return (await self.ask(SessionsView, "GET", "/api/sessions")).sessions
+
+    async def open_session(
+        self,
+        model: str | None = None,
+        *,
+        system: str | None = None,
+        retention: Retention | None = None,
+        max_context: int | None = None,
+        idle_timeout_s: float | None = None,
+    ) -> ClientSession:
+        """A new session. ``system`` becomes the first message of its first turn.
+
+        Raises:
+            ModelNotFound, InvalidRequest, TooBusy, Unavailable
+        """
+        options = {"model": model, "max_context": max_context, "idle_timeout_s": idle_timeout_s}
+        body: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+        if retention is not None:
+            body["retention"] = {"policy": retention.policy, "threshold": retention.threshold}
+        view = await self.ask(SessionView, "POST", "/api/sessions", body)
+        return ClientSession(self, view.id, system)
+
+    def session(self, session_id: str) -> ClientSession:
+        """A session that was opened earlier; whether it is still there shows with its first use."""
+        return ClientSession(self, session_id)
+
+    async def ask(self, kind: type[AnyView], method: str, path: str, body: dict[str, Any] | None = None) -> AnyView:
+        """One request. For ``ClientSession``."""
+        response = await self.send(method, path, body)
+        return kind.model_validate_json(response.content)
+
+    async def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
+        """One request, its answer unread. For ``ClientSession``."""
+        try:
+            response = await self._http.request(method, path, json=body)
+        except httpx.TransportError as error:
+            raise Unavailable(f"the server cannot be reached: {error or type(error).__name__}") from error
+        if response.is_success:
+            return response
+        try:
+            problem = response.json()["error"]
+            code, sentence = problem["code"], problem["message"]
+        except (ValueError, KeyError, TypeError):
+            raise Unavailable(f"the server answered {response.status_code}") from None
+        raise error_of(code, sentence)
+
+    @asynccontextmanager
+    async def socket(self, session_id: str) -> AsyncIterator[ClientConnection]:
+        """A connection to a session, the idle one if there is one; kept for the next use unless an exception ends this.
+
+        For ``ClientSession``.
+        """
+        socket = self._idle.pop(session_id, None) or await self._connect(session_id)
+        try:
+            yield socket
+        except BaseException:
+            await socket.close()
+            raise
+        if session_id in self._idle or len(self._idle) >= MAX_IDLE_SOCKETS:
+            await socket.close()
+        else:
+            self._idle[session_id] = socket
+
+    async def _connect(self, session_id: str) -> ClientConnection:
+        return await connect(
+            f"{self._socket_url}/api/sessions/{session_id}",
+            additional_headers=self._headers,
+            open_timeout=self._timeout_s,
+            max_size=None,
+        )
+
+
+class ClientSession:
+    """One session on the server; ``close`` ends it there.
+
+    Calls and answers raise ``SessionNotFound`` once it is closed or has expired.
+    """
+
+    def __init__(self, client: Client, session_id: str, system: str | None = None) -> None:
+        self.session_id = session_id
+        self._client = client
+        self._system = system
+        self._opening: Answer | None = None
+
+    def generate(
+        self,
+        prompt: str | Message | Sequence[Message] | None = None,
+        *,
+        text: str | None = None,
+        sampling: Sampling | None = None,
+        max_tokens: int | None = None,
+        stop: Sequence[str] = (),
+        turn_id: str | None = None,
+    ) -> Answer:
+        """Extend the context by a user's message (or messages, or plain ``text``, or nothing) and answer it.
+
+        Answers of one session come one after another: read the first before the second. The same ``turn_id`` again
+        is the same turn.
+
+        Raises (when the answer is read):
+            InvalidRequest, LengthExceeded, SessionNotFound, TooBusy, Unauthorized, Unavailable
+        """
+        request: dict[str, Any] = {"type": "generate", "turn_id": turn_id or uuid4().hex}
+        if text is not None:
+            request["text"] = text
+        elif messages := self._messages(prompt):
+            request["messages"] = [asdict(message) for message in messages]
+        if sampling is not None:
+            request["sampling"] = _sampling_body(sampling)
+        if max_tokens is not None:
+            request["max_tokens"] = max_tokens
+        if stop:
+            request["stop"] = list(stop)
+        answer = self._answer(request)
+        if self._opening is None or not self._opening.has_started:
+            self._opening = answer
+        return answer
+
+    def resume(self, turn_id: str, offset: int = 0) -> Answer:
+        """Follow a turn that was begun earlier, from a token offset."""
+        return self._answer({"type": "resume", "turn_id": turn_id, "offset": offset})
+
+    async def cancel(self, turn_id: str | None = None) -> None:
+        """End a turn of this session, or (without an id) the one that runs."""
+        await self._tell({"type": "cancel", **({"turn_id": turn_id} if turn_id else {})})
+
+    async def typing(self) -> None:
+        """Announce that the user has begun to type: the context is made ready where it is not."""
+        await self._tell({"type": "typing"})
+
+    async def describe(self) -> SessionView:
+        """The session and its history."""
+        return await self._client.ask(SessionView, "GET", self._path)
+
+    async def fork(self, length: int | None = None, *, turn_id: str | None = None) -> ClientSession:
+        """A new session with this one's first ``length`` tokens, or with all before a turn, or with all."""
+        body = _place(length, turn_id)
+        view = await self._client.ask(SessionView, "POST", f"{self._path}/fork", body)
+        return ClientSession(self._client, view.id, self._system if view.length == 0 else None)
+
+    async def rollback(self, length: int | None = None, *, turn_id: str | None = None) -> SessionView:
+        """Cut the context back to a length in tokens, or to right before a turn."""
+        body = _place(length, turn_id)
+        return await self._client.ask(SessionView, "POST", f"{self._path}/rollback", body)
+
+    async def close(self) -> None:
+        """End the session. Idempotent."""
+        await self._client.send("DELETE", self._path)
+
+    async def _tell(self, message: dict[str, Any]) -> None:
+        """Send a message that is not answered, on a connection of its own or an idle one."""
+        try:
+            async with self._client.socket(self.session_id) as socket:
+                await socket.send(json.dumps(message))
+        except (WebSocketException, OSError, TimeoutError) as error:
+            raise Unavailable(f"the server cannot be reached: {error or type(error).__name__}") from error
+
+    @property
+    def _path(self) -> str:
+        return f"/api/sessions/{self.session_id}"
+
+    def _answer(self, request: dict[str, Any]) -> Answer:
+        socket = partial(self._client.socket, self.session_id)
+        return Answer(self.session_id, request, socket, self._client.patience_s)
+
+    def _messages(self, prompt: str | Message | Sequence[Message] | None) -> list[Message]:
+        """The prompt's messages; before the first turn has started, with the system prompt in front."""
+        if prompt is None:
+            return []
+        if isinstance(prompt, str):
+            prompt = Message("user", prompt)
+        messages = [prompt] if isinstance(prompt, Message) else list(prompt)
+        is_first = self._opening is None or not self._opening.has_started
+        return [Message("system", self._system), *messages] if self._system and is_first else messages
+
+
+def _sampling_body(sampling: Sampling) -> dict[str, Any]:
+    return {**asdict(sampling), "logit_bias": {str(token): bias for token, bias in sampling.logit_bias}}
+
+
+def _place(length: int | None, turn_id: str | None) -> dict[str, Any]:
+    """The body of a fork or a rollback."""
+    return {name: value for name, value in (("length", length), ("turn_id", turn_id)) if value is not None}

@@ -1,0 +1,226 @@
+"""What the routes need from the cluster: the calls, and the values that they exchange."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from api.turns import Finish, Frame, Part, TurnRequest, TurnStart
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model that is served.
+
+    Attributes:
+        aliases: other names under which it answers.
+        eos_ids: token ids that end a turn.
+        num_ready: model actors that can answer now.
+        bos_text: the text of the beginning-of-text token; "" where there is none.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    engine: str
+    max_context_tokens: int
+    vocab_size: int
+    bos_id: int | None
+    eos_ids: tuple[int, ...]
+    has_chat_template: bool
+    num_ready: int
+    bos_text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What happens to a context's KV cache between turns.
+
+    keep: stays resident as long as capacity allows. drop: freed. adaptive: kept when longer than ``threshold``
+    tokens, else freed. predictive: freed, and filled again shortly before the next message is expected.
+    """
+
+    policy: Literal["keep", "drop", "adaptive", "predictive"] = "keep"
+    threshold: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """How a session is opened. ``idle_timeout_s`` is sliding; None takes the configured one."""
+
+    model: str | None = None
+    retention: Retention = field(default_factory=Retention)
+    max_context: int | None = None
+    idle_timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord:
+    """A turn as history: ``base_length`` is the length to roll back or fork to in order to undo it."""
+
+    turn_id: str
+    prompt: tuple[Part, ...]
+    text: str
+    base_length: int
+    end_length: int
+    num_output: int
+    finish: Finish | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDescription:
+    """A session as its owner sees it; times are seconds since the epoch, lengths are tokens.
+
+    ``running`` is the id of the turn in progress. A record in ``turns`` whose ``finish`` is None is still running.
+    """
+
+    session_id: str
+    model: str
+    retention: Retention
+    length: int
+    max_context: int
+    num_resident: int
+    created_at: float
+    last_used_at: float
+    running: str | None
+    turns: tuple[TurnRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSummary:
+    """A session in a list."""
+
+    session_id: str
+    owner: str
+    model: str
+    state: Literal["active", "passive"]
+    created_at: float
+    last_used_at: float
+
+
+class TurnStream(Protocol):
+    """The frames of one turn, from an offset; leaving it early does not cancel a session's turn."""
+
+    start: TurnStart
+
+    def __aiter__(self) -> AsyncIterator[Frame]:
+        """Frames in order, without gap or repeat, over crashes; the last has ``finish``.
+
+        Raises:
+            Unavailable: the cluster could not go on within the configured time.
+        """
+        ...
+
+    async def cancel(self) -> None:
+        """End the turn within a step; its last frame says "cancelled". Idempotent."""
+        ...
+
+
+class SessionHandle(Protocol):
+    """The caller's side of one session. All calls raise ``SessionNotFound`` once it is closed or has expired.
+
+    A turn whose last frame has been read is over for every later call: ``fork``, ``rollback``, ``describe`` and
+    ``begin`` wait for what the session still has to record of it, and then see it ended.
+    """
+
+    session_id: str
+
+    async def begin(self, request: TurnRequest) -> TurnStream:
+        """Start a turn, or wait for its place in the session's queue. The turn's start is durable on return.
+
+        The same ``turn_id`` again follows the turn that was begun first.
+
+        Raises:
+            InvalidRequest, LengthExceeded: the turn cannot be; the session is as before.
+            TooBusy: the session's queue is full.
+            Unavailable: no model actor could be had in time.
+        """
+        ...
+
+    async def resume(self, turn_id: str, offset: int) -> TurnStream:
+        """Follow a running or ended turn from a token offset.
+
+        Raises:
+            TurnNotFound: not one of this session's turns.
+            InvalidRequest: the offset lies outside what the turn has produced.
+        """
+        ...
+
+    async def cancel(self, turn_id: str | None = None) -> bool:
+        """Cancel the turn (None: the one that runs); False where it was not running."""
+        ...
+
+    async def typing(self) -> None:
+        """The user has begun to type: counts as use, and a predictive context is filled now."""
+        ...
+
+    async def fork(self, length: int | None = None) -> SessionHandle:
+        """A new session of the same owner with the first ``length`` tokens (None: all), sharing the KV cache.
+
+        Raises:
+            InvalidRequest: the length lies outside the context.
+            Conflict: a turn is running (for None; a length up to the running turn's base is fine).
+        """
+        ...
+
+    async def rollback(self, length: int, then: tuple[int, ...] = ()) -> None:
+        """Cut the context back to ``length`` tokens and append ``then``; forgets the turns behind it.
+
+        Raises:
+            InvalidRequest: the length lies outside the context.
+            Conflict: a turn is running.
+        """
+        ...
+
+    async def describe(self) -> SessionDescription:
+        """The session and its history."""
+        ...
+
+    async def close(self) -> None:
+        """End the session: its turn is cancelled, its context freed, its journal deleted. Idempotent."""
+        ...
+
+
+class Cluster(Protocol):
+    """The cluster, as the routes see it. ``owner`` is the name of the API key, or "" without keys."""
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """The models, the default one first."""
+        ...
+
+    async def tokenize(self, model: str | None, text: str) -> tuple[int, ...]:
+        """Token ids of a text tokenised alone, without a beginning-of-text token.
+
+        Raises:
+            ModelNotFound: no such name or alias.
+        """
+        ...
+
+    async def generate(self, model: str | None, request: TurnRequest) -> TurnStream:
+        """One turn on a temporary context, which costs no actor. Leaving the stream cancels it.
+
+        Raises:
+            ModelNotFound, InvalidRequest, LengthExceeded, Unavailable
+        """
+        ...
+
+    async def open_session(self, options: SessionOptions, owner: str) -> SessionHandle:
+        """A new session.
+
+        Raises:
+            ModelNotFound, Unavailable
+            TooBusy: the owner, or the cluster, has as many as are allowed.
+        """
+        ...
+
+    async def session(self, session_id: str, owner: str) -> SessionHandle:
+        """The session of this id, activated if it was put away.
+
+        Raises:
+            SessionNotFound: not there, or somebody else's.
+        """
+        ...
+
+    async def sessions(self, owner: str) -> tuple[SessionSummary, ...]:
+        """This owner's sessions, the latest used first."""
+        ...

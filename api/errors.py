@@ -1,0 +1,202 @@
+"""Every error that Greenroom raises for a caller to act on.
+
+    GreenroomError                  500  internal
+    ├── InvalidRequest              400  invalid_request
+    │   ├── LengthExceeded          400  length_exceeded
+    │   └── Unsupported             400  unsupported
+    ├── Unauthorized                401  unauthorized
+    ├── NotFound                    404  not_found
+    │   ├── ModelNotFound           404  model_not_found
+    │   ├── SessionNotFound         404  session_not_found
+    │   └── TurnNotFound            404  turn_not_found
+    ├── Conflict                    409  conflict
+    ├── TooLarge                    413  too_large
+    ├── TooBusy                     429  too_busy           retryable
+    ├── Unavailable                 503  unavailable        retryable
+    │   └── CapacityExhausted       503  capacity_exhausted retryable
+    └── between our own actors, never shown to a client:
+        ├── ContextLost                  context_lost       retryable
+        ├── ModelLost                    model_lost         retryable
+        ├── Moved                        moved              retryable
+        └── Fenced                       fenced
+
+Exceptions are rebuilt from ``args`` when they cross a process, so every constructor hands its own positional
+arguments to ``super().__init__`` and the sentence is made in ``__str__``.
+"""
+
+from __future__ import annotations
+
+
+class GreenroomError(Exception):
+    """Something inside the cluster went wrong."""
+
+    status = 500
+    code = "internal"
+    retryable = False
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """Seconds after which trying again makes sense; None where it does not."""
+        return 1.0 if self.retryable else None
+
+
+class InvalidRequest(GreenroomError):
+    """The request cannot be served as it stands."""
+
+    status = 400
+    code = "invalid_request"
+
+
+class LengthExceeded(InvalidRequest):
+    """The turn needs more tokens than the context may hold."""
+
+    code = "length_exceeded"
+
+    def __init__(self, num_prefix: int, num_current: int, maximum: int) -> None:
+        super().__init__(num_prefix, num_current, maximum)
+        self.num_prefix = num_prefix
+        self.num_current = num_current
+        self.maximum = maximum
+
+    def __str__(self) -> str:
+        return (
+            f"Maximum length exceeded: prefix {self.num_prefix} + current {self.num_current} "
+            f"exceeds pre-allocated maximum {self.maximum}"
+        )
+
+
+class Unsupported(InvalidRequest):
+    """The engine that runs this model cannot do what was asked."""
+
+    code = "unsupported"
+
+
+class Unauthorized(GreenroomError):
+    """The API key is missing or not known."""
+
+    status = 401
+    code = "unauthorized"
+
+
+class NotFound(GreenroomError):
+    """What was asked for does not exist."""
+
+    status = 404
+    code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    """No model of this name is served here."""
+
+    code = "model_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"no model is called {self.name!r} here"
+
+
+class SessionNotFound(NotFound):
+    """The session has expired, was closed, or never was; somebody else's session looks the same."""
+
+    code = "session_not_found"
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(session_id)
+        self.session_id = session_id
+
+    def __str__(self) -> str:
+        return f"session {self.session_id!r} expired or does not exist"
+
+
+class TurnNotFound(NotFound):
+    """No turn of this id is known."""
+
+    code = "turn_not_found"
+
+    def __init__(self, turn_id: str) -> None:
+        super().__init__(turn_id)
+        self.turn_id = turn_id
+
+    def __str__(self) -> str:
+        return f"turn {self.turn_id!r} is not known here"
+
+
+class Conflict(GreenroomError):
+    """The request contradicts what is going on."""
+
+    status = 409
+    code = "conflict"
+
+
+class TooLarge(GreenroomError):
+    """The body is larger than this server reads."""
+
+    status = 413
+    code = "too_large"
+
+
+class TooBusy(GreenroomError):
+    """The caller has more in flight than is allowed; try again later."""
+
+    status = 429
+    code = "too_busy"
+    retryable = True
+
+
+class Unavailable(GreenroomError):
+    """The part of the cluster that is needed cannot answer now; try again later."""
+
+    status = 503
+    code = "unavailable"
+    retryable = True
+
+
+class CapacityExhausted(Unavailable):
+    """The attention cache is full and nothing in it can be evicted."""
+
+    code = "capacity_exhausted"
+
+
+class ContextLost(GreenroomError):
+    """The engine does not hold the context that its caller believes it holds; send all of its tokens."""
+
+    code = "context_lost"
+    retryable = True
+
+    def __init__(self, context_id: str) -> None:
+        super().__init__(context_id)
+        self.context_id = context_id
+
+    def __str__(self) -> str:
+        return f"context {self.context_id!r} is not held here as expected"
+
+
+class ModelLost(GreenroomError):
+    """The model actor that ran the turn is gone; ask for a new ticket."""
+
+    code = "model_lost"
+    retryable = True
+
+
+class Fenced(GreenroomError):
+    """Another owner has taken over; this one must stop writing."""
+
+    code = "fenced"
+
+    def __init__(self, key: str, epoch: int) -> None:
+        super().__init__(key, epoch)
+        self.key = key
+        self.epoch = epoch
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch} of {self.key!r} is over"
+
+
+class Moved(GreenroomError):
+    """The session is not on this actor, or no longer; ask the directory."""
+
+    code = "moved"
+    retryable = True

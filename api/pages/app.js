@@ -1,0 +1,230 @@
+// The chat page: puts its parts together. The address's fragment names the session that is shown.
+
+import { Composer } from "./composer.js";
+import { Conversation, GONE_CODE } from "./conversation.js";
+import { byId, formatNumber, make } from "./dom.js";
+import { confirmDelete, keyAsker, SettingsPanel } from "./panel.js";
+import { Requests } from "./requests.js";
+import { Sidebar } from "./sidebar.js";
+import { Branches, Keyring, Settings } from "./storage.js";
+import { Thread } from "./thread.js";
+
+const keyring = new Keyring();
+const settings = new Settings();
+const branches = new Branches();
+const askForKey = keyAsker(keyring);
+const requests = new Requests(keyring, askForKey);
+let sessions = [];
+
+const conversation = new Conversation(requests, branches, settings, {
+  turnsChanged() {
+    thread.show(conversation.turns);
+    showState();
+  },
+  turnChanged(turn) {
+    thread.update(turn);
+    showState();
+  },
+  turnEnded(turn) {
+    thread.update(turn);
+    showState();
+    announce(turn);
+  },
+  status: showConnection,
+  async unauthorized() {
+    await askForKey(Boolean(keyring.key));
+    conversation.reconnect();
+  },
+  gone() {
+    showConnection("idle");
+    offerNewChat();
+    attempt(refreshSessions);
+  },
+  refused(error) {
+    notify(error.message);
+  },
+});
+
+const thread = new Thread({
+  edit: (turn, text) => attempt(() => branch(turn, text)),
+  regenerate: (turn) => attempt(() => branch(turn, turn.question)),
+  retry: (turn) => conversation.retry(turn),
+  takeBack(turn) {
+    conversation.discard(turn);
+    composer.restore(turn.question);
+  },
+  show: (sessionId) => showSession(sessionId),
+  alternatives: (turn) => branches.alternatives(conversation.sessionId, turn.baseLength),
+});
+
+const composer = new Composer({
+  send: (text) => attempt(() => ask(text), () => composer.restore(text)),
+  stop: () => conversation.stop(),
+  typing: () => conversation.typing(),
+});
+
+const sidebar = new Sidebar(branches, { show: (sessionId) => showSession(sessionId), remove, startNew });
+
+new SettingsPanel(settings, keyring, () => {
+  conversation.reconnect();
+  attempt(refreshAll);
+});
+
+async function ask(text) {
+  const isNew = !conversation.sessionId;
+  hideNotice();
+  await conversation.ask(text, byId("model").value || null);
+  if (isNew) await nameSession();
+}
+
+async function branch(turn, text) {
+  await conversation.branch(turn, text);
+  composer.focus();
+  await nameSession();
+}
+
+/** The shown session is a new one: put it in the address and in the list. */
+async function nameSession() {
+  history.pushState(null, "", `#${conversation.sessionId}`);
+  await refreshSessions();
+}
+
+function showSession(sessionId) {
+  if (location.hash.slice(1) !== sessionId) history.pushState(null, "", `#${sessionId}`);
+  return openFromAddress();
+}
+
+async function openFromAddress() {
+  const sessionId = decodeURIComponent(location.hash.slice(1));
+  hideNotice();
+  if (!sessionId) return startNew();
+  if (sessionId === conversation.sessionId) return undefined;
+  return attempt(async () => {
+    if (await conversation.open(sessionId)) sidebar.show(sessions, sessionId);
+    composer.focus();
+  }, async (error) => {
+    conversation.clear();
+    thread.show([]);
+    showState();
+    if (error.code === GONE_CODE) await refreshSessions();
+  });
+}
+
+function startNew() {
+  if (location.hash) history.pushState(null, "", location.pathname + location.search);
+  conversation.clear();
+  hideNotice();
+  thread.show([]);
+  showConnection("idle");
+  showState();
+  sidebar.show(sessions, null);
+  composer.focus();
+}
+
+async function remove(sessionIds) {
+  if (!await confirmDelete()) return;
+  await attempt(async () => {
+    for (const id of sessionIds) await requests.send("DELETE", `api/sessions/${id}`);
+    branches.forget(sessionIds);
+    if (sessionIds.includes(conversation.sessionId)) startNew();
+    await refreshSessions();
+  });
+}
+
+async function refreshSessions() {
+  sessions = (await requests.send("GET", "api/sessions")).sessions;
+  branches.keep(sessions.map((session) => session.id));
+  sidebar.show(sessions, conversation.sessionId);
+}
+
+async function refreshModels() {
+  const { models } = await requests.send("GET", "api/models");
+  const names = models.map((model) => model.name);
+  const label = (model) => (model.num_ready ? model.name : `${model.name} (not ready)`);
+  byId("model").replaceChildren(...models.map((model) => make("option", { value: model.name }, label(model))));
+  byId("model").value = names.includes(settings.model) ? settings.model : (names[0] ?? "");
+  showState();
+}
+
+function refreshAll() {
+  return Promise.all([refreshModels(), refreshSessions()]);
+}
+
+/** Do it; where it fails, say so in one sentence and offer to do it again. */
+async function attempt(action, onFailure) {
+  try {
+    await action();
+  } catch (error) {
+    if (!("isRetryable" in error)) throw error;
+    await onFailure?.(error);
+    if (error.code === GONE_CODE) return offerNewChat();
+    notify(error.message, onFailure || !error.isRetryable ? null : "Try again", () => attempt(action));
+  }
+}
+
+function offerNewChat() {
+  notify("This conversation has expired or was deleted.", "New chat", startNew);
+}
+
+function showState() {
+  const { running, maxContext, length, model } = conversation;
+  composer.showRunning(Boolean(running));
+  byId("model").disabled = Boolean(model);
+  if (model) byId("model").value = model;
+  byId("context").hidden = !maxContext || !length;
+  if (!maxContext) return;
+  byId("context-text").textContent = `${formatNumber(length)} of ${formatNumber(maxContext)} tokens`;
+  const meter = byId("context-meter");
+  meter.setAttribute("aria-valuemax", maxContext);
+  meter.setAttribute("aria-valuenow", Math.min(length, maxContext));
+  meter.setAttribute("aria-valuetext", byId("context-text").textContent);
+  meter.firstElementChild.style.inlineSize = `${Math.min(100, (100 * length) / maxContext)}%`;
+  meter.classList.toggle("nearly-full", length > 0.85 * maxContext);
+}
+
+function showConnection(state, delayMs = 0) {
+  const texts = {
+    idle: "Ready",
+    connecting: "Connecting…",
+    open: "Connected",
+    waiting: delayMs < 1000 ? "Reconnecting…" : `Connection lost; trying again in ${Math.round(delayMs / 1000)} s`,
+  };
+  byId("connection").dataset.state = state;
+  byId("connection-text").textContent = texts[state];
+  const offline = byId("offline");
+  offline.hidden = state === "open" || state === "idle" || (state === "connecting" && offline.hidden);
+  if (state === "waiting") offline.textContent = texts.waiting;
+}
+
+function announce(turn) {
+  byId("announcer").textContent = turn.state === "failed" ? "" : `Answer: ${turn.text}`;
+}
+
+function notify(text, actionText = null, action = null) {
+  byId("notice-text").textContent = text;
+  byId("notice-action").hidden = !actionText;
+  byId("notice-action").textContent = actionText ?? "";
+  byId("notice-action").onclick = () => {
+    hideNotice();
+    action();
+  };
+  byId("notice").hidden = false;
+}
+
+function hideNotice() {
+  byId("notice").hidden = true;
+}
+
+byId("notice-close").addEventListener("click", hideNotice);
+byId("model").addEventListener("change", (event) => (settings.model = event.target.value));
+byId("starters").addEventListener("click", (event) => {
+  const starter = event.target.closest("button");
+  if (starter) attempt(() => ask(starter.textContent), () => composer.restore(starter.textContent));
+});
+addEventListener("popstate", openFromAddress);
+addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && conversation.running && !document.querySelector("dialog[open]") && !sidebar.isOpen) conversation.stop();
+});
+
+attempt(refreshAll);
+openFromAddress();

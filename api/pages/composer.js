@@ -1,0 +1,81 @@
+// The field where messages are written: Enter sends, Shift+Enter starts a line, and the server hears of typing.
+
+import { byId } from "./dom.js";
+
+const TYPING_EVERY_MS = 5000;
+
+/** Actions: send(text), stop(), typing(). */
+export class Composer {
+  #field = byId("composer-input");
+  #lastTyping = -Infinity;
+  #isRunning = false;
+  #isSending = false;
+
+  constructor(actions) {
+    this.actions = actions;
+    byId("composer").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#submit();
+    });
+    byId("stop").addEventListener("click", () => actions.stop());
+    this.#field.addEventListener("input", () => this.#onInput());
+    this.#field.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      this.#submit();
+    });
+    addEventListener("resize", () => this.#fit());
+    this.#onInput();
+  }
+
+  /** While an answer runs, the button stops it; the next message can be written, and is sent afterwards. */
+  showRunning(isRunning) {
+    const hadFocus = document.activeElement === byId(isRunning ? "send" : "stop");
+    this.#isRunning = isRunning;
+    byId("send").hidden = isRunning;
+    byId("stop").hidden = !isRunning;
+    if (hadFocus) this.focus();
+  }
+
+  /** Put a text back that could not be sent, unless another has been begun. */
+  restore(text) {
+    if (!this.#field.value.trim()) this.#field.value = text;
+    this.#onInput();
+    this.focus();
+  }
+
+  focus() {
+    this.#field.focus({ preventScroll: true });
+  }
+
+  async #submit() {
+    const text = this.#field.value.trim();
+    if (!text || this.#isRunning || this.#isSending) return;
+    this.#field.value = "";
+    this.#lastTyping = -Infinity;
+    this.#onInput();
+    this.#isSending = true;
+    try {
+      await this.actions.send(text);
+    } finally {
+      this.#isSending = false;
+    }
+  }
+
+  #onInput() {
+    const isEmpty = !this.#field.value.trim();
+    byId("send").disabled = isEmpty;
+    this.#fit();
+    const now = performance.now();
+    if (isEmpty || now - this.#lastTyping < TYPING_EVERY_MS) return;
+    this.#lastTyping = now;
+    this.actions.typing();
+  }
+
+  #fit() {
+    this.#field.rows = 1;
+    const lineHeight = parseFloat(getComputedStyle(this.#field).lineHeight);
+    const padding = parseFloat(getComputedStyle(this.#field).paddingTop) * 2;
+    this.#field.rows = Math.min(8, Math.max(1, Math.round((this.#field.scrollHeight - padding) / lineHeight)));
+  }
+}

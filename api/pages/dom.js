@@ -1,0 +1,57 @@
+// Elements by id, and elements made of parts.
+
+export function byId(id) {
+  return document.getElementById(id);
+}
+
+/** An element with properties (`class`, `aria-…`, `on…` or a property of the node) and children. */
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === undefined || value === null) continue;
+    if (name === "class") element.className = value;
+    else if (name.includes("-")) element.setAttribute(name, value);
+    else element[name] = value;
+  }
+  element.append(...children);
+  return element;
+}
+
+export function icon(name) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  use.setAttribute("href", `#icon-${name}`);
+  svg.append(use);
+  return svg;
+}
+
+/** A small button with an icon; `label` is what it is called, and its tooltip. */
+export function tool(name, label, onclick) {
+  return make("button", { type: "button", class: "tool", title: label, "aria-label": label, onclick }, icon(name));
+}
+
+/** Copy, and say so on the button for a moment. */
+export async function copyFrom(button, text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    copyBySelection(text);
+  }
+  button.classList.add("copied");
+  setTimeout(() => button.classList.remove("copied"), 1500);
+}
+
+/** Where the clipboard is closed to the page (no HTTPS), a selection can still be copied. */
+function copyBySelection(text) {
+  const field = make("textarea", { class: "visually-hidden", value: text });
+  document.body.append(field);
+  field.select();
+  document.execCommand("copy");
+  field.remove();
+}
+
+export function formatNumber(value) {
+  return value.toLocaleString("en");
+}

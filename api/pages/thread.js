@@ -1,0 +1,187 @@
+// The messages on the screen: one item for each turn, with the question, the answer and what can be done with both.
+
+import { byId, copyFrom, formatNumber, make, tool } from "./dom.js";
+import { showMarkdown } from "./markdown.js";
+
+const ENDINGS = {
+  length: "Ended at the longest answer allowed in the settings.",
+  context: "The context is full. Branch from an earlier message, or start a new chat.",
+  cancelled: "Stopped.",
+};
+const NEAR_END_PX = 80;
+
+/** Actions: edit(turn, text), regenerate(turn), retry(turn), takeBack(turn), show(sessionId), alternatives(turn). */
+export class Thread {
+  #items = new Map(); // turn -> {item, answer, foot, question}
+  #list = byId("messages");
+  #scroller = byId("thread");
+  #dirty = new Set();
+  #isAtEnd = true;
+
+  constructor(actions) {
+    this.actions = actions;
+    this.#scroller.addEventListener("scroll", () => this.#noteScroll(), { passive: true });
+    byId("to-end").addEventListener("click", () => this.scrollToEnd());
+    this.#list.addEventListener("click", (event) => {
+      const button = event.target.closest(".copy-code");
+      if (button) copyFrom(button, button.closest("figure").querySelector("pre").textContent);
+    });
+  }
+
+  /** Show these turns; what is shown already stays. */
+  show(turns) {
+    const shown = turns.map((turn) => this.#items.get(turn) ?? this.#add(turn));
+    for (const [turn, { item }] of this.#items) {
+      if (turns.includes(turn)) continue;
+      item.remove();
+      this.#items.delete(turn);
+    }
+    shown.forEach(({ item }, index) => this.#list.children[index] === item || this.#list.insertBefore(item, this.#list.children[index] ?? null));
+    byId("welcome").hidden = turns.length > 0;
+    turns.forEach((turn) => this.#refresh(turn));
+    this.scrollToEnd();
+  }
+
+  /** Show a turn again, with the next picture. */
+  update(turn) {
+    if (!this.#dirty.size) requestAnimationFrame(() => this.#flush());
+    this.#dirty.add(turn);
+  }
+
+  scrollToEnd() {
+    this.#isAtEnd = true;
+    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    byId("to-end").hidden = true;
+  }
+
+  #flush() {
+    for (const turn of this.#dirty) this.#refresh(turn);
+    this.#dirty.clear();
+    if (this.#isAtEnd) this.scrollToEnd();
+    else this.#noteScroll();
+  }
+
+  #noteScroll() {
+    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
+    this.#isAtEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
+    byId("to-end").hidden = this.#isAtEnd;
+  }
+
+  #add(turn) {
+    const question = make("article", { class: "question", "aria-label": "You" });
+    const answer = make("div", { class: "markdown" });
+    const foot = make("div", { class: "foot" });
+    const reply = make("article", { class: "answer", "aria-label": "Answer" }, answer, foot);
+    const parts = { item: make("li", { class: "turn" }, question, reply), question, reply, answer, foot };
+    this.#items.set(turn, parts);
+    return parts;
+  }
+
+  #refresh(turn) {
+    const parts = this.#items.get(turn);
+    if (!parts) return;
+    if (!parts.question.querySelector("form")) this.#showQuestion(turn, parts);
+    parts.reply.setAttribute("aria-busy", turn.isUnfinished);
+    parts.reply.classList.toggle("thinking", turn.isUnfinished && !turn.text);
+    parts.reply.classList.toggle("streaming", turn.isUnfinished && Boolean(turn.text));
+    showMarkdown(parts.answer, turn.text);
+    const signature = `${turn.state}/${turn.finish?.reason}`;
+    if (turn.isUnfinished || parts.signature !== signature) parts.foot.replaceChildren(...this.#footOf(turn));
+    parts.signature = signature;
+  }
+
+  #showQuestion(turn, parts) {
+    const { groups, current } = this.actions.alternatives(turn);
+    const signature = JSON.stringify([turn.question, groups, current, turn.state === "waiting"]);
+    if (parts.questionSignature === signature) return;
+    parts.questionSignature = signature;
+    const tools = make("div", { class: "foot" });
+    if (groups.length > 1) tools.append(this.#switcher(groups, current));
+    tools.append(tool("copy", "Copy the message", (event) => copyFrom(event.currentTarget, turn.question)));
+    if (turn.state !== "waiting") tools.append(tool("edit", "Edit the message in a new branch", () => this.#edit(turn, parts)));
+    parts.question.replaceChildren(make("div", { class: "bubble" }, turn.question), tools);
+  }
+
+  #switcher(groups, current) {
+    const step = (name, label, target) => {
+      const button = tool(name, label, () => this.actions.show(groups[target].at(-1)));
+      button.disabled = !groups[target];
+      return button;
+    };
+    const place = make("span", { class: "place" }, `${current + 1}/${groups.length}`);
+    place.setAttribute("aria-label", `Branch ${current + 1} of ${groups.length}`);
+    const switcher = make("span", { class: "switcher" }, step("left", "Previous branch", current - 1), place, step("right", "Next branch", current + 1));
+    switcher.setAttribute("role", "group");
+    switcher.setAttribute("aria-label", "Branches");
+    return switcher;
+  }
+
+  #edit(turn, parts) {
+    const field = make("textarea", { value: turn.question, rows: Math.min(8, turn.question.split("\n").length + 1) });
+    field.setAttribute("aria-label", "Edit the message");
+    const close = () => {
+      parts.questionSignature = null;
+      parts.question.replaceChildren();
+      this.#showQuestion(turn, parts);
+      parts.question.querySelector("button[aria-label^='Edit']")?.focus();
+    };
+    const form = make("form", { class: "edit" }, field, make("div", { class: "edit-foot" },
+      make("button", { type: "button", class: "button small", onclick: close }, "Cancel"),
+      make("button", { type: "submit", class: "button small primary" }, "Send in a new branch")));
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      const text = field.value.trim();
+      close();
+      if (text) this.actions.edit(turn, text);
+    };
+    form.onkeydown = (event) => {
+      if (event.key === "Escape") {
+        event.stopPropagation();
+        close();
+      } else if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.target === field) {
+        event.preventDefault();
+        form.requestSubmit();
+      }
+    };
+    parts.question.replaceChildren(form);
+    field.focus();
+    field.setSelectionRange(field.value.length, field.value.length);
+  }
+
+  #footOf(turn) {
+    if (turn.isUnfinished) return [];
+    if (turn.state === "failed") return [this.#failure(turn)];
+    const ending = ENDINGS[turn.finish?.reason];
+    return [
+      ...(ending ? [make("p", { class: "ending" }, ending)] : []),
+      tool("copy", "Copy the answer", (event) => copyFrom(event.currentTarget, turn.text)),
+      tool("retry", "Answer again in a new branch", () => this.actions.regenerate(turn)),
+      make("span", { class: "numbers" }, numbersOf(turn)),
+    ];
+  }
+
+  #failure(turn) {
+    const notice = make("div", { class: "failure" }, make("p", {}, turn.error.message),
+      make("button", { type: "button", class: "button small", onclick: () => this.actions.retry(turn) }, "Try again"));
+    if (!turn.numTokens) {
+      notice.append(make("button", { type: "button", class: "button small", onclick: () => this.actions.takeBack(turn) }, "Take it back"));
+    }
+    notice.setAttribute("role", "alert");
+    return notice;
+  }
+}
+
+/** What the last turn cost, in one line. */
+export function numbersOf(turn) {
+  const parts = [`${formatNumber(turn.numTokens)} ${turn.numTokens === 1 ? "token" : "tokens"}`];
+  if (turn.speed) parts.push(`${turn.speed.toFixed(turn.speed < 100 ? 1 : 0)} tokens/s`);
+  if (turn.sentAt && turn.firstAt) parts.push(`first after ${Math.round(turn.firstAt - turn.sentAt)} ms`);
+  if (turn.numResident !== null) parts.push(residencyOf(turn));
+  return parts.join(" · ");
+}
+
+function residencyOf(turn) {
+  const total = turn.baseLength + turn.numPrompt;
+  if (!turn.baseLength) return "context: new";
+  return turn.numResident ? `context: resident ${turn.numResident}/${total}` : `context: re-filled ${total}`;
+}

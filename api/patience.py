@@ -1,0 +1,45 @@
+"""How a client waits between two tries: longer each time, never in step with others, and not for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from api.errors import GreenroomError
+
+FIRST_DELAY_S = 0.1
+LONGEST_DELAY_S = 5.0
+
+
+class Patience:
+    """The waits of one task, which starts afresh whenever there is progress.
+
+    Args:
+        limit_s: how long to go on trying without any progress.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._num_failures = 0
+        self._deadline: float | None = None
+
+    def renew(self) -> None:
+        """There was progress."""
+        self._num_failures = 0
+        self._deadline = None
+
+    async def wait(self, error: GreenroomError, at_least_s: float = 0.0) -> None:
+        """Wait before the next try.
+
+        Raises:
+            GreenroomError: the given one, when waiting would exceed the limit.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._deadline is None:
+            self._deadline = now + self._limit_s
+        longest = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0**self._num_failures)
+        delay_s = max(at_least_s, longest * random.uniform(0.5, 1.0))
+        if now + delay_s > self._deadline:
+            raise error
+        self._num_failures += 1
+        await asyncio.sleep(delay_s)

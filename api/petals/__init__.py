@@ -1,0 +1,1 @@
+"""The chat protocol of Petals, both generations: HTTP sessions, and sessions over a WebSocket."""

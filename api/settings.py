@@ -1,0 +1,67 @@
+"""What the HTTP application can be configured with."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+
+class ApiKey(BaseModel):
+    """A key that clients send as ``Authorization: Bearer <key>``, and the owner that it stands for.
+
+    Several keys may stand for one owner: they see the same sessions.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    key: SecretStr = Field(min_length=8)
+    owner: str = Field(min_length=1, max_length=128)
+
+
+class PetalsSettings(BaseModel):
+    """Limits of the Petals protocol.
+
+    Attributes:
+        idle_timeout_s: of an HTTP session and of a socket, from its last use.
+        max_sessions: an owner's sessions in the whole cluster, above which no HTTP session is opened.
+        default_max_length: tokens of a session whose opening does not say.
+        max_pending_messages: messages of one socket that may wait to be served.
+        close_timeout_s: time for closing a session, or undoing a failed call, after the client has its answer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    idle_timeout_s: float = Field(default=300.0, gt=0)
+    max_sessions: int = Field(default=1000, ge=1)
+    default_max_length: int = Field(default=1024, ge=1)
+    max_pending_messages: int = Field(default=64, ge=1)
+    close_timeout_s: float = Field(default=10.0, gt=0)
+
+
+class ApiSettings(BaseModel):
+    """Limits and access of one gateway process; times are seconds.
+
+    Attributes:
+        max_body_bytes: of an HTTP body and of one WebSocket message.
+        max_prompt_chars: of the text that one turn adds.
+        max_concurrent_requests: HTTP requests in progress in this process, streams included.
+        max_sockets: open WebSockets in this process.
+        cors_origins: origins whose pages may use this server; "*" is any.
+        api_keys: empty leaves the server open, with one owner whose name is "".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_body_bytes: int = Field(default=1 << 20, ge=1024)
+    max_prompt_chars: int = Field(default=200_000, ge=1)
+    max_concurrent_requests: int = Field(default=256, ge=1)
+    max_sockets: int = Field(default=1024, ge=1)
+    cors_origins: tuple[str, ...] = ("*",)
+    api_keys: tuple[ApiKey, ...] = ()
+    petals: PetalsSettings = Field(default_factory=PetalsSettings)
+
+    @model_validator(mode="after")
+    def _keys_differ(self) -> ApiSettings:
+        keys = [api_key.key.get_secret_value() for api_key in self.api_keys]
+        if len(set(keys)) != len(keys):
+            raise ValueError("api_keys: two entries have the same key")
+        return self

@@ -1,0 +1,212 @@
+"""A turn: one request to extend a context, what limits it, and the frames that come out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from api.errors import InvalidRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Plain text, tokenised alone, without a beginning-of-text token; special tokens in it are recognised."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Token ids as they are."""
+
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A chat message, put through the model's chat template; special tokens in its content are plain text."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class BeginningOfText:
+    """The model's beginning-of-text token, where the context is still empty; nothing elsewhere."""
+
+
+Part = Text | Tokens | Message | BeginningOfText
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn from the logits.
+
+    The order is that of ``transformers``: penalties and bias, temperature, top-k, top-p, min-p. The draw for the token
+    at offset ``i`` of a turn depends only on (seed, i) and its distribution, so that a turn which is taken up
+    again after a crash draws what it would have drawn.
+
+    Attributes:
+        temperature: dimensionless, >= 0; 0 is greedy.
+        top_k: keep the k largest; 0 is off.
+        top_p: keep the smallest set with at least this probability; >= 1 is off, 0 keeps one token.
+        min_p: keep tokens at least this fraction as likely as the likeliest; 0 is off.
+        repetition_penalty: > 0; over all tokens of the context; 1 is none.
+        presence_penalty: subtracted once from a token that this turn has already produced.
+        frequency_penalty: subtracted once per time that this turn has produced the token.
+        logit_bias: (token id, addend) pairs.
+        seed: any integer; None lets the server choose one.
+        num_logprobs: None for none; n gives the chosen token's and those of the n likeliest (n <= 20).
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    seed: int | None = None
+    num_logprobs: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, holds in (
+            ("temperature must be a number >= 0", _finite(self.temperature) and self.temperature >= 0),
+            ("top_k must be >= 0", self.top_k >= 0),
+            ("top_p must be a number >= 0", _finite(self.top_p) and self.top_p >= 0),
+            ("min_p must lie between 0 and 1", 0 <= self.min_p <= 1),
+            ("repetition_penalty must be > 0", _finite(self.repetition_penalty) and self.repetition_penalty > 0),
+            ("presence_penalty must be a finite number", _finite(self.presence_penalty)),
+            ("frequency_penalty must be a finite number", _finite(self.frequency_penalty)),
+            ("logit_bias must be finite", all(_finite(bias) for _, bias in self.logit_bias)),
+            ("num_logprobs must lie between 0 and 20", self.num_logprobs is None or 0 <= self.num_logprobs <= 20),
+        ):
+            if not holds:
+                raise InvalidRequest(name)
+
+
+def _finite(value: float) -> bool:
+    return math.isfinite(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """What ends a turn, whichever comes first.
+
+    Attributes:
+        max_tokens: tokens sampled at most, >= 1.
+        at_eos: an end-of-text token ends the turn (it stays in the context).
+        token_lists: the output's last tokens equal one of these.
+        texts: the output's text contains one of these; the text is cut right behind it.
+        suffixes: the whole output's text ends with one of these ("" always does), tested only after every ``stride``
+            tokens and after an end-of-text token that does not end the turn.
+        stride: tokens between two tests of ``suffixes``, counted from the start or from the last end-of-text token.
+    """
+
+    max_tokens: int
+    at_eos: bool = True
+    token_lists: tuple[tuple[int, ...], ...] = ()
+    texts: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = ()
+    stride: int = 1
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise InvalidRequest("max_tokens must be >= 1")
+        if self.stride < 1:
+            raise InvalidRequest("stride must be >= 1")
+        if any(not tokens for tokens in self.token_lists) or any(not text for text in self.texts):
+            raise InvalidRequest("an empty stop would stop everything")
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """One request to extend a context.
+
+    Attributes:
+        turn_id: chosen by the caller, unique in its session; asking twice with one id is asking once.
+        prompt: what is appended before sampling starts; may be empty to go on.
+        max_context: tokens that the context's KV cache may hold; None for the model's own limit. As in Petals,
+            the last sampled token is not in it, so the text may be one token longer. The prompt must fit, else
+            ``LengthExceeded``; when the room behind it is less than ``stop.max_tokens``, the turn ends "context".
+        skip_special_tokens: leave special tokens out of the text (never out of the ids).
+    """
+
+    turn_id: str
+    prompt: tuple[Part, ...]
+    sampling: Sampling = field(default_factory=Sampling)
+    stop: Stop = field(default_factory=lambda: Stop(max_tokens=256))
+    max_context: int | None = None
+    skip_special_tokens: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """Natural log-probabilities at one position, after penalties and temperature, before top-k, top-p and min-p.
+
+    ``top`` holds (token id, log-probability), likeliest first.
+    """
+
+    chosen: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+Reason = Literal["eos", "stop", "length", "context", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How a turn ended.
+
+    Attributes:
+        reason: eos: an end-of-text token; stop: one of the stops; length: ``max_tokens``; context: the context is
+            full (``max_context`` or the model's limit) before ``max_tokens``; cancelled: on request.
+        stop: the stop text, or the text of the stop tokens, that matched.
+        tail: text that was held back because its last character was unfinished (U+FFFD for the missing part).
+        orphaned: cancelled because nobody read it.
+    """
+
+    reason: Reason
+    stop: str | None = None
+    tail: str = ""
+    orphaned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A piece of a turn's output; ``pieces[i]`` is the text that ``ids[i]`` completed ("" inside a character).
+
+    Frames of one turn follow each other without gap or overlap: the next offset is ``offset + len(ids)``. A reader
+    that comes back asks from its offset. Only the last frame has ``finish``; it may have no ids.
+    """
+
+    turn_id: str
+    attempt: int
+    offset: int
+    ids: tuple[int, ...]
+    pieces: tuple[str, ...]
+    logprobs: tuple[TokenLogprobs, ...] = ()
+    finish: Finish | None = None
+
+    @property
+    def text(self) -> str:
+        """The text of this frame, with what the end of the turn released."""
+        return "".join(self.pieces) + (self.finish.tail if self.finish else "")
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStart:
+    """What is known when a turn has been admitted.
+
+    Attributes:
+        base_length: tokens in the context before this turn.
+        prompt_ids: what the prompt came to.
+        num_resident: tokens, of base and prompt, whose KV cache was found and need not be computed.
+    """
+
+    turn_id: str
+    base_length: int
+    prompt_ids: tuple[int, ...]
+    num_resident: int

@@ -1,0 +1,1 @@
+"""Composition root: Serve deployments, application builder, configuration and command line."""

@@ -1,0 +1,41 @@
+"""A command's connection to a Greenroom that runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from deployments.failures import CommandFailed
+from deployments.home import Home, Record
+from deployments.ray_connection import connect, find_cluster
+
+if TYPE_CHECKING:
+    from actors.greenroom import Greenroom
+
+_ANSWER_S = 15.0
+
+Answer = TypeVar("Answer")
+
+
+def with_greenroom(scenario: Callable[[Greenroom, Record], Coroutine[Any, Any, Answer]]) -> Answer:
+    """Connect, run a coroutine function with the Greenroom and where it is, and disconnect.
+
+    Raises:
+        CommandFailed: there is no Ray cluster, or it cannot be used.
+        Unavailable: it runs no Greenroom, or that does not answer.
+    """
+    record = find_cluster(Home.of_environment())
+    if record is None:
+        raise CommandFailed("no Ray cluster runs here: `greenroom up` starts one, RAY_ADDRESS names another")
+    ray = connect(record)
+
+    async def run() -> Answer:
+        from actors.greenroom import Greenroom  # imports Ray, which takes seconds
+
+        return await scenario(await Greenroom.connect(_ANSWER_S), record)
+
+    try:
+        return asyncio.run(run())
+    finally:
+        ray.shutdown()

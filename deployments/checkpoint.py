@@ -1,0 +1,106 @@
+"""A model directory as it lies on the disk: whether it is one, and how much memory it takes."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deployments.config import ModelConfig
+from deployments.failures import CommandFailed
+
+PROCESS_BYTES = 400_000_000
+"""What a model actor takes beside its weights and its attention cache (Linux, torch 2.13 for the CPU)."""
+
+_DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+_LONGEST_HEADER = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What is known without loading it: ``num_parameters``, and the text model's ``config``."""
+
+    num_parameters: int
+    config: Mapping[str, Any]
+
+    def weight_bytes(self, model: ModelConfig) -> int:
+        """Of the weights on the CPU, where they are float32 unless the settings say otherwise."""
+        return self.num_parameters * self._width(model)
+
+    def cache_bytes(self, model: ModelConfig) -> int:
+        """Of the attention cache: what the settings say, else the least that makes sense, which is one full context."""
+        if given := model.engine_args.get("kv_cache_bytes"):
+            return int(given)
+        heads = _integer(self.config, "num_attention_heads", "n_head")
+        key_heads = _integer(self.config, "num_key_value_heads") or heads
+        head_size = _integer(self.config, "head_dim") or _integer(self.config, "hidden_size", "n_embd") // max(1, heads)
+        layers = _integer(self.config, "num_hidden_layers", "n_layer")
+        length = model.engine_args.get("max_context_tokens") or _integer(
+            self.config, "max_position_embeddings", "n_positions"
+        )
+        return 2 * layers * key_heads * head_size * int(length) * self._width(model)
+
+    def bytes_of_actor(self, model: ModelConfig) -> int:
+        """Of one model actor."""
+        return self.weight_bytes(model) + self.cache_bytes(model) + PROCESS_BYTES
+
+    def _width(self, model: ModelConfig) -> int:
+        return _DTYPE_BYTES.get(str(model.engine_args.get("dtype")), 4)
+
+
+def read_checkpoint(model: ModelConfig) -> Checkpoint:
+    """Look at a model's directory.
+
+    Raises:
+        CommandFailed: one sentence on why there is no model in it.
+    """
+    path = Path(model.path)
+    if not path.is_dir():
+        raise CommandFailed(f"model {model.name!r}: there is no directory {path}")
+    if not (path / "config.json").is_file():
+        raise CommandFailed(f"model {model.name!r}: no model in {path}: it has no config.json")
+    config = _read_object(path / "config.json")
+    if not config.get("model_type"):
+        raise CommandFailed(f"model {model.name!r}: {path}/config.json names no model_type")
+    if not any((path / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+        raise CommandFailed(f"model {model.name!r}: {path} has no tokenizer (tokenizer.json)")
+    text = config.get("text_config")
+    return Checkpoint(_num_parameters(model.name, path), text if isinstance(text, dict) else config)
+
+
+def _num_parameters(name: str, path: Path) -> int:
+    if files := sorted(path.glob("*.safetensors")):
+        return sum(_num_in_safetensors(file) for file in files)
+    if files := sorted(path.glob("pytorch_model*.bin")):
+        return sum(file.stat().st_size for file in files) // 2
+    raise CommandFailed(f"model {name!r}: {path} has no weights (*.safetensors)")
+
+
+def _num_in_safetensors(file: Path) -> int:
+    """Parameters in a file; its header is a length of 8 bytes, little-endian, and so much JSON."""
+    try:
+        with file.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            header: Any = json.loads(stream.read(length)) if length < _LONGEST_HEADER else None
+        shapes = [tensor["shape"] for name, tensor in header.items() if name != "__metadata__"]
+        return sum(math.prod(shape) for shape in shapes)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error):
+        raise CommandFailed(f"{file} is not a safetensors file") from None
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        content = None
+    if not isinstance(content, dict):
+        raise CommandFailed(f"{path} holds no JSON object")
+    return content
+
+
+def _integer(config: Mapping[str, Any], *names: str) -> int:
+    return next((int(config[name]) for name in names if isinstance(config.get(name), int)), 0)

@@ -1,0 +1,125 @@
+"""What would go wrong, found before anything is started: ports, model directories, memory, resources."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from deployments.checkpoint import PROCESS_BYTES, Checkpoint, read_checkpoint
+from deployments.config import GreenroomConfig, ModelConfig
+from deployments.failures import CommandFailed
+
+
+def check_port(host: str, port: int, option: str = "--port") -> None:
+    """That this machine can listen there.
+
+    Raises:
+        CommandFailed: it cannot; names the port, and the option to choose another with.
+    """
+    try:
+        _listen(host, port)
+    except PermissionError:
+        raise CommandFailed(f"port {port} is not for everybody on this machine: choose one above 1023") from None
+    except socket.gaierror:
+        raise CommandFailed(f"this machine has no address {host}") from None
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise CommandFailed(f"this machine has no address {host}") from None
+        raise CommandFailed(f"port {port} is taken: choose another with {option}") from None
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether this machine can listen there."""
+    try:
+        _listen(host, port)
+    except OSError:
+        return False
+    return True
+
+
+def _listen(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+
+
+def check_journal(path: str) -> None:
+    """That the journal can be written.
+
+    Raises:
+        CommandFailed: it cannot.
+    """
+    file = Path(path).expanduser()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.open("ab").close()
+    except (FileExistsError, NotADirectoryError):
+        raise CommandFailed(f"the journal {file} cannot be written: {file.parent} is no directory") from None
+    except OSError as error:
+        raise CommandFailed(f"the journal {file} cannot be written: {error.strerror}") from None
+
+
+def check_memory(models: Sequence[ModelConfig], available: int | None = None) -> None:
+    """That the models on the CPU fit into this machine's memory; those on GPUs are left to their engines.
+
+    Args:
+        available: bytes; None asks the machine.
+
+    Raises:
+        CommandFailed: they do not fit; says how much is needed and for what.
+    """
+    left = available_memory() if available is None else available
+    for model in models:
+        checkpoint = read_checkpoint(model)
+        if model.num_gpus:
+            continue
+        need = checkpoint.bytes_of_actor(model) * _num_actors(model)
+        if need > left:
+            raise CommandFailed(_too_large(model, checkpoint, need, left))
+        left -= need
+
+
+def check_resources(config: GreenroomConfig, resources: Mapping[str, float]) -> None:
+    """That the Ray cluster has what the models ask for.
+
+    Raises:
+        CommandFailed: it has not.
+    """
+    for kind, name in (("num_gpus", "GPU"), ("num_cpus", "CPU")):
+        wanted = sum(getattr(model, kind) * _num_actors(model) for model in config.models)
+        there = resources.get(name, 0)
+        if wanted > there:
+            raise CommandFailed(f"the models ask for {wanted:g} {name}s, and this Ray cluster has {there:g}")
+
+
+def available_memory() -> int:
+    """Bytes that this machine, or this container, still has."""
+    available = int(psutil.virtual_memory().available)
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):
+        return available
+    return min(available, limit - used)
+
+
+def _num_actors(model: ModelConfig) -> int:
+    return model.autoscaling.min_replicas if model.autoscaling else model.num_replicas
+
+
+def _too_large(model: ModelConfig, checkpoint: Checkpoint, need: int, left: int) -> str:
+    weights, cache = checkpoint.weight_bytes(model), checkpoint.cache_bytes(model)
+    times = f", {_num_actors(model)} times" if _num_actors(model) > 1 else ""
+    return (
+        f"not enough memory: model {model.name!r} needs {_giga(need)} ({_giga(weights)} of weights, "
+        f"{_giga(cache)} of attention cache, {_giga(PROCESS_BYTES)} for its process{times}), "
+        f"and {_giga(max(0, left))} are available"
+    )
+
+
+def _giga(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.1f} GB"

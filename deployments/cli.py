@@ -1,0 +1,41 @@
+"""The ``greenroom`` command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from api.errors import GreenroomError
+from deployments.commands import sessions
+from deployments.commands.chat import chat
+from deployments.commands.down import down
+from deployments.commands.status import status
+from deployments.commands.up import up
+from deployments.console import new_console
+from deployments.failures import CommandFailed
+
+app = typer.Typer(
+    name="greenroom",
+    help="Greenroom: sessions with language models that survive any crash, on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (up, chat, status, down):
+    app.command()(command)
+app.add_typer(sessions.app, name="sessions")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; what an operator can mend is said in one sentence, with exit code 1."""
+    try:
+        app(arguments)
+    except (CommandFailed, GreenroomError) as error:
+        new_console(stderr=True).print(f"greenroom: {error}", style="red")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

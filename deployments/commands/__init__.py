@@ -1,0 +1,1 @@
+"""The ``greenroom`` command, one noun or verb per module."""

@@ -1,0 +1,139 @@
+"""``greenroom sessions``: every owner's sessions, as the operator sees them."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from api.turns import Message, Part, Text, Tokens
+from deployments.attached import with_greenroom
+from deployments.console import new_console
+from deployments.failures import CommandFailed
+from deployments.home import Record
+
+if TYPE_CHECKING:
+    from actors.greenroom import Greenroom
+    from api.cluster import SessionDescription, SessionSummary, TurnRecord
+
+app = typer.Typer(help="List, show, close and purge the sessions of all owners.", no_args_is_help=True)
+
+SessionId = Annotated[str, typer.Argument(metavar="ID", help="The session's id, or so much of its start as is unique.")]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+
+
+@app.command("list")
+def list_sessions(as_json: AsJson = False) -> None:
+    """All sessions, the latest used first."""
+
+    async def ask(greenroom: Greenroom, record: Record) -> tuple[SessionSummary, ...]:
+        return await greenroom.directory.sessions(None)
+
+    found = with_greenroom(ask)
+    if as_json:
+        typer.echo(json.dumps([asdict(session) for session in found], indent=2))
+    elif found:
+        new_console().print(_table(found))
+    else:
+        new_console().print("There are no sessions.")
+
+
+@app.command()
+def show(session_id: SessionId) -> None:
+    """One session and its turns. A passive session becomes active by it."""
+
+    async def ask(greenroom: Greenroom, record: Record) -> tuple[str, SessionDescription]:
+        summary = await _find(greenroom, session_id)
+        session = await greenroom.session(summary.session_id, summary.owner)
+        return summary.owner, await session.describe()
+
+    _show(*with_greenroom(ask), new_console())
+
+
+@app.command()
+def close(session_id: SessionId) -> None:
+    """Close a session for good: its context is freed, and its journal deleted."""
+
+    async def ask(greenroom: Greenroom, record: Record) -> str:
+        found = (await _find(greenroom, session_id)).session_id
+        await greenroom.directory.close(found)
+        return found
+
+    new_console().print(f"Session {with_greenroom(ask)} is closed.")
+
+
+@app.command()
+def purge(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Close every session of every owner for good."""
+
+    async def count(greenroom: Greenroom, record: Record) -> int:
+        return len(await greenroom.directory.sessions(None))
+
+    async def close_all(greenroom: Greenroom, record: Record) -> int:
+        return await greenroom.directory.purge()
+
+    if not yes:
+        typer.confirm(f"Close {with_greenroom(count)} sessions for good?", abort=True)
+    new_console().print(f"{with_greenroom(close_all)} sessions are closed.")
+
+
+async def _find(greenroom: Greenroom, start: str) -> SessionSummary:
+    found = [one for one in await greenroom.directory.sessions(None) if one.session_id.startswith(start)]
+    if len(found) > 1:
+        raise CommandFailed(f"{len(found)} sessions begin with {start!r}: give more of the id")
+    if not found:
+        raise CommandFailed(f"no session begins with {start!r}; `greenroom sessions list` names them")
+    return found[0]
+
+
+def _table(sessions: tuple[SessionSummary, ...]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("id", no_wrap=True, min_width=32)
+    for name in ("owner", "model", "state", "opened", "last used"):
+        table.add_column(name)
+    now = time.time()
+    for session in sessions:
+        times = (_ago(now - session.created_at), _ago(now - session.last_used_at))
+        table.add_row(session.session_id, session.owner or "-", session.model, session.state, *times)
+    return table
+
+
+def _show(owner: str, session: SessionDescription, console: Console) -> None:
+    console.print(f"Session {session.session_id} of {owner or 'nobody in particular'}, model {session.model}")
+    console.print(
+        f"{session.length} of {session.max_context} tokens, {session.num_resident} of them resident; "
+        f"retention {session.retention.policy}; {len(session.turns)} turns"
+    )
+    for turn in session.turns:
+        console.print()
+        for part in turn.prompt:
+            _show_part(part, console)
+        console.print(f"assistant: {turn.text}")
+        console.print(f"  [{_summary(turn)}]", style="dim")
+
+
+def _show_part(part: Part, console: Console) -> None:
+    match part:
+        case Message(role, content):
+            console.print(f"{role}: {content}")
+        case Text(text):
+            console.print(f"text: {text}")
+        case Tokens(ids):
+            console.print(f"tokens: {len(ids)}")
+
+
+def _summary(turn: TurnRecord) -> str:
+    end = turn.finish.reason if turn.finish else "running"
+    return f"turn {turn.turn_id}: {turn.num_output} tokens, {end}; tokens {turn.base_length} to {turn.end_length}"
+
+
+def _ago(seconds: float) -> str:
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{max(0.0, seconds):.0f} s ago"

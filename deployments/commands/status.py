@@ -1,0 +1,75 @@
+"""``greenroom status``: what runs, where, and how loaded it is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from deployments.attached import with_greenroom
+from deployments.console import new_console
+from deployments.home import Record
+
+if TYPE_CHECKING:
+    from actors.greenroom import Greenroom
+    from deployments.overview import ModelOverview, Overview
+
+
+def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False) -> None:
+    """Models and their load, sessions, gateways, the journal."""
+    found = with_greenroom(_look)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=2))
+    else:
+        _show(found, new_console())
+
+
+async def _look(greenroom: Greenroom, record: Record) -> Overview:
+    from deployments.overview import overview_of  # takes seconds
+    from deployments.serving import serve_url
+
+    return await overview_of(greenroom, serve_url(), record.address)
+
+
+def _show(found: Overview, console: Console) -> None:
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="bold")
+    num_sessions = found.num_active + found.num_passive
+    for name, value in (
+        ("Greenroom", f"{found.state.lower().replace('_', ' ')}, {found.url or 'no address'}"),
+        ("Gateways", str(found.num_gateways)),
+        ("Sessions", f"{num_sessions}: {found.num_active} active, {found.num_passive} passive"),
+        ("Journal", found.journal),
+        ("Ray", f"{found.ray_version} at {found.ray_address}, nodes: {found.num_nodes}"),
+    ):
+        facts.add_row(name, value)
+    console.print(facts)
+    console.print()
+    console.print(_table(found.models))
+    for model in found.models:
+        if model.counters:
+            counts = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in sorted(model.counters.items()))
+            console.print(f"{model.name}: {counts}")
+
+
+def _table(models: tuple[ModelOverview, ...]) -> Table:
+    table = Table("model", "engine", box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("ready", "context", "contexts", "running", "waiting", "KV in use"):
+        table.add_column(name, justify="right")
+    for model in models:
+        ready = f"{model.num_ready} (+{model.num_draining} draining)" if model.num_draining else str(model.num_ready)
+        table.add_row(
+            model.name,
+            f"{model.engine} on {', '.join(model.devices)}" if model.devices else model.engine,
+            ready,
+            str(model.max_context),
+            str(model.num_contexts),
+            str(model.num_running),
+            str(model.num_waiting),
+            f"{model.kv_use:.0%}",
+        )
+    return table

@@ -1,0 +1,130 @@
+"""The configuration: what stands under ``args`` in cluster.yaml, validated."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from actors.settings import ClusterSettings, ModelSettings, SessionSettings
+from api.settings import ApiSettings
+
+EMBEDDED = "pocket"
+
+
+def embedded_model() -> str:
+    """The directory of the model that ships with the package."""
+    return str(resources.files("actors.pocket") / "checkpoint")
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AutoscalingSettings(_Config):
+    """How many actors of a model there are: as many as the load wants, between two bounds.
+
+    Load is turns (running and waiting) against ``target_turns``, or KV in use against ``target_kv_use``, whichever
+    asks for more. Open connections do not count.
+    """
+
+    min_replicas: int = Field(1, ge=1)
+    max_replicas: int = Field(1, ge=1)
+    target_turns: float = Field(16, gt=0)
+    target_kv_use: float = Field(0.8, gt=0, le=1)
+    upscale_delay_s: float = Field(10, ge=0)
+    downscale_delay_s: float = Field(300, ge=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AutoscalingSettings:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError("min_replicas is larger than max_replicas")
+        return self
+
+
+class ModelConfig(_Config):
+    """One model.
+
+    Attributes:
+        path: a local directory (the same on every node), or "pocket" for the embedded model.
+        num_gpus, num_cpus: what Ray reserves for each actor of this model.
+        engine_args: settings of the engine, by their own names.
+        start_timeout_s: an actor that is away for longer is given up and replaced.
+    """
+
+    name: str = Field(min_length=1, max_length=200)
+    path: str = Field(EMBEDDED, validate_default=True)
+    aliases: tuple[str, ...] = ()
+    engine: Literal["torch"] = "torch"
+    engine_args: dict[str, Any] = Field(default_factory=dict)
+    num_replicas: int = Field(1, ge=1)
+    autoscaling: AutoscalingSettings | None = None
+    num_gpus: float = Field(0, ge=0)
+    num_cpus: float = Field(0, ge=0)
+    orphan_timeout_s: float = Field(30, gt=0)
+    drain_timeout_s: float = Field(60, gt=0)
+    start_timeout_s: float = Field(300, gt=0)
+
+    @field_validator("path")
+    @classmethod
+    def _resolve(cls, path: str) -> str:
+        return embedded_model() if path == EMBEDDED else str(Path(path).expanduser().resolve())
+
+    def settings(self) -> ModelSettings:
+        """For the actors."""
+        return ModelSettings(
+            name=self.name,
+            path=self.path,
+            aliases=self.aliases,
+            engine=self.engine,
+            engine_args=self.engine_args,
+            orphan_timeout_s=self.orphan_timeout_s,
+        )
+
+
+class SessionConfig(_Config):
+    """Limits of sessions; see ``actors.settings.SessionSettings``."""
+
+    pool_size: int = Field(2, ge=0, le=1000)
+    max_sessions: int = Field(10_000, ge=1)
+    max_sessions_per_owner: int = Field(10_000, ge=1)
+    max_queued_turns: int = Field(16, ge=0)
+    idle_timeout_s: float | None = Field(7 * 86_400, gt=0)
+    passivate_after_s: float = Field(600, gt=0)
+
+
+class JournalConfig(_Config):
+    """Where sessions are kept: a SQLite file on a local disk of the head node."""
+
+    path: str = "~/.greenroom/journal.db"
+    synchronous: Literal["FULL", "NORMAL"] = "FULL"
+
+
+class GreenroomConfig(_Config):
+    """The whole. The first model is the default one."""
+
+    models: tuple[ModelConfig, ...] = Field((ModelConfig(name=EMBEDDED),), min_length=1)
+    sessions: SessionConfig = SessionConfig()
+    journal: JournalConfig = JournalConfig()
+    api: ApiSettings = ApiSettings()
+    num_gateways: int = Field(1, ge=1)
+    recovery_timeout_s: float = Field(60, gt=0)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> GreenroomConfig:
+        names = [name for model in self.models for name in (model.name, *model.aliases)]
+        if len(names) != len(set(names)):
+            raise ValueError("two models share a name or an alias")
+        return self
+
+    def settings(self) -> ClusterSettings:
+        """For the actors."""
+        return ClusterSettings(
+            models=tuple(model.settings() for model in self.models),
+            sessions=SessionSettings(**self.sessions.model_dump()),
+            journal_path=self.journal.path,
+            journal_synchronous=self.journal.synchronous,
+            recovery_timeout_s=self.recovery_timeout_s,
+        )

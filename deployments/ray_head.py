@@ -1,0 +1,178 @@
+"""A Ray head on this machine: started as background processes of its own, and stopped by their pids."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+
+from deployments.failures import CommandFailed, shortened
+from deployments.home import HeadProcess
+
+DEFAULT_PORT = 6379
+AUTH_MODE = "RAY_AUTH_MODE"
+
+_OBJECT_STORE_BYTES = 200_000_000
+"""Enough for what Greenroom sends; by default Ray would reserve a third of the memory."""
+
+_DEFAULTS = {
+    AUTH_MODE: "token",
+    "RAY_num_workers_soft_limit": "4",  # idle processes that are kept, for the next actor: about 50 MB each
+    "RAY_worker_niceness": "0",  # by default Ray's workers stand back behind all else on the machine
+}
+"""What the head is started with where the environment does not say otherwise."""
+
+_PORTS = ("ray-client-server", "dashboard-agent-listen", "dashboard-agent-grpc", "runtime-env-agent", "metrics-export")
+"""Said, so that the head neither collides with another on this machine nor waits for its agents to choose."""
+
+_RAYLET, _GCS = "raylet", "gcs_server"
+_GRACE_S = 10.0
+
+
+class RayDidNotStart(CommandFailed):
+    """Ray gave up."""
+
+
+def start_head(port: int, log: Path, timeout_s: float) -> tuple[HeadProcess, ...]:
+    """Start a Ray head that listens on this port; its processes outlive this one.
+
+    Ray's own token authentication is on, as in ``ray.init()``, unless RAY_AUTH_MODE says otherwise.
+
+    Raises:
+        CommandFailed: Ray did not start, twice.
+    """
+    environment = _environment()
+    if environment[AUTH_MODE] == "token" and not has_token():
+        _run_ray(["get-auth-token", "--generate"], environment, log, timeout_s)
+    arguments = [
+        "start",
+        "--head",
+        f"--port={port}",
+        *(f"--{name}-port={free}" for name, free in zip(_PORTS, free_ports(len(_PORTS)), strict=True)),
+        f"--object-store-memory={_OBJECT_STORE_BYTES}",
+        "--include-dashboard=false",
+        "--include-log-monitor=false",
+        "--no-monitor",
+        "--disable-usage-stats",
+        "--log-color=false",
+    ]
+    deadline = time.monotonic() + timeout_s
+    try:
+        group = _run_ray(arguments, environment, log, timeout_s)
+    except RayDidNotStart:
+        # On a busy machine Ray's own deadlines are short; by now everything that it imports is in memory.
+        group = _run_ray(arguments, environment, log, max(1.0, deadline - time.monotonic()))
+    return tuple(_describe(process) for process in _members(group))
+
+
+def is_alive(processes: Sequence[HeadProcess]) -> bool:
+    """Whether the head that was started lives."""
+    needed = [process for process in processes if process.name in (_RAYLET, _GCS)]
+    return bool(needed) and all(_find(process) for process in needed)
+
+
+def stop_head(processes: Sequence[HeadProcess]) -> None:
+    """End a head and everything on it: what does not end when asked is killed. Idempotent; touches no other Ray."""
+    families: list[list[psutil.Process]] = [[], [], []]
+    for process in processes:
+        if living := _find(process):
+            families[{_RAYLET: 0, _GCS: 2}.get(process.name, 1)].append(living)
+    workers = [worker for raylet in families[0] for worker in raylet.children(recursive=True)]
+    for family in families:
+        _end(family)
+    _end(workers, grace_s=0)
+
+
+def has_token() -> bool:
+    """Whether Ray finds an authentication token."""
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return True
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"
+    return Path(path).is_file()
+
+
+def free_ports(count: int) -> list[int]:
+    """TCP ports that nobody listens on."""
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind(("", 0))
+        return [int(listener.getsockname()[1]) for listener in listeners]
+
+
+def _environment() -> dict[str, str]:
+    return {**_DEFAULTS, **os.environ}
+
+
+def _run_ray(arguments: Sequence[str], environment: Mapping[str, str], log: Path, timeout_s: float) -> int:
+    """Run the ``ray`` command in a process group of its own; returns the group."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ray.scripts.scripts", *arguments],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            code = process.wait(timeout_s)
+        except BaseException as error:
+            _end(_members(process.pid), grace_s=0)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise CommandFailed(f"Ray did not start within {timeout_s:.0f} s; {log} has what it printed") from None
+            raise
+    if code != 0:
+        _end(_members(process.pid), grace_s=0)
+        raise RayDidNotStart(f"Ray did not start: {_last_line(log)}; all that it printed is in {log}")
+    return process.pid
+
+
+def _last_line(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return shortened(lines[-1]) if lines else "it printed nothing"
+
+
+def _members(group: int) -> list[psutil.Process]:
+    members = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == group:
+                members.append(process)
+        except ProcessLookupError:
+            continue
+    return members
+
+
+def _describe(process: psutil.Process) -> HeadProcess:
+    return HeadProcess(process.pid, process.name(), process.create_time())
+
+
+def _find(process: HeadProcess) -> psutil.Process | None:
+    try:
+        living = psutil.Process(process.pid)
+        is_same = abs(living.create_time() - process.created_at) < 1 and living.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return None
+    return living if is_same else None
+
+
+def _end(processes: Sequence[psutil.Process], grace_s: float = _GRACE_S) -> None:
+    for process in processes:
+        try:
+            process.terminate() if grace_s else process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    for process in psutil.wait_procs(processes, timeout=grace_s or 5)[1]:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue

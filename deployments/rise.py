@@ -1,0 +1,126 @@
+"""Bringing Greenroom up: each step, and how to undo it when a later one fails."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import replace
+from typing import Any
+
+from deployments.checkpoint import read_checkpoint
+from deployments.checks import check_journal, check_memory, check_port, check_resources, is_free
+from deployments.console import Steps
+from deployments.failures import CommandFailed
+from deployments.fall import take_down
+from deployments.home import Home, Record
+from deployments.plan import Plan, local_url
+from deployments.ray_connection import connect, find_cluster
+from deployments.ray_head import AUTH_MODE, DEFAULT_PORT, free_ports, start_head, stop_head
+
+
+class Rise:
+    """One bringing up, by ``deadline`` (of ``time.monotonic``)."""
+
+    def __init__(self, plan: Plan, home: Home, steps: Steps, deadline: float) -> None:
+        self._plan = plan
+        self._home = home
+        self._steps = steps
+        self._deadline = deadline
+        self._record: Record | None = None
+        self._has_started_ray = False
+        self._has_deployed = False
+
+    @property
+    def url(self) -> str:
+        """Where it answers on this machine."""
+        return local_url(self._plan.host, self._plan.port)
+
+    def run(self, ray_port: int | None) -> None:
+        """Everything; returns when a model can answer.
+
+        Args:
+            ray_port: start Ray there, even where another runs; None takes the one that runs.
+
+        Raises:
+            CommandFailed: with the reason.
+        """
+        for model in self._plan.config.models:
+            read_checkpoint(model)
+        record = self._find(ray_port)
+        if record is None:
+            self._check_machine()
+            record = self._start_ray(ray_port)
+        self._record = record
+        ray = connect(record)
+        state = f"{'started' if self._has_started_ray else 'runs'}, version {ray.__version__} at {record.address}"
+        self._steps.done("Ray", state)
+        check_resources(self._plan.config, ray.cluster_resources())
+        self._deploy(record, is_local=len(ray.nodes()) == 1)
+
+    def undo(self) -> None:
+        """Leave nothing behind that was not there before."""
+        if self._record and self._has_started_ray:
+            stop_head(self._record.processes)
+            self._home.forget()
+        elif self._has_deployed:
+            take_down(self._home, keep_sessions=False, say=lambda sentence: None)
+
+    def _find(self, ray_port: int | None) -> Record | None:
+        record = find_cluster(self._home)
+        if ray_port and record and not record.address.endswith(f":{ray_port}"):
+            return None
+        return record
+
+    def _check_machine(self) -> None:
+        check_port(self._plan.host, self._plan.port)
+        check_memory(self._plan.config.models)
+        check_journal(self._plan.config.journal.path)
+
+    def _start_ray(self, ray_port: int | None) -> Record:
+        port = ray_port or (DEFAULT_PORT if is_free("", DEFAULT_PORT) else free_ports(1)[0])
+        check_port("", port, option="--ray-port")
+        self._steps.say("Ray", "starting")
+        processes = start_head(port, self._home.ray_log, self._time_left_s())
+        mode = os.environ.get(AUTH_MODE, "token")
+        self._record = Record(f"127.0.0.1:{port}", mode, processes=processes)
+        self._has_started_ray = True
+        self._home.write(self._record)
+        return self._record
+
+    def _deploy(self, record: Record, is_local: bool) -> None:
+        from deployments import serving  # takes seconds
+        from deployments.rollout import Rollout
+
+        listens_at, is_update = serving.serve_address(), serving.is_deployed()
+        if listens_at:
+            self._listen_at(*listens_at, is_update)
+        if is_update:
+            self._steps.say("Greenroom", f"runs already at {self.url}/: it is updated in place, its sessions stay")
+        elif is_local and not self._has_started_ray:
+            self._check_local(has_port=listens_at is not None)
+        started_serve = listens_at is None or record.started_serve
+        self._home.write(replace(record, url=self.url, started_serve=started_serve))
+        self._has_deployed = not is_update
+        serving.deploy(self._plan)
+        asyncio.run(Rollout(self._plan.config, self.url, self._steps, self._deadline).follow())
+        if is_update:
+            self._steps.done("Greenroom", "updated")
+
+    def _check_local(self, has_port: bool) -> None:
+        if not has_port:
+            check_port(self._plan.host, self._plan.port)
+        check_memory(self._plan.config.models)
+        check_journal(self._plan.config.journal.path)
+
+    def _listen_at(self, host: str, port: int, is_update: bool) -> None:
+        """Serve listens already, and cannot change where."""
+        if self._plan.asks_for_port and port != self._plan.port:
+            who = "Greenroom runs already" if is_update else "Serve runs already on this Ray cluster"
+            way = "end it first with `greenroom down`, or " if is_update else ""
+            raise CommandFailed(f"{who} and listens on port {port}, not {self._plan.port}: {way}leave the port out")
+        http: dict[str, Any] = {**self._plan.http, "host": host, "port": port}
+        self._plan = replace(self._plan, http=http)
+
+    def _time_left_s(self) -> float:
+        return max(1.0, self._deadline - time.monotonic())

@@ -1,0 +1,115 @@
+"""The way of a deployed application from "sent to Serve" to "a model can answer"."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import httpx
+from ray import serve
+from ray.serve.schema import ApplicationStatusOverview
+
+from actors.greenroom import Greenroom
+from api.errors import GreenroomError
+from deployments.config import GreenroomConfig, ModelConfig
+from deployments.console import Steps
+from deployments.failures import CommandFailed, sentence_of_trace
+from deployments.gateway import GATEWAY
+from deployments.pool import pool_name
+
+APPLICATION = "greenroom"
+"""Its name in Serve."""
+
+_POLL_S = 0.5
+_FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
+_GIVEN_UP = "failed to start 3 times"
+
+
+class Rollout:
+    """Follows one deployment and tells of its steps."""
+
+    def __init__(self, config: GreenroomConfig, url: str, steps: Steps, deadline: float) -> None:
+        self._config = config
+        self._url = url
+        self._steps = steps
+        self._deadline = deadline
+        self._greenroom: Greenroom | None = None
+
+    async def follow(self) -> None:
+        """Returns when the whole application runs and answers.
+
+        Raises:
+            CommandFailed: a part of it cannot start, or it is not ready by the deadline.
+        """
+        self._steps.say("Journal and directory", "starting")
+        while True:
+            application = (await asyncio.to_thread(serve.status)).applications.get(APPLICATION)
+            await self._look_at_actors()
+            if application and await self._is_ready(application):
+                return
+            if time.monotonic() > self._deadline:
+                raise CommandFailed(f"not ready in time: {self._what_is_missing(application)}")
+            await asyncio.sleep(_POLL_S)
+
+    async def _look_at_actors(self) -> None:
+        if self._greenroom is None:
+            try:
+                greenroom = await Greenroom.connect(timeout_s=5)
+                num_sessions = len(await greenroom.directory.sessions(None))
+            except GreenroomError:
+                return
+            self._greenroom = greenroom
+            self._steps.done("Journal and directory", f"ready, sessions in {self._journal}: {num_sessions}")
+
+    async def _is_ready(self, application: ApplicationStatusOverview) -> bool:
+        for model in self._config.models:
+            deployment = application.deployments.get(pool_name(model))
+            self._check(f"model {model.name!r}", deployment)
+            await self._tell_of_model(model, deployment)
+        self._check("the gateway", application.deployments.get(GATEWAY))
+        if application.status == "DEPLOY_FAILED":
+            raise CommandFailed(f"Serve cannot deploy Greenroom: {sentence_of_trace(application.message)}")
+        if application.status != "RUNNING" or self._greenroom is None:
+            return False
+        return await self._answers()
+
+    async def _tell_of_model(self, model: ModelConfig, deployment: Any) -> None:
+        reports = await self._greenroom.directory.reports() if self._greenroom else ()
+        mine = [report for report in reports if report.name == model.name and not report.is_draining]
+        if deployment and deployment.status == "HEALTHY" and mine:
+            info = mine[0].info
+            times = f"{len(mine)} actors, " if len(mine) > 1 else ""
+            state = f"ready: {times}{info.engine} on {info.device}, {info.max_context_tokens} tokens of context"
+            self._steps.done(f"Model {model.name}", state)
+        else:
+            self._steps.say(f"Model {model.name}", f"loading {model.path}")
+
+    def _check(self, what: str, deployment: Any) -> None:
+        if deployment is None:
+            return
+        if deployment.status in _FAILED or _GIVEN_UP in deployment.message:
+            raise CommandFailed(f"{what} cannot start: {sentence_of_trace(deployment.message)}")
+
+    async def _answers(self) -> bool:
+        self._steps.say("Gateway", "starting")
+        try:
+            async with httpx.AsyncClient() as client:
+                answer = await client.get(f"{self._url}/readyz", timeout=5)
+        except httpx.TransportError:
+            return False
+        if answer.status_code == httpx.codes.OK:
+            self._steps.done("Gateway", f"ready at {self._url}/")
+        return answer.status_code == httpx.codes.OK
+
+    def _what_is_missing(self, application: ApplicationStatusOverview | None) -> str:
+        if application is None:
+            return "Serve does not know the application yet"
+        waiting = [name for name, part in application.deployments.items() if part.status != "HEALTHY"]
+        said = [part.message for part in application.deployments.values() if part.message]
+        reason = f" ({sentence_of_trace(said[-1])})" if said else ""
+        return f"waiting for {', '.join(waiting) or 'an answer from the gateway'}{reason}"
+
+    @property
+    def _journal(self) -> str:
+        return self._config.journal.path

@@ -1,0 +1,94 @@
+"""Serve on the connected Ray cluster: what runs there, and starting and ending Greenroom in it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.context import _get_global_client
+from ray.serve.exceptions import RayServeException
+
+from actors.greenroom import DIRECTORY, JOURNAL
+from actors.settings import NAMESPACE
+from deployments.app import build
+from deployments.failures import CommandFailed, sentence_of_trace
+from deployments.plan import Plan, local_url
+from deployments.rollout import APPLICATION
+
+logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
+
+_SERVE_NAMESPACE = "serve"
+
+
+def serve_address() -> tuple[str, int] | None:
+    """Host and port where Serve listens; None where it does not run."""
+    client = _get_global_client(raise_if_no_controller_running=False)
+    return (client.http_config.host, client.http_config.port) if client else None
+
+
+def serve_url() -> str:
+    """Where Serve answers on this machine; "" where it does not run."""
+    address = serve_address()
+    return local_url(*address) if address else ""
+
+
+def is_deployed() -> bool:
+    """Whether Greenroom is an application of this Serve."""
+    return APPLICATION in serve.status().applications
+
+
+def other_applications() -> list[str]:
+    """Names of the Serve applications that are not ours."""
+    return sorted(set(serve.status().applications) - {APPLICATION})
+
+
+def other_actors() -> list[str]:
+    """Names of the named actors that are neither ours nor Serve's."""
+    ours = (NAMESPACE, _SERVE_NAMESPACE)
+    return sorted(actor["name"] for actor in _named_actors() if actor["namespace"] not in ours)
+
+
+def deploy(plan: Plan) -> None:
+    """Send the application to Serve, started where it does not run; returns before anything of it does.
+
+    Raises:
+        CommandFailed: Serve does not take it.
+    """
+    try:
+        serve.start(proxy_location=plan.proxy_location, http_options=dict(plan.http))
+        target = serve.RunTarget(build(plan.config), APPLICATION, logging_config=_mutable(plan.logging))
+        serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
+    except (RayServeException, RayError, RuntimeError, ValueError, TimeoutError) as error:
+        raise CommandFailed(f"Serve does not take the application: {sentence_of_trace(str(error))}") from error
+
+
+def remove_application() -> None:
+    """Take Greenroom out of Serve; running turns get the time that the configuration gives them. Idempotent."""
+    if is_deployed():
+        serve.delete(APPLICATION)
+
+
+def remove_actors() -> int:
+    """End every actor of ours that outlives the application; how many there were.
+
+    The directory goes first, so that it starts no new ones, and the journal last.
+    """
+    names = [actor["name"] for actor in _named_actors() if actor["namespace"] == NAMESPACE]
+    for name in sorted(names, key=lambda name: (name != DIRECTORY, name == JOURNAL)):
+        try:
+            ray.kill(ray.get_actor(name, namespace=NAMESPACE), no_restart=True)
+        except ValueError:
+            continue
+    return len(names)
+
+
+def _named_actors() -> list[Mapping[str, str]]:
+    return list(ray.util.list_named_actors(all_namespaces=True))
+
+
+def _mutable(logging: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return dict(logging) if logging else None

@@ -1,0 +1,154 @@
+"""Contexts and turns as their owners see them: what is lost, what is refused, what ends."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from actors.engine.contract import EVICT_FIRST, Admission, tokens_hash
+from api.errors import Conflict, ContextLost, InvalidRequest, LengthExceeded, Unavailable
+from api.turns import Sampling, Stop
+from tests.actors.engine.driver import Driver, prompt
+
+
+def admission(base: list[int], tokens: list[int], context_id: str = "context", create: bool = False) -> Admission:
+    return Admission(
+        "turn", context_id, len(base), tokens_hash(base), tuple(tokens), Sampling(), Stop(max_tokens=1), create=create
+    )
+
+
+async def test_a_context_that_is_not_held_is_lost(driver: Driver) -> None:
+    with pytest.raises(ContextLost):
+        driver.engine.admit(admission([1, 2], [3]))
+    with pytest.raises(ContextLost):
+        driver.engine.admit(admission([1, 2], [3], create=True))
+    with pytest.raises(ContextLost):
+        driver.engine.fork("context", "other", 1, tokens_hash([1]))
+    assert driver.engine.capacity().num_contexts == 0
+
+
+async def test_a_context_with_other_tokens_is_lost_and_stays(driver: Driver) -> None:
+    await driver.run("context", [5, 6, 7], 2)
+    held = driver.ids["context"]
+    for base in ([5, 6, 8], [*held, 9]):
+        with pytest.raises(ContextLost):
+            driver.engine.admit(admission(base, [3]))
+        with pytest.raises(ContextLost):
+            driver.engine.fork("context", "other", len(base), tokens_hash(base))
+    assert driver.engine.residency("context") == driver.residency(5, 4)
+    assert driver.engine.fork("context", "other", 5, tokens_hash(held)) == driver.residency(5, 4)
+
+
+async def test_the_last_sampled_token_gets_its_kv_with_the_next_turn(driver: Driver) -> None:
+    await driver.run("context", prompt(5), 3)
+    assert driver.engine.residency("context") == driver.residency(8, 7)
+    assert driver.begin("context", prompt(2), 1, turn_id="next") == driver.residency(10, 7)
+    await driver.finish("next")
+
+
+async def test_max_context_counts_kv_so_the_text_may_be_one_longer(driver: Driver) -> None:
+    assert len(await driver.run("context", prompt(5), 99, max_context=8)) == 4
+    assert driver.finish_of("context").reason == "context"
+    assert driver.engine.residency("context") == driver.residency(9, 8)
+    with pytest.raises(LengthExceeded, match="exceeds pre-allocated maximum 8"):
+        driver.begin("context", [], 1, turn_id="full", max_context=8)
+    assert len(await driver.run("exact", prompt(5), 4, max_context=8)) == 4
+    assert driver.finish_of("exact").reason == "length"
+
+
+async def test_the_models_own_limit_holds_too(driver: Driver) -> None:
+    with pytest.raises(LengthExceeded, match="maximum 256"):
+        driver.begin("context", prompt(257), 1, max_context=9999)
+
+
+async def test_what_cannot_be_is_refused_and_changes_nothing(driver: Driver) -> None:
+    refused = [
+        admission([], [], create=True),
+        admission([], [384], create=True),
+        admission([], [-1], create=True),
+        dataclasses.replace(admission([], [3], create=True), num_prior_output=1),
+        dataclasses.replace(admission([], [3], create=True), num_prior_output=2),
+        dataclasses.replace(admission([], [3], create=True), sampling=Sampling(logit_bias=((384, 1.0),))),
+    ]
+    for request in refused:
+        with pytest.raises(InvalidRequest):
+            driver.engine.admit(request)
+    assert driver.engine.capacity().num_contexts == 0
+
+
+async def test_one_turn_at_a_time_on_a_context(driver: Driver) -> None:
+    driver.begin("context", prompt(3), 4)
+    with pytest.raises(Conflict):
+        driver.engine.admit(dataclasses.replace(admission(prompt(3), [1]), turn_id="other"))
+    with pytest.raises(Conflict):
+        driver.engine.admit(dataclasses.replace(admission([], [1], context_id="other", create=True), turn_id="context"))
+    with pytest.raises(Conflict):
+        driver.engine.rollback("context", 1)
+    driver.engine.drop("context")
+    await driver.finish("context")
+    driver.engine.rollback("context", 1)
+    driver.engine.rollback("unknown", 1)
+    assert driver.engine.residency("context") == driver.residency(1, 1)
+
+
+async def test_cancelling_ends_a_turn_with_the_next_step(driver: Driver) -> None:
+    driver.begin("running", prompt(3), 50)
+    driver.begin("other", prompt(4), 50)
+    await driver.step()
+    driver.begin("waiting", prompt(5), 50)
+    driver.engine.cancel("running")
+    driver.engine.cancel("waiting")
+    driver.engine.cancel("unknown")
+    outputs = await driver.step()
+    assert {output.turn_id: output.finish and output.finish.reason for output in outputs} == {
+        "running": "cancelled",
+        "waiting": "cancelled",
+    }
+    assert driver.engine.residency("running") == driver.residency(4, 3)
+    await driver.step()
+    assert len(driver.output_ids("other")) == 2
+    assert await driver.run("running", [], 2, turn_id="on") != []
+
+
+async def test_closing_a_context_cancels_its_turn(driver: Driver) -> None:
+    baseline = driver.num_free_blocks()
+    driver.begin("context", prompt(9), 50)
+    await driver.step()
+    driver.engine.close("context")
+    driver.engine.close("unknown")
+    assert driver.engine.residency("context") is None
+    await driver.step()
+    assert driver.finish_of("context").reason == "cancelled"
+    assert driver.num_free_blocks() == baseline
+
+
+async def test_a_temporary_context_goes_with_its_turn(driver: Driver) -> None:
+    baseline = driver.num_free_blocks()
+    await driver.run("context", prompt(9), 3, is_temporary=True, eviction_rank=EVICT_FIRST)
+    assert driver.engine.residency("context") is None
+    assert driver.num_free_blocks() == baseline
+
+
+async def test_forking_twice_is_forking_once(driver: Driver) -> None:
+    await driver.run("source", prompt(9), 3)
+    first = driver.fork("source", "target", 6)
+    assert driver.fork("source", "target", 6) == first == driver.residency(6, 6)
+    with pytest.raises(Conflict):
+        driver.fork("source", "target", 5)
+    assert driver.counter("forks") == 1
+    assert driver.counter("block_copies") == 0
+
+
+async def test_a_fork_outlives_its_source(driver: Driver) -> None:
+    await driver.run("source", prompt(9), 3)
+    expected = await driver.run("source", prompt(2), 5, turn_id="again")
+    driver.fork("source", "target", 12)
+    driver.engine.close("source")
+    assert await driver.run("target", prompt(2), 5) == expected
+
+
+async def test_a_stopped_engine_says_so(driver: Driver) -> None:
+    await driver.engine.stop()
+    with pytest.raises(Unavailable, match="stopped"):
+        await driver.engine.step()

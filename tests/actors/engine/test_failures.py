@@ -1,0 +1,114 @@
+"""What goes wrong in a forward pass ends the turns that it concerns, and no others."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from actors.engine.attention import Attention
+from actors.engine.decoder import Decoder
+from actors.engine.loader import LoadedModel, load_model
+from actors.engine.torch_engine import TorchSettings
+from api.errors import GreenroomError, InvalidRequest, Unavailable
+from tests.actors.engine.checkpoints import Oracle
+from tests.actors.engine.driver import Driver, prompt, start_engine
+
+POISON = 383
+
+
+class Poisoned:
+    """A decoder that fails, or computes what is not a number, where a token is in the batch."""
+
+    def __init__(self, decoder: Decoder, computes_nothing: bool) -> None:
+        self.fails_always = False
+        self._decoder = decoder
+        self._computes_nothing = computes_nothing
+
+    def logits(self, input_ids: Tensor, position_ids: Tensor, wanted: Tensor, attention: Attention) -> Tensor:
+        logits = self._decoder.logits(input_ids, position_ids, wanted, attention)
+        is_poisoned = input_ids[0, wanted] == POISON
+        if self._computes_nothing:
+            return logits.masked_fill(is_poisoned.unsqueeze(-1), float("nan"))
+        if self.fails_always or bool(is_poisoned.any()):
+            raise RuntimeError("poison")
+        return logits
+
+
+async def poisoned_driver(
+    path: Path, monkeypatch: pytest.MonkeyPatch, computes_nothing: bool = False
+) -> tuple[Driver, Poisoned]:
+    made: list[Poisoned] = []
+
+    def load(settings: TorchSettings) -> LoadedModel:
+        loaded = load_model(settings)
+        made.append(Poisoned(loaded.decoder, computes_nothing))
+        return dataclasses.replace(loaded, decoder=made[0])
+
+    monkeypatch.setattr("actors.engine.torch_engine.load_model", load)
+    return Driver(await start_engine(path)), made[0]
+
+
+@pytest.mark.parametrize("computes_nothing", [True, False])
+async def test_only_the_turn_that_fails_ends(
+    computes_nothing: bool,
+    checkpoint: Callable[[str], Path],
+    oracle: Callable[[str], Oracle],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    driver, _ = await poisoned_driver(checkpoint("llama"), monkeypatch, computes_nothing)
+    driver.begin("good", prompt(5), 12)
+    driver.begin("bad", [9, 8, POISON], 12)
+    await driver.finish("good", "bad")
+    error = driver.outputs["bad"][-1].error
+    assert isinstance(error, GreenroomError if computes_nothing else RuntimeError)
+    assert driver.output_ids("good") == oracle("llama").greedy(prompt(5), 12)
+    await driver.engine.stop()
+
+
+async def test_an_engine_that_can_compute_nothing_says_that_it_is_broken(
+    checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver, decoder = await poisoned_driver(checkpoint("llama"), monkeypatch)
+    await driver.run("bad alone", [POISON])
+    assert await driver.run("good", prompt(5)) != []
+    decoder.fails_always = True
+    driver.begin("good", prompt(5), turn_id="another")
+    with pytest.raises(Unavailable, match="broken: poison"):
+        await driver.step()
+    await driver.engine.stop()
+
+
+def test_a_directory_without_a_model_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="no config.json"):
+        load_model(TorchSettings(tmp_path))
+
+
+def test_settings_that_cannot_be_are_refused(checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
+    path = checkpoint("llama")
+    with pytest.raises(InvalidRequest, match="no dtype"):
+        load_model(TorchSettings(path, dtype="int3"))
+    with pytest.raises(InvalidRequest, match="no device"):
+        load_model(TorchSettings(path, device="abacus"))
+    with pytest.raises(InvalidRequest, match="max_batch_tokens"):
+        TorchSettings(path, max_batch_tokens=3, max_running=4)
+    with pytest.raises(InvalidRequest, match="not enough memory"):
+        load_model(TorchSettings(path, device="cpu")).new_key_values(TorchSettings(path, kv_cache_bytes=10), 256)
+
+
+def test_a_model_whose_memory_is_not_attention_is_refused(tmp_path: Path) -> None:
+    from transformers import MambaConfig, MambaForCausalLM
+
+    config = MambaConfig(vocab_size=64, hidden_size=16, num_hidden_layers=1, state_size=4)
+    MambaForCausalLM(config).save_pretrained(tmp_path)
+    with pytest.raises(InvalidRequest, match="cannot run a Mamba"):
+        load_model(TorchSettings(tmp_path, device="cpu"))
+
+
+def test_a_bfloat16_checkpoint_computes_in_bfloat16_on_request(checkpoint: Callable[[str], Path]) -> None:
+    loaded = load_model(TorchSettings(checkpoint("qwen3"), device="cpu", dtype="bfloat16"))
+    assert loaded.dtype == torch.bfloat16

@@ -1,0 +1,153 @@
+"""Greedy output equals that of ``transformers``, token for token, whatever else goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from actors.engine.contract import tokens_hash
+from tests.actors.engine.checkpoints import ARCHITECTURES, Oracle
+from tests.actors.engine.driver import BLOCK, Driver, prompt, start_engine
+
+LENGTHS = (1, BLOCK - 1, BLOCK, BLOCK + 1, 17, 40)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+async def test_alone_in_a_mixed_batch_and_in_chunks(
+    architecture: str, checkpoint: Callable[[str], Path], oracle: Callable[[str], Oracle]
+) -> None:
+    expected = {length: oracle(architecture).greedy(prompt(length), 12) for length in LENGTHS}
+    engine = await start_engine(checkpoint(architecture), max_batch_tokens=12, max_running=8)
+    driver = Driver(engine)
+    assert await driver.run("alone", prompt(17), 12) == expected[17]
+    for length in LENGTHS:
+        driver.begin(f"batch {length}", prompt(length), 12)
+    await driver.finish(*(f"batch {length}" for length in LENGTHS))
+    assert {length: driver.output_ids(f"batch {length}") for length in LENGTHS} == expected
+    await engine.stop()
+
+
+async def test_with_the_modules_of_transformers_themselves(
+    checkpoint: Callable[[str], Path], oracle: Callable[[str], Oracle]
+) -> None:
+    engine = await start_engine(checkpoint("llama"), is_lean=False)
+    driver = Driver(engine)
+    for length in LENGTHS:
+        driver.begin(f"batch {length}", prompt(length), 12)
+    await driver.finish(*(f"batch {length}" for length in LENGTHS))
+    for length in LENGTHS:
+        assert driver.output_ids(f"batch {length}") == oracle("llama").greedy(prompt(length), 12)
+    await engine.stop()
+
+
+@pytest.mark.parametrize("architecture", ["llama", "mistral"])
+async def test_with_long_contexts_read_where_they_are(
+    architecture: str,
+    checkpoint: Callable[[str], Path],
+    oracle: Callable[[str], Oracle],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("actors.engine.batch._ALONE_TOKENS", 9)
+    engine = await start_engine(checkpoint(architecture))
+    driver = Driver(engine)
+    for length in LENGTHS:
+        driver.begin(f"batch {length}", prompt(length), 12)
+    await driver.finish(*(f"batch {length}" for length in LENGTHS))
+    for length in LENGTHS:
+        assert driver.output_ids(f"batch {length}") == oracle(architecture).greedy(prompt(length), 12)
+    await engine.stop()
+
+
+@pytest.mark.parametrize("architecture", ["llama", "mistral", "gemma2"])
+@pytest.mark.parametrize("length", [2 * BLOCK - 1, 2 * BLOCK, 2 * BLOCK + 1])
+async def test_after_a_fork_both_branches_go_on(
+    architecture: str, length: int, checkpoint: Callable[[str], Path], oracle: Callable[[str], Oracle]
+) -> None:
+    engine = await start_engine(checkpoint(architecture))
+    driver = Driver(engine)
+    await driver.run("source", prompt(length + 3), 1)
+    driver.fork("source", "target", length)
+    driver.begin("source", prompt(2, seed=1), 8)
+    driver.begin("target", prompt(2, seed=2), 8)
+    await driver.finish("source", "target")
+    for name in ("source", "target"):
+        before = driver.ids[name][:-8]
+        assert driver.output_ids(name) == oracle(architecture).greedy(before, 8)
+    assert driver.counter("block_copies") == (1 if length % BLOCK else 0)
+    await engine.stop()
+
+
+async def test_after_a_fork_in_the_middle_of_a_turn(driver: Driver, oracle: Callable[[str], Oracle]) -> None:
+    expected = oracle("llama").greedy(prompt(6), 16)
+    driver.begin("source", prompt(6), 16)
+    while len(driver.output_ids("source")) < 5:
+        await driver.step()
+    driver.fork("source", "target", len(driver.ids["source"]))
+    driver.begin("target", [], 11)
+    await driver.finish("source", "target")
+    assert driver.output_ids("source") == expected
+    assert driver.output_ids("target") == expected[5:]
+
+
+@pytest.mark.parametrize("length", [1, 2 * BLOCK - 1, 2 * BLOCK, 2 * BLOCK + 1, 20])
+async def test_after_a_rollback(length: int, driver: Driver, oracle: Callable[[str], Oracle]) -> None:
+    await driver.run("context", prompt(12), 12)
+    driver.engine.rollback("context", length)
+    driver.ids["context"] = driver.ids["context"][:length]
+    expected = oracle("llama").greedy(driver.ids["context"], 8)
+    assert await driver.run("context", [], 8, turn_id="again") == expected
+
+
+async def test_after_a_rollback_that_a_shorter_base_implies(driver: Driver, oracle: Callable[[str], Oracle]) -> None:
+    await driver.run("context", prompt(12), 12)
+    driver.ids["context"] = driver.ids["context"][:9]
+    new = prompt(4, seed=9)
+    expected = oracle("llama").greedy([*driver.ids["context"], *new], 8)
+    assert await driver.run("context", new, 8, turn_id="again") == expected
+
+
+async def test_after_a_drop_and_after_a_refill(driver: Driver, oracle: Callable[[str], Oracle]) -> None:
+    await driver.run("context", prompt(12), 6)
+    driver.engine.drop("context")
+    assert driver.engine.residency("context") == driver.residency(18, 0)
+    before = [*driver.ids["context"], *prompt(3)]
+    assert await driver.run("context", prompt(3), 6, turn_id="dropped") == oracle("llama").greedy(before, 6)
+    driver.engine.drop("context")
+    driver.engine.refill("context")
+    while driver.resident("context") < len(driver.ids["context"]):
+        await driver.step()
+    before = [*driver.ids["context"], *prompt(3)]
+    assert await driver.run("context", prompt(3), 6, turn_id="refilled") == oracle("llama").greedy(before, 6)
+    assert driver.counter("drops") == 2
+    assert driver.counter("refills") == 1
+
+
+async def test_when_all_tokens_are_sent_again_to_a_context_that_is_there(
+    driver: Driver, oracle: Callable[[str], Oracle]
+) -> None:
+    await driver.run("context", prompt(12), 6)
+    tokens = [*driver.ids["context"], *prompt(3)]
+    driver.ids["context"] = []
+    residency = driver.begin("context", tokens, 6, turn_id="again")
+    await driver.finish("again")
+    assert residency == driver.residency(21, 17)
+    assert driver.output_ids("again") == oracle("llama").greedy(tokens, 6)
+
+
+async def test_of_a_turn_taken_up_again_in_the_middle(driver: Driver, oracle: Callable[[str], Oracle]) -> None:
+    expected = oracle("llama").greedy(prompt(9), 12)
+    driver.begin("context", [*prompt(9), *expected[:5]], 12, num_prior_output=5)
+    await driver.finish("context")
+    assert driver.output_ids("context") == expected[5:]
+    assert driver.finish_of("context").reason == "length"
+
+
+async def test_a_turn_that_its_earlier_output_has_ended_ends_at_once(driver: Driver) -> None:
+    driver.begin("context", prompt(9), 3, num_prior_output=3)
+    await driver.finish("context")
+    assert driver.output_ids("context") == []
+    assert driver.finish_of("context").reason == "length"
+    assert driver.engine.residency("context") == driver.residency(9, 0)
+    assert tokens_hash(driver.ids["context"]) == tokens_hash(prompt(9))

@@ -1,0 +1,126 @@
+"""Who gets on in a step."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.engine.contract import tokens_hash
+from actors.engine.runner import RowResult
+from api.errors import CapacityExhausted
+from tests.actors.engine.driver import BLOCK, Driver, prompt, start_engine
+
+
+async def test_a_long_prompt_does_not_stall_the_decoding_of_others(checkpoint: Callable[[str], Path]) -> None:
+    engine = await start_engine(checkpoint("llama"), max_batch_tokens=16, max_running=8)
+    driver = Driver(engine)
+    driver.begin("early", prompt(3), 40)
+    await driver.step()
+    driver.begin("long", prompt(160), 2)
+    while not driver.output_ids("long"):
+        num_before = len(driver.output_ids("early"))
+        await driver.step()
+        assert len(driver.output_ids("early")) == num_before + 1
+    assert len(driver.output_ids("early")) > 10
+    await engine.stop()
+
+
+async def test_a_short_prompt_does_not_wait_for_a_long_one(checkpoint: Callable[[str], Path]) -> None:
+    engine = await start_engine(checkpoint("llama"), max_batch_tokens=16, max_running=8)
+    driver = Driver(engine)
+    driver.begin("long", prompt(160), 2)
+    await driver.step()
+    driver.begin("short", prompt(6), 4)
+    await driver.step()
+    await driver.step()
+    assert driver.output_ids("short")
+    assert not driver.output_ids("long")
+    await engine.stop()
+
+
+async def test_other_coroutines_are_served_while_a_step_is_computed(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = driver.engine._runner
+    compute, may_compute = runner.run, threading.Event()
+
+    def run(*arguments: Any) -> list[RowResult]:
+        assert may_compute.wait(timeout=30)
+        return compute(*arguments)
+
+    monkeypatch.setattr(runner, "run", run)
+    driver.begin("context", prompt(3), 1)
+    step = asyncio.create_task(driver.step())
+    await asyncio.sleep(0)
+    driver.begin("another", prompt(3), 1)
+    driver.engine.fork("context", "fork", 2, tokens_hash(prompt(3)[:2]))
+    driver.engine.check()
+    may_compute.set()
+    await step
+    await driver.finish("context", "another")
+
+
+async def test_many_turns_share_a_step(driver: Driver) -> None:
+    for number in range(8):
+        driver.begin(f"{number}", prompt(4, seed=number), 4)
+    steps = driver.counter("steps")
+    await driver.finish(*(f"{number}" for number in range(8)))
+    assert driver.counter("steps") - steps == 4
+
+
+async def test_refills_wait_for_every_turn_and_do_not_hold_them_up(checkpoint: Callable[[str], Path]) -> None:
+    engine = await start_engine(checkpoint("llama"), max_batch_tokens=8, max_running=4)
+    driver = Driver(engine)
+    await driver.run("dropped", prompt(20), 1)
+    engine.drop("dropped")
+    engine.refill("dropped")
+    driver.begin("turn", prompt(30), 6)
+    while not driver.output_ids("turn"):
+        assert driver.resident("dropped") == 0
+        await driver.step()
+    await driver.finish("turn")
+    assert driver.resident("dropped") == 21
+    await engine.stop()
+
+
+async def test_a_refill_ends_when_the_context_is_dropped_or_used(driver: Driver) -> None:
+    await driver.run("context", prompt(20), 1)
+    driver.engine.drop("context")
+    driver.engine.refill("context")
+    driver.engine.drop("context")
+    await driver.run("other", prompt(2), 2)
+    assert driver.resident("context") == 0
+
+
+async def test_the_waiting_queue_is_bounded(checkpoint: Callable[[str], Path]) -> None:
+    engine = await start_engine(checkpoint("llama"), max_running=1, max_waiting=2)
+    driver = Driver(engine)
+    for number in range(2):
+        driver.begin(f"{number}", prompt(2), 2)
+    with pytest.raises(CapacityExhausted):
+        driver.begin("one too many", prompt(2), 2)
+    assert engine.residency("one too many") is None
+    await driver.step()
+    driver.begin("later", prompt(2), 2)
+    await driver.finish("0", "1", "later")
+    await engine.stop()
+
+
+async def test_capacity_tells_the_load(driver: Driver) -> None:
+    driver.begin("context", prompt(2 * BLOCK), 4)
+    before = driver.engine.capacity()
+    await driver.step()
+    after = driver.engine.capacity()
+    assert (before.num_waiting, before.num_running) == (1, 0)
+    assert (after.num_waiting, after.num_running) == (0, 1)
+    assert after.num_free_blocks == before.num_free_blocks - 2
+    assert after.counters["prompt_tokens"] == 2 * BLOCK
+    assert after.counters["output_tokens"] == 1
+    await driver.finish("context")
+    residency = driver.begin("context", prompt(2), 1, turn_id="again")
+    assert residency.num_resident == driver.engine.capacity().counters["resident_tokens"] == 2 * BLOCK + 3

@@ -1,0 +1,188 @@
+"""An engine whose next token is a plain function of the tokens before it, so that a test knows every answer."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from actors.engine.contract import Admission, Capacity, EngineInfo, Output, Residency, tokens_hash
+from api.errors import ContextLost, InvalidRequest, LengthExceeded
+from api.turns import BeginningOfText, Finish, Message, Part, Text, Tokens
+
+VOCABULARY = 1000
+EOS = 0
+
+
+def next_token(tokens: Sequence[int]) -> int:
+    """Never EOS."""
+    return 1 + int.from_bytes(hashlib.sha256(repr(list(tokens)).encode()).digest()[:4], "big") % (VOCABULARY - 1)
+
+
+def greedy(tokens: Sequence[int], count: int) -> list[int]:
+    """What the fake model says after these tokens."""
+    line = list(tokens)
+    for _ in range(count):
+        line.append(next_token(line))
+    return line[len(tokens) :]
+
+
+class FakeTokenizer:
+    """A token per character; a message is its content between 1 and 2."""
+
+    bos_id: int | None = 3
+    has_chat_template = True
+
+    def encode(self, text: str) -> list[int]:
+        """Code points."""
+        return [ord(character) for character in text]
+
+    def encode_prompt(self, parts: Sequence[Part], context: Sequence[int]) -> list[int]:
+        """See ``PromptTokenizer``."""
+        ids: list[int] = []
+        for part in parts:
+            match part:
+                case Text(text):
+                    ids += self.encode(text)
+                case Tokens(tokens):
+                    ids += tokens
+                case Message(_, content):
+                    ids += [1, *self.encode(content), 2]
+                case BeginningOfText():
+                    ids += [] if context or ids else [3]
+        return ids
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
+        """Numbers."""
+        return "".join(f"<{id}>" for id in ids)
+
+
+@dataclass
+class _Turn:
+    admission: Admission
+    made: int
+    is_cancelled: bool = False
+
+
+@dataclass
+class FakeEngine:
+    """One token a step for every turn. ``hold`` keeps it from stepping; ``num_steps`` counts."""
+
+    max_context: int = 10_000
+    contexts: dict[str, list[int]] = field(default_factory=dict)
+    resident: dict[str, int] = field(default_factory=dict)
+    num_steps: int = 0
+    calls: list[tuple[str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._turns: dict[str, _Turn] = {}
+        self._work = asyncio.Event()
+        self.hold = asyncio.Event()
+        self.hold.set()
+
+    async def start(self) -> EngineInfo:
+        """See ``Engine``."""
+        return EngineInfo("fake", "none", self.max_context, VOCABULARY, (EOS,))
+
+    async def stop(self) -> None:
+        """See ``Engine``."""
+
+    def admit(self, admission: Admission) -> Residency:
+        """See ``Engine``."""
+        held = self.contexts.get(admission.context_id)
+        if held is None and admission.create:
+            held = self.contexts[admission.context_id] = []
+        if held is None or tokens_hash(held[: admission.base_length]) != admission.base_hash:
+            raise ContextLost(admission.context_id)
+        tokens = [*held[: admission.base_length], *admission.tokens]
+        if not tokens:
+            raise InvalidRequest("nothing to go on from")
+        if len(tokens) > (admission.max_context or self.max_context):
+            raise LengthExceeded(admission.base_length, len(admission.tokens), admission.max_context or 0)
+        resident = min(self.resident.get(admission.context_id, 0), admission.base_length)
+        self.contexts[admission.context_id] = tokens
+        self._turns[admission.turn_id] = _Turn(admission, admission.num_prior_output)
+        self._work.set()
+        return Residency(len(tokens), resident)
+
+    async def step(self) -> Sequence[Output]:
+        """See ``Engine``."""
+        while not self._turns:
+            self._work.clear()
+            await self._work.wait()
+        await self.hold.wait()
+        await asyncio.sleep(0.001)
+        self.num_steps += 1
+        return [self._advance(turn_id, turn) for turn_id, turn in list(self._turns.items())]
+
+    def cancel(self, turn_id: str) -> None:
+        """See ``Engine``."""
+        if turn_id in self._turns:
+            self._turns[turn_id].is_cancelled = True
+
+    def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> Residency:
+        """See ``Engine``."""
+        held = self.contexts.get(source_id)
+        if held is None or tokens_hash(held[:length]) != prefix_hash:
+            raise ContextLost(source_id)
+        self.contexts[target_id] = held[:length]
+        self.resident[target_id] = min(length, self.resident.get(source_id, 0))
+        return Residency(length, self.resident[target_id])
+
+    def rollback(self, context_id: str, length: int) -> None:
+        """See ``Engine``."""
+        if context_id in self.contexts:
+            del self.contexts[context_id][length:]
+
+    def drop(self, context_id: str) -> None:
+        """See ``Engine``."""
+        self.calls.append(("drop", context_id))
+        self.resident[context_id] = 0
+
+    def refill(self, context_id: str) -> None:
+        """See ``Engine``."""
+        self.calls.append(("refill", context_id))
+        self.resident[context_id] = len(self.contexts.get(context_id, ()))
+
+    def close(self, context_id: str) -> None:
+        """See ``Engine``."""
+        self.calls.append(("close", context_id))
+        for turn in self._turns.values():
+            turn.is_cancelled = turn.is_cancelled or turn.admission.context_id == context_id
+        self.contexts.pop(context_id, None)
+        self.resident.pop(context_id, None)
+
+    def residency(self, context_id: str) -> Residency | None:
+        """See ``Engine``."""
+        if context_id not in self.contexts:
+            return None
+        return Residency(len(self.contexts[context_id]), self.resident.get(context_id, 0))
+
+    def capacity(self) -> Capacity:
+        """See ``Engine``."""
+        return Capacity(16, 100, 100, len(self.contexts), len(self._turns), 0)
+
+    def check(self) -> None:
+        """See ``Engine``."""
+
+    def _advance(self, turn_id: str, turn: _Turn) -> Output:
+        admission = turn.admission
+        if turn.is_cancelled:
+            return self._end(turn_id, (), Finish("cancelled"))
+        tokens = self.contexts[admission.context_id]
+        token = next_token(tokens)
+        tokens.append(token)
+        self.resident[admission.context_id] = len(tokens) - 1
+        turn.made += 1
+        if turn.made >= admission.stop.max_tokens:
+            return self._end(turn_id, (token,), Finish("length"))
+        if len(tokens) > (admission.max_context or self.max_context):
+            return self._end(turn_id, (token,), Finish("context"))
+        return Output(turn_id, (token,), (f"<{token}>",))
+
+    def _end(self, turn_id: str, ids: tuple[int, ...], finish: Finish) -> Output:
+        turn = self._turns.pop(turn_id)
+        if turn.admission.is_temporary:
+            self.contexts.pop(turn.admission.context_id, None)
+        return Output(turn_id, ids, tuple(f"<{id}>" for id in ids), (), finish)

@@ -1,0 +1,100 @@
+"""The dialogue generator: deterministic, truthful, and never showing training what is kept for scoring."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from actors.pocket import phrases, words
+from actors.pocket.conversation import Conversation, is_held_out_sum
+from actors.pocket.dialogues import Dialogue, dialogue
+from actors.pocket.draw import Draw, held_out_part, training_part
+from actors.pocket.exams import EXAMS
+from actors.pocket.slots import HOME, NAME
+
+
+def training_dialogues(count: int) -> list[Dialogue]:
+    return [dialogue(f"test {index}", 12, copying=0.3) for index in range(count)]
+
+
+def test_a_seed_gives_one_dialogue() -> None:
+    assert dialogue("a", 12) == dialogue("a", 12)
+    assert dialogue("a", 12) != dialogue("b", 12)
+
+
+def test_a_dialogue_has_as_many_exchanges_as_asked_for() -> None:
+    for count in (1, 2, 7, 40):
+        talk = dialogue("length", count)
+        assert len(talk.exchanges) == count
+        roles = [message.role for message in talk.messages() if message.role != "system"]
+        assert roles == ["user", "assistant"] * count
+
+
+def test_training_never_shows_a_held_out_name_or_place() -> None:
+    held_out = {word.casefold() for word in (*words.HELD_OUT_PEOPLE, *words.HELD_OUT_PLACES)}
+    assert not held_out & {word.casefold() for word in (*words.PEOPLE, *words.PLACES)}
+    pattern = re.compile(r"\b(" + "|".join(map(re.escape, held_out)) + r")\b")
+    for talk in training_dialogues(400):
+        for message in talk.messages():
+            assert not pattern.search(message.content.casefold()), message
+
+
+def test_training_never_shows_a_held_out_sum() -> None:
+    num_sums = 0
+    for talk in training_dialogues(400):
+        for exchange in talk.exchanges:
+            if exchange.kind == "add" and (numbers := re.findall(r"\d+", exchange.prompt)):
+                num_sums += 1
+                assert not is_held_out_sum(int(numbers[0]), int(numbers[1])), exchange
+    assert num_sums > 100
+
+
+def test_training_and_held_out_wordings_are_disjoint_and_complete() -> None:
+    for wordings in (NAME.questions, HOME.tellings, phrases.SUMS, phrases.GREETINGS):
+        assert set(training_part(wordings)) | set(held_out_part(wordings)) == set(wordings)
+        assert not set(training_part(wordings)) & set(held_out_part(wordings))
+
+
+def test_sums_and_counts_are_right() -> None:
+    for talk in training_dialogues(200):
+        for exchange in talk.exchanges:
+            if exchange.kind == "add":
+                first, second = map(int, re.findall(r"\d+", exchange.prompt))
+                assert exchange.truth == str(first + second)
+            if exchange.kind == "count":
+                numbers = [int(number) for number in exchange.truth.split(", ")]
+                steps = {after - before for before, after in zip(numbers, numbers[1:], strict=False)}
+                assert steps in ({1}, {-1})
+
+
+def test_the_latest_value_is_the_one_recalled() -> None:
+    conversation = Conversation(Draw("latest"))
+    conversation.tell(NAME, "Anna")
+    conversation.correct(NAME)
+    conversation.chat()
+    conversation.recall(NAME)
+    *_, last = conversation.exchanges
+    corrected = conversation.exchanges[1].truth
+    assert corrected != "Anna"
+    assert last.reply == f"Your name is {corrected}."
+
+
+def test_what_was_not_told_is_not_made_up() -> None:
+    conversation = Conversation(Draw("unknown"))
+    conversation.tell(NAME, "Anna")
+    conversation.recall(HOME)
+    assert conversation.exchanges[-1].reply == "You have not told me where you live yet."
+
+
+@pytest.mark.parametrize("exam", EXAMS, ids=lambda exam: str(exam.title))
+def test_an_exam_is_the_same_every_time_and_its_answer_is_the_truth(exam: object) -> None:
+    (found,) = [known for known in EXAMS if known is exam]
+    first, again = found.sit(3, held_out_phrases=True), found.sit(3, held_out_phrases=True)
+    assert first.exchanges == again.exchanges
+    assert first.exchanges[-1].truth in first.exchanges[-1].reply
+
+
+def test_the_questions_of_an_exam_take_equally_many_turns() -> None:
+    for exam in EXAMS:
+        assert len({len(exam.sit(index, held_out_phrases=False).exchanges) for index in range(6)}) == 1

@@ -1,0 +1,100 @@
+"""The shipped tokenizer: loses nothing, cuts names alike everywhere, and renders the chat template as documented."""
+
+from __future__ import annotations
+
+import random
+
+import jinja2
+import pytest
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from actors.pocket import CHECKPOINT
+from actors.pocket.tokenizer import train_tokenizer
+
+AWKWARD = (
+    "",
+    " ",
+    "  two  spaces  ",
+    "\n\n\tindented\r\n",
+    "naïve café — Zoë",
+    "😀👩‍👩‍👧‍👦🇨🇭",
+    "Привет, мир",
+    "你好，世界",
+    "don't isn't I'm",
+    "x=1;y+=2//3",
+    "12345 0 007",
+    "\x00\x7f",
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    loaded: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(CHECKPOINT)
+    return loaded
+
+
+def random_text(chance: random.Random) -> str:
+    ranges = (
+        (32, 126),
+        (32, 126),
+        (9, 10),
+        (0xC0, 0x24F),
+        (0x400, 0x4FF),
+        (0x4E00, 0x4FFF),
+        (0x1F300, 0x1F6FF),
+        (0x300, 0x36F),
+    )
+    return "".join(chr(chance.randint(*chance.choice(ranges))) for _ in range(chance.randint(0, 60)))
+
+
+def test_any_text_comes_back_as_it_was(tokenizer: PreTrainedTokenizerFast) -> None:
+    chance = random.Random(0)
+    for text in (*AWKWARD, *(random_text(chance) for _ in range(500))):
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_a_name_is_the_same_tokens_wherever_it_stands(tokenizer: PreTrainedTokenizerFast) -> None:
+    for name in ("Zorbak", "Beatrice", "Zoë", "O'Neil", "42"):
+        alone = tokenizer.encode(name)
+        for text in (f"I am {name}", f"({name})", f"{name}, hello", f'"{name}"', f"so: {name}.", f"\n{name}!"):
+            ids = tokenizer.encode(text)
+            assert any(ids[start : start + len(alone)] == alone for start in range(len(ids))), text
+
+
+def test_numbers_below_a_hundred_are_one_token(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert {len(tokenizer.encode(str(number))) for number in range(100)} == {1}
+
+
+def test_special_tokens_are_one_id_each(tokenizer: PreTrainedTokenizerFast) -> None:
+    specials = ["<s>", "</s>", "<|system|>", "<|user|>", "<|assistant|>"]
+    assert [tokenizer.encode(special) for special in specials] == [[0], [1], [2], [3], [4]]
+    assert (tokenizer.bos_token, tokenizer.eos_token) == ("<s>", "</s>")
+
+
+def test_encoding_adds_nothing(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert 0 not in tokenizer.encode("hello")
+
+
+def test_the_chat_template_is_begin_then_role_content_end(tokenizer: PreTrainedTokenizerFast) -> None:
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": " Hi <b> & {{x}} "},
+        {"role": "assistant", "content": "Hello!"},
+        {"role": "user", "content": "Bye"},
+    ]
+    rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert rendered == (
+        "<s><|system|>Be brief.</s><|user|> Hi <b> & {{x}} </s><|assistant|>Hello!</s><|user|>Bye</s><|assistant|>"
+    )
+    assert tokenizer.apply_chat_template(messages[:1], tokenize=False) == "<s><|system|>Be brief.</s>"
+
+
+def test_the_chat_template_refuses_an_unknown_role(tokenizer: PreTrainedTokenizerFast) -> None:
+    with pytest.raises(jinja2.TemplateError, match="roles"):
+        tokenizer.apply_chat_template([{"role": "tool", "content": "42"}], tokenize=False)
+
+
+def test_training_a_tokenizer_twice_gives_the_same_one() -> None:
+    texts = ["My name is Anna.", "What is my name? 12 + 30", "Your name is Anna."] * 20
+    first, again = train_tokenizer(texts), train_tokenizer(texts)
+    assert first.get_vocab() == again.get_vocab()

@@ -1,0 +1,100 @@
+"""Batches, the forward pass of training and the optimiser, against plain computations."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from actors.pocket import CHECKPOINT
+from actors.pocket.batches import batch_of, encoded, training_batch
+from actors.pocket.dialogues import dialogue
+from actors.pocket.model import hidden_states, new_model
+from actors.pocket.muon import Muon, orthogonalise
+from actors.pocket.tokenizer import MAX_CONTEXT_TOKENS
+from actors.pocket.wiring import lay_copying_circuit
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    loaded: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(CHECKPOINT)
+    return loaded
+
+
+@pytest.fixture
+def model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    return new_model(tokenizer)
+
+
+def test_a_row_is_what_the_chat_template_renders(tokenizer: PreTrainedTokenizerFast) -> None:
+    for seed in range(20):
+        talk = dialogue(seed, 6)
+        messages = [{"role": message.role, "content": message.content} for message in talk.messages()]
+        rendered = tokenizer.apply_chat_template(messages, tokenize=False)
+        assert encoded(tokenizer, talk, 4000).ids == tokenizer.encode(rendered)
+
+
+def test_only_replies_are_learned(tokenizer: PreTrainedTokenizerFast) -> None:
+    talk = dialogue("learned", 5)
+    batch = batch_of([encoded(tokenizer, talk, 4000)])
+    replies = [exchange.reply + "</s>" for exchange in talk.exchanges]
+    assert tokenizer.decode(batch.targets) == "".join(replies)
+
+
+def test_rows_keep_to_their_length_and_positions_to_the_context(tokenizer: PreTrainedTokenizerFast) -> None:
+    for index in range(10):
+        batch = training_batch(tokenizer, f"seed {index}", 8, 128, copying=0.5)
+        assert batch.ids.shape[1] <= 128
+        assert int(batch.positions.max()) < MAX_CONTEXT_TOKENS
+        assert bool((batch.positions.diff(dim=1) >= 1).all())
+
+
+def test_the_forward_pass_of_training_is_that_of_transformers(model: LlamaForCausalLM) -> None:
+    ids = torch.randint(5, 1024, (2, 50), generator=torch.Generator().manual_seed(0))
+    positions = torch.arange(50).expand(2, 50)
+    ours = model.lm_head(hidden_states(model, ids, positions))
+    torch.testing.assert_close(ours, model(input_ids=ids).logits, rtol=1e-4, atol=1e-5)
+
+
+def test_only_the_distance_between_positions_matters(model: LlamaForCausalLM) -> None:
+    ids = torch.randint(5, 1024, (1, 30), generator=torch.Generator().manual_seed(0))
+    positions = torch.arange(30)[None]
+    torch.testing.assert_close(
+        hidden_states(model, ids, positions), hidden_states(model, ids, positions + 900), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_orthogonalised_matrices_have_singular_values_near_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for rows, columns in ((64, 64), (96, 32), (32, 96)):
+        values = torch.linalg.svdvals(orthogonalise(torch.randn(3, rows, columns, generator=generator)))
+        assert float(values.max()) < 1.4
+        assert float(values.median()) > 0.6
+
+
+def test_muon_fits_a_linear_map() -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs, target = torch.randn(64, 8, generator=generator), torch.randn(8, 8, generator=generator)
+    matrix = torch.zeros(8, 8, requires_grad=True)
+    optimiser = Muon([matrix], lr=0.05)
+    for _ in range(150):
+        optimiser.zero_grad()
+        (inputs @ (matrix - target)).square().mean().backward()
+        optimiser.step()
+    assert float((matrix.detach() - target).abs().max()) < 0.3
+
+
+@torch.no_grad()
+def test_the_laid_circuit_looks_where_a_sequence_goes_on(model: LlamaForCausalLM) -> None:
+    lay_copying_circuit(model)
+    model.set_attn_implementation("eager")
+    chance = random.Random(0)
+    sequence = chance.sample(range(5, 1024), 30)
+    attentions = model(input_ids=torch.tensor([sequence * 2]), output_attentions=True).attentions
+    to_previous = attentions[0][0, 0].diagonal(-1).mean()
+    to_continuation = torch.stack([attentions[1][0, 0, at, at - 29] for at in range(30, 59)]).mean()
+    assert float(to_previous) > 0.8
+    assert float(to_continuation) > 5 / 60

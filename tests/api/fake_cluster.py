@@ -1,0 +1,253 @@
+"""A cluster in memory: the calls of ``api.cluster`` over a toy model, with nothing behind them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from uuid import uuid4
+
+from api.cluster import ModelInfo, SessionDescription, SessionOptions, SessionSummary, TurnRecord
+from api.errors import (
+    Conflict,
+    GreenroomError,
+    InvalidRequest,
+    ModelNotFound,
+    SessionNotFound,
+    TooBusy,
+    TurnNotFound,
+)
+from api.turns import TurnRequest
+from tests.api import toy_model
+from tests.api.fake_turn import FakeStream, FakeTurn, Pace
+
+TOY = ModelInfo(
+    name="toy",
+    aliases=("toy-latest",),
+    engine="toy",
+    max_context_tokens=4096,
+    vocab_size=toy_model.VOCAB_SIZE,
+    bos_id=toy_model.BOS,
+    eos_ids=(toy_model.EOS,),
+    has_chat_template=True,
+    num_ready=1,
+    bos_text="<s>",
+)
+"""The default model of a fake cluster; ``other`` is a second one that behaves the same."""
+
+
+class FakeCluster:
+    """Models, sessions and their turns in one event loop.
+
+    Attributes:
+        model: what all models here say; replace it to script an answer.
+        pace: hold it to stop turns half-way.
+        refusal: raised by the next ``begin`` or ``generate``, once.
+        open_sessions: by id; remove one, and it has expired.
+        turns: every turn that was begun, oldest first.
+        begun: released once for each of them, for tests to wait on.
+        temporary_ids: token ids of the contexts of turns without a session, oldest first.
+    """
+
+    def __init__(self, *models: ModelInfo, max_sessions: int = 100) -> None:
+        self.infos = models or (TOY, replace(TOY, name="other", aliases=()))
+        self.model: toy_model.Model = toy_model.letters
+        self.pace = Pace()
+        self.refusal: GreenroomError | None = None
+        self.open_sessions: dict[str, FakeSession] = {}
+        self.turns: list[FakeTurn] = []
+        self.begun = asyncio.Semaphore(0)
+        self.temporary_ids: list[list[int]] = []
+        self._max_sessions = max_sessions
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """As given."""
+        return self.infos
+
+    async def tokenize(self, model: str | None, text: str) -> tuple[int, ...]:
+        """Bytes and three special tokens."""
+        self.info(model)
+        return toy_model.encode(text)
+
+    async def generate(self, model: str | None, request: TurnRequest) -> FakeStream:
+        """A turn on an empty context."""
+        context: list[int] = []
+        turn = self.run(request, context, self.info(model).max_context_tokens)
+        self.temporary_ids.append(context)
+        return FakeStream(turn, is_temporary=True)
+
+    async def open_session(self, options: SessionOptions, owner: str) -> FakeSession:
+        """A new session with a random id."""
+        info = self.info(options.model)
+        if len(self.open_sessions) >= self._max_sessions:
+            raise TooBusy("too many sessions")
+        session = FakeSession(self, info, options, owner, [])
+        self.open_sessions[session.session_id] = session
+        return session
+
+    async def session(self, session_id: str, owner: str) -> FakeSession:
+        """One of the open ones."""
+        session = self.open_sessions.get(session_id)
+        if session is None or session.owner != owner:
+            raise SessionNotFound(session_id)
+        return session
+
+    async def sessions(self, owner: str) -> tuple[SessionSummary, ...]:
+        """In the order of opening, the latest first."""
+        return tuple(
+            SessionSummary(session.session_id, owner, session.info.name, "active", 0.0, 0.0)
+            for session in reversed(self.open_sessions.values())
+            if session.owner == owner
+        )
+
+    def info(self, name: str | None) -> ModelInfo:
+        """The model of this name; the first for None."""
+        for info in self.infos:
+            if name is None or name == info.name or name in info.aliases:
+                return info
+        raise ModelNotFound(name or "")
+
+    def run(self, request: TurnRequest, context: list[int], max_context: int) -> FakeTurn:
+        """Start a turn, unless a refusal is due."""
+        refusal, self.refusal = self.refusal, None
+        if refusal is not None:
+            raise refusal
+        turn = FakeTurn(request, context, max_context, self.model, self.pace)
+        self.turns.append(turn)
+        self.begun.release()
+        return turn
+
+
+class FakeSession:
+    """A session: token ids, and the turns that made them.
+
+    Attributes:
+        ids: the context's token ids.
+        num_typing: how often its user has begun to type.
+        closed: set when it has been closed.
+    """
+
+    def __init__(
+        self, cluster: FakeCluster, info: ModelInfo, options: SessionOptions, owner: str, ids: list[int]
+    ) -> None:
+        self.session_id = uuid4().hex
+        self.info, self.options, self.owner, self.ids = info, options, owner, ids
+        self.turns: list[FakeTurn] = []
+        self.num_typing = 0
+        self.closed = asyncio.Event()
+        self._cluster = cluster
+        self._queue = asyncio.Lock()
+
+    @property
+    def running(self) -> FakeTurn | None:
+        """The turn in progress."""
+        return self.turns[-1] if self.turns and self.turns[-1].is_running else None
+
+    async def begin(self, request: TurnRequest) -> FakeStream:
+        """Start a turn when those before it have ended."""
+        self._check_open()
+        for turn in self.turns:
+            if turn.request.turn_id == request.turn_id:
+                return FakeStream(turn)
+        async with self._queue:
+            if (running := self.running) is not None:
+                await running.ended.wait()
+            self._check_open()
+            maximum = self.options.max_context or self.info.max_context_tokens
+            turn = self._cluster.run(request, self.ids, maximum)
+            self.turns.append(turn)
+            return FakeStream(turn)
+
+    async def resume(self, turn_id: str, offset: int) -> FakeStream:
+        """Follow a turn from an offset."""
+        self._check_open()
+        turn = self._turn(turn_id)
+        if not 0 <= offset <= turn.num_output:
+            raise InvalidRequest(f"the turn has no offset {offset}")
+        return FakeStream(turn, offset)
+
+    async def cancel(self, turn_id: str | None = None) -> bool:
+        """Cancel the running turn, or this one."""
+        self._check_open()
+        turn = self.running
+        if turn is None or turn_id not in (None, turn.request.turn_id):
+            return False
+        turn.cancel()
+        return True
+
+    async def typing(self) -> None:
+        """Count it."""
+        self._check_open()
+        self.num_typing += 1
+
+    async def fork(self, length: int | None = None) -> FakeSession:
+        """A session with a copy of the first tokens and of the turns within them."""
+        self._check_open()
+        if length is None and self.running:
+            raise Conflict("a turn is running")
+        length = self._checked(len(self.ids) if length is None else length)
+        forked = FakeSession(self._cluster, self.info, self.options, self.owner, self.ids[:length])
+        forked.turns = [turn for turn in self.turns if turn is not self.running and _end_of(turn) <= length]
+        self._cluster.open_sessions[forked.session_id] = forked
+        return forked
+
+    async def rollback(self, length: int, then: tuple[int, ...] = ()) -> None:
+        """Cut back and append."""
+        self._check_open()
+        if self.running:
+            raise Conflict("a turn is running")
+        self.ids[self._checked(length) :] = list(then)
+        self.turns = [turn for turn in self.turns if turn.start.base_length < length]
+
+    async def describe(self) -> SessionDescription:
+        """The state now."""
+        self._check_open()
+        return SessionDescription(
+            session_id=self.session_id,
+            model=self.info.name,
+            retention=self.options.retention,
+            length=len(self.ids),
+            max_context=self.options.max_context or self.info.max_context_tokens,
+            num_resident=len(self.ids),
+            created_at=0.0,
+            last_used_at=0.0,
+            running=self.running.request.turn_id if self.running else None,
+            turns=tuple(_record(turn) for turn in self.turns),
+        )
+
+    async def close(self) -> None:
+        """Forget it and end its turn."""
+        self._cluster.open_sessions.pop(self.session_id, None)
+        for turn in self.turns:
+            turn.cancel()
+        self.closed.set()
+
+    def _check_open(self) -> None:
+        if self.session_id not in self._cluster.open_sessions:
+            raise SessionNotFound(self.session_id)
+
+    def _checked(self, length: int) -> int:
+        if not 0 <= length <= len(self.ids):
+            raise InvalidRequest(f"the context has {len(self.ids)} tokens")
+        return length
+
+    def _turn(self, turn_id: str) -> FakeTurn:
+        for turn in self.turns:
+            if turn.request.turn_id == turn_id:
+                return turn
+        raise TurnNotFound(turn_id)
+
+
+def _end_of(turn: FakeTurn) -> int:
+    return turn.start.base_length + len(turn.start.prompt_ids) + turn.num_output
+
+
+def _record(turn: FakeTurn) -> TurnRecord:
+    return TurnRecord(
+        turn_id=turn.request.turn_id,
+        prompt=turn.request.prompt,
+        text=turn.text,
+        base_length=turn.start.base_length,
+        end_length=_end_of(turn),
+        num_output=turn.num_output,
+        finish=turn.finish,
+    )

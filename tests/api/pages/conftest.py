@@ -1,0 +1,50 @@
+"""One Chromium for each test, and the visits that it makes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright
+
+from tests.api.fake_cluster import FakeCluster
+from tests.api.pages.site import Restartable, Site, fake_site, visited_site
+
+CHROMIUM = "/usr/bin/chromium"
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    """An empty page; the test fails when a script on it does."""
+    page = await browser.new_page()
+    page.set_default_timeout(15_000)
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if "Content Security" in message.text else None)
+    yield page
+    assert problems == []
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    async with visited_site() as site:
+        yield site
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    return FakeCluster()
+
+
+@pytest.fixture
+async def server(cluster: FakeCluster) -> AsyncIterator[Restartable]:
+    async with fake_site(cluster) as server:
+        yield server

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from api.settings import ApiKey, ApiSettings
+from tests.api.fake_cluster import TOY, FakeCluster
+from tests.api.shell import shell
+
+
+async def test_a_process_is_alive_whatever_its_models_do() -> None:
+    async with shell(cluster=FakeCluster(replace(TOY, num_ready=0))) as client:
+        assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_it_is_ready_when_one_model_can_answer() -> None:
+    waiting, ready = replace(TOY, num_ready=0), replace(TOY, name="b", num_ready=2)
+    async with shell(cluster=FakeCluster(waiting, ready)) as client:
+        response = await client.get("/readyz")
+    assert (response.status_code, response.json()) == (200, {"ok": True, "models": {"toy": 0, "b": 2}})
+
+
+async def test_it_is_not_ready_when_no_model_can_answer() -> None:
+    async with shell(cluster=FakeCluster(replace(TOY, num_ready=0))) as client:
+        response = await client.get("/readyz")
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+
+
+async def test_health_needs_no_key_and_has_no_limit() -> None:
+    key = ApiKey.model_validate({"key": "key-of-ada", "owner": "ada"})
+    async with shell(settings=ApiSettings(api_keys=(key,))) as client:
+        assert [(await client.get(path)).status_code for path in ("/healthz", "/readyz")] == [200, 200]

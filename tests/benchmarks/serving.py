@@ -1,0 +1,262 @@
+"""What each layer costs: the engine alone, the model actor, the session, WebSocket and HTTP through Serve, in one run.
+
+``python -m tests.benchmarks.serving [--model DIR] [--tokens N] [--rounds N]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import platform
+import random
+import statistics
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+from websockets.asyncio.client import connect
+
+from actors.engine.contract import Admission, tokens_hash
+from actors.engine.factory import build_engine
+from actors.greenroom import Greenroom
+from actors.messages import StartTurn, turn_key
+from actors.settings import ModelSettings
+from api.cluster import SessionOptions
+from api.turns import Sampling, Stop, Tokens, TurnRequest
+from deployments.config import embedded_model
+from tests.benchmarks.load import Row, Stream, measure
+from tests.cluster.deployed import Deployed, processes
+
+LENGTHS = (128, 512, 2000)
+PROMPT = 48
+VOCABULARY = range(300, 900)
+
+
+def prompt(index: int, length: int = PROMPT) -> tuple[int, ...]:
+    """(length,) ordinary token ids, another sequence for every index."""
+    return tuple(random.Random(index).choices(VOCABULARY, k=length))
+
+
+class EngineAlone:
+    """The engine on this process's event loop, with nothing around it."""
+
+    def __init__(self, settings: ModelSettings, num_tokens: int) -> None:
+        self._settings = settings
+        self._num_tokens = num_tokens
+        self._queues: dict[str, asyncio.Queue[tuple[int, bool]]] = {}
+
+    async def start(self) -> None:
+        """Load the model and begin to step."""
+        self._engine, _ = build_engine(self._settings)
+        await self._engine.start()
+        self._stepping = asyncio.create_task(self._step())
+
+    async def stop(self) -> None:
+        """End it."""
+        self._stepping.cancel()
+        await self._engine.stop()
+
+    async def stream(self, index: int) -> AsyncIterator[int]:
+        """One turn on a new context."""
+        turn_id = uuid.uuid4().hex
+        queue = self._queues[turn_id] = asyncio.Queue()
+        stop = Stop(self._num_tokens, at_eos=False)
+        tokens = prompt(index)
+        self._engine.admit(
+            Admission(turn_id, turn_id, 0, tokens_hash(()), tokens, Sampling(), stop, create=True, is_temporary=True)
+        )
+        is_over = False
+        while not is_over:
+            count, is_over = await queue.get()
+            yield count
+        del self._queues[turn_id]
+
+    async def _step(self) -> None:
+        while True:
+            for output in await self._engine.step():
+                self._queues[output.turn_id].put_nowait((len(output.ids), output.finish is not None))
+
+
+class Clients:
+    """Four ways to the same model of one deployed Greenroom."""
+
+    def __init__(self, url: str, greenroom: Greenroom, num_tokens: int) -> None:
+        self._url = url
+        self._greenroom = greenroom
+        self._num_tokens = num_tokens
+
+    def _request(self, index: int) -> TurnRequest:
+        stop = Stop(self._num_tokens, at_eos=False)
+        return TurnRequest(uuid.uuid4().hex, (Tokens(prompt(index)),), stop=stop)
+
+    async def model_actor(self, index: int) -> AsyncIterator[int]:
+        """The model actor, read through one long poll."""
+        placement = await self._greenroom.directory.place(None, "")
+        request = self._request(index)
+        message = StartTurn(request, request.turn_id, 1, 0, b"", None, context=(), is_temporary=True)
+        await placement.model.start_turn(message)
+        key = turn_key(request.turn_id, request.turn_id)
+        async for frame in self._greenroom.reader.follow(placement.model, key, 0):
+            yield len(frame.ids)
+
+    async def session(self, index: int) -> AsyncIterator[int]:
+        """A session over its Python reference; opened outside the measurement."""
+        async for frame in await self._sessions[index].begin(self._request(index)):
+            yield len(frame.ids)
+
+    async def websocket(self, index: int) -> AsyncIterator[int]:
+        """A session over its WebSocket; opened and connected outside the measurement."""
+        socket = self._sockets[index]
+        request = self._request(index)
+        generate = {
+            "type": "generate",
+            "turn_id": request.turn_id,
+            "tokens": prompt(index),
+            "max_tokens": self._num_tokens,
+            "sampling": {"logit_bias": {"1": -100}},
+        }
+        await socket.send(json.dumps(generate))
+        while True:
+            message = json.loads(await socket.recv())
+            assert message["type"] != "error", message
+            if message["type"] == "tokens":
+                yield len(message["ids"])
+            if message["type"] == "finished":
+                return
+
+    async def http(self, index: int) -> AsyncIterator[int]:
+        """One Petals POST: the whole answer at once."""
+        data = {"inputs": "word " * 24, "max_new_tokens": self._num_tokens}
+        answer = (await self._http.post("/api/v1/generate", data=data)).json()
+        assert answer["ok"], answer
+        yield self._num_tokens
+
+    async def open(self, num_streams: int) -> list[float]:
+        """Sessions and sockets for so many streams; returns how long opening each session took, seconds."""
+        self._http = httpx.AsyncClient(base_url=self._url, timeout=120, limits=httpx.Limits(max_connections=64))
+        self._sessions, self._sockets, times = [], [], []
+        for _ in range(num_streams):
+            began = time.perf_counter()
+            session = await self._greenroom.open_session(SessionOptions())
+            times.append(time.perf_counter() - began)
+            self._sessions.append(session)
+            address = f"{self._url.replace('http', 'ws')}/api/sessions/{session.session_id}"
+            self._sockets.append(await connect(address))
+        return times
+
+    async def reset(self) -> None:
+        """Empty the sessions' contexts, so that every measurement begins with the same."""
+        await asyncio.gather(*(session.rollback(0) for session in self._sessions))
+
+    async def close(self) -> None:
+        """Close them all."""
+        await asyncio.gather(*(socket.close() for socket in self._sockets))
+        await self._http.aclose()
+        await self._greenroom.directory.purge()
+
+
+async def warm_against_refilled(greenroom: Greenroom, length: int, rounds: int) -> tuple[float, float]:
+    """Median time to first token (ms) on a context of this length: resident, and freed before."""
+    times: dict[bool, list[float]] = {True: [], False: []}
+    for index in range(rounds):
+        session = await greenroom.open_session(SessionOptions())
+        first = TurnRequest(uuid.uuid4().hex, (Tokens(prompt(index, length - 20)),), stop=Stop(2, at_eos=False))
+        [_ async for _ in await session.begin(first)]
+        for is_warm in (True, False):
+            if not is_warm:
+                placement = await greenroom.directory.place(None, session.session_id)
+                await placement.model.drop(session.session_id)
+            began = time.perf_counter()
+            turn = TurnRequest(uuid.uuid4().hex, (Tokens(prompt(index, 4)),), stop=Stop(2, at_eos=False))
+            async for _ in await session.begin(turn):
+                times[is_warm].append(time.perf_counter() - began)
+                break
+            await session.resume(turn.turn_id, 0)
+            [_ async for _ in await session.resume(turn.turn_id, 0)]
+        await session.close()
+    return statistics.median(times[True]) * 1e3, statistics.median(times[False]) * 1e3
+
+
+async def benchmark(
+    deployed: Deployed, settings: ModelSettings, streams: list[int], num_tokens: int, rounds: int
+) -> None:
+    """Measure and print."""
+    greenroom = await Greenroom.connect()
+    clients = Clients(deployed.url, greenroom, num_tokens)
+    alone = EngineAlone(settings, num_tokens)
+    await alone.start()
+    opening = await clients.open(max(streams))
+    ways: dict[str, Stream] = {
+        "engine alone": alone.stream,
+        "model actor": clients.model_actor,
+        "session (Python)": clients.session,
+        "WebSocket": clients.websocket,
+        "HTTP (Petals)": clients.http,
+    }
+    for stream in ways.values():
+        await measure(stream, max(streams))
+        await clients.reset()
+    table = Table("streams", "way", "of engine", "tokens/s", "first token ms", "per token ms", title="Layers")
+    for num_streams in streams:
+        found: dict[str, list[Row]] = {name: [] for name in ways}
+        for _ in range(rounds):
+            for name, stream in ways.items():
+                await clients.reset()
+                found[name].append(await measure(stream, num_streams))
+        base = statistics.median(row.tokens_per_s for row in found["engine alone"])
+        for name, rows in found.items():
+            rate, first, each = (
+                statistics.median(getattr(row, field) for row in rows)
+                for field in ("tokens_per_s", "first_token_ms", "per_token_ms")
+            )
+            is_streamed = not name.startswith("HTTP")
+            table.add_row(
+                str(num_streams),
+                name,
+                f"{rate / base:.0%}",
+                f"{rate:.0f}",
+                f"{first:.1f}" if is_streamed else "-",
+                f"{each:.2f}" if is_streamed else "-",
+            )
+    await alone.stop()
+    await clients.close()
+    console = Console()
+    console.print(table)
+    console.print(f"opening a session from the pool: median {statistics.median(opening) * 1e3:.1f} ms")
+    contexts = Table("context tokens", "re-filled / warm", "warm ms", "re-filled ms", title="Time to first token")
+    for length in LENGTHS:
+        warm, refilled = await warm_against_refilled(greenroom, length, rounds + 2)
+        contexts.add_row(str(length), f"{refilled / warm:.1f}", f"{warm:.1f}", f"{refilled:.1f}")
+    console.print(contexts)
+    console.print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
+
+
+def main() -> None:
+    """Deploy, measure, take down."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default=embedded_model())
+    parser.add_argument("--streams", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    settings = ModelSettings("pocket", arguments.model, engine_args={"num_threads": 1, "kv_cache_bytes": 256 << 20})
+    model = {"name": "pocket", "path": arguments.model, "engine_args": dict(settings.engine_args)}
+    with tempfile.TemporaryDirectory() as folder:
+        config = {"models": [model], "sessions": {"pool_size": max(arguments.streams)}}
+        deployed = Deployed(config, Path(folder) / "journal.db")
+        deployed.start()
+        deployed.wait(lambda: len(processes("ray::SessionSlot")) >= max(arguments.streams), 300)
+        try:
+            asyncio.run(benchmark(deployed, settings, arguments.streams, arguments.tokens, arguments.rounds))
+        finally:
+            deployed.stop()
+
+
+if __name__ == "__main__":
+    main()

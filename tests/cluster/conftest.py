@@ -1,0 +1,16 @@
+"""One deployed Greenroom for the cluster tests of a run."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.deployed import Deployed
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    config = {"sessions": {"pool_size": 3}, "recovery_timeout_s": 90}
+    deployed = Deployed(config, tmp_path_factory.mktemp("journal") / "journal.db")
+    deployed.start()
+    yield deployed
+    deployed.stop()

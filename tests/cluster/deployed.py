@@ -1,0 +1,129 @@
+"""A whole Greenroom on a real Ray cluster of this machine, whose actors a test can kill by pid."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+import ray
+from ray import serve
+
+from actors.greenroom import DIRECTORY, JOURNAL, Greenroom
+from actors.settings import NAMESPACE
+from deployments.app import build
+from deployments.config import GreenroomConfig, embedded_model
+
+MODEL = os.environ.get("GREENROOM_TEST_MODEL", embedded_model())
+"""The model that the cluster tests serve."""
+
+Answer = TypeVar("Answer")
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class Deployed:
+    """Ray, Serve and Greenroom; ``url`` is the gateway's."""
+
+    def __init__(self, config: dict[str, Any], journal: Path) -> None:
+        self.fields = {"models": [{"name": "pocket", "path": MODEL}], "journal": {"path": str(journal)}, **config}
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start everything; returns when a model can answer."""
+        os.environ.setdefault("RAY_worker_niceness", "0")
+        ray.init(num_cpus=4, include_dashboard=False, logging_level="error", log_to_driver=False)
+        serve.start(http_options={"host": "127.0.0.1", "port": self.port})
+        self.deploy()
+
+    def deploy(self, **fields: Any) -> None:
+        """Deploy, or deploy anew with other fields of the configuration; returns when a model can answer."""
+        config = GreenroomConfig.model_validate({**self.fields, **fields})
+        serve.run(build(config), name="greenroom", logging_config={"enable_access_log": False})
+        self.wait(lambda: httpx.get(self.url + "/readyz").status_code == 200, 60)
+
+    def stop(self) -> None:
+        """End everything."""
+        serve.shutdown()
+        ray.shutdown()
+
+    def run(self, scenario: Callable[[Greenroom], Coroutine[Any, Any, Answer]]) -> Answer:
+        """Run a coroutine function with a Greenroom for its event loop."""
+
+        async def main() -> Answer:
+            return await scenario(await Greenroom.connect())
+
+        return asyncio.run(main())
+
+    def kill(self, what: str, session_id: str = "") -> None:
+        """Kill -9 the process of "session", "model", "journal", "directory" or "gateway"."""
+        for pid in self.pids(what, session_id):
+            os.kill(pid, signal.SIGKILL)
+
+    def pids(self, what: str, session_id: str = "") -> list[int]:
+        """Process ids."""
+        if what == "gateway":
+            return processes("ray::ServeReplica:greenroom:Gateway")
+        if what == "model":
+            return processes("ray::HostedModel")
+        if what == "session":
+            slots = [_pid(name) for name in _names("session-") if _holds(name) == session_id]
+            return [pid for pid in slots if pid]
+        pid = _pid({"journal": JOURNAL, "directory": DIRECTORY}[what])
+        return [pid] if pid else []
+
+    def memory(self, what: str, session_id: str = "") -> int:
+        """USS of the processes, bytes."""
+        return sum(psutil.Process(pid).memory_full_info().uss for pid in self.pids(what, session_id))
+
+    def wait(self, condition: Callable[[], bool], timeout_s: float) -> None:
+        """Until it holds; errors of a server that is down count as no."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                if condition():
+                    return
+            except httpx.HTTPError:
+                pass
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.05)
+
+
+def processes(title: str) -> list[int]:
+    """Processes that Ray has given this title, below this process."""
+    mine = psutil.Process().children(recursive=True)
+    return [process.pid for process in mine if (process.cmdline() or [""])[0].startswith(title)]
+
+
+def _names(prefix: str) -> list[str]:
+    names = ray.util.list_named_actors(all_namespaces=True)
+    return [actor["name"] for actor in names if actor["namespace"] == NAMESPACE and actor["name"].startswith(prefix)]
+
+
+def _pid(name: str) -> int | None:
+    return _ask(name, lambda actor: os.getpid())  # type: ignore[no-any-return]
+
+
+def _holds(name: str) -> str | None:
+    return _ask(name, lambda slot: slot._session.session_id if slot._session else None)  # type: ignore[no-any-return]
+
+
+def _ask(name: str, function: Callable[[Any], Any]) -> Any:
+    try:
+        actor = ray.get_actor(name, namespace=NAMESPACE)
+        return ray.get(actor.__ray_call__.remote(function), timeout=20)
+    except (ValueError, ray.exceptions.RayActorError):
+        return None

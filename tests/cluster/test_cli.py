@@ -1,0 +1,201 @@
+"""What the README promises of the command: up, chat, status, sessions, down, and a sentence for what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deployments.config import embedded_model
+from tests.cluster.command import ROOT, Operator, an_operator
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def operator() -> Iterator[Operator]:
+    """One whose Greenroom is up."""
+    with an_operator() as operator:
+        risen = operator.up()
+        assert (risen.code, risen.err) == (0, "")
+        assert risen.out.splitlines()[-2] == f"Chat: {operator.url}/"
+        yield operator
+
+
+@pytest.fixture
+def newcomer() -> Iterator[Operator]:
+    """One for whom nothing runs."""
+    with an_operator() as operator:
+        yield operator
+
+
+def chat(operator: Operator, *lines: str, session: str | None = None) -> tuple[str, str]:
+    """What the terminal shows for these lines, and the session's id from the last line of it."""
+    arguments = ("--session", session) if session else ()
+    result = operator.run("chat", *arguments, typed="".join(f"{line}\n" for line in lines))
+    assert (result.code, result.err) == (0, "")
+    shown, _, last = result.out.rstrip().rpartition("\n")
+    return shown, last.removeprefix("To come back: greenroom chat --session ")
+
+
+def listed(operator: Operator) -> dict[str, str]:
+    """Sessions by id, with their states."""
+    return {one["session_id"]: one["state"] for one in json.loads(operator.run("sessions", "list", "--json").out)}
+
+
+def test_the_page_and_the_petals_protocol_answer(operator: Operator) -> None:
+    assert "<html" in httpx.get(f"{operator.url}/").text
+    answer = httpx.post(f"{operator.url}/api/v1/generate", data={"inputs": "Hello", "max_new_tokens": "3"}, timeout=60)
+    assert answer.json()["ok"] is True
+
+
+def test_a_chat_answers_keeps_its_session_and_comes_back(operator: Operator) -> None:
+    _, session = chat(operator, "Hello, I am Ada.")
+    assert session in listed(operator)
+    shown, again = chat(operator, "/fork", session=session)
+    assert "user: Hello, I am Ada." in shown
+    assert again in listed(operator)
+    assert again != session
+
+
+def test_status_tells_of_the_model_its_load_and_the_journal(operator: Operator) -> None:
+    chat(operator, "Hello")
+    found = json.loads(operator.run("status", "--json").out)
+    assert (found["state"], found["url"], found["num_gateways"]) == ("RUNNING", operator.url, 1)
+    assert found["journal"] == str(operator.journal)
+    assert found["num_active"] + found["num_passive"] == len(listed(operator))
+    [model] = found["models"]
+    assert (model["name"], model["num_ready"], model["num_running"]) == ("pocket", 1, 0)
+    assert model["counters"]["output_tokens"] > 0
+    text = operator.run("status").out
+    assert "pocket" in text
+    assert operator.url in text
+
+
+def test_sessions_are_shown_closed_and_purged(operator: Operator) -> None:
+    _, session = chat(operator, "What is two and two?", "Thank you.")
+    _, other = chat(operator, "Hello")
+    shown = operator.run("sessions", "show", session[:12]).out
+    assert shown.index("user: What is two and two?") < shown.index("user: Thank you.")
+    assert operator.run("sessions", "close", session).out == f"Session {session} is closed.\n"
+    assert other in listed(operator)
+    assert session not in listed(operator)
+    assert operator.run("sessions", "show", session).err.startswith(f"greenroom: no session begins with {session!r}")
+    assert operator.run("sessions", "purge", typed="n\n").code == 1
+    assert other in listed(operator)
+    assert operator.run("sessions", "purge", "--yes").code == 0
+    assert listed(operator) == {}
+
+
+def test_a_second_up_updates_in_place_and_keeps_the_sessions(operator: Operator) -> None:
+    _, session = chat(operator, "Hello")
+    elsewhere = operator.run("up", "--port", "1025")
+    assert elsewhere.code == 1
+    assert elsewhere.err == (
+        f"greenroom: Greenroom runs already and listens on port {operator.port}, not 1025: "
+        "end it first with `greenroom down`, or leave the port out\n"
+    )
+    updated = operator.up("--model", "pocket", "--model", f"second={embedded_model()}")
+    assert updated.code == 0
+    assert "it is updated in place" in updated.out
+    assert session in listed(operator)
+    models = httpx.get(f"{operator.url}/api/models").json()["models"]
+    assert [(model["name"], model["num_ready"]) for model in models] == [("pocket", 1), ("second", 1)]
+    shown, _ = chat(operator, "And again", session=session)
+    assert shown.startswith("user: Hello\n")
+
+
+def test_another_ray_version_is_told_by_its_number(operator: Operator) -> None:
+    record = operator.home.read()
+    assert record is not None
+    program = """
+import json, sys
+from ray._common.usage.usage_constants import CLUSTER_METADATA_KEY
+from ray._raylet import GcsClient
+client = GcsClient(address=sys.argv[1])
+from ray._private.ray_constants import KV_NAMESPACE_CLUSTER as space
+metadata = json.loads(client.internal_kv_get(CLUSTER_METADATA_KEY, space))
+metadata["ray_version"] = sys.argv[2]
+client.internal_kv_put(CLUSTER_METADATA_KEY, json.dumps(metadata).encode(), True, space)
+"""
+
+    def pretend(version: str) -> None:
+        environment = {**operator.environment, "RAY_AUTH_MODE": record.auth_mode or ""}
+        subprocess.run([sys.executable, "-c", program, record.address, version], env=environment, check=True)
+
+    import ray
+
+    pretend("2.9.3")
+    try:
+        result = operator.run("status")
+    finally:
+        pretend(ray.__version__)
+    assert result.code == 1
+    assert result.err == (
+        f"greenroom: the Ray cluster at {record.address} runs Ray 2.9.3, and this command Ray {ray.__version__}: "
+        "use the same version on both sides\n"
+    )
+
+
+def test_down_ends_every_process_and_the_next_up_has_the_sessions(operator: Operator) -> None:
+    _, session = chat(operator, "Hello")
+    down = operator.run("down")
+    assert (down.code, down.err) == (0, "")
+    assert operator.processes() == []
+    assert operator.run("down").out == "Nothing runs here.\n"
+    assert operator.up().code == 0
+    assert listed(operator)[session] == "passive"
+    shown, _ = chat(operator, "Do you remember?", session=session)
+    assert shown.startswith("user: Hello\n")
+
+
+def test_a_port_that_is_taken_is_named_before_anything_starts(newcomer: Operator) -> None:
+    with socket.create_server(("127.0.0.1", newcomer.port)):
+        result = newcomer.up()
+    assert (result.code, result.out) == (1, "")
+    assert result.err == f"greenroom: port {newcomer.port} is taken: choose another with --port\n"
+    assert newcomer.processes() == []
+
+
+def test_a_model_that_no_engine_knows_leaves_nothing_behind(newcomer: Operator, tmp_path: Path) -> None:
+    strange = tmp_path / "strange"
+    shutil.copytree(embedded_model(), strange)
+    config = json.loads((strange / "config.json").read_text())
+    (strange / "config.json").write_text(json.dumps({**config, "model_type": "steam"}))
+    result = newcomer.up("--model", str(strange))
+    assert result.code == 1
+    assert result.err.startswith(f"greenroom: model 'strange' cannot start: no model can be loaded from {strange}: ")
+    assert "steam" in result.err
+    assert result.err.count("\n") == 1
+    assert newcomer.processes() == []
+    assert newcomer.home.read() is None
+
+
+def test_in_the_foreground_it_stays_until_it_is_interrupted(newcomer: Operator) -> None:
+    ports = ("--port", str(newcomer.port), "--ray-port", str(newcomer.ray_port), "--journal", str(newcomer.journal))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deployments.cli", "up", "--foreground", *ports],
+        env=newcomer.environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    told = [line for line in iter(process.stdout.readline, "Ctrl-C ends it.\n") if line]
+    assert told[-1] == f"Chat: {newcomer.url}/\n"
+    assert httpx.get(f"{newcomer.url}/readyz").status_code == 200
+    os.kill(process.pid, signal.SIGINT)
+    rest, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert rest.endswith("Ray is stopped.\n")
+    assert newcomer.processes() == []

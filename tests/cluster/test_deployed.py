@@ -1,0 +1,186 @@
+"""What an operator and a client expect of a deployed Greenroom, over real Ray and real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from typing import Any
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+
+from actors.greenroom import Greenroom
+from api.cluster import Retention, SessionOptions
+from api.turns import Message, Stop, Tokens, TurnRequest
+from tests.cluster.deployed import Deployed, processes
+from tests.cluster.native import say
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+
+
+def turn(prompt: int, count: int = 8) -> TurnRequest:
+    tokens = Tokens(tuple(300 + (prompt * 31 + index) % 500 for index in range(40)))
+    return TurnRequest(uuid.uuid4().hex, (tokens,), stop=Stop(count, at_eos=False))
+
+
+async def ids(stream: Any) -> list[int]:
+    return [id async for frame in stream for id in frame.ids]
+
+
+def test_a_second_turn_finds_its_context_resident_or_refills_it_by_policy(deployed: Deployed) -> None:
+    async def scenario(greenroom: Greenroom) -> dict[str, int]:
+        found = {}
+        for policy in ("keep", "drop", "adaptive", "predictive"):
+            retention = Retention(policy, threshold=16)
+            session = await greenroom.open_session(SessionOptions(retention=retention))
+            await ids(await session.begin(turn(1)))
+            stream = await session.begin(turn(2))
+            found[policy] = stream.start.num_resident
+            await ids(stream)
+            await session.close()
+        return found
+
+    found = deployed.run(scenario)
+    assert found == {"keep": 47, "adaptive": 47, "drop": 0, "predictive": 0}
+
+
+def test_a_predictive_context_is_filled_when_its_user_types(deployed: Deployed) -> None:
+    async def scenario(greenroom: Greenroom) -> int:
+        session = await greenroom.open_session(SessionOptions(retention=Retention("predictive")))
+        await ids(await session.begin(turn(1)))
+        await session.typing()
+        async with asyncio.timeout(20):
+            while (await session.describe()).num_resident < 47:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        stream = await session.begin(turn(2))
+        await ids(stream)
+        return stream.start.num_resident
+
+    assert deployed.run(scenario) >= 47, "all, or all but the last sampled token"
+
+
+def test_retention_is_counted_by_policy_in_prometheus(deployed: Deployed) -> None:
+    import ray
+
+    port = ray.nodes()[0]["MetricsExportPort"]
+
+    def counted() -> bool:
+        text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+        names = (
+            "ray_greenroom_time_to_first_token_seconds",
+            "ray_greenroom_time_per_token_seconds",
+            "ray_greenroom_context_turns_total",
+            "ray_greenroom_kv_cache_use_ratio",
+            "ray_greenroom_turns_waiting",
+            "ray_greenroom_sessions",
+            "ray_greenroom_activations_total",
+        )
+        return all(name in text for name in names) and 'policy="drop"' in text and "session_id=" not in text
+
+    deployed.wait(counted, 60)
+
+
+def test_opening_a_session_is_a_call_not_a_process_start(deployed: Deployed) -> None:
+    async def scenario(greenroom: Greenroom) -> None:
+        sessions = []
+        for _ in range(2):
+            before = set(await asyncio.to_thread(_session_pids, deployed))
+            session = await greenroom.open_session(SessionOptions())
+            sessions.append(session)
+            pid = await asyncio.to_thread(deployed.pids, "session", session.session_id)
+            assert set(pid) <= before, "the actor had been started before"
+            await asyncio.sleep(2)
+        for session in sessions:
+            await session.close()
+
+    deployed.run(scenario)
+
+
+def test_an_http_request_without_a_session_starts_no_actor(deployed: Deployed) -> None:
+    before = _session_pids(deployed)
+    data = {"inputs": "Hello", "max_new_tokens": 4}
+    answers = [httpx.post(deployed.url + "/api/v1/generate", data=data, timeout=60).json() for _ in range(5)]
+    assert all(answer["ok"] for answer in answers)
+    assert len({answer["outputs"] for answer in answers}) == 1
+    assert set(_session_pids(deployed)) == set(before)
+
+
+def test_a_turn_goes_on_when_its_socket_closes_and_a_second_socket_gets_the_rest(deployed: Deployed) -> None:
+    async def conversation() -> tuple[list[int], list[int]]:
+        session_id = await _open(deployed)
+        generate = {
+            "turn_id": "one",
+            "tokens": list(range(300, 340)),
+            "max_tokens": 80,
+            "sampling": {"logit_bias": {"1": -100}},
+        }
+        address = deployed.url.replace("http", "ws") + f"/api/sessions/{session_id}"
+        seen: list[int] = []
+        async with connect(address) as socket:
+            await socket.send(json.dumps({"type": "generate", **generate}))
+            while len(seen) < 10:
+                message = json.loads(await socket.recv())
+                seen += message.get("ids", [])
+        async with connect(address) as socket:
+            await socket.send(json.dumps({"type": "resume", "turn_id": "one", "offset": len(seen)}))
+            while True:
+                message = json.loads(await socket.recv())
+                if message["type"] == "tokens":
+                    assert message["offset"] == len(seen)
+                    seen += message["ids"]
+                if message["type"] == "finished":
+                    break
+        return seen, (await say(deployed.url, await _open(deployed), generate)).ids
+
+    seen, undisturbed = asyncio.run(conversation())
+    assert seen == undisturbed
+    assert len(seen) == 80
+
+
+def test_an_idle_session_expires_and_its_context_is_freed(deployed: Deployed) -> None:
+    async def scenario(greenroom: Greenroom) -> None:
+        session = await greenroom.open_session(SessionOptions(idle_timeout_s=1.0))
+        await ids(await session.begin(turn(1)))
+        placement = await greenroom.directory.place(None, session.session_id)
+        assert await placement.model.residency(session.session_id) is not None
+        async with asyncio.timeout(30):
+            while await placement.model.residency(session.session_id) is not None:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        assert session.session_id not in {summary.session_id for summary in await greenroom.sessions()}
+
+    deployed.run(scenario)
+
+
+def test_a_session_needs_its_own_key(deployed: Deployed) -> None:
+    async def scenario(greenroom: Greenroom) -> str:
+        session = await greenroom.open_session(SessionOptions(), "ann")
+        return session.session_id
+
+    session_id = deployed.run(scenario)
+    assert httpx.get(f"{deployed.url}/api/sessions/{session_id}").status_code == 404
+
+
+def test_a_conversation_with_the_embedded_model_keeps_its_text_whole(deployed: Deployed) -> None:
+    async def scenario(greenroom: Greenroom) -> None:
+        session = await greenroom.open_session(SessionOptions())
+        request = TurnRequest("a", (Message("user", "Hello!"),), stop=Stop(40))
+        frames = [frame async for frame in await session.begin(request)]
+        description = await session.describe()
+        assert description.turns[0].text == "".join(frame.text for frame in frames)
+        assert "�" not in description.turns[0].text
+        await session.close()
+
+    deployed.run(scenario)
+
+
+async def _open(deployed: Deployed) -> str:
+    async with httpx.AsyncClient(base_url=deployed.url, timeout=60) as client:
+        return str((await client.post("/api/sessions", json={})).json()["id"])
+
+
+def _session_pids(deployed: Deployed) -> list[int]:
+    time.sleep(1.5)
+    return processes("ray::SessionSlot")

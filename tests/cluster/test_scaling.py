@@ -1,0 +1,111 @@
+"""Several actors of a model, several models: placement, moving on, draining."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+import uuid
+from collections.abc import Iterator
+
+import httpx
+import psutil
+import pytest
+
+from actors.greenroom import Greenroom
+from api.cluster import SessionOptions
+from api.turns import Stop, Tokens, TurnRequest
+from tests.cluster.deployed import MODEL, Deployed, processes
+from tests.cluster.native import Answer, say
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+
+TURN = {"tokens": list(range(300, 340)), "max_tokens": 300, "sampling": {"logit_bias": {"1": -100}}}
+
+
+@pytest.fixture(scope="module")
+def scaled(deployed: Deployed) -> Iterator[Deployed]:
+    pocket = {"name": "pocket", "path": MODEL, "num_replicas": 2}
+    other = {"name": "other", "path": MODEL, "aliases": ["another"]}
+    deployed.deploy(models=[pocket, other])
+    deployed.wait(lambda: _ready(deployed) == {"pocket": 2, "other": 1}, 120)
+    yield deployed
+    deployed.deploy()
+    deployed.wait(lambda: _ready(deployed) == {"pocket": 1}, 120)
+
+
+def test_contexts_are_spread_and_each_stays(scaled: Deployed) -> None:
+    async def scenario(greenroom: Greenroom) -> list[list[str]]:
+        places = []
+        for _ in range(4):
+            session = await greenroom.open_session(SessionOptions())
+            stays = []
+            for _ in range(3):
+                request = TurnRequest(uuid.uuid4().hex, (Tokens((300, 301)),), stop=Stop(4, at_eos=False))
+                [_ async for _ in await session.begin(request)]
+                stays.append((await greenroom.directory.place("pocket", session.session_id)).incarnation)
+            places.append(stays)
+        return places
+
+    places = scaled.run(scenario)
+    assert all(len(set(stays)) == 1 for stays in places)
+    assert len({stays[0] for stays in places}) == 2
+
+
+def test_each_model_answers_under_its_names(scaled: Deployed) -> None:
+    for model in ("pocket", "other", "another"):
+        data = {"inputs": "Hello", "max_new_tokens": 3, "model": model}
+        assert httpx.post(scaled.url + "/api/v1/generate", data=data, timeout=60).json()["ok"], model
+    assert [model["name"] for model in httpx.get(scaled.url + "/api/models").json()["models"]] == ["pocket", "other"]
+
+
+def test_a_turn_moves_to_another_actor_when_its_own_is_killed(scaled: Deployed) -> None:
+    undisturbed = asyncio.run(_turn(scaled)).ids
+
+    async def disturbed() -> Answer:
+        answer = Answer()
+        running = asyncio.create_task(_turn(scaled, answer))
+        while len(answer.ids) < 50:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+        os.kill(await asyncio.to_thread(_busiest), signal.SIGKILL)
+        return await running
+
+    answer = asyncio.run(disturbed())
+    assert answer.ids == undisturbed
+    print(f"\nkill -9 of one of two model actors: pause {answer.pause_s:.2f} s")  # noqa: T201
+    scaled.wait(lambda: _ready(scaled) == {"pocket": 2, "other": 1}, 120)
+
+
+def test_scaling_down_drains_and_changes_no_token(scaled: Deployed) -> None:
+    undisturbed = asyncio.run(_turn(scaled)).ids
+
+    async def four_turns_while_one_actor_goes() -> list[list[int]]:
+        turns = [asyncio.create_task(_turn(scaled)) for _ in range(4)]
+        await asyncio.sleep(0.3)
+        pocket = {"name": "pocket", "path": MODEL, "num_replicas": 1}
+        await asyncio.to_thread(scaled.deploy, models=[pocket])
+        return [answer.ids for answer in await asyncio.gather(*turns)]
+
+    assert asyncio.run(four_turns_while_one_actor_goes()) == [undisturbed] * 4
+    scaled.wait(lambda: _ready(scaled) == {"pocket": 1}, 120)
+
+
+async def _turn(deployed: Deployed, answer: Answer | None = None) -> Answer:
+    async with httpx.AsyncClient(base_url=deployed.url, timeout=60) as client:
+        session_id = (await client.post("/api/sessions", json={})).json()["id"]
+    return await say(deployed.url, session_id, {**TURN, "turn_id": uuid.uuid4().hex}, answer)
+
+
+def _busiest() -> int:
+    """The model actor that has computed most in a moment."""
+    actors = [psutil.Process(pid) for pid in processes("ray::HostedModel")]
+    before = [actor.cpu_times().user for actor in actors]
+    time.sleep(0.15)
+    used = [actor.cpu_times().user - since for actor, since in zip(actors, before, strict=True)]
+    return actors[used.index(max(used))].pid
+
+
+def _ready(deployed: Deployed) -> dict[str, int]:
+    models = httpx.get(deployed.url + "/api/models", timeout=5).json()["models"]
+    return {model["name"]: model["num_ready"] for model in models}

@@ -1,0 +1,107 @@
+"""``serve run cluster.yaml`` and ``serve deploy cluster.yaml``, from the root of the repository."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deployments.ray_head import AUTH_MODE, has_token
+from tests.cluster.command import ROOT, Operator, an_operator
+from tests.cluster.deployed import free_port
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+SERVE = (sys.executable, "-m", "ray.serve.scripts")
+RAY = (sys.executable, "-m", "ray.scripts.scripts")
+
+
+@pytest.fixture
+def operator() -> Iterator[Operator]:
+    with an_operator() as operator:
+        yield operator
+
+
+def moved(operator: Operator, tmp_path: Path) -> Path:
+    """cluster.yaml with the operator's port and journal in place of its own."""
+    text = (ROOT / "cluster.yaml").read_text()
+    for old, new in (("port: 8000", f"port: {operator.port}"), ("~/.greenroom/journal.db", str(operator.journal))):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    operator.home.path.mkdir()
+    path = tmp_path / "cluster.yaml"
+    path.write_text(text)
+    return path
+
+
+@contextmanager
+def running(operator: Operator, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is interrupted at the end."""
+    with (operator.home.path / "output").open("wb") as output:
+        process = subprocess.Popen(command, env=operator.environment, cwd=ROOT, stdout=output, stderr=output)
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def wait_until_ready(operator: Operator, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 400
+    while True:
+        try:
+            if httpx.get(f"{operator.url}/readyz", timeout=10).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        said = (operator.home.path / "output").read_text()
+        assert process.poll() is None, said
+        assert "Deploying app 'greenroom' failed" not in said, said
+        assert time.monotonic() < deadline, said
+        time.sleep(0.5)
+
+
+def answers(operator: Operator) -> bool:
+    body = {"inputs": "Hello", "max_new_tokens": "3"}
+    return httpx.post(f"{operator.url}/api/v1/generate", data=body, timeout=60).json()["ok"] is True
+
+
+def test_serve_run_serves_the_embedded_model(operator: Operator, tmp_path: Path) -> None:
+    file = moved(operator, tmp_path)
+    with running(operator, *SERVE, "run", str(file)) as process:
+        wait_until_ready(operator, process)
+        assert answers(operator)
+
+
+def test_serve_deploy_serves_it_on_a_cluster_that_runs(operator: Operator, tmp_path: Path) -> None:
+    file, dashboard = moved(operator, tmp_path), free_port()
+    operator.environment[AUTH_MODE] = "token" if has_token() else "disabled"
+    head = (*RAY, "start", "--head", "--block", f"--port={operator.ray_port}", f"--dashboard-port={dashboard}")
+    with running(operator, *head, "--include-dashboard=true", "--disable-usage-stats") as process:
+        deploy(operator, file, f"http://127.0.0.1:{dashboard}", process)
+        wait_until_ready(operator, process)
+        assert answers(operator)
+
+
+def deploy(operator: Operator, file: Path, dashboard: str, process: subprocess.Popen[bytes]) -> None:
+    """Run ``serve deploy``, until the dashboard of the cluster is there to take it."""
+    deadline = time.monotonic() + 200
+    while True:
+        command = (*SERVE, "deploy", "--address", dashboard, str(file))
+        done = subprocess.run(command, env=operator.environment, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode == 0:
+            return
+        assert process.poll() is None, (operator.home.path / "output").read_text()
+        assert time.monotonic() < deadline, done.stderr
+        time.sleep(1)

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from deployments.checkpoint import PROCESS_BYTES, read_checkpoint
+from deployments.checks import (
+    available_memory,
+    check_journal,
+    check_memory,
+    check_port,
+    check_resources,
+    is_free,
+)
+from deployments.config import AutoscalingSettings, GreenroomConfig, ModelConfig
+from deployments.failures import CommandFailed
+from tests.deployments.checkpoints import CACHE_BYTES, CONFIG, write_checkpoint
+
+
+def model(path: Path, **settings: object) -> ModelConfig:
+    return ModelConfig.model_validate({"name": "m", "path": str(path), **settings})
+
+
+def test_a_port_that_somebody_listens_on_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(CommandFailed, match=f"^port {port} is taken: choose another with --port$"):
+            check_port("127.0.0.1", port)
+        assert not is_free("127.0.0.1", port)
+    check_port("127.0.0.1", port)
+    assert is_free("127.0.0.1", port)
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(CommandFailed, match=r"^this machine has no address 198\.51\.100\.1$"):
+        check_port("198.51.100.1", 8000)
+
+
+def test_the_journal_must_be_writable(tmp_path: Path) -> None:
+    check_journal(str(tmp_path / "new" / "journal.db"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        CommandFailed, match=r"^the journal .*/file/journal.db cannot be written: .*/file is no directory$"
+    ):
+        check_journal(str(tmp_path / "file" / "journal.db"))
+
+
+def test_a_checkpoint_is_counted_without_loading_it(tmp_path: Path) -> None:
+    config = model(write_checkpoint(tmp_path, [[100, 64], [64], []]))
+    checkpoint = read_checkpoint(config)
+    assert checkpoint.num_parameters == 6465
+    assert checkpoint.weight_bytes(config) == 6465 * 4
+    assert checkpoint.cache_bytes(config) == CACHE_BYTES
+
+
+def test_the_settings_of_the_engine_count(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path, [[1000]])
+    half = model(path, engine_args={"dtype": "bfloat16"})
+    assert read_checkpoint(half).weight_bytes(half) == 2000
+    given = model(path, engine_args={"kv_cache_bytes": 12345})
+    assert read_checkpoint(given).cache_bytes(given) == 12345
+    short = model(path, engine_args={"max_context_tokens": 50})
+    assert read_checkpoint(short).cache_bytes(short) == CACHE_BYTES // 2
+
+
+def test_the_text_part_of_a_config_counts(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path, [[8]], {"model_type": "gemma3", "text_config": CONFIG})
+    assert read_checkpoint(model(path)).cache_bytes(model(path)) == CACHE_BYTES
+
+
+def test_models_that_do_not_fit_into_memory_are_refused_with_the_sum(tmp_path: Path) -> None:
+    one = model(write_checkpoint(tmp_path, [[1_000_000, 1000]]))
+    need = 4_000_000_000 + CACHE_BYTES + PROCESS_BYTES
+    check_memory([one], available=need)
+    with pytest.raises(CommandFailed) as failure:
+        check_memory([one], available=need - 1)
+    assert str(failure.value) == (
+        "not enough memory: model 'm' needs 4.4 GB (4.0 GB of weights, 0.0 GB of attention cache, "
+        "0.4 GB for its process), and 4.4 GB are available"
+    )
+
+
+def test_every_actor_of_every_model_counts_and_those_on_a_gpu_do_not(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path, [[1000]])
+    need = 4000 + CACHE_BYTES + PROCESS_BYTES
+    check_memory([model(path, num_gpus=1, num_replicas=50)], available=0)
+    check_memory([model(path, num_replicas=2), model(path)], available=3 * need)
+    scaled = model(path, autoscaling=AutoscalingSettings(min_replicas=2, max_replicas=9))
+    check_memory([scaled], available=2 * need)
+    with pytest.raises(CommandFailed, match="for its process, 3 times"):
+        check_memory([model(path, num_replicas=3)], available=3 * need - 1)
+    with pytest.raises(CommandFailed):
+        check_memory([model(path, num_replicas=2), model(path)], available=3 * need - 1)
+
+
+def test_this_machine_has_some_memory() -> None:
+    assert 0 < available_memory() < 1 << 50
+
+
+def test_a_directory_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CommandFailed, match=r"^model 'm': there is no directory .*/none$"):
+        read_checkpoint(model(tmp_path / "none"))
+    with pytest.raises(CommandFailed, match=r"^model 'm': no model in .*: it has no config.json$"):
+        read_checkpoint(model(tmp_path))
+    path = write_checkpoint(tmp_path / "a", [[1]], {})
+    with pytest.raises(CommandFailed, match="names no model_type$"):
+        read_checkpoint(model(path))
+    path = write_checkpoint(tmp_path / "b", [[1]])
+    (path / "tokenizer.json").unlink()
+    with pytest.raises(CommandFailed, match="has no tokenizer"):
+        read_checkpoint(model(path))
+    path = write_checkpoint(tmp_path / "c", [[1]])
+    (path / "model.safetensors").unlink()
+    with pytest.raises(CommandFailed, match="has no weights"):
+        read_checkpoint(model(path))
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 16, b"\x02" + b"\0" * 7 + b"[]"])
+def test_weights_that_are_none_are_refused(tmp_path: Path, content: bytes) -> None:
+    path = write_checkpoint(tmp_path, [[1]])
+    (path / "model.safetensors").write_bytes(content)
+    with pytest.raises(CommandFailed, match=r"model.safetensors is not a safetensors file$"):
+        read_checkpoint(model(path))
+
+
+def test_a_broken_config_is_refused(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path, [[1]])
+    (path / "config.json").write_text("{")
+    with pytest.raises(CommandFailed, match=r"config.json holds no JSON object$"):
+        read_checkpoint(model(path))
+
+
+def test_the_cluster_must_have_the_gpus_that_the_models_ask_for() -> None:
+    models = [{"name": "a", "num_gpus": 1, "num_replicas": 2}, {"name": "b", "num_cpus": 3}]
+    config = GreenroomConfig.model_validate({"models": models})
+    check_resources(config, {"GPU": 2, "CPU": 3})
+    with pytest.raises(CommandFailed, match="^the models ask for 2 GPUs, and this Ray cluster has 1$"):
+        check_resources(config, {"GPU": 1, "CPU": 3})
+    with pytest.raises(CommandFailed, match="^the models ask for 3 CPUs, and this Ray cluster has 2$"):
+        check_resources(config, {"GPU": 2, "CPU": 2})

@@ -1,0 +1,60 @@
+"""Which processes are stopped, on stand-ins for those of a Ray head."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from deployments.home import HeadProcess
+from deployments.ray_head import free_ports, is_alive, stop_head
+
+SLEEPER = "import signal; signal.pause()"
+
+
+@pytest.fixture
+def running() -> Iterator[list[subprocess.Popen[bytes]]]:
+    started: list[subprocess.Popen[bytes]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def start(running: list[subprocess.Popen[bytes]], name: str, program: str = SLEEPER) -> HeadProcess:
+    process = subprocess.Popen([sys.executable, "-c", program])
+    running.append(process)
+    return HeadProcess(process.pid, name, psutil.Process(process.pid).create_time())
+
+
+def test_a_head_lives_while_its_raylet_and_its_gcs_do(running: list[subprocess.Popen[bytes]]) -> None:
+    head = (start(running, "raylet"), start(running, "gcs_server"), start(running, "python3"))
+    assert is_alive(head)
+    running[2].kill()
+    running[2].wait()
+    assert is_alive(head)
+    running[0].kill()
+    running[0].wait()
+    assert not is_alive(head)
+    assert not is_alive(())
+
+
+def test_stopping_ends_all_of_them_and_is_idempotent(running: list[subprocess.Popen[bytes]]) -> None:
+    head = (start(running, "gcs_server"), start(running, "python3"), start(running, "raylet"))
+    stop_head(head)
+    assert not any(psutil.pid_exists(process.pid) for process in running)
+    stop_head(head)
+
+
+def test_a_later_process_of_the_same_pid_is_left_alone(running: list[subprocess.Popen[bytes]]) -> None:
+    process = start(running, "raylet")
+    stop_head((replace(process, created_at=process.created_at - 100),))
+    assert running[0].poll() is None
+
+
+def test_free_ports_differ() -> None:
+    assert len(set(free_ports(5))) == 5

@@ -1,0 +1,22 @@
+"""What processes may import: almost all of an actor's start and memory is imports."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("module", "forbidden"),
+    [
+        ("actors.session_actor", ("torch", "transformers", "ray.serve", "starlette", "pydantic_settings")),
+        ("actors.directory_actor", ("torch", "transformers", "ray.serve", "starlette")),
+        ("actors.journal.actor", ("torch", "transformers", "ray.serve", "starlette")),
+        ("api.client", ("torch", "transformers", "ray")),
+        ("api.app", ("torch", "transformers", "ray")),
+    ],
+)
+def test_a_process_imports_only_what_it_needs(module: str, forbidden: tuple[str, ...]) -> None:
+    program = f"import sys, {module}; print(*(name for name in {forbidden!r} if name in sys.modules))"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []
