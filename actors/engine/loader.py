@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from actors.engine.attention_hook import register_attention
 from actors.engine.decoder import Decoder, TransformersDecoder
 from actors.engine.key_values import KeyValues, LayerShape, block_bytes
-from actors.engine.lean_decoder import LeanDecoder, is_lean
-from actors.engine.probe import Probe
+from actors.engine.lean_decoder import LeanDecoder
+from actors.engine.plain_checkpoint import PlainConfig, read_weights
 from actors.engine.torch_settings import TorchSettings
 from api.errors import InvalidRequest
 
@@ -60,21 +60,57 @@ def load_model(settings: TorchSettings) -> LoadedModel:
     path = settings.model_path
     if not (path / "config.json").is_file():
         raise InvalidRequest(f"no model in {path}: it has no config.json")
-    device = _device(settings.device)
-    model = _from_pretrained(settings, device)
+    device, dtype = _device(settings.device), _dtype(settings.dtype)
+    config = PlainConfig.read(path) if settings.is_lean else None
+    if config is not None and device.type == "cpu" and dtype in (None, torch.float32):
+        loaded = _load_lean(path, config, device)
+        if loaded is not None:
+            return loaded
+    return _load_transformers(path, device, dtype or (torch.float32 if device.type == "cpu" else "auto"), settings)
+
+
+def _load_lean(path: Path, config: PlainConfig, device: torch.device) -> LoadedModel | None:
+    """With a decoder of ours; None where the weights are not in safetensors files."""
+    try:
+        weights = read_weights(path)
+        decoder = None if weights is None else LeanDecoder(config, weights)
+    except KeyError as error:
+        raise InvalidRequest(f"no model can be loaded from {path}: it has no {error.args[0]}") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InvalidRequest(f"no model can be loaded from {path}: {error}") from error
+    except MemoryError as error:
+        raise InvalidRequest(f"not enough memory on {device} for {path}") from error
+    if decoder is None:
+        return None
+    return LoadedModel(
+        decoder=decoder,
+        device=device,
+        dtype=torch.float32,
+        shapes=config.shapes,
+        vocab_size=config.vocab_size,
+        max_context_tokens=config.max_context_tokens,
+    )
+
+
+def _load_transformers(
+    path: Path, device: torch.device, dtype: torch.dtype | str, settings: TorchSettings
+) -> LoadedModel:
+    """With the modules of ``transformers``, whose import takes seconds."""
+    from actors.engine.attention_hook import register_attention
+    from actors.engine.probe import Probe
+
+    register_attention()
+    model = _from_pretrained(path, device, dtype)
     config = model.config.get_text_config()
     _refuse_changing_positions(config)
     vocab_size = int(model.get_input_embeddings().weight.shape[0])
     with torch.inference_mode():
         probe = Probe.of(model, vocab_size)
-        decoder: Decoder = TransformersDecoder(model)
+        decoder = TransformersDecoder(model)
         if not probe.agrees(decoder, settings.block_size):
             raise InvalidRequest(
                 f"the torch engine cannot run a {type(model).__name__}: it would compute other numbers"
             )
-        if settings.is_lean and is_lean(model):
-            decoder = LeanDecoder(model)
-            assert probe.agrees(decoder, settings.block_size), "the lean decoder computes other numbers"
     return LoadedModel(
         decoder=decoder,
         device=device,
@@ -97,28 +133,28 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _from_pretrained(settings: TorchSettings, device: torch.device) -> Any:
+def _dtype(name: str) -> torch.dtype | None:
+    """None for "auto"."""
+    dtypes = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in dtypes:
+        raise InvalidRequest(f"no dtype is called {name!r}; there are: {', '.join(dtypes)}")
+    return dtypes[name]
+
+
+def _from_pretrained(path: Path, device: torch.device, dtype: torch.dtype | str) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    register_attention()
-    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    automatic = torch.float32 if device.type == "cpu" else "auto"
-    if settings.dtype != "auto" and settings.dtype not in dtypes:
-        raise InvalidRequest(f"no dtype is called {settings.dtype!r}; there are: auto, {', '.join(dtypes)}")
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
-            settings.model_path,
-            local_files_only=True,
-            dtype=dtypes.get(settings.dtype, automatic),
-            attn_implementation="eager",
+            path, local_files_only=True, dtype=dtype, attn_implementation="eager"
         )
         return model.to(device).eval().requires_grad_(False)
     except (OSError, ValueError, KeyError) as error:
-        raise InvalidRequest(f"no model can be loaded from {settings.model_path}: {error}") from error
+        raise InvalidRequest(f"no model can be loaded from {path}: {error}") from error
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise InvalidRequest(f"not enough memory on {device} for {settings.model_path}") from error
+        raise InvalidRequest(f"not enough memory on {device} for {path}") from error
 
 
 def _refuse_changing_positions(config: Any) -> None:

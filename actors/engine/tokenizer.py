@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from actors.engine.chat_template import ChatTemplate
+from actors.engine.plain_tokenizer import PlainTokenizer
 from api.errors import InvalidRequest
 from api.turns import BeginningOfText, Message, Part, Text, Tokens
 
@@ -42,10 +43,12 @@ class Tokenizer:
         Raises:
             InvalidRequest: there is no tokenizer that ``transformers`` can read.
         """
-        from transformers import AutoTokenizer
-
         try:
-            tokenizer = AutoTokenizer.from_pretrained(model_path, local_files_only=True)
+            tokenizer: Any = PlainTokenizer.read(model_path)
+            if tokenizer is None:
+                from transformers import AutoTokenizer
+
+                tokenizer = AutoTokenizer.from_pretrained(model_path, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
             raise InvalidRequest(f"no tokenizer can be read from {model_path}: {error}") from error
         return cls(tokenizer, _config_eos_ids(model_path))

@@ -33,6 +33,7 @@ def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         dtype="float32",
+        architectures=["LlamaForCausalLM"],
     )
     model = LlamaForCausalLM(config)
     model.generation_config = GenerationConfig(
