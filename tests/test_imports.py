@@ -24,8 +24,8 @@ def test_a_process_imports_only_what_it_needs(module: str, forbidden: tuple[str,
 
 def test_a_plain_model_is_served_without_transformers() -> None:
     program = (
-        "import asyncio, sys; from actors.engine.factory import build_engine; from actors.settings import ModelSettings;"
-        "from deployments.config import embedded_model;"
+        "import asyncio, sys; from actors.engine.factory import build_engine;"
+        "from actors.settings import ModelSettings; from deployments.config import embedded_model;"
         "asyncio.run(build_engine(ModelSettings('pocket', embedded_model()))[0].start());"
         "print(*(name for name in ('transformers', 'sympy') if name in sys.modules))"
     )
