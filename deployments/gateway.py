@@ -37,7 +37,7 @@ def gateway_deployment(config: GreenroomConfig, pools: list[serve.Application]) 
         num_replicas=config.num_gateways,
         max_ongoing_requests=10_000,
         ray_actor_options={"num_cpus": 0},
-        health_check_period_s=5,
+        health_check_period_s=1,
         graceful_shutdown_timeout_s=10,
     )
     return deployment.bind(config, pools)
