@@ -22,6 +22,7 @@ from actors.engine.scheduler import Scheduler
 from actors.engine.tokenizer import Tokenizer
 from actors.engine.torch_settings import TorchSettings
 from actors.engine.turn import Turn
+from api.constraints import Constraint
 from api.errors import Conflict, ContextLost, GreenroomError, Unavailable
 
 __all__ = ["TorchEngine", "TorchSettings"]
@@ -74,6 +75,10 @@ class TorchEngine:
         self._is_stopped = True
         self._has_work.set()
         await asyncio.to_thread(self._worker.shutdown)
+
+    async def prepare(self, constraint: Constraint) -> None:
+        """See ``Engine.prepare``."""
+        self._info.require("constraint")
 
     def admit(self, admission: Admission) -> Residency:
         """See ``Engine.admit``."""
@@ -129,6 +134,10 @@ class TorchEngine:
         if context.turn_id is not None:
             raise Conflict(f"a turn is running on context {context_id!r}")
         self._contexts.cut(context, length)
+
+    def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
+        """See ``Engine.mask``."""
+        self._info.require("mask")
 
     def drop(self, context_id: str) -> None:
         """See ``Engine.drop``."""

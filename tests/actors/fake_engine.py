@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from actors.engine.contract import Admission, Capacity, EngineInfo, Output, Residency, tokens_hash
+from api.constraints import Constraint
 from api.errors import ContextLost, InvalidRequest, LengthExceeded
 from api.turns import BeginningOfText, Finish, Message, Part, Text, Tokens
 
@@ -88,6 +89,9 @@ class FakeEngine:
     async def stop(self) -> None:
         """See ``Engine``."""
 
+    async def prepare(self, constraint: Constraint) -> None:
+        """See ``Engine``."""
+
     def admit(self, admission: Admission) -> Residency:
         """See ``Engine``."""
         held = self.contexts.get(admission.context_id)
@@ -134,6 +138,10 @@ class FakeEngine:
         """See ``Engine``."""
         if context_id in self.contexts:
             del self.contexts[context_id][length:]
+
+    def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
+        """See ``Engine``; never called, for this engine has no features."""
+        raise NotImplementedError
 
     def drop(self, context_id: str) -> None:
         """See ``Engine``."""
