@@ -14,7 +14,8 @@ MAX_CHARACTERS = 65_536
 class JsonSchema:
     """JSON text that is valid under a schema, itself JSON text; spaced as ``json.dumps`` does it.
 
-    Objects have their properties in the schema's order, and no others than it names unless it says so.
+    Objects have their properties in the schema's order, and no others than it names unless it says so. What no grammar
+    can say ("not", "uniqueItems") is not enforced.
     """
 
     schema: str
@@ -25,7 +26,10 @@ class JsonSchema:
 
 @dataclass(frozen=True, slots=True)
 class Regex:
-    """Text that a regular expression matches as a whole; without lookaround and back-references."""
+    """Text that a regular expression matches as a whole; without lookaround, back-references and word boundaries.
+
+    A byte sequence that is no character, were the model to write one, passes for a character of ``.`` and of ``[^…]``.
+    """
 
     pattern: str
 

@@ -9,6 +9,7 @@ import torch
 from actors.engine.context import Context
 from actors.engine.context_store import ContextStore
 from actors.engine.contract import Admission, EngineInfo
+from actors.engine.grammars import Grammars
 from actors.engine.history import TokenHistory, needs_history
 from actors.engine.output import OutputRules, TurnOutput
 from actors.engine.scheduler import Scheduler
@@ -25,12 +26,14 @@ class Admissions:
         scheduler: Scheduler,
         info: EngineInfo,
         rules: OutputRules,
+        grammars: Grammars,
         device: torch.device,
     ) -> None:
         self._contexts = contexts
         self._scheduler = scheduler
         self._info = info
         self._rules = rules
+        self._grammars = grammars
         self._device = device
         self._num_admitted = 0
 
@@ -40,6 +43,7 @@ class Admissions:
         self._check_context(admission, context)
         self._check_tokens(admission)
         self._check_room(admission)
+        self._check_constraint(admission)
         if context is None:
             context = self._contexts.create(admission.context_id)
         self._extend(context, admission)
@@ -71,6 +75,8 @@ class Admissions:
             raise InvalidRequest(f"token ids must lie between 0 and {vocab_size - 1}")
         if any(not 0 <= token_id < vocab_size for token_id, _ in admission.sampling.logit_bias):
             raise InvalidRequest(f"logit_bias ids must lie between 0 and {vocab_size - 1}")
+        if any(not 0 <= token_id < vocab_size for token_id in admission.allowed_tokens or ()):
+            raise InvalidRequest(f"allowed_tokens must lie between 0 and {vocab_size - 1}")
 
     def _check_room(self, admission: Admission) -> None:
         num_tokens = admission.base_length + len(admission.tokens)
@@ -83,6 +89,14 @@ class Admissions:
             raise CapacityExhausted(f"the attention cache is full: it holds {self._contexts.num_tokens} tokens in all")
         if not self._scheduler.has_room:
             raise CapacityExhausted("as many turns as may are waiting already")
+
+    def _check_constraint(self, admission: Admission) -> None:
+        if admission.constraint is None:
+            return
+        matcher = self._grammars.matcher(admission.constraint)
+        prior = admission.tokens[len(admission.tokens) - admission.num_prior_output :]
+        if not all(matcher.accept(token_id) for token_id in prior):
+            raise InvalidRequest("the turn's earlier output is not what its constraint allows")
 
     def _maximum(self, admission: Admission) -> int:
         """Tokens that may have KV."""
@@ -110,7 +124,16 @@ class Admissions:
             output=TurnOutput(self._rules, before, admission.stop, room, admission.skip_special_tokens),
             seed=secrets.randbits(63) if sampling.seed is None else sampling.seed,
             history=TokenHistory(self._info.vocab_size, before, self._device) if needs_history(sampling) else None,
+            allowed=self._allowed(admission),
+            matcher=None if admission.constraint is None else self._grammars.matcher(admission.constraint),
         )
         for token_id in context.ids[num_before:]:
             turn.finish = turn.finish or turn.take(token_id)[1]
         return turn
+
+    def _allowed(self, admission: Admission) -> torch.Tensor | None:
+        if admission.allowed_tokens is None:
+            return None
+        allowed = torch.zeros(self._info.vocab_size, dtype=torch.bool, device=self._device)
+        allowed[list(admission.allowed_tokens)] = True
+        return allowed

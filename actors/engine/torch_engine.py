@@ -14,6 +14,7 @@ from actors.engine.batch import Row
 from actors.engine.context import Context
 from actors.engine.context_store import ContextStore
 from actors.engine.contract import Admission, Capacity, EngineInfo, Output, Residency
+from actors.engine.grammars import Grammars
 from actors.engine.loader import load_model
 from actors.engine.output import OutputRules
 from actors.engine.runner import RowResult, Runner
@@ -23,7 +24,8 @@ from actors.engine.tokenizer import Tokenizer
 from actors.engine.torch_settings import TorchSettings
 from actors.engine.turn import Turn
 from api.constraints import Constraint
-from api.errors import Conflict, ContextLost, GreenroomError, Unavailable
+from api.errors import Conflict, ContextLost, GreenroomError, InvalidRequest, Unavailable
+from api.turns import Finish
 
 __all__ = ["TorchEngine", "TorchSettings"]
 
@@ -39,6 +41,7 @@ class TorchEngine:
         self._settings = settings
         self._tokenizer = tokenizer
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="torch-engine")
+        self._compiler = ThreadPoolExecutor(max_workers=1, thread_name_prefix="grammar-compiler")
         self._has_work = asyncio.Event()
         self._counters: Counter[str] = Counter()
         self._is_stepping = False
@@ -47,6 +50,7 @@ class TorchEngine:
         self._info: EngineInfo
         self._contexts: ContextStore
         self._scheduler: Scheduler
+        self._grammars: Grammars
         self._admissions: Admissions
 
     async def start(self) -> EngineInfo:
@@ -64,21 +68,23 @@ class TorchEngine:
             max_context_tokens=min(loaded.max_context_tokens, settings.max_context_tokens or loaded.max_context_tokens),
             vocab_size=loaded.vocab_size,
             eos_ids=self._tokenizer.eos_ids,
+            features=frozenset({"allowed_tokens", "constraint", "distribution"}),
         )
-        self._admissions = Admissions(
-            self._contexts, self._scheduler, self._info, OutputRules.of(self._tokenizer), loaded.device
-        )
+        rules = OutputRules.of(self._tokenizer)
+        self._grammars = Grammars(rules, loaded.vocab_size, self._compiler)
+        self._admissions = Admissions(self._contexts, self._scheduler, self._info, rules, self._grammars, loaded.device)
         return self._info
 
     async def stop(self) -> None:
         """See ``Engine.stop``."""
         self._is_stopped = True
         self._has_work.set()
+        self._compiler.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._worker.shutdown)
 
     async def prepare(self, constraint: Constraint) -> None:
         """See ``Engine.prepare``."""
-        self._info.require("constraint")
+        await self._grammars.prepare(constraint)
 
     def admit(self, admission: Admission) -> Residency:
         """See ``Engine.admit``."""
@@ -111,7 +117,7 @@ class TorchEngine:
         """See ``Engine.cancel``."""
         turn = self._scheduler.get(turn_id)
         if turn is not None and turn.finish is None:
-            turn.finish = turn.output.cancelled()
+            turn.finish = turn.output.end("cancelled")
             self._has_work.set()
 
     def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> Residency:
@@ -218,7 +224,15 @@ class TorchEngine:
         turn = self._scheduler.get(row.turn_id) if row.samples and row.turn_id is not None else None
         if turn is None:
             return None
-        return Draw(turn.admission.sampling, turn.seed, turn.output.num_tokens, turn.history)
+        return Draw(
+            turn.admission.sampling,
+            turn.seed,
+            turn.output.num_tokens,
+            turn.history,
+            turn.allowed,
+            turn.matcher,
+            turn.admission.distribution,
+        )
 
     def _settle(self, result: RowResult) -> Output | None:
         row, context = result.row, result.row.context
@@ -238,6 +252,11 @@ class TorchEngine:
             self._runner.clear([block for block in context.blocks if not self._contexts.pool.is_shared(block)])
             self._contexts.keep_resident(context, 0)
             return self._fail(turn, GreenroomError("the model computed something that is not a number"))
+        if result.drawn.is_stuck:
+            return self._fail(turn, InvalidRequest("nothing in this model's vocabulary is allowed to follow"))
+        if result.drawn.distribution is not None:
+            turn.finish = Finish("distribution", distribution=result.drawn.distribution)
+            return self._end(turn)
         return self._add_token(turn, result)
 
     def _settle_refill(self, row: Row, error: Exception | None) -> None:

@@ -71,15 +71,14 @@ class Oracle:
     def __init__(self, path: Path) -> None:
         self.model = AutoModelForCausalLM.from_pretrained(path, attn_implementation="eager").eval()
 
-    def greedy(self, ids: Sequence[int], num_tokens: int, repetition_penalty: float = 1.0) -> list[int]:
-        """What ``generate`` adds, end-of-text tokens included as any other."""
+    def greedy(self, ids: Sequence[int], num_tokens: int, **options: Any) -> list[int]:
+        """What ``generate`` adds, end-of-text tokens included as any other where its options do not say so."""
         output = self.model.generate(
             torch.tensor([list(ids)]),
             attention_mask=torch.ones(1, len(ids), dtype=torch.int64),
             do_sample=False,
             max_new_tokens=num_tokens,
-            eos_token_id=None,
-            repetition_penalty=repetition_penalty,
+            **({"eos_token_id": None} | options),
         )
         return [int(token_id) for token_id in output[0, len(ids) :]]
 
