@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 import torch
 
 from actors.engine.context import Context
 from actors.engine.context_store import ContextStore
-from actors.engine.contract import Admission, EngineInfo
+from actors.engine.contract import Admission, EngineInfo, Hole, holes_within
 from actors.engine.grammars import Grammars
 from actors.engine.history import TokenHistory, needs_history
 from actors.engine.output import OutputRules, TurnOutput
@@ -42,11 +43,14 @@ class Admissions:
         context = self._contexts.get(admission.context_id)
         self._check_context(admission, context)
         self._check_tokens(admission)
-        self._check_room(admission)
+        holes = admission.holes
+        if context is not None and admission.base_length:
+            holes = holes_within(context.holes, admission.base_length)
+        self._check_room(admission, holes)
         self._check_constraint(admission)
         if context is None:
             context = self._contexts.create(admission.context_id)
-        self._extend(context, admission)
+        self._extend(context, admission, holes)
         turn = self._new_turn(admission, context)
         context.turn_id = admission.turn_id
         context.eviction_rank = admission.eviction_rank
@@ -77,15 +81,19 @@ class Admissions:
             raise InvalidRequest(f"logit_bias ids must lie between 0 and {vocab_size - 1}")
         if any(not 0 <= token_id < vocab_size for token_id in admission.allowed_tokens or ()):
             raise InvalidRequest(f"allowed_tokens must lie between 0 and {vocab_size - 1}")
+        if any(not 0 <= hole.start < hole.end <= hole.since <= len(admission.tokens) for hole in admission.holes):
+            raise InvalidRequest("a hole lies within the tokens before it")
+        if admission.holes and admission.base_length:
+            raise InvalidRequest("holes are sent with all tokens only")
 
-    def _check_room(self, admission: Admission) -> None:
+    def _check_room(self, admission: Admission, holes: Sequence[Hole]) -> None:
         num_tokens = admission.base_length + len(admission.tokens)
         maximum = self._maximum(admission)
         if num_tokens > maximum:
             # The base's last token enters the cache with this turn.
             num_cached = max(0, admission.base_length - 1)
             raise LengthExceeded(num_cached, num_tokens - num_cached, maximum)
-        if num_tokens > self._contexts.num_tokens:
+        if not self._contexts.fits(num_tokens, holes):
             raise CapacityExhausted(f"the attention cache is full: it holds {self._contexts.num_tokens} tokens in all")
         if not self._scheduler.has_room:
             raise CapacityExhausted("as many turns as may are waiting already")
@@ -103,18 +111,19 @@ class Admissions:
         model_limit = self._info.max_context_tokens
         return model_limit if admission.max_context is None else min(admission.max_context, model_limit)
 
-    def _extend(self, context: Context, admission: Admission) -> None:
-        """Make it base and tokens; KV stays as far as the tokens are the same, but the last must be computed."""
+    def _extend(self, context: Context, admission: Admission, holes: Sequence[Hole]) -> None:
+        """Make it base and tokens, with these holes; KV stays as far as they agree, but the last must be computed."""
         self._scheduler.remove_refill(context)
         common = context.common_length(admission.base_length, admission.tokens)
         self._contexts.cut(context, common)
+        self._contexts.set_holes(context, holes)
         context.ids.extend(admission.tokens[common - admission.base_length :])
         if context.num_missing == 0:
             self._contexts.keep_resident(context, len(context.ids) - 1)
 
     def _new_turn(self, admission: Admission, context: Context) -> Turn:
         num_before = len(context.ids) - admission.num_prior_output
-        room = min(self._maximum(admission), self._contexts.num_tokens) - num_before + 1
+        room = min(self._maximum(admission), self._contexts.room(context)) - num_before + 1
         sampling, before = admission.sampling, context.ids[:num_before]
         self._num_admitted += 1
         turn = Turn(

@@ -39,13 +39,13 @@ class Hole:
 
 def holes_within(holes: Iterable[Hole], length: int) -> tuple[Hole, ...]:
     """The holes that a context keeps when it is cut back to ``length`` tokens: those that were there by then."""
-    return tuple(sorted(hole for hole in holes if hole.since <= length))
+    return tuple(sorted({hole for hole in holes if hole.since <= length}))
 
 
 def tokens_hash(ids: Sequence[int], holes: Iterable[Hole] = ()) -> bytes:
     """(8,) bytes that name a token sequence and its holes, in any order; equal on every machine of one byte order."""
     digest = hashlib.blake2b(array("I", ids).tobytes(), digest_size=8)
-    for hole in sorted(holes):
+    for hole in sorted(set(holes)):
         digest.update(b"hole")
         digest.update(array("I", (hole.since, hole.start, hole.end)).tobytes())
     return digest.digest()
@@ -224,7 +224,7 @@ class Engine(Protocol):
         has been cut back behind ``since`` has lost the hole; what it then sees again is computed again.
 
         Args:
-            prefix_hash: of the context's first ``length`` tokens and their holes without this one.
+            prefix_hash: of the context's first ``length`` tokens and their holes, with this one or without.
 
         Raises:
             ContextLost: the context is not held, or is another; the hole goes with the next turn's ``holes``.
