@@ -49,6 +49,7 @@ _CONFIGS: dict[str, Callable[[], Any]] = {
     "gemma3": lambda: Gemma3TextConfig(**_SIZES, sliding_window=SLIDING_WINDOW, query_pre_attn_scalar=16),
 }
 ARCHITECTURES = tuple(_CONFIGS)
+_CONFIGS["llama with many positions"] = lambda: LlamaConfig(**(_SIZES | {"max_position_embeddings": 8192}))
 
 
 def make_checkpoint(architecture: str, path: Path) -> Path:

@@ -276,6 +276,20 @@ async def test_a_sink_and_a_sliding_window_take_constant_memory_in_a_cache_that_
     await engine.stop()
 
 
+@pytest.mark.slow
+async def test_four_thousand_tokens_take_no_more_memory_than_the_first_two_hundred(
+    checkpoint: Callable[[str], Path], oracle: Callable[[str], Oracle]
+) -> None:
+    engine = await start_engine(checkpoint("llama with many positions"), kv_cache_bytes=40 * BLOCK_BYTES)
+    driver = Driver(engine)
+    await driver.run("context", prompt(64), 1)
+    most = [await slide(driver, num_tokens, 16, sink=4, window=60) for num_tokens in (200, 4065)]
+    assert most[1] <= most[0] <= 1 + (60 + 2 * 16) // BLOCK + 2
+    logits = oracle("llama with many positions").logits(driver.ids["context"], driver.holes["context"])
+    assert logits[63:-1].argmax(dim=-1).tolist() == driver.ids["context"][64:]
+    await engine.stop()
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_any_order_of_calls_under_pressure_computes_what_a_dense_mask_computes(
     seed: int, checkpoint: Callable[[str], Path], oracle: Callable[[str], Oracle]
