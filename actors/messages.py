@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from actors.engine.contract import Capacity, EngineInfo
+from actors.engine.contract import Capacity, EngineInfo, Hole
 from api.cluster import Retention
 from api.turns import Finish, Frame, TokenLogprobs, TurnRequest, TurnStart
 
@@ -46,12 +46,13 @@ class StartTurn:
     """To a model actor: run this turn.
 
     Attributes:
-        base_length, base_hash: the context before the turn, as its owner knows it.
+        base_length, base_hash: the context before the turn, as its owner knows it, with its holes.
         last_id: the last token before the turn; None where the context is empty.
         context: all tokens before the turn; None while the actor is believed to hold them.
         prompt_ids: the prompt, where an earlier attempt has already found it.
         prior: output that has been delivered already; the turn goes on behind it.
         policy: the retention policy, for counters and for the order of eviction.
+        holes: of the context; needed where ``context`` is sent.
     """
 
     request: TurnRequest
@@ -65,6 +66,7 @@ class StartTurn:
     prior: TurnOutput = field(default_factory=TurnOutput)
     policy: str = "keep"
     is_temporary: bool = False
+    holes: tuple[Hole, ...] = ()
 
     @property
     def key(self) -> str:

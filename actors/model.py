@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from actors.engine.contract import EVICT_FIRST, Admission, Engine, EngineInfo, Output, Residency, tokens_hash
+from actors.engine.contract import EVICT_FIRST, Admission, Engine, EngineInfo, Feature, Output, Residency, tokens_hash
 from actors.messages import AttachedTurn, ModelReport, PollReply, StartTurn, TurnOutput
 from actors.model_metrics import ModelMetrics
 from actors.model_ref import ModelRef
@@ -99,6 +99,9 @@ class Model:
     async def start_turn(self, message: StartTurn) -> TurnStart:
         """See ``ModelRef.start_turn``."""
         await self.start()
+        self._require_features(message)
+        if message.request.constraint is not None:
+            await self._engine.prepare(message.request.constraint)
         known = self._turns.get(message.key)
         if known and known.message.attempt >= message.attempt:
             return known.start
@@ -156,6 +159,12 @@ class Model:
         await self.start()
         self._engine.fork(source_id, target_id, length, prefix_hash)
 
+    async def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
+        """See ``Engine.mask``."""
+        await self.start()
+        self._info.require("mask")
+        self._engine.mask(context_id, start, end, length, prefix_hash)
+
     async def drop(self, context_id: str) -> None:
         """See ``Engine.drop``."""
         await self.start()
@@ -207,6 +216,18 @@ class Model:
                 self._engine.cancel(turn.key)
                 await turn.log.wait_closed()
 
+    def _require_features(self, message: StartTurn) -> None:
+        request = message.request
+        wanted: dict[Feature, object] = {
+            "allowed_tokens": request.allowed_tokens,
+            "constraint": request.constraint,
+            "distribution": request.distribution,
+            "mask": message.holes or None,
+        }
+        for feature, value in wanted.items():
+            if value is not None:
+                self._info.require(feature)
+
     def _turn(self, key: str) -> ModelTurn:
         if key not in self._turns:
             raise TurnNotFound(key)
@@ -233,6 +254,10 @@ class Model:
             skip_special_tokens=request.skip_special_tokens,
             eviction_rank=EVICT_FIRST if message.is_temporary else EVICTION_RANKS[message.policy],
             is_temporary=message.is_temporary,
+            allowed_tokens=request.allowed_tokens,
+            constraint=request.constraint,
+            distribution=request.distribution,
+            holes=message.holes if created else (),
         )
 
     async def _start(self) -> None:

@@ -76,6 +76,10 @@ class ModelRef:
         """See ``Engine.fork``."""
         await self._ask("fork", source_id, target_id, length, prefix_hash)
 
+    async def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
+        """See ``Engine.mask``."""
+        await self._ask("mask", context_id, start, end, length, prefix_hash)
+
     async def drop(self, context_id: str) -> None:
         """See ``Engine.drop``."""
         await self._ask("drop", context_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from actors.engine.contract import Output
 from actors.log import Log
@@ -87,7 +87,7 @@ class ModelTurn:
     def _mark(self, finish: Finish | None) -> Finish | None:
         if finish is None or not self.is_orphaned:
             return finish
-        return Finish(finish.reason, finish.stop, finish.tail, orphaned=True)
+        return replace(finish, orphaned=True)
 
 
 def _columns(

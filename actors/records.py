@@ -8,7 +8,19 @@ from typing import Any
 
 from actors.messages import TurnOutput
 from api.cluster import Retention
-from api.turns import BeginningOfText, Finish, Message, Part, Sampling, Stop, Text, Tokens, TurnRequest
+from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
+from api.turns import (
+    BeginningOfText,
+    Distribution,
+    Finish,
+    Message,
+    Part,
+    Sampling,
+    Stop,
+    Text,
+    Tokens,
+    TurnRequest,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +68,14 @@ class RolledBack:
 Record = Opened | TurnStarted | TurnEnded | TurnFailed | RolledBack
 
 PARTS = {"text": Text, "tokens": Tokens, "message": Message, "bos": BeginningOfText}
+CONSTRAINTS = {"json_schema": JsonSchema, "regex": Regex, "choice": Choice, "grammar": Grammar}
 
 
 def encode(record: Record) -> bytes:
     """A record as one line of JSON."""
     fields = asdict(record)
     if isinstance(record, TurnStarted):
-        names = {kind: name for name, kind in PARTS.items()}
-        fields["request"]["prompt"] = [[names[type(part)], asdict(part)] for part in record.request.prompt]
+        fields["request"] |= _special_fields(record.request)
     if isinstance(record, TurnEnded):
         del fields["output"]["logprobs"]
     return json.dumps([type(record).__name__, fields], ensure_ascii=False, separators=(",", ":")).encode(
@@ -86,13 +98,30 @@ def decode(line: bytes) -> Record:
     return TurnFailed(**fields)
 
 
+def _special_fields(request: TurnRequest) -> dict[str, Any]:
+    """The fields of a request that have several types, with the names of theirs."""
+    names: dict[type, str] = {kind: name for kinds in (PARTS, CONSTRAINTS) for name, kind in kinds.items()}
+    constraint = request.constraint
+    return {
+        "prompt": [[names[type(part)], asdict(part)] for part in request.prompt],
+        "constraint": None if constraint is None else [names[type(constraint)], asdict(constraint)],
+    }
+
+
 def _request(fields: dict[str, Any]) -> TurnRequest:
     sampling, stop = dict(fields["sampling"]), dict(fields["stop"])
     sampling["logit_bias"] = tuple((token, bias) for token, bias in sampling["logit_bias"])
     stop["token_lists"] = tuple(tuple(tokens) for tokens in stop["token_lists"])
     stop["texts"], stop["suffixes"] = tuple(stop["texts"]), tuple(stop["suffixes"])
-    parts = tuple(_part(name, part) for name, part in fields["prompt"])
-    return TurnRequest(**{**fields, "prompt": parts, "sampling": Sampling(**sampling), "stop": Stop(**stop)})
+    allowed, constraint = fields.get("allowed_tokens"), fields.get("constraint")
+    settled = {
+        "prompt": tuple(_part(name, part) for name, part in fields["prompt"]),
+        "sampling": Sampling(**sampling),
+        "stop": Stop(**stop),
+        "allowed_tokens": None if allowed is None else tuple(allowed),
+        "constraint": None if constraint is None else _constraint(*constraint),
+    }
+    return TurnRequest(**{**fields, **settled})
 
 
 def _part(name: str, fields: dict[str, Any]) -> Part:
@@ -102,6 +131,21 @@ def _part(name: str, fields: dict[str, Any]) -> Part:
     return part
 
 
+def _constraint(name: str, fields: dict[str, Any]) -> Constraint:
+    if name == "choice":
+        return Choice(tuple(fields["options"]))
+    constraint: Constraint = CONSTRAINTS[name](**fields)
+    return constraint
+
+
 def _output(fields: dict[str, Any]) -> TurnOutput:
-    finish = Finish(**fields["finish"]) if fields["finish"] else None
+    finish = _finish(fields["finish"]) if fields["finish"] else None
     return TurnOutput(tuple(fields["ids"]), tuple(fields["pieces"]), (), finish)
+
+
+def _finish(fields: dict[str, Any]) -> Finish:
+    found = fields.get("distribution")
+    if found is None:
+        return Finish(**fields)
+    top = tuple((token_id, logprob) for token_id, logprob in found["top"])
+    return Finish(**{**fields, "distribution": Distribution(top, found["entropy"])})

@@ -6,7 +6,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from api.constraints import Constraint
 from api.errors import InvalidRequest
+
+MAX_DISTRIBUTION = 4096
+"""Tokens of a ``Distribution`` at most: the whole of a small vocabulary, and some 100 KB of a large one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +47,9 @@ Part = Text | Tokens | Message | BeginningOfText
 class Sampling:
     """How the next token is drawn from the logits.
 
-    The order is that of ``transformers``: penalties and bias, temperature, top-k, top-p, min-p. The draw for the token
-    at offset ``i`` of a turn depends only on (seed, i) and its distribution, so that a turn which is taken up
-    again after a crash draws what it would have drawn.
+    The order is that of ``transformers``: penalties and bias, what the turn allows, temperature, top-k, top-p, min-p.
+    The draw for the token at offset ``i`` of a turn depends only on (seed, i) and its distribution, so that a turn
+    which is taken up again after a crash draws what it would have drawn.
 
     Attributes:
         temperature: dimensionless, >= 0; 0 is greedy.
@@ -132,6 +136,12 @@ class TurnRequest:
             the last sampled token is not in it, so the text may be one token longer. The prompt must fit, else
             ``LengthExceeded``; when the room behind it is less than ``stop.max_tokens``, the turn ends "context".
         skip_special_tokens: leave special tokens out of the text (never out of the ids).
+        allowed_tokens: every token of the output is one of these; None for any.
+        constraint: what the output's text is held to. An end-of-text token can be drawn only where the text is
+            complete, and ends the turn ("eos") whatever ``stop`` says. Where nothing can follow, the turn ends "stop"
+            without one. ``stop`` may cut the text short.
+        distribution: None for a turn that samples. n makes the turn compute its prompt, add no token, and end
+            "distribution" with the n likeliest next tokens, n from 1 to ``MAX_DISTRIBUTION``.
     """
 
     turn_id: str
@@ -140,20 +150,42 @@ class TurnRequest:
     stop: Stop = field(default_factory=lambda: Stop(max_tokens=256))
     max_context: int | None = None
     skip_special_tokens: bool = True
+    allowed_tokens: tuple[int, ...] | None = None
+    constraint: Constraint | None = None
+    distribution: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.allowed_tokens is not None and not self.allowed_tokens:
+            raise InvalidRequest("allowed_tokens must name at least one token")
+        if self.distribution is not None and not 1 <= self.distribution <= MAX_DISTRIBUTION:
+            raise InvalidRequest(f"distribution must lie between 1 and {MAX_DISTRIBUTION}")
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprobs:
-    """Natural log-probabilities at one position, after penalties and temperature, before top-k, top-p and min-p.
+    """Natural log-probabilities at one position, after penalties, what is allowed and temperature, before top-k and on.
 
-    ``top`` holds (token id, log-probability), likeliest first.
+    ``top`` holds (token id, log-probability), likeliest first; what is not allowed is not in it.
     """
 
     chosen: float
     top: tuple[tuple[int, float], ...] = ()
 
 
-Reason = Literal["eos", "stop", "length", "context", "cancelled"]
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """The next token's probabilities, where ``TokenLogprobs`` has them; a temperature of 0 counts as 1.
+
+    Attributes:
+        top: (token id, natural log-probability), likeliest first; what is not allowed is not in it.
+        entropy: of the whole distribution, in nats.
+    """
+
+    top: tuple[tuple[int, float], ...]
+    entropy: float
+
+
+Reason = Literal["eos", "stop", "length", "context", "cancelled", "distribution"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +193,10 @@ class Finish:
     """How a turn ended.
 
     Attributes:
-        reason: eos: an end-of-text token; stop: one of the stops; length: ``max_tokens``; context: the context is
-            full (``max_context`` or the model's limit) before ``max_tokens``; cancelled: on request.
-        stop: the stop text, or the text of the stop tokens, that matched.
+        reason: eos: an end-of-text token; stop: one of the stops, or the constraint's end; length: ``max_tokens``;
+            context: the context is full (``max_context`` or the model's limit) before ``max_tokens``; cancelled: on
+            request; distribution: it was asked for that.
+        stop: the stop text, or the text of the stop tokens, that matched; None at a constraint's end.
         tail: text that was held back because its last character was unfinished (U+FFFD for the missing part).
         orphaned: cancelled because nobody read it.
     """
@@ -172,6 +205,7 @@ class Finish:
     stop: str | None = None
     tail: str = ""
     orphaned: bool = False
+    distribution: Distribution | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 import torch
 
 from actors.engine.context import Context
 from actors.engine.context_store import ContextStore
-from actors.engine.contract import Admission, EngineInfo
+from actors.engine.contract import Admission, EngineInfo, Hole, holes_within
+from actors.engine.grammars import Grammars
 from actors.engine.history import TokenHistory, needs_history
 from actors.engine.output import OutputRules, TurnOutput
 from actors.engine.scheduler import Scheduler
@@ -25,12 +27,14 @@ class Admissions:
         scheduler: Scheduler,
         info: EngineInfo,
         rules: OutputRules,
+        grammars: Grammars,
         device: torch.device,
     ) -> None:
         self._contexts = contexts
         self._scheduler = scheduler
         self._info = info
         self._rules = rules
+        self._grammars = grammars
         self._device = device
         self._num_admitted = 0
 
@@ -39,10 +43,14 @@ class Admissions:
         context = self._contexts.get(admission.context_id)
         self._check_context(admission, context)
         self._check_tokens(admission)
-        self._check_room(admission)
+        holes = admission.holes
+        if context is not None and admission.base_length:
+            holes = holes_within(context.holes, admission.base_length)
+        self._check_room(admission, holes)
+        self._check_constraint(admission)
         if context is None:
             context = self._contexts.create(admission.context_id)
-        self._extend(context, admission)
+        self._extend(context, admission, holes)
         turn = self._new_turn(admission, context)
         context.turn_id = admission.turn_id
         context.eviction_rank = admission.eviction_rank
@@ -71,36 +79,51 @@ class Admissions:
             raise InvalidRequest(f"token ids must lie between 0 and {vocab_size - 1}")
         if any(not 0 <= token_id < vocab_size for token_id, _ in admission.sampling.logit_bias):
             raise InvalidRequest(f"logit_bias ids must lie between 0 and {vocab_size - 1}")
+        if any(not 0 <= token_id < vocab_size for token_id in admission.allowed_tokens or ()):
+            raise InvalidRequest(f"allowed_tokens must lie between 0 and {vocab_size - 1}")
+        if any(not 0 <= hole.start < hole.end <= hole.since <= len(admission.tokens) for hole in admission.holes):
+            raise InvalidRequest("a hole lies within the tokens before it")
+        if admission.holes and admission.base_length:
+            raise InvalidRequest("holes are sent with all tokens only")
 
-    def _check_room(self, admission: Admission) -> None:
+    def _check_room(self, admission: Admission, holes: Sequence[Hole]) -> None:
         num_tokens = admission.base_length + len(admission.tokens)
         maximum = self._maximum(admission)
         if num_tokens > maximum:
             # The base's last token enters the cache with this turn.
             num_cached = max(0, admission.base_length - 1)
             raise LengthExceeded(num_cached, num_tokens - num_cached, maximum)
-        if num_tokens > self._contexts.num_tokens:
+        if not self._contexts.fits(num_tokens, holes):
             raise CapacityExhausted(f"the attention cache is full: it holds {self._contexts.num_tokens} tokens in all")
         if not self._scheduler.has_room:
             raise CapacityExhausted("as many turns as may are waiting already")
+
+    def _check_constraint(self, admission: Admission) -> None:
+        if admission.constraint is None:
+            return
+        matcher = self._grammars.matcher(admission.constraint)
+        prior = admission.tokens[len(admission.tokens) - admission.num_prior_output :]
+        if not all(matcher.accept(token_id) for token_id in prior):
+            raise InvalidRequest("the turn's earlier output is not what its constraint allows")
 
     def _maximum(self, admission: Admission) -> int:
         """Tokens that may have KV."""
         model_limit = self._info.max_context_tokens
         return model_limit if admission.max_context is None else min(admission.max_context, model_limit)
 
-    def _extend(self, context: Context, admission: Admission) -> None:
-        """Make it base and tokens; KV stays as far as the tokens are the same, but the last must be computed."""
+    def _extend(self, context: Context, admission: Admission, holes: Sequence[Hole]) -> None:
+        """Make it base and tokens, with these holes; KV stays as far as they agree, but the last must be computed."""
         self._scheduler.remove_refill(context)
         common = context.common_length(admission.base_length, admission.tokens)
         self._contexts.cut(context, common)
+        self._contexts.set_holes(context, holes)
         context.ids.extend(admission.tokens[common - admission.base_length :])
         if context.num_missing == 0:
             self._contexts.keep_resident(context, len(context.ids) - 1)
 
     def _new_turn(self, admission: Admission, context: Context) -> Turn:
         num_before = len(context.ids) - admission.num_prior_output
-        room = min(self._maximum(admission), self._contexts.num_tokens) - num_before + 1
+        room = min(self._maximum(admission), self._contexts.room(context)) - num_before + 1
         sampling, before = admission.sampling, context.ids[:num_before]
         self._num_admitted += 1
         turn = Turn(
@@ -110,7 +133,16 @@ class Admissions:
             output=TurnOutput(self._rules, before, admission.stop, room, admission.skip_special_tokens),
             seed=secrets.randbits(63) if sampling.seed is None else sampling.seed,
             history=TokenHistory(self._info.vocab_size, before, self._device) if needs_history(sampling) else None,
+            allowed=self._allowed(admission),
+            matcher=None if admission.constraint is None else self._grammars.matcher(admission.constraint),
         )
         for token_id in context.ids[num_before:]:
             turn.finish = turn.finish or turn.take(token_id)[1]
         return turn
+
+    def _allowed(self, admission: Admission) -> torch.Tensor | None:
+        if admission.allowed_tokens is None:
+            return None
+        allowed = torch.zeros(self._info.vocab_size, dtype=torch.bool, device=self._device)
+        allowed[list(admission.allowed_tokens)] = True
+        return allowed

@@ -96,7 +96,7 @@ class PagedAttention:
         else:
             keys, values = self._key_values.gather(layer, group.table, num_rows)
         query = query.transpose(0, 1).reshape(num_rows, shape.num_heads, -1, shape.key_width)
-        if num_rows == 1:
+        if num_rows == 1 and group.positions is None:
             seen = slice(0 if window is None else max(0, group.longest - window), group.longest)
             output = attend(query, keys[:, :, seen], values[:, :, seen], None, scale, cap)
         else:
@@ -110,14 +110,15 @@ class PagedAttention:
             keys, values = self._key_values.span(layer, chunk.first_slot, chunk.length)
         else:
             keys, values = self._key_values.gather(layer, chunk.table, 1)
-            keys, values = keys[:, :, : chunk.length], values[:, :, : chunk.length]
+            if chunk.slots is None:
+                keys, values = keys[:, :, : chunk.length], values[:, :, : chunk.length]
         output = attend(query[None], keys, values, self._chunk_mask(chunk, window, query), scale, cap)
         return output[0].transpose(0, 1)
 
     def _group_mask(self, group: DecodeGroup, num_slots: int, window: int | None, query: Tensor) -> Tensor:
         name = (group.first, window)
         if name not in self._masks:
-            position = torch.arange(num_slots, device=query.device)
+            position = torch.arange(num_slots, device=query.device) if group.positions is None else group.positions
             lengths = group.lengths.unsqueeze(-1)
             is_hidden = position >= lengths
             if window is not None:
@@ -127,7 +128,9 @@ class PagedAttention:
 
     def _chunk_mask(self, chunk: Chunk, window: int | None, query: Tensor) -> Tensor:
         name = (chunk.first, window)
-        if name not in self._masks:
+        if name not in self._masks and chunk.slots is not None:
+            self._masks[name] = sparse_mask(query.shape[1], chunk.start, chunk.slots, window, query.dtype)
+        elif name not in self._masks:
             self._masks[name] = causal_mask(query.shape[1], chunk.start, window, query.dtype, query.device)
         return self._masks[name]
 
@@ -137,6 +140,16 @@ def causal_mask(num_new: int, start: int, window: int | None, dtype: torch.dtype
     position = torch.arange(start + num_new, device=device)
     own = position[start:].unsqueeze(-1)
     is_hidden = position > own
+    if window is not None:
+        is_hidden |= position <= own - window
+    return _as_mask(is_hidden, dtype)
+
+
+def sparse_mask(num_new: int, start: int, slots: Tensor, window: int | None, dtype: torch.dtype) -> Tensor:
+    """(new, slots), as ``causal_mask``, for slots with the positions and limits of ``Chunk.slots``."""
+    position, limit = slots
+    own = torch.arange(start, start + num_new, device=slots.device).unsqueeze(-1)
+    is_hidden = (position > own) | (limit <= own)
     if window is not None:
         is_hidden |= position <= own - window
     return _as_mask(is_hidden, dtype)

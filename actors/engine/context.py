@@ -6,7 +6,8 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from actors.engine.contract import EVICT_LAST, tokens_hash
+from actors.engine.contract import EVICT_LAST, Hole, holes_within, tokens_hash
+from actors.engine.visibility import Visibility
 
 
 @dataclass(slots=True, eq=False)
@@ -23,6 +24,7 @@ class Context:
         wants_refill: its missing KV is to be computed in the background.
         version: changes when KV is taken away, so that a step in flight does not count what it computed.
         is_open: False once closed.
+        visibility: its holes; None without any, and then no block in the table is ``FREED``.
     """
 
     context_id: str
@@ -35,15 +37,26 @@ class Context:
     wants_refill: bool = False
     version: int = 0
     is_open: bool = True
+    visibility: Visibility | None = None
 
     @property
     def num_missing(self) -> int:
         """Tokens without KV."""
         return len(self.ids) - self.num_resident
 
-    def starts_with(self, length: int, prefix_hash: bytes) -> bool:
-        """Whether its first ``length`` tokens have this hash."""
-        return length <= len(self.ids) and tokens_hash(self.ids[:length]) == prefix_hash
+    @property
+    def holes(self) -> tuple[Hole, ...]:
+        """The holes in its attention, sorted."""
+        return () if self.visibility is None else self.visibility.holes
+
+    def starts_with(self, length: int, prefix_hash: bytes, without: Hole | None = None) -> bool:
+        """Whether its first ``length`` tokens and their holes have this hash, or would without a hole."""
+        if length > len(self.ids):
+            return False
+        ids, holes = self.ids[:length], holes_within(self.holes, length)
+        if tokens_hash(ids, holes) == prefix_hash:
+            return True
+        return without in holes and tokens_hash(ids, [hole for hole in holes if hole != without]) == prefix_hash
 
     def common_length(self, base_length: int, tokens: Sequence[int]) -> int:
         """How many of its first tokens stay when it becomes its first ``base_length`` and then ``tokens``."""

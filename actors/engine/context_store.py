@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 
 from actors.engine.blocks import BlockPool
 from actors.engine.context import Context
-from actors.engine.contract import EVICT_LAST
+from actors.engine.contract import EVICT_LAST, Hole, holes_within
+from actors.engine.visibility import FREED, Visibility, held
 
 
 class ContextStore:
     """Contexts by id; shares, grows, cuts and evicts their blocks.
 
     Blocks are shared between forks and copied when one of them writes: ``copies`` collects the (source, target)
-    pairs that the next step has to copy before it computes.
+    pairs that the next step has to copy before it computes. A block that no later token sees is freed before the
+    others of its context, and computed again where a rollback makes it visible.
     """
 
     def __init__(self, num_blocks: int, block_size: int, counters: Counter[str]) -> None:
@@ -59,22 +61,57 @@ class ContextStore:
         target.num_resident = min(length, source.num_resident)
         target.blocks = source.blocks[: self._num_blocks(target.num_resident)]
         target.eviction_rank = source.eviction_rank
-        self.pool.share(target.blocks)
+        target.visibility = source.visibility
+        self.pool.share(held(target.blocks))
+        self.set_holes(target, holes_within(source.holes, length))
         self._counters["forks"] += 1
         return target
 
     def cut(self, context: Context, length: int) -> None:
-        """Forget the tokens from ``length`` on, and their KV."""
+        """Forget the tokens from ``length`` on, their KV, and the holes made behind them."""
         del context.ids[length:]
         self.keep_resident(context, min(length, context.num_resident))
+        self.set_holes(context, holes_within(context.holes, length))
+
+    def set_holes(self, context: Context, holes: Sequence[Hole]) -> None:
+        """Give it these holes; KV stays as far as it was computed with the same."""
+        if context.visibility is None and not holes:
+            return
+        agreed = min((hole.since for hole in {*context.holes} ^ {*holes}), default=context.num_resident)
+        context.visibility = Visibility(holes, self.block_size)
+        self.keep_resident(context, min(agreed, context.num_resident))
+        if not holes:
+            context.visibility = None
 
     def keep_resident(self, context: Context, num_resident: int) -> None:
-        """Free the blocks that the first ``num_resident`` tokens do not need."""
+        """Free the blocks that the first ``num_resident`` tokens do not need; fewer tokens, where theirs are gone."""
+        if context.visibility is not None:
+            num_resident = context.visibility.num_usable(context.blocks, num_resident)
         num_kept = self._num_blocks(num_resident)
         context.num_resident = num_resident
         context.version += 1
-        self.pool.release(context.blocks[num_kept:])
+        self.pool.release(held(context.blocks[num_kept:]))
         del context.blocks[num_kept:]
+
+    def free_hidden(self, context: Context) -> None:
+        """Free the blocks in its holes that nothing computed from now on sees."""
+        if context.visibility is None:
+            return
+        for index in context.visibility.hidden_blocks(context.num_resident):
+            if context.blocks[index] != FREED:
+                self.pool.release([context.blocks[index]])
+                context.blocks[index] = FREED
+
+    def fits(self, num_tokens: int, holes: Sequence[Hole]) -> bool:
+        """Whether a context of so many tokens can be computed from its start when all blocks are its own."""
+        if num_tokens <= self.num_tokens or not holes:
+            return num_tokens <= self.num_tokens
+        return Visibility(holes, self.block_size).most_blocks(num_tokens) <= self.pool.num_blocks
+
+    def room(self, context: Context) -> int:
+        """Tokens that it can have when all blocks are its own."""
+        hidden = [] if context.visibility is None else context.visibility.hidden_blocks(len(context.ids))
+        return self.num_tokens + len(hidden) * self.block_size
 
     def close(self, context: Context) -> None:
         """Forget it."""
@@ -113,10 +150,15 @@ class ContextStore:
         Raises:
             AssertionError: one is wrong.
         """
-        self.pool.check(context.blocks for context in self)
+        self.pool.check(held(context.blocks) for context in self)
         for context in self:
             assert context.is_open
             assert 0 <= context.num_resident <= len(context.ids), f"lengths of {context.context_id}"
+            if context.visibility is not None:
+                num_usable = context.visibility.num_usable(context.blocks, context.num_resident)
+                assert num_usable == context.num_resident, f"{context.context_id} has freed what it needs"
+            else:
+                assert FREED not in context.blocks, f"{context.context_id} has no holes, but freed a block"
             num_needed = self._num_blocks(context.num_resident)
             assert len(context.blocks) >= num_needed, f"{context.context_id} has too few blocks"
             assert is_step_in_flight or len(context.blocks) == num_needed, f"{context.context_id} has too many blocks"
@@ -140,7 +182,8 @@ class ContextStore:
         num_free = self.pool.num_free
         while num_kept and num_free < num_wanted:
             num_kept -= 1
-            num_free += not self.pool.is_shared(victim.blocks[num_kept])
+            block = victim.blocks[num_kept]
+            num_free += block != FREED and not self.pool.is_shared(block)
         self.keep_resident(victim, min(num_before, num_kept * self.block_size))
         victim.wants_refill = False
         self._counters["evictions"] += 1

@@ -9,30 +9,67 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
+from api.constraints import Constraint
+from api.errors import Unsupported
 from api.turns import Finish, Sampling, Stop, TokenLogprobs
 
 EVICT_FIRST, EVICT_NEXT, EVICT_LAST = 0, 1, 2
 """Eviction ranks of a context: temporary or to be dropped anyway; adaptive or predictive; to be kept."""
 
 
-def tokens_hash(ids: Sequence[int]) -> bytes:
-    """(8,) bytes that name a token sequence; equal on every machine of one byte order."""
-    return hashlib.blake2b(array("I", ids).tobytes(), digest_size=8).digest()
+Feature = Literal["allowed_tokens", "constraint", "distribution", "mask"]
+"""What an engine may be unable to do: the fields of a turn of these names, and ``Engine.mask``."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Hole:
+    """A hole in a context's attention: tokens from position ``since`` on do not see ``start`` to ``end``.
+
+    Positions stay what they are. 0 <= start < end <= since.
+    """
+
+    since: int
+    start: int
+    end: int
+
+
+def holes_within(holes: Iterable[Hole], length: int) -> tuple[Hole, ...]:
+    """The holes that a context keeps when it is cut back to ``length`` tokens: those that were there by then."""
+    return tuple(sorted({hole for hole in holes if hole.since <= length}))
+
+
+def tokens_hash(ids: Sequence[int], holes: Iterable[Hole] = ()) -> bytes:
+    """(8,) bytes that name a token sequence and its holes, in any order; equal on every machine of one byte order."""
+    digest = hashlib.blake2b(array("I", ids).tobytes(), digest_size=8)
+    for hole in sorted(set(holes)):
+        digest.update(b"hole")
+        digest.update(array("I", (hole.since, hole.start, hole.end)).tobytes())
+    return digest.digest()
 
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What an engine knows about its model once started."""
+    """What an engine knows about its model once started, and what it can do."""
 
     engine: str
     device: str
     max_context_tokens: int
     vocab_size: int
     eos_ids: tuple[int, ...]
+    features: frozenset[Feature] = frozenset()
+
+    def require(self, feature: Feature) -> None:
+        """Refuse what the engine cannot do.
+
+        Raises:
+            Unsupported: the feature is not among its ``features``.
+        """
+        if feature not in self.features:
+            raise Unsupported(f"the {self.engine} engine does not support {feature}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +79,8 @@ class Admission:
     Attributes:
         base_length, base_hash: what the caller believes the context holds before the turn. A longer context whose
             prefix has this hash is cut back to it (so a rollback, or a turn whose end its owner did not live to
-            record, needs no call of its own); anything else is ``ContextLost``.
+            record, needs no call of its own); anything else is ``ContextLost``. The hash is over the holes that
+            the context then has, too.
         tokens: appended to the context before sampling. Empty is allowed where the context is not.
         num_prior_output: the last so many of ``tokens`` are output of an earlier attempt at this turn:
             sampling goes on at this offset, and penalties and stops see them as output.
@@ -50,6 +88,9 @@ class Admission:
         max_context: tokens that may have KV (see ``TurnRequest.max_context``); None for the model's limit.
         eviction_rank: one of ``EVICT_FIRST``, ``EVICT_NEXT``, ``EVICT_LAST``, for the context from now on.
         is_temporary: close the context when the turn has ended.
+        allowed_tokens, constraint, distribution: see ``TurnRequest``; the constraint has been through
+            ``Engine.prepare``.
+        holes: of the context, where all of its tokens are sent (``create``); else it keeps those that it has.
     """
 
     turn_id: str
@@ -65,6 +106,10 @@ class Admission:
     skip_special_tokens: bool = True
     eviction_rank: int = EVICT_LAST
     is_temporary: bool = False
+    allowed_tokens: tuple[int, ...] | None = None
+    constraint: Constraint | None = None
+    distribution: int | None = None
+    holes: tuple[Hole, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +126,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Residency:
-    """A context: its tokens, and how many of them, from the start, have KV now."""
+    """A context: its tokens, and how many of them, from the start, have KV now or will never need it again."""
 
     length: int
     num_resident: int
@@ -119,6 +164,14 @@ class Engine(Protocol):
 
     async def stop(self) -> None:
         """Release the device and end what runs. Idempotent."""
+        ...
+
+    async def prepare(self, constraint: Constraint) -> None:
+        """Compile a constraint, so that ``admit`` finds it compiled; running turns go on meanwhile.
+
+        Raises:
+            InvalidRequest: one sentence on what is wrong with it.
+        """
         ...
 
     def admit(self, admission: Admission) -> Residency:
@@ -161,6 +214,23 @@ class Engine(Protocol):
 
         Raises:
             Conflict: a turn is running on it.
+        """
+        ...
+
+    def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
+        """Make a hole in a context's attention, since ``length``; KV that no later token sees is freed.
+
+        A longer context is cut back to ``length`` first. A hole that is there already is left as it is. A context that
+        has been cut back behind ``since`` has lost the hole; what it then sees again is computed again.
+
+        Args:
+            prefix_hash: of the context's first ``length`` tokens and their holes, with this one or without.
+
+        Raises:
+            ContextLost: the context is not held, or is another; the hole goes with the next turn's ``holes``.
+            InvalidRequest: not 0 <= start < end <= length.
+            Conflict: a turn is running on it.
+            Unsupported: this engine cannot.
         """
         ...
 

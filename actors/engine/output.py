@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from actors.engine.detokenizer import Detokenizer
 from actors.engine.tokenizer import Tokenizer
 from actors.engine.vocabulary import Vocabulary
-from api.turns import Finish, Stop
+from api.turns import Finish, Reason, Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,9 @@ class TurnOutput:
             return piece[: end - (len(text) - len(piece))], Finish("stop", stop_text)
         return piece, self._end(token_id, text)
 
-    def cancelled(self) -> Finish:
-        """How the turn ends when it is cancelled now."""
-        return Finish("cancelled", tail=self._detokenizer.finish())
+    def end(self, reason: Reason) -> Finish:
+        """How the turn ends when it ends now, for a reason that is not in its tokens."""
+        return Finish(reason, tail=self._detokenizer.finish())
 
     def _end(self, token_id: int, text: str) -> Finish | None:
         suffix = self._matching_suffix(token_id, text)

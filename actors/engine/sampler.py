@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,8 +11,10 @@ import torch
 from torch import Tensor
 
 from actors.engine.filters import keep_min_p, keep_top_k, keep_top_p
+from actors.engine.grammars import Matcher
 from actors.engine.history import TokenHistory, penalise
-from api.turns import Sampling, TokenLogprobs
+from actors.engine.probabilities import chosen_logprobs, distributions
+from api.turns import Distribution, Sampling, TokenLogprobs
 
 _COLDEST = 1e-5
 """Temperatures below this would overflow; they draw the largest anyway."""
@@ -21,20 +24,30 @@ _COLDEST = 1e-5
 class Draw:
     """One row to be drawn: how, with which seed, at which offset of its turn.
 
-    ``is_plain`` says that the largest logit is all that is wanted.
+    Attributes:
+        allowed: (vocab,), bool: tokens that may be drawn; None for all.
+        matcher: the turn's place in its grammar, which may forbid more; None without one.
+        distribution: see ``TurnRequest``.
     """
 
     sampling: Sampling
     seed: int
     offset: int
     history: TokenHistory | None = None
+    allowed: Tensor | None = None
+    matcher: Matcher | None = None
+    distribution: int | None = None
 
     @property
     def is_plain(self) -> bool:
+        """Whether the largest logit is all that is wanted."""
         sampling = self.sampling
         return (
             sampling.temperature == 0
             and self.history is None
+            and self.allowed is None
+            and self.matcher is None
+            and self.distribution is None
             and not sampling.logit_bias
             and sampling.num_logprobs is None
         )
@@ -42,11 +55,16 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """One row's token; ``is_valid`` is False where the logits are not numbers."""
+    """One row's token, or the distribution that was asked for instead.
+
+    ``is_valid`` is False where the logits are not numbers; ``is_stuck`` is True where no token is allowed.
+    """
 
     token_id: int
     logprobs: TokenLogprobs | None = None
     is_valid: bool = True
+    distribution: Distribution | None = None
+    is_stuck: bool = False
 
 
 def uniform(seed: int, offset: int) -> float:
@@ -76,12 +94,9 @@ def sample(logits: Tensor, draws: Sequence[Draw]) -> list[Drawn]:
 
 def _sample_rows(scores: Tensor, draws: Sequence[Draw]) -> list[Drawn]:
     for row, draw in enumerate(draws):
-        if draw.history is not None:
-            scores[row] = penalise(scores[row], draw.history, draw.sampling)
-        if draw.sampling.logit_bias:
-            ids, biases = zip(*draw.sampling.logit_bias, strict=True)
-            index = torch.tensor(ids, dtype=torch.int64, device=scores.device)
-            scores[row].index_add_(0, index, torch.tensor(biases, dtype=torch.float32, device=scores.device))
+        _adjust(scores[row], draw)
+    is_stuck = scores.amax(dim=-1).isneginf()
+    scores = scores.masked_fill(is_stuck.unsqueeze(-1), 0.0)
     temperatures = [max(draw.sampling.temperature, _COLDEST) if draw.sampling.temperature else 1.0 for draw in draws]
     divisors = torch.tensor(temperatures, dtype=torch.float32, device=scores.device)
     scores = scores / divisors.unsqueeze(-1)
@@ -91,9 +106,29 @@ def _sample_rows(scores: Tensor, draws: Sequence[Draw]) -> list[Drawn]:
         filtered = _filter(scores[random_rows], [draws[row].sampling for row in random_rows])
         chosen[random_rows] = _draw(filtered, [uniform(draws[row].seed, draws[row].offset) for row in random_rows])
     return [
-        Drawn(token_id, logprobs)
-        for token_id, logprobs in zip(chosen.tolist(), _logprobs(scores, chosen, draws), strict=True)
+        Drawn(token_id, logprobs, distribution=distribution, is_stuck=stuck)
+        for token_id, logprobs, distribution, stuck in zip(
+            chosen.tolist(),
+            chosen_logprobs(scores, chosen, [draw.sampling.num_logprobs for draw in draws]),
+            distributions(scores, [draw.distribution for draw in draws]),
+            is_stuck.tolist(),
+            strict=True,
+        )
     ]
+
+
+def _adjust(scores: Tensor, draw: Draw) -> None:
+    """Penalise, push and mask one row, (vocab,), in place."""
+    if draw.history is not None:
+        scores.copy_(penalise(scores, draw.history, draw.sampling))
+    if draw.sampling.logit_bias:
+        ids, biases = zip(*draw.sampling.logit_bias, strict=True)
+        index = torch.tensor(ids, dtype=torch.int64, device=scores.device)
+        scores.index_add_(0, index, torch.tensor(biases, dtype=torch.float32, device=scores.device))
+    if draw.allowed is not None:
+        scores.masked_fill_(~draw.allowed, -math.inf)
+    if draw.matcher is not None:
+        scores.masked_fill_(~draw.matcher.allowed().to(scores.device), -math.inf)
 
 
 def _filter(scores: Tensor, samplings: Sequence[Sampling]) -> Tensor:
@@ -118,18 +153,3 @@ def _draw(scores: Tensor, uniforms: Sequence[float]) -> Tensor:
     target = torch.tensor(uniforms, dtype=torch.float64, device=scores.device).unsqueeze(-1) * total
     target = torch.minimum(target, torch.nextafter(total, torch.zeros_like(total)))
     return torch.searchsorted(cumulative, target, right=True).squeeze(-1)
-
-
-def _logprobs(scores: Tensor, ids: Tensor, draws: Sequence[Draw]) -> list[TokenLogprobs | None]:
-    wanted = [draw.sampling.num_logprobs for draw in draws]
-    if all(number is None for number in wanted):
-        return [None] * len(draws)
-    logprobs = torch.log_softmax(scores, dim=-1)
-    chosen: list[float] = logprobs.gather(-1, ids.unsqueeze(-1)).squeeze(-1).tolist()
-    most = min(max(number or 0 for number in wanted), scores.shape[-1])
-    top = torch.topk(logprobs, most, dim=-1)
-    values, tokens = top.values.tolist(), top.indices.tolist()
-    tops = [tuple(zip(*row, strict=True)) for row in zip(tokens, values, strict=True)]
-    return [
-        None if number is None else TokenLogprobs(chosen[row], tops[row][:number]) for row, number in enumerate(wanted)
-    ]

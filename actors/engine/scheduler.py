@@ -150,8 +150,10 @@ class Scheduler:
             if blocked_order is not None and turn.order > blocked_order:
                 continue
             if not self._make_room(turn, end, plan):
-                blocked_order = turn.order
-                continue
+                end = min(end, self._next_block(context))
+                if context.visibility is None or not self._make_room(turn, end, plan):
+                    blocked_order = turn.order
+                    continue
             is_last = end == len(context.ids)
             plan.add(Row(context, context.num_resident, end, turn.turn_id, samples=is_last))
             self._filling.remove(turn)
@@ -198,6 +200,11 @@ class Scheduler:
 
     def _may_preempt(self, turn: Turn, victim: Turn, plan: _Plan) -> bool:
         return victim.order > turn.order and bool(victim.context.blocks) and victim.context not in plan.contexts
+
+    def _next_block(self, context: Context) -> int:
+        """As far as a context gets that has to free blocks on its way."""
+        block_size = self._contexts.block_size
+        return (context.num_resident // block_size + 1) * block_size
 
     def _give_way(self, turn: Turn) -> None:
         """Free a turn's KV; it is computed again when there is room."""

@@ -13,16 +13,18 @@ from actors.engine.admissions import Admissions
 from actors.engine.batch import Row
 from actors.engine.context import Context
 from actors.engine.context_store import ContextStore
-from actors.engine.contract import Admission, Capacity, EngineInfo, Output, Residency
+from actors.engine.contract import Admission, Capacity, EngineInfo, Hole, Output, Residency
+from actors.engine.grammars import Grammars
 from actors.engine.loader import load_model
 from actors.engine.output import OutputRules
-from actors.engine.runner import RowResult, Runner
+from actors.engine.runner import Runner
 from actors.engine.sampler import Draw
 from actors.engine.scheduler import Scheduler
+from actors.engine.settlement import Settlement
 from actors.engine.tokenizer import Tokenizer
 from actors.engine.torch_settings import TorchSettings
-from actors.engine.turn import Turn
-from api.errors import Conflict, ContextLost, GreenroomError, Unavailable
+from api.constraints import Constraint
+from api.errors import Conflict, ContextLost, InvalidRequest, Unavailable
 
 __all__ = ["TorchEngine", "TorchSettings"]
 
@@ -38,6 +40,7 @@ class TorchEngine:
         self._settings = settings
         self._tokenizer = tokenizer
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="torch-engine")
+        self._compiler = ThreadPoolExecutor(max_workers=1, thread_name_prefix="grammar-compiler")
         self._has_work = asyncio.Event()
         self._counters: Counter[str] = Counter()
         self._is_stepping = False
@@ -46,7 +49,9 @@ class TorchEngine:
         self._info: EngineInfo
         self._contexts: ContextStore
         self._scheduler: Scheduler
+        self._grammars: Grammars
         self._admissions: Admissions
+        self._settlement: Settlement
 
     async def start(self) -> EngineInfo:
         """See ``Engine.start``."""
@@ -57,23 +62,30 @@ class TorchEngine:
         self._scheduler = Scheduler(
             self._contexts, self._counters, settings.max_batch_tokens, settings.max_running, settings.max_waiting
         )
+        self._settlement = Settlement(self._contexts, self._scheduler, self._counters, self._runner.clear)
         self._info = EngineInfo(
             engine="torch",
             device=str(loaded.device),
             max_context_tokens=min(loaded.max_context_tokens, settings.max_context_tokens or loaded.max_context_tokens),
             vocab_size=loaded.vocab_size,
             eos_ids=self._tokenizer.eos_ids,
+            features=frozenset({"allowed_tokens", "constraint", "distribution", "mask"}),
         )
-        self._admissions = Admissions(
-            self._contexts, self._scheduler, self._info, OutputRules.of(self._tokenizer), loaded.device
-        )
+        rules = OutputRules.of(self._tokenizer)
+        self._grammars = Grammars(rules, loaded.vocab_size, self._compiler)
+        self._admissions = Admissions(self._contexts, self._scheduler, self._info, rules, self._grammars, loaded.device)
         return self._info
 
     async def stop(self) -> None:
         """See ``Engine.stop``."""
         self._is_stopped = True
         self._has_work.set()
+        self._compiler.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._worker.shutdown)
+
+    async def prepare(self, constraint: Constraint) -> None:
+        """See ``Engine.prepare``."""
+        await self._grammars.prepare(constraint)
 
     def admit(self, admission: Admission) -> Residency:
         """See ``Engine.admit``."""
@@ -91,7 +103,7 @@ class TorchEngine:
             Unavailable: the engine has been stopped, or can compute nothing any more.
         """
         while not self._is_stopped:
-            ended = [self._end(turn) for turn in self._scheduler.turns() if turn.finish is not None]
+            ended = [self._settlement.end(turn) for turn in self._scheduler.turns() if turn.finish is not None]
             if ended:
                 return ended
             rows = self._scheduler.plan()
@@ -106,7 +118,7 @@ class TorchEngine:
         """See ``Engine.cancel``."""
         turn = self._scheduler.get(turn_id)
         if turn is not None and turn.finish is None:
-            turn.finish = turn.output.cancelled()
+            turn.finish = turn.output.end("cancelled")
             self._has_work.set()
 
     def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> Residency:
@@ -129,6 +141,18 @@ class TorchEngine:
         if context.turn_id is not None:
             raise Conflict(f"a turn is running on context {context_id!r}")
         self._contexts.cut(context, length)
+
+    def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
+        """See ``Engine.mask``."""
+        if not 0 <= start < end <= length:
+            raise InvalidRequest(f"a hole from {start} to {end} does not lie within {length} tokens")
+        context, hole = self._contexts.get(context_id), Hole(length, start, end)
+        if context is None or not context.starts_with(length, prefix_hash, without=hole):
+            raise ContextLost(context_id)
+        if context.turn_id is not None:
+            raise Conflict(f"a turn is running on context {context_id!r}")
+        self._contexts.cut(context, length)
+        self._contexts.set_holes(context, [*context.holes, hole])
 
     def drop(self, context_id: str) -> None:
         """See ``Engine.drop``."""
@@ -202,68 +226,19 @@ class TorchEngine:
         finally:
             self._is_stepping = False
         self._counters["steps"] += 1
-        outputs = (self._settle(result) for result in results)
+        outputs = (self._settlement.settle(result) for result in results)
         return [output for output in outputs if output is not None]
 
     def _draw(self, row: Row) -> Draw | None:
         turn = self._scheduler.get(row.turn_id) if row.samples and row.turn_id is not None else None
         if turn is None:
             return None
-        return Draw(turn.admission.sampling, turn.seed, turn.output.num_tokens, turn.history)
-
-    def _settle(self, result: RowResult) -> Output | None:
-        row, context = result.row, result.row.context
-        turn = self._scheduler.get(row.turn_id) if row.turn_id is not None else None
-        if context.is_open and context.version == row.version and result.error is None:
-            context.num_resident = row.end
-        if turn is None:
-            self._settle_refill(row, result.error)
-            return None
-        if turn.finish is not None:
-            return self._end(turn)
-        if result.error is not None:
-            return self._fail(turn, result.error)
-        if result.drawn is None:
-            return None
-        if not result.drawn.is_valid:
-            self._runner.clear([block for block in context.blocks if not self._contexts.pool.is_shared(block)])
-            self._contexts.keep_resident(context, 0)
-            return self._fail(turn, GreenroomError("the model computed something that is not a number"))
-        return self._add_token(turn, result)
-
-    def _settle_refill(self, row: Row, error: Exception | None) -> None:
-        if row.context.is_open and (error is not None or row.context.num_missing == 0):
-            self._scheduler.remove_refill(row.context)
-            self._contexts.keep_resident(row.context, row.context.num_resident)
-
-    def _add_token(self, turn: Turn, result: RowResult) -> Output:
-        assert result.drawn is not None
-        token_id, logprobs = result.drawn.token_id, result.drawn.logprobs
-        turn.has_started = True
-        turn.context.ids.append(token_id)
-        piece, finish = turn.take(token_id)
-        self._counters["output_tokens"] += 1
-        output = Output(turn.turn_id, (token_id,), (piece,), () if logprobs is None else (logprobs,), finish)
-        if finish is not None:
-            self._leave(turn)
-        return output
-
-    def _end(self, turn: Turn) -> Output:
-        self._leave(turn)
-        return Output(turn.turn_id, finish=turn.finish)
-
-    def _fail(self, turn: Turn, error: Exception) -> Output:
-        self._leave(turn)
-        return Output(turn.turn_id, error=error)
-
-    def _leave(self, turn: Turn) -> None:
-        """A turn has ended: its context is idle, and closed if it was temporary."""
-        self._scheduler.remove(turn)
-        context = turn.context
-        context.turn_id = None
-        if not context.is_open:
-            return
-        self._contexts.keep_resident(context, context.num_resident)
-        self._contexts.touch(context)
-        if turn.admission.is_temporary:
-            self._contexts.close(context)
+        return Draw(
+            turn.admission.sampling,
+            turn.seed,
+            turn.output.num_tokens,
+            turn.history,
+            turn.allowed,
+            turn.matcher,
+            turn.admission.distribution,
+        )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from torch import Tensor
 
 from actors.engine.context import Context
 from actors.engine.contract import Admission
+from actors.engine.grammars import Matcher
 from actors.engine.history import TokenHistory
 from actors.engine.output import TurnOutput
-from api.turns import Finish
+from api.turns import Finish, Reason
 
 
 @dataclass(slots=True, eq=False)
@@ -20,6 +23,8 @@ class Turn:
         output: text and stops.
         seed: the admission's, or one chosen for it.
         history: for penalties; None without them.
+        allowed: (vocab,), bool: see ``Draw``; None for all.
+        matcher: where the output stands in the turn's constraint; None without one.
         has_started: its prompt has been computed once.
         finish: how it ended, when that is known before the next step: cancelled, or ended by its earlier output.
     """
@@ -30,6 +35,8 @@ class Turn:
     output: TurnOutput
     seed: int
     history: TokenHistory | None
+    allowed: Tensor | None = None
+    matcher: Matcher | None = None
     has_started: bool = False
     finish: Finish | None = None
 
@@ -37,7 +44,20 @@ class Turn:
         """Take note of an output token: the text that it completes, and how the turn ended, if it did."""
         if self.history is not None:
             self.history.append(token_id)
-        return self.output.append(token_id)
+        piece, finish = self.output.append(token_id)
+        if self.matcher is None:
+            return piece, finish
+        is_accepted = self.matcher.accept(token_id)
+        assert is_accepted, "a token was drawn that the constraint does not allow"
+        return piece, self._constrained(finish)
+
+    def _constrained(self, finish: Finish | None) -> Finish | None:
+        """How the turn ended, with its constraint; an end of that one goes before a limit."""
+        assert self.matcher is not None
+        if (finish is None or finish.reason in ("length", "context")) and self.matcher.is_exhausted:
+            reason: Reason = "eos" if self.matcher.is_ended else "stop"
+            return self.output.end(reason) if finish is None else replace(finish, reason=reason)
+        return finish
 
     @property
     def turn_id(self) -> str:

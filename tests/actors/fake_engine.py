@@ -7,7 +7,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from actors.engine.contract import Admission, Capacity, EngineInfo, Output, Residency, tokens_hash
+from actors.engine.contract import Admission, Capacity, EngineInfo, Feature, Output, Residency, tokens_hash
+from api.constraints import Constraint
 from api.errors import ContextLost, InvalidRequest, LengthExceeded
 from api.turns import BeginningOfText, Finish, Message, Part, Text, Tokens
 
@@ -70,6 +71,7 @@ class FakeEngine:
     """One token a step for every turn. ``hold`` keeps it from stepping; ``num_steps`` counts."""
 
     max_context: int = 10_000
+    features: frozenset[Feature] = frozenset()
     contexts: dict[str, list[int]] = field(default_factory=dict)
     resident: dict[str, int] = field(default_factory=dict)
     num_steps: int = 0
@@ -83,10 +85,14 @@ class FakeEngine:
 
     async def start(self) -> EngineInfo:
         """See ``Engine``."""
-        return EngineInfo("fake", "none", self.max_context, VOCABULARY, (EOS,))
+        return EngineInfo("fake", "none", self.max_context, VOCABULARY, (EOS,), self.features)
 
     async def stop(self) -> None:
         """See ``Engine``."""
+
+    async def prepare(self, constraint: Constraint) -> None:
+        """See ``Engine``."""
+        self.calls.append(("prepare", type(constraint).__name__))
 
     def admit(self, admission: Admission) -> Residency:
         """See ``Engine``."""
@@ -134,6 +140,10 @@ class FakeEngine:
         """See ``Engine``."""
         if context_id in self.contexts:
             del self.contexts[context_id][length:]
+
+    def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
+        """See ``Engine``; changes nothing that this engine says."""
+        self.calls.append(("mask", context_id))
 
     def drop(self, context_id: str) -> None:
         """See ``Engine``."""

@@ -6,14 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from actors.engine.contract import Admission, Feature, Hole, Residency, tokens_hash
 from actors.messages import StartTurn, TurnOutput
 from actors.model import Model
 from actors.model_ref import ModelRef
 from actors.settings import ModelSettings
-from api.errors import ContextLost, TurnNotFound, Unavailable
+from api.constraints import Regex
+from api.errors import ContextLost, TurnNotFound, Unavailable, Unsupported
 from api.turns import Stop, Tokens, TurnRequest
 from tests.actors.fake_engine import FakeEngine, FakeTokenizer, greedy
 
@@ -21,8 +24,10 @@ SETTINGS = ModelSettings("fake", "nowhere", poll_interval_s=0.0, sweep_interval_
 
 
 @asynccontextmanager
-async def running(settings: ModelSettings = SETTINGS) -> AsyncIterator[tuple[Model, FakeEngine]]:
-    engine = FakeEngine()
+async def running(
+    settings: ModelSettings = SETTINGS, features: frozenset[Feature] = frozenset()
+) -> AsyncIterator[tuple[Model, FakeEngine]]:
+    engine = FakeEngine(features=features)
     model = Model(settings, lambda _: (engine, FakeTokenizer()), lambda: ModelRef(None), lambda: None)
     await model.start()
     yield model, engine
@@ -151,3 +156,52 @@ async def test_draining_lets_running_turns_end_and_refuses_new_ones() -> None:
         engine.hold.set()
         await asyncio.wait_for(draining, 5)
         assert (await model.output(message.key, 0.0)).finish is not None
+
+
+@pytest.mark.parametrize(
+    ("feature", "wanted"),
+    [
+        ("allowed_tokens", {"allowed_tokens": (1,)}),
+        ("constraint", {"constraint": Regex("a+")}),
+        ("distribution", {"distribution": 3}),
+    ],
+)
+async def test_what_an_engine_cannot_do_is_refused_by_name(feature: str, wanted: dict[str, Any]) -> None:
+    async with running() as (model, engine):
+        message = start()
+        with pytest.raises(Unsupported, match=f"the fake engine does not support {feature}"):
+            await model.start_turn(replace(message, request=replace(message.request, **wanted)))
+        assert engine.contexts == {}
+
+
+async def test_an_engine_without_holes_refuses_to_make_one_and_to_be_sent_one() -> None:
+    async with running() as (model, engine):
+        with pytest.raises(Unsupported, match="the fake engine does not support mask"):
+            await model.mask("c", 0, 1, 1, tokens_hash([7]))
+        with pytest.raises(Unsupported, match="the fake engine does not support mask"):
+            await model.start_turn(replace(start(), holes=(Hole(1, 0, 1),)))
+        assert engine.contexts == {}
+
+
+async def test_an_engine_gets_all_that_a_turn_asks_for_and_its_constraint_compiled_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    features: frozenset[Feature] = frozenset({"allowed_tokens", "constraint", "distribution", "mask"})
+    async with running(features=features) as (model, engine):
+        admitted: list[Admission] = []
+        admit = engine.admit
+
+        def note(admission: Admission) -> Residency:
+            admitted.append(admission)
+            engine.calls.append(("admit", admission.context_id))
+            return admit(admission)
+
+        monkeypatch.setattr(engine, "admit", note)
+        message = replace(start(), context=(4, 5), base_length=2, holes=(Hole(2, 0, 1),))
+        wanted = replace(message.request, allowed_tokens=(1, 2), constraint=Regex("a"), distribution=3)
+        await model.start_turn(replace(message, request=wanted))
+        await model.mask("c", 0, 1, 3, tokens_hash([4, 5, 7]))
+        assert engine.calls == [("prepare", "Regex"), ("admit", "c"), ("mask", "c")]
+        found = admitted[0]
+        assert (found.allowed_tokens, found.constraint, found.distribution) == ((1, 2), Regex("a"), 3)
+        assert (found.holes, found.create, found.tokens) == ((Hole(2, 0, 1),), True, (4, 5, 7))

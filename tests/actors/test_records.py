@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,8 +11,9 @@ from actors.history import History
 from actors.messages import TurnOutput
 from actors.records import Opened, Record, RolledBack, TurnEnded, TurnFailed, TurnStarted, decode, encode
 from api.cluster import Retention
+from api.constraints import Choice, Grammar, JsonSchema, Regex
 from api.errors import InvalidRequest
-from api.turns import BeginningOfText, Finish, Message, Sampling, Stop, Text, Tokens, TurnRequest
+from api.turns import BeginningOfText, Distribution, Finish, Message, Sampling, Stop, Text, Tokens, TurnRequest
 
 REQUEST = TurnRequest(
     "t",
@@ -20,6 +22,9 @@ REQUEST = TurnRequest(
     Stop(9, False, ((1, 2), (3,)), ("x",), ("y",), 4),
     77,
     False,
+    (4, 5),
+    Choice(("yes", "é")),
+    7,
 )
 
 
@@ -28,6 +33,11 @@ REQUEST = TurnRequest(
     [
         Opened("s", "pocket", Retention("adaptive", 9), 100, None),
         TurnStarted(REQUEST),
+        TurnStarted(replace(REQUEST, constraint=JsonSchema('{"type": "object"}'))),
+        TurnStarted(replace(REQUEST, constraint=Regex("a+"))),
+        TurnStarted(replace(REQUEST, constraint=Grammar('root ::= "a"'))),
+        TurnStarted(replace(REQUEST, allowed_tokens=None, constraint=None, distribution=None)),
+        TurnEnded("t", (), TurnOutput(finish=Finish("distribution", distribution=Distribution(((3, -0.5),), 0.7)))),
         TurnEnded("t", (5, 6), TurnOutput((1,), ("é",), (), Finish("stop", "x", "�", True))),
         TurnEnded("t", (), TurnOutput()),
         TurnFailed("t"),
@@ -40,6 +50,14 @@ def test_a_record_survives_its_journal(record: Record) -> None:
     assert decode(line) == record
     assert b"\n" not in line
     json.loads(line.decode(errors="surrogatepass"))
+
+
+def test_a_request_is_read_that_was_written_before_turns_could_be_constrained() -> None:
+    plain = replace(REQUEST, allowed_tokens=None, constraint=None, distribution=None)
+    name, fields = json.loads(encode(TurnStarted(plain)).decode(errors="surrogatepass"))
+    for new in ("allowed_tokens", "constraint", "distribution"):
+        del fields["request"][new]
+    assert decode(json.dumps([name, fields]).encode()) == TurnStarted(plain)
 
 
 def turn(name: str, prompt: tuple[int, ...], output: tuple[int, ...]) -> list[Record]:

@@ -4,6 +4,8 @@
 
 Prints, for each number of contexts: the ratio of tokens/s, tokens/s of both, and for the engine the time to the first
 token and per later token (mean, milliseconds). ``generate`` has the easier task: nobody joins, nobody leaves.
+
+Then, for a short and a long prompt: how long forks of one context take that go on together, as a multiple of one alone.
 """
 
 from __future__ import annotations
@@ -64,6 +66,26 @@ async def measure_engine(engine: Engine, prompts: list[list[int]], num_tokens: i
     return Measured(num_output / elapsed, mean(first.values()), per_token)
 
 
+async def measure_forks(engine: Engine, prompt: list[int], num_forks: int, num_tokens: int) -> float:
+    """Seconds that forks of one context take to go on together."""
+    stop, base = Stop(max_tokens=num_tokens, at_eos=False), tokens_hash(prompt)
+    fill = Admission("fill", "source", 0, tokens_hash(()), tuple(prompt), GREEDY, stop, create=True, distribution=1)
+    engine.admit(fill)
+    while not any(output.finish for output in await engine.step()):
+        pass
+    started_at = time.perf_counter()
+    for number in range(num_forks):
+        name = f"fork {number}"
+        engine.fork("source", name, len(prompt), base)
+        engine.admit(Admission(name, name, len(prompt), base, (3 + number,), GREEDY, stop, is_temporary=True))
+    num_running = num_forks
+    while num_running:
+        num_running -= sum(output.finish is not None for output in await engine.step())
+    elapsed = time.perf_counter() - started_at
+    engine.close("source")
+    return elapsed
+
+
 def measure_generate(model: Any, prompts: list[list[int]], num_tokens: int) -> float:
     """tokens/s of ``generate`` on all prompts as one batch."""
     ids = torch.tensor(prompts, device=model.device)
@@ -98,7 +120,9 @@ def write_random_llama(path: Path) -> Path:
 
 async def run(arguments: argparse.Namespace, path: Path) -> None:
     """Measure and print."""
-    settings = TorchSettings(model_path=path, num_threads=arguments.threads, device=arguments.device)
+    settings = TorchSettings(
+        model_path=path, num_threads=arguments.threads, device=arguments.device, is_lean=arguments.is_lean
+    )
     engine = TorchEngine(settings, Tokenizer.load(path))
     info = await engine.start()
     model = AutoModelForCausalLM.from_pretrained(path, dtype="auto" if info.device != "cpu" else torch.float32)
@@ -117,6 +141,17 @@ async def run(arguments: argparse.Namespace, path: Path) -> None:
             f"{num_contexts:8d}  {best.tokens_per_s / plain:5.2f}  {best.tokens_per_s:8.0f}  {plain:10.0f}"
             f"  {best.first_token_s * 1e3:14.1f}  {best.per_token_s * 1e3:12.2f}"
         )
+    print("forks  prompt  times one  engine/s")
+    for length in (arguments.prompt, info.max_context_tokens // 2):
+        prompt = random.Random(length).choices(range(3, info.vocab_size), k=length)
+        for num_forks in arguments.forks:
+            pairs = [
+                [await measure_forks(engine, prompt, number, arguments.output) for number in (1, num_forks)]
+                for _ in range(arguments.repeat)
+            ]
+            alone, together = (min(column) for column in zip(*pairs, strict=True))
+            speed = num_forks * arguments.output / together
+            print(f"{num_forks:5d}  {length:6d}  {together / alone:9.2f}  {speed:8.0f}")
     await engine.stop()
 
 
@@ -125,8 +160,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="a checkpoint; without: the embedded one, or a random Llama")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--no-lean", dest="is_lean", action="store_false", help="run the modules of transformers")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--contexts", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--forks", type=int, nargs="*", default=[8])
     parser.add_argument("--prompt", type=int, default=48, help="tokens")
     parser.add_argument("--output", type=int, default=64, help="tokens")
     parser.add_argument("--repeat", type=int, default=3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from transformers import (
     Qwen3Config,
 )
 
+from actors.engine.contract import Hole
 from tests.actors.engine.tokenizers_in_small import byte_level_tokenizer
 
 _SIZES = {
@@ -48,6 +49,7 @@ _CONFIGS: dict[str, Callable[[], Any]] = {
     "gemma3": lambda: Gemma3TextConfig(**_SIZES, sliding_window=SLIDING_WINDOW, query_pre_attn_scalar=16),
 }
 ARCHITECTURES = tuple(_CONFIGS)
+_CONFIGS["llama with many positions"] = lambda: LlamaConfig(**(_SIZES | {"max_position_embeddings": 8192}))
 
 
 def make_checkpoint(architecture: str, path: Path) -> Path:
@@ -71,20 +73,41 @@ class Oracle:
     def __init__(self, path: Path) -> None:
         self.model = AutoModelForCausalLM.from_pretrained(path, attn_implementation="eager").eval()
 
-    def greedy(self, ids: Sequence[int], num_tokens: int, repetition_penalty: float = 1.0) -> list[int]:
-        """What ``generate`` adds, end-of-text tokens included as any other."""
+    def greedy(self, ids: Sequence[int], num_tokens: int, **options: Any) -> list[int]:
+        """What ``generate`` adds, end-of-text tokens included as any other where its options do not say so."""
         output = self.model.generate(
             torch.tensor([list(ids)]),
             attention_mask=torch.ones(1, len(ids), dtype=torch.int64),
             do_sample=False,
             max_new_tokens=num_tokens,
-            eos_token_id=None,
-            repetition_penalty=repetition_penalty,
+            **({"eos_token_id": None} | options),
         )
         return [int(token_id) for token_id in output[0, len(ids) :]]
 
-    def logits(self, ids: Sequence[int]) -> torch.Tensor:
-        """(tokens, vocab), float32."""
+    def logits(self, ids: Sequence[int], holes: Iterable[Hole] = ()) -> torch.Tensor:
+        """(tokens, vocab), float32; with holes, by a dense mask of all pairs of positions."""
+        mask = self._dense_mask(len(ids), holes) if holes else None
         with torch.no_grad():
-            output: torch.Tensor = self.model(torch.tensor([list(ids)])).logits[0].float()
+            output: torch.Tensor = self.model(torch.tensor([list(ids)]), attention_mask=mask).logits[0].float()
+        return output
+
+    def _dense_mask(self, length: int, holes: Iterable[Hole]) -> Any:
+        """(1, 1, tokens, tokens), float32, or such a mask for each type of layer."""
+        hidden = torch.ones(length, length, dtype=torch.bool).triu(1)
+        for hole in holes:
+            hidden[hole.since :, hole.start : hole.end] = True
+        config = self.model.config
+        window = getattr(config, "sliding_window", None)
+        too_far = torch.ones_like(hidden).tril(-window) if window is not None else torch.zeros_like(hidden)
+        least = torch.finfo(torch.float32).min
+        full, sliding = ((is_hidden * least)[None, None] for is_hidden in (hidden, hidden | too_far))
+        if getattr(config, "layer_types", None):
+            return {"full_attention": full, "sliding_attention": sliding}
+        return sliding
+
+    def greedy_with_holes(self, ids: Sequence[int], holes: Iterable[Hole], num_tokens: int) -> list[int]:
+        """The likeliest tokens one after the other, all computed anew for each."""
+        output: list[int] = []
+        for _ in range(num_tokens):
+            output.append(int(self.logits([*ids, *output], holes)[-1].argmax()))
         return output

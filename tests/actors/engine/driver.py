@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from actors.engine.contract import Admission, Output, Residency, tokens_hash
+from actors.engine.contract import Admission, Hole, Output, Residency, holes_within, tokens_hash
 from actors.engine.tokenizer import Tokenizer
 from actors.engine.torch_engine import TorchEngine, TorchSettings
 from api.turns import Finish, Sampling, Stop, TokenLogprobs
@@ -36,6 +36,7 @@ class Driver:
     def __init__(self, engine: TorchEngine) -> None:
         self.engine = engine
         self.ids: dict[str, list[int]] = {}
+        self.holes: dict[str, tuple[Hole, ...]] = {}
         self.outputs: dict[str, list[Output]] = {}
         self._contexts: dict[str, str] = {}
 
@@ -56,7 +57,7 @@ class Driver:
             turn_id=turn_id,
             context_id=context_id,
             base_length=len(held),
-            base_hash=tokens_hash(held),
+            base_hash=tokens_hash(held, self.holes.get(context_id, ())),
             tokens=tuple(tokens),
             sampling=sampling or Sampling(),
             stop=stop or Stop(max_tokens=num_tokens, at_eos=False),
@@ -94,7 +95,20 @@ class Driver:
         """Fork a context at a length."""
         prefix = self.ids[source_id][:length]
         self.ids[target_id] = list(prefix)
-        return self.engine.fork(source_id, target_id, length, tokens_hash(prefix))
+        self.holes[target_id] = holes_within(self.holes.get(source_id, ()), length)
+        return self.engine.fork(source_id, target_id, length, tokens_hash(prefix, self.holes[target_id]))
+
+    def mask(self, context_id: str, start: int, end: int) -> None:
+        """Make a hole at a context's present length."""
+        ids, holes = self.ids[context_id], self.holes.get(context_id, ())
+        self.engine.mask(context_id, start, end, len(ids), tokens_hash(ids, holes))
+        self.holes[context_id] = (*holes, Hole(len(ids), start, end))
+
+    def rollback(self, context_id: str, length: int) -> None:
+        """Cut a context back."""
+        self.engine.rollback(context_id, length)
+        self.ids[context_id] = self.ids[context_id][:length]
+        self.holes[context_id] = holes_within(self.holes.get(context_id, ()), length)
 
     def is_running(self, context_id: str) -> bool:
         """Whether a turn runs on a context."""

@@ -101,7 +101,7 @@ def test_an_unfinished_character_is_held_back_to_the_end(rules: OutputRules) -> 
     assert feed(rules, [*euro, *euro[:2]], Stop(5)) == (["", "", "€", "", ""], Finish("length", tail="\ufffd"))
     output = TurnOutput(rules, [5], Stop(99), 99, True)
     output.append(euro[0])
-    assert output.cancelled() == Finish("cancelled", tail="\ufffd")
+    assert output.end("cancelled") == Finish("cancelled", tail="\ufffd")
 
 
 def test_text_behind_a_stop_is_dropped_with_what_was_held_back(rules: OutputRules) -> None:
