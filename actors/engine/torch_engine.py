@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 
@@ -21,30 +24,47 @@ from actors.engine.runner import Runner
 from actors.engine.sampler import Draw
 from actors.engine.scheduler import Scheduler
 from actors.engine.settlement import Settlement
+from actors.engine.step_thread import StepThread
 from actors.engine.tokenizer import Tokenizer
 from actors.engine.torch_settings import TorchSettings
 from api.constraints import Constraint
-from api.errors import Conflict, ContextLost, InvalidRequest, Unavailable
+from api.errors import Conflict, ContextLost, InvalidRequest
 
 __all__ = ["TorchEngine", "TorchSettings"]
 
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
+
+
+def _locked(
+    method: Callable[Concatenate[TorchEngine, Arguments], Answer],
+) -> Callable[Concatenate[TorchEngine, Arguments], Answer]:
+    """The method, run while the engine's thread neither plans nor settles."""
+
+    @wraps(method)
+    def locked(self: TorchEngine, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return locked
+
 
 class TorchEngine:
-    """An ``Engine``: plans a step on the event loop, computes it in one worker thread, takes the results on the loop.
+    """An ``Engine``: plans, computes and settles steps in a thread of its own; all else is called on the event loop.
 
-    Blocks are handed out only while planning, so that whatever is freed while a step is in flight is not written to
-    by another context before that step has ended.
+    The lock is held by every call that reads or changes contexts and turns, and by the thread while it plans and
+    settles, not while it computes. Blocks are handed out only while planning, so that whatever is freed while a step is
+    in flight is not written to by another context before that step has ended.
     """
 
     def __init__(self, settings: TorchSettings, tokenizer: Tokenizer) -> None:
         self._settings = settings
         self._tokenizer = tokenizer
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="torch-engine")
+        self._lock = threading.RLock()
+        self._thread = StepThread(self._advance, settings.steps_ahead)
         self._compiler = ThreadPoolExecutor(max_workers=1, thread_name_prefix="grammar-compiler")
-        self._has_work = asyncio.Event()
         self._counters: Counter[str] = Counter()
         self._is_stepping = False
-        self._is_stopped = False
         self._runner: Runner
         self._info: EngineInfo
         self._contexts: ContextStore
@@ -56,7 +76,7 @@ class TorchEngine:
     async def start(self) -> EngineInfo:
         """See ``Engine.start``."""
         settings = self._settings
-        self._runner = await asyncio.get_running_loop().run_in_executor(self._worker, self._load)
+        self._runner = await asyncio.to_thread(self._load)
         loaded = self._runner.loaded
         self._contexts = ContextStore(self._runner.num_blocks, settings.block_size, self._counters)
         self._scheduler = Scheduler(
@@ -74,26 +94,26 @@ class TorchEngine:
         rules = OutputRules.of(self._tokenizer)
         self._grammars = Grammars(rules, loaded.vocab_size, self._compiler)
         self._admissions = Admissions(self._contexts, self._scheduler, self._info, rules, self._grammars, loaded.device)
+        self._thread.start()
         return self._info
 
     async def stop(self) -> None:
         """See ``Engine.stop``."""
-        self._is_stopped = True
-        self._has_work.set()
         self._compiler.shutdown(wait=False, cancel_futures=True)
-        await asyncio.to_thread(self._worker.shutdown)
+        await self._thread.stop()
 
     async def prepare(self, constraint: Constraint) -> None:
         """See ``Engine.prepare``."""
         await self._grammars.prepare(constraint)
 
+    @_locked
     def admit(self, admission: Admission) -> Residency:
         """See ``Engine.admit``."""
         turn = self._admissions.admit(admission)
         context = turn.context
         self._counters["prompt_tokens"] += len(admission.tokens)
         self._counters["resident_tokens"] += context.num_resident
-        self._has_work.set()
+        self._thread.wake()
         return self.residency_of(context)
 
     async def step(self) -> Sequence[Output]:
@@ -102,25 +122,17 @@ class TorchEngine:
         Raises:
             Unavailable: the engine has been stopped, or can compute nothing any more.
         """
-        while not self._is_stopped:
-            ended = [self._settlement.end(turn) for turn in self._scheduler.turns() if turn.finish is not None]
-            if ended:
-                return ended
-            rows = self._scheduler.plan()
-            if rows:
-                return await self._compute(rows)
-            assert not self._scheduler.num_turns, "turns wait, but none of them can get on"
-            self._has_work.clear()
-            await self._has_work.wait()
-        raise Unavailable("the engine has been stopped")
+        return await self._thread.next()
 
+    @_locked
     def cancel(self, turn_id: str) -> None:
         """See ``Engine.cancel``."""
         turn = self._scheduler.get(turn_id)
         if turn is not None and turn.finish is None:
             turn.finish = turn.output.end("cancelled")
-            self._has_work.set()
+            self._thread.wake()
 
+    @_locked
     def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> Residency:
         """See ``Engine.fork``."""
         target = self._contexts.get(target_id)
@@ -133,6 +145,7 @@ class TorchEngine:
             raise Conflict(f"context {target_id!r} exists with other tokens")
         return self.residency_of(self._contexts.fork(source, target_id, length))
 
+    @_locked
     def rollback(self, context_id: str, length: int) -> None:
         """See ``Engine.rollback``."""
         context = self._contexts.get(context_id)
@@ -142,6 +155,7 @@ class TorchEngine:
             raise Conflict(f"a turn is running on context {context_id!r}")
         self._contexts.cut(context, length)
 
+    @_locked
     def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
         """See ``Engine.mask``."""
         if not 0 <= start < end <= length:
@@ -154,6 +168,7 @@ class TorchEngine:
         self._contexts.cut(context, length)
         self._contexts.set_holes(context, [*context.holes, hole])
 
+    @_locked
     def drop(self, context_id: str) -> None:
         """See ``Engine.drop``."""
         context = self._contexts.get(context_id)
@@ -162,6 +177,7 @@ class TorchEngine:
             self._counters["drops"] += context.num_resident > 0
             self._contexts.keep_resident(context, 0)
 
+    @_locked
     def refill(self, context_id: str) -> None:
         """See ``Engine.refill``."""
         context = self._contexts.get(context_id)
@@ -169,8 +185,9 @@ class TorchEngine:
             self._counters["refills"] += not context.wants_refill
             self._contexts.touch(context)
             self._scheduler.add_refill(context)
-            self._has_work.set()
+            self._thread.wake()
 
+    @_locked
     def close(self, context_id: str) -> None:
         """See ``Engine.close``."""
         context = self._contexts.get(context_id)
@@ -181,6 +198,7 @@ class TorchEngine:
         self._scheduler.remove_refill(context)
         self._contexts.close(context)
 
+    @_locked
     def residency(self, context_id: str) -> Residency | None:
         """See ``Engine.residency``."""
         context = self._contexts.get(context_id)
@@ -191,6 +209,7 @@ class TorchEngine:
         """How much of a context is held."""
         return Residency(len(context.ids), context.num_resident)
 
+    @_locked
     def capacity(self) -> Capacity:
         """See ``Engine.capacity``; one more counter is ``preemptions``: turns whose KV another turn needed."""
         num_waiting = self._scheduler.num_waiting
@@ -204,6 +223,7 @@ class TorchEngine:
             counters=dict(self._counters),
         )
 
+    @_locked
     def check(self) -> None:
         """See ``Engine.check``."""
         self._contexts.check(self._is_stepping)
@@ -216,18 +236,22 @@ class TorchEngine:
         limit = self._settings.max_context_tokens or loaded.max_context_tokens
         return Runner(loaded, loaded.new_key_values(self._settings, limit))
 
-    async def _compute(self, rows: list[Row]) -> list[Output]:
-        draws = [self._draw(row) for row in rows]
-        copies, self._contexts.copies = self._contexts.copies, []
-        self._is_stepping = True
-        try:
-            loop = asyncio.get_running_loop()
-            results = await loop.run_in_executor(self._worker, self._runner.run, rows, draws, copies)
-        finally:
+    def _advance(self) -> Sequence[Output] | None:
+        with self._lock:
+            ended = [self._settlement.end(turn) for turn in self._scheduler.turns() if turn.finish is not None]
+            rows = [] if ended else self._scheduler.plan()
+            if not rows:
+                assert ended or not self._scheduler.num_turns, "turns wait, but none of them can get on"
+                return ended or None
+            draws = [self._draw(row) for row in rows]
+            copies, self._contexts.copies = self._contexts.copies, []
+            self._is_stepping = True
+        results = self._runner.run(rows, draws, copies)
+        with self._lock:
             self._is_stepping = False
-        self._counters["steps"] += 1
-        outputs = (self._settlement.settle(result) for result in results)
-        return [output for output in outputs if output is not None]
+            self._counters["steps"] += 1
+            outputs = (self._settlement.settle(result) for result in results)
+            return [output for output in outputs if output is not None]
 
     def _draw(self, row: Row) -> Draw | None:
         turn = self._scheduler.get(row.turn_id) if row.samples and row.turn_id is not None else None

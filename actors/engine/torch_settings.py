@@ -25,6 +25,7 @@ class TorchSettings:
         max_waiting: turns that wait for their place, at most; more are refused.
         max_context_tokens: of one context; None takes the model's own limit.
         is_lean: run the architectures that ``LeanDecoder`` knows with it.
+        steps_ahead: steps that may be computed before the outputs of earlier ones have been taken.
         num_threads: that torch computes with on the CPU; None leaves torch's own choice.
     """
 
@@ -39,6 +40,7 @@ class TorchSettings:
     max_waiting: int = 1024
     max_context_tokens: int | None = None
     is_lean: bool = True
+    steps_ahead: int = 8
     num_threads: int | None = None
 
     def __post_init__(self) -> None:

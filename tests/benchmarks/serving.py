@@ -15,6 +15,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -161,6 +162,12 @@ class Clients:
         await self._greenroom.directory.purge()
 
 
+async def stop_refilling(greenroom: Greenroom) -> None:
+    """Start no more session actors: each start is most of a second of a core, and would be measured with the rest."""
+    settings = await greenroom.directory.settings()
+    await greenroom.directory.configure(replace(settings, sessions=replace(settings.sessions, pool_size=0)))
+
+
 async def warm_against_refilled(greenroom: Greenroom, length: int, rounds: int) -> tuple[float, float]:
     """Median time to first token (ms) on a context of this length: resident, and freed before."""
     times: dict[bool, list[float]] = {True: [], False: []}
@@ -191,6 +198,7 @@ async def benchmark(
     clients = Clients(deployed.url, greenroom, num_tokens)
     alone = EngineAlone(settings, num_tokens)
     await alone.start()
+    await stop_refilling(greenroom)
     opening = await clients.open(max(streams))
     ways: dict[str, Stream] = {
         "engine alone": alone.stream,
@@ -242,7 +250,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default=embedded_model())
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--tokens", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     settings = ModelSettings("pocket", arguments.model, engine_args={"num_threads": 1, "kv_cache_bytes": 256 << 20})
