@@ -73,10 +73,16 @@ class ModelTurn:
         tokens = self.log.read(0)
         return TurnOutput(*_columns(tokens), self.finish)
 
-    def frame(self, offset: int) -> Frame | None:
-        """What there is from an offset on; None where there is nothing, or the log has not come so far again."""
-        if offset > self.log.end or (offset == self.log.end and self.finish is None):
-            return None
+    def has_news(self, offset: int) -> bool:
+        """Whether there is anything behind an offset; not where the log has not come so far again."""
+        return offset < self.log.end or (offset == self.log.end and self.finish is not None)
+
+    def has_urgent_news(self, offset: int) -> bool:
+        """Whether what is behind it, if anything, has the first token or the end."""
+        return offset == 0 or self.finish is not None
+
+    def frame(self, offset: int) -> Frame:
+        """What there is from an offset on."""
         tokens = self.log.read(offset)
         return Frame(self.turn_id, self.message.attempt, offset, *_columns(tokens), self.finish)
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from actors.messages import PollReply
 from actors.model_turn import ModelTurn
-from api.turns import Frame
 
 
 @dataclass(slots=True)
@@ -28,8 +27,8 @@ class Pollers:
     """
 
     IDLE_S = 60.0
-    INTERVAL_PER_TURN_S = 0.002
-    MAX_INTERVAL_S = 0.1
+    INTERVAL_PER_TURN_S = 0.004
+    MAX_INTERVAL_S = 0.2
 
     def __init__(self, interval_s: float) -> None:
         self._interval_s = interval_s
@@ -74,16 +73,17 @@ class Pollers:
     ) -> PollReply:
         while True:
             event.clear()
-            frames = {key: frame for key, turn in followed.items() if (frame := turn.frame(cursors[key]))}
-            failed = {key: turn.error for key, turn in followed.items() if turn.error}
-            urgent = {key: frame for key, frame in frames.items() if _is_urgent(frame)}
+            news = [key for key, turn in followed.items() if turn.has_news(cursors[key])]
+            failed = {key: error for key, turn in followed.items() if (error := turn.error)}
             now = time.monotonic()
-            due = reader.replied_at + self._interval(len(followed)) if frames else deadline
-            if now >= min(due, deadline):
+            due = reader.replied_at + self._interval(len(followed)) if news else deadline
+            is_due = now >= min(due, deadline)
+            if is_due:
                 reader.replied_at = now
-                return PollReply(frames, unknown, failed)
-            if unknown or failed or urgent:
-                return PollReply(urgent, unknown, failed)
+            else:
+                news = [key for key in news if followed[key].has_urgent_news(cursors[key])]
+            if is_due or news or unknown or failed:
+                return PollReply({key: followed[key].frame(cursors[key]) for key in news}, unknown, failed)
             try:
                 await asyncio.wait_for(event.wait(), min(due, deadline) - now)
             except TimeoutError:
@@ -93,7 +93,3 @@ class Pollers:
 
     def _interval(self, num_turns: int) -> float:
         return max(self._interval_s, min(num_turns * self.INTERVAL_PER_TURN_S, self.MAX_INTERVAL_S))
-
-
-def _is_urgent(frame: Frame) -> bool:
-    return frame.offset == 0 or frame.finish is not None
