@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from actors.engine.contract import tokens_hash
+from actors.engine.contract import Hole, tokens_hash
 from actors.messages import Placement, StartTurn, Ticket, TurnOutput, turn_key
 from api.errors import CapacityExhausted, ContextLost, ModelLost, TurnNotFound, Unavailable
 from api.logs import event_logger
@@ -29,7 +29,7 @@ class TurnRun:
     """Runs one turn to its end. Attempt 1 believes the context resident; a lost model actor costs an attempt.
 
     What has been delivered is the prefix of the next attempt, so that no reader sees a token twice or misses one.
-    Made with all tokens before the turn; belongs to one session.
+    Made with all tokens before the turn and the holes among them; belongs to one session.
     """
 
     WAIT_S = 10.0
@@ -46,6 +46,7 @@ class TurnRun:
         timeout_s: float,
         placement: Placement | None = None,
         is_temporary: bool = False,
+        holes: Sequence[Hole] = (),
     ) -> None:
         self.request = request
         self.placement = placement
@@ -56,6 +57,7 @@ class TurnRun:
         self._policy = policy
         self._timeout_s = timeout_s
         self._is_temporary = is_temporary
+        self._holes = tuple(holes)
         self._attempt = 0
         self._start: TurnStart | None = None
         self._delivered = TurnOutput()
@@ -198,11 +200,12 @@ class TurnRun:
             context_id=self._context_id,
             attempt=self._attempt,
             base_length=len(self._tokens),
-            base_hash=tokens_hash(self._tokens) if is_resident else b"",
+            base_hash=tokens_hash(self._tokens, self._holes) if is_resident else b"",
             last_id=self._tokens[-1] if self._tokens else None,
             context=None if is_resident else self._tokens,
             prompt_ids=known,
             prior=self._delivered,
             policy=self._policy,
             is_temporary=self._is_temporary,
+            holes=() if is_resident else self._holes,
         )

@@ -15,7 +15,7 @@ class JsonSchema:
     """JSON text that is valid under a schema, itself JSON text; spaced as ``json.dumps`` does it.
 
     Objects have their properties in the schema's order, and no others than it names unless it says so. What no grammar
-    can say ("not", "uniqueItems") is not enforced.
+    can say ("not", "uniqueItems", a length beside a pattern) is not enforced.
     """
 
     schema: str

@@ -14,6 +14,7 @@ import pytest
         ("actors.journal.actor", ("torch", "transformers", "ray.serve", "starlette")),
         ("api.client", ("torch", "transformers", "ray")),
         ("api.app", ("torch", "transformers", "ray")),
+        ("actors.engine.torch_engine", ("xgrammar",)),
     ],
 )
 def test_a_process_imports_only_what_it_needs(module: str, forbidden: tuple[str, ...]) -> None:

@@ -6,12 +6,11 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
-from actors.engine.batch import Batch, Chunk, DecodeGroup
+from actors.engine.attend import attend, attend_shared, causal_mask, group_mask, sparse_mask
+from actors.engine.batch import Batch
+from actors.engine.groups import Chunk, DecodeGroup, Prefix
 from actors.engine.key_values import KeyValues, LayerShape
-
-_MASKED = float("-inf")
 
 
 class Attention(Protocol):
@@ -91,16 +90,20 @@ class PagedAttention:
         """The query heads that share a key head are put side by side, as if they were several new tokens."""
         shape = self._key_values.shapes[layer]
         num_rows = group.last - group.first
+        mask = self._group_mask(group, window, query)
         if group.first_slot is not None:
             keys, values = self._key_values.span(layer, group.first_slot, group.longest)
         else:
             keys, values = self._key_values.gather(layer, group.table, num_rows)
         query = query.transpose(0, 1).reshape(num_rows, shape.num_heads, -1, shape.key_width)
-        if num_rows == 1 and group.positions is None:
+        if group.prefix is not None and mask is not None:
+            shared = self._read_prefix(group.prefix, layer)
+            output = attend_shared(query, shared, (keys, values), mask, scale, cap)
+        elif mask is None:
             seen = slice(0 if window is None else max(0, group.longest - window), group.longest)
             output = attend(query, keys[:, :, seen], values[:, :, seen], None, scale, cap)
         else:
-            output = attend(query, keys, values, self._group_mask(group, keys.shape[2], window, query), scale, cap)
+            output = attend(query, keys, values, mask, scale, cap)
         return output.reshape(num_rows, -1, shape.value_width)
 
     def _read_chunk(
@@ -115,15 +118,18 @@ class PagedAttention:
         output = attend(query[None], keys, values, self._chunk_mask(chunk, window, query), scale, cap)
         return output[0].transpose(0, 1)
 
-    def _group_mask(self, group: DecodeGroup, num_slots: int, window: int | None, query: Tensor) -> Tensor:
+    def _read_prefix(self, prefix: Prefix, layer: int) -> tuple[Tensor, Tensor]:
+        if prefix.first_slot is not None:
+            return self._key_values.span(layer, prefix.first_slot, prefix.length)
+        return self._key_values.gather(layer, prefix.table, 1)
+
+    def _group_mask(self, group: DecodeGroup, window: int | None, query: Tensor) -> Tensor | None:
+        """None for a single row without holes, which sees all, or a slice."""
+        if group.last - group.first == 1 and group.positions is None:
+            return None
         name = (group.first, window)
         if name not in self._masks:
-            position = torch.arange(num_slots, device=query.device) if group.positions is None else group.positions
-            lengths = group.lengths.unsqueeze(-1)
-            is_hidden = position >= lengths
-            if window is not None:
-                is_hidden |= position < lengths - window
-            self._masks[name] = _as_mask(is_hidden, query.dtype)[:, None, None, :]
+            self._masks[name] = group_mask(group, self._key_values.block_size, window, query.dtype)
         return self._masks[name]
 
     def _chunk_mask(self, chunk: Chunk, window: int | None, query: Tensor) -> Tensor:
@@ -133,50 +139,3 @@ class PagedAttention:
         elif name not in self._masks:
             self._masks[name] = causal_mask(query.shape[1], chunk.start, window, query.dtype, query.device)
         return self._masks[name]
-
-
-def causal_mask(num_new: int, start: int, window: int | None, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """(new, start + new): 0 where a new token may look, -inf elsewhere."""
-    position = torch.arange(start + num_new, device=device)
-    own = position[start:].unsqueeze(-1)
-    is_hidden = position > own
-    if window is not None:
-        is_hidden |= position <= own - window
-    return _as_mask(is_hidden, dtype)
-
-
-def sparse_mask(num_new: int, start: int, slots: Tensor, window: int | None, dtype: torch.dtype) -> Tensor:
-    """(new, slots), as ``causal_mask``, for slots with the positions and limits of ``Chunk.slots``."""
-    position, limit = slots
-    own = torch.arange(start, start + num_new, device=slots.device).unsqueeze(-1)
-    is_hidden = (position > own) | (limit <= own)
-    if window is not None:
-        is_hidden |= position <= own - window
-    return _as_mask(is_hidden, dtype)
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, cap: float | None) -> Tensor:
-    """Attention of each row of a batch to itself.
-
-    Args:
-        query: (rows, query heads, new, width).
-        key, value: (rows, heads, tokens, width); each head serves as many query heads, in order.
-        mask: broadcast to (rows, query heads, new, tokens); added to the scores.
-        cap: dimensionless; scores become cap x tanh(score / cap).
-
-    Returns:
-        (rows, query heads, new, value width).
-    """
-    num_groups = query.shape[1] // key.shape[1]
-    if cap is None:
-        return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale, enable_gqa=num_groups > 1)
-    if num_groups > 1:
-        key, value = key.repeat_interleave(num_groups, dim=1), value.repeat_interleave(num_groups, dim=1)
-    scores = torch.tanh(query @ key.transpose(-1, -2) * (scale / cap)) * cap
-    if mask is not None:
-        scores = scores + mask
-    return torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype) @ value
-
-
-def _as_mask(is_hidden: Tensor, dtype: torch.dtype) -> Tensor:
-    return torch.zeros(is_hidden.shape, dtype=dtype, device=is_hidden.device).masked_fill_(is_hidden, _MASKED)

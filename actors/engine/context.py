@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from actors.engine.contract import EVICT_LAST, Hole, holes_within, tokens_hash
-from actors.engine.visibility import Visibility
+from actors.engine.visibility import Visibility, held
 
 
 @dataclass(slots=True, eq=False)
@@ -43,6 +43,11 @@ class Context:
     def num_missing(self) -> int:
         """Tokens without KV."""
         return len(self.ids) - self.num_resident
+
+    @property
+    def num_held(self) -> int:
+        """Blocks that it holds."""
+        return len(self.blocks) if self.visibility is None else len(held(self.blocks))
 
     @property
     def holes(self) -> tuple[Hole, ...]:

@@ -63,8 +63,10 @@ class Matcher:
 class Grammars:
     """Compiles constraints in a worker thread, one at a time, and remembers the last ones.
 
-    The compiler holds no lock of Python's, so neither the event loop nor the engine's steps wait for it. xgrammar is
-    imported, and the vocabulary spelled out for it, with the first constraint.
+    The compiler holds no lock of Python's, so neither the event loop nor the engine's steps wait for it. On two cores
+    of a 2.5 GHz Xeon (xgrammar 0.2.8, the embedded model, eight contexts) a step took 2.6 ms instead of 2.0, and never
+    more than 6, beside the compilation of a schema of 45 KB, which took 0.3 s. xgrammar is imported, and the vocabulary
+    spelled out for it, with the first constraint: 0.13 s in which a step took up to 50 ms.
     """
 
     def __init__(self, rules: OutputRules, vocab_size: int, worker: Executor) -> None:

@@ -80,8 +80,11 @@ class Settlement:
 
     def _add_token(self, turn: Turn, drawn: Drawn) -> Output:
         turn.has_started = True
+        try:
+            piece, finish = turn.take(drawn.token_id)
+        except GreenroomError as error:
+            return self._fail(turn, error)
         turn.context.ids.append(drawn.token_id)
-        piece, finish = turn.take(drawn.token_id)
         self._counters["output_tokens"] += 1
         logprobs = () if drawn.logprobs is None else (drawn.logprobs,)
         if finish is not None:

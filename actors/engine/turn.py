@@ -11,6 +11,7 @@ from actors.engine.contract import Admission
 from actors.engine.grammars import Matcher
 from actors.engine.history import TokenHistory
 from actors.engine.output import TurnOutput
+from api.errors import GreenroomError
 from api.turns import Finish, Reason
 
 
@@ -41,14 +42,18 @@ class Turn:
     finish: Finish | None = None
 
     def take(self, token_id: int) -> tuple[str, Finish | None]:
-        """Take note of an output token: the text that it completes, and how the turn ended, if it did."""
+        """Take note of an output token: the text that it completes, and how the turn ended, if it did.
+
+        Raises:
+            GreenroomError: the turn's grammar allowed the token, and then did not take it.
+        """
         if self.history is not None:
             self.history.append(token_id)
         piece, finish = self.output.append(token_id)
         if self.matcher is None:
             return piece, finish
-        is_accepted = self.matcher.accept(token_id)
-        assert is_accepted, "a token was drawn that the constraint does not allow"
+        if not self.matcher.accept(token_id):
+            raise GreenroomError("the turn's constraint contradicts itself")
         return piece, self._constrained(finish)
 
     def _constrained(self, finish: Finish | None) -> Finish | None:

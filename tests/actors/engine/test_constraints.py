@@ -248,3 +248,16 @@ async def test_only_the_last_grammars_are_remembered(
     await driver.finish("again")
     assert driver.text("again") == "0"
     await engine.stop()
+
+
+async def test_a_grammar_that_contradicts_itself_ends_its_own_turn_only(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await driver.engine.prepare(Regex("a{9}"))
+    monkeypatch.setattr(grammars.Matcher, "accept", lambda *_: False)
+    driver.begin("contradicted", prompt(6), constraint=Regex("a{9}"))
+    driver.begin("other", prompt(4), 6)
+    await driver.finish("contradicted", "other")
+    assert str(driver.outputs["contradicted"][-1].error) == "the turn's constraint contradicts itself"
+    assert driver.engine.residency("contradicted") == driver.residency(6, 6)
+    assert len(driver.output_ids("other")) == 6

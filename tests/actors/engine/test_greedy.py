@@ -49,7 +49,7 @@ async def test_with_long_contexts_read_where_they_are(
     oracle: Callable[[str], Oracle],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("actors.engine.batch._ALONE_TOKENS", 9)
+    monkeypatch.setattr("actors.engine.groups._ALONE_TOKENS", 9)
     engine = await start_engine(checkpoint(architecture))
     driver = Driver(engine)
     for length in LENGTHS:
@@ -76,6 +76,27 @@ async def test_after_a_fork_both_branches_go_on(
         before = driver.ids[name][:-8]
         assert driver.output_ids(name) == oracle(architecture).greedy(before, 8)
     assert driver.counter("block_copies") == (1 if length % BLOCK else 0)
+    await engine.stop()
+
+
+@pytest.mark.parametrize("architecture", ["llama", "mistral", "gemma2"])
+async def test_with_forks_that_read_what_they_share_together(
+    architecture: str,
+    checkpoint: Callable[[str], Path],
+    oracle: Callable[[str], Oracle],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("actors.engine.groups._SHARED_TOKENS", BLOCK)
+    engine = await start_engine(checkpoint(architecture))
+    driver = Driver(engine)
+    await driver.run("source", prompt(5 * BLOCK + 2), 1)
+    for number in range(4):
+        driver.fork("source", f"fork {number}", (5 - number % 2) * BLOCK + number)
+        driver.begin(f"fork {number}", prompt(1 + 3 * number, seed=number), 12)
+    driver.begin("other", prompt(9), 12)
+    await driver.finish("other", *(f"fork {number}" for number in range(4)))
+    for name in ("other", *(f"fork {number}" for number in range(4))):
+        assert driver.output_ids(name) == oracle(architecture).greedy(driver.ids[name][:-12], 12)
     await engine.stop()
 
 
