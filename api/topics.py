@@ -48,13 +48,16 @@ class TopicId:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The last position that was read, in an epoch: reading goes on behind it. Its text is ``epoch:position``."""
+    """The last position that was read, in an epoch: reading goes on behind it. Its text is ``epoch:position``.
+
+    Without an epoch (then its text is the position alone) it means whichever the topic is in.
+    """
 
     epoch: str
     position: int
 
     def __str__(self) -> str:
-        return f"{self.epoch}:{self.position}"
+        return f"{self.epoch}:{self.position}" if self.epoch else str(self.position)
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
@@ -64,7 +67,7 @@ class Cursor:
             InvalidRequest: it is not one.
         """
         epoch, _, digits = text.rpartition(":")
-        if not epoch or not digits.removeprefix("-").isdecimal() or len(digits) > 18:
+        if not digits.removeprefix("-").isdecimal() or len(digits) > 18:
             raise InvalidRequest(f"a place in a topic is written epoch:position, not {text[:64]!r}")
         return cls(epoch, int(digits))
 
@@ -186,6 +189,11 @@ class Subscription(Protocol):
     """
 
     topic: TopicId
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where it is: behind what was taken last."""
+        ...
 
     async def recv(self, timeout_s: float | None = None) -> TopicEvent:
         """The next event: a message, or the news that some are missing. What a cancelled call did not take, stays.
