@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
+
+import ray
 
 from actors.greenroom import Greenroom
 from api.topics import TopicId, TopicMessage
@@ -38,6 +41,15 @@ class Reader:
         item = await (await self._connected()).broker.pull(queue, 60)
         self._kept.append(item)
         return item.value
+
+    async def publish(self, topic: TopicId, values: Sequence[Value]) -> None:
+        """Publish them in order."""
+        broker = (await self._connected()).broker
+        await asyncio.gather(*(broker.publish(topic, value) for value in values))
+
+    async def node(self) -> str:
+        """Where it runs."""
+        return str(ray.get_runtime_context().get_node_id())
 
     async def pid(self) -> int:
         """Its process."""
