@@ -101,27 +101,7 @@ class Queue:
 
     async def accept(self, lane: Lane, now: float) -> LaneAnswer:
         """Append what there is room for. A number that was taken before is not taken again."""
-        async with self._lock:
-            is_taken, publisher = self._numbers.is_taken, lane.publisher
-            known = [self._numbers.position(publisher, n) for n, _ in lane.messages if is_taken(publisher, n)]
-            fresh = lane.messages[len(known) :]
-            fresh = fresh[: self._num_that_fit(fresh)]
-            items = [_Item(self._end + index, now, data) for index, (_, data) in enumerate(fresh)]
-            records = [
-                _record(["push", item.position, now, publisher, number], item.data)
-                for item, (number, _) in zip(items, fresh, strict=True)
-            ]
-            await self._write(records, self._end)
-            for item, (number, _) in zip(items, fresh, strict=True):
-                self._add(item)
-                heapq.heappush(self._ready, item.position)
-                self._numbers.take(publisher, number, item.position, now)
-            self.used_at = now
-            self._match()
-        positions = (*(position if position in self._items else -1 for position in known), *(i.position for i in items))
-        is_whole = len(positions) == len(lane.messages)
-        is_refused = not is_whole and self.settings.when_full == "refuse"
-        return LaneAnswer(positions, 0, TooBusy(f"queue {self.id.name!r} is full") if is_refused else None)
+        return await asyncio.shield(asyncio.ensure_future(self._accept(lane, now)))
 
     async def pull(self, ticket: Ticket, wait_s: float) -> Handed | None:
         """The oldest item that nobody has, once there is one. The same ticket again gets the same item."""
@@ -186,6 +166,30 @@ class Queue:
         """Whether nothing would be missed if it were forgotten."""
         is_used = self._items or self._waiting or self._segments
         return not is_used and now - self.used_at > timeout_s
+
+    async def _accept(self, lane: Lane, now: float) -> LaneAnswer:
+        """To its end, whoever waits: what is written must be here too."""
+        async with self._lock:
+            is_taken, publisher = self._numbers.is_taken, lane.publisher
+            known = [self._numbers.position(publisher, n) for n, _ in lane.messages if is_taken(publisher, n)]
+            fresh = lane.messages[len(known) :]
+            fresh = fresh[: self._num_that_fit(fresh)]
+            items = [_Item(self._end + index, now, data) for index, (_, data) in enumerate(fresh)]
+            records = [
+                _record(["push", item.position, now, publisher, number], item.data)
+                for item, (number, _) in zip(items, fresh, strict=True)
+            ]
+            await self._write(records, self._end)
+            for item, (number, _) in zip(items, fresh, strict=True):
+                self._add(item)
+                heapq.heappush(self._ready, item.position)
+                self._numbers.take(publisher, number, item.position, now)
+            self.used_at = now
+            self._match()
+        positions = (*(position if position in self._items else -1 for position in known), *(i.position for i in items))
+        is_whole = len(positions) == len(lane.messages)
+        is_refused = not is_whole and self.settings.when_full == "refuse"
+        return LaneAnswer(positions, 0, TooBusy(f"queue {self.id.name!r} is full") if is_refused else None)
 
     def _match(self) -> None:
         """Hand what is ready to those who wait, both in order."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from actors.journal.contract import Journal
+from api.errors import Fenced
 from api.topics import TopicId
 
 Kind = Literal["topic", "queue"]
@@ -73,18 +74,12 @@ class Segments:
         return keys[0].begin, records
 
     async def append(self, records: Sequence[bytes], end: int) -> None:
-        """Write records; durable on return.
+        """Write records; durable on return. A caller that is cancelled meanwhile stops nothing.
 
         Args:
             end: the position of the first message among them, or else of the next message.
         """
-        async with self._lock:
-            last = self._segments[-1] if self._segments else None
-            if last is None or (last.num_records >= self.MAX_RECORDS and end > last.begin):
-                await self._begin(records, end)
-            else:
-                await self._journal.append(last.key, last.epoch, last.num_records, records, None)
-                last.num_records += len(records)
+        await asyncio.shield(asyncio.ensure_future(self._append(records, end)))
 
     async def drop_before(self, position: int) -> None:
         """Drop the segments that hold nothing from this position on; the last one stays."""
@@ -93,7 +88,21 @@ class Segments:
                 await self._journal.delete(self._segments[0].key, self._segments[0].epoch)
                 del self._segments[0]
 
-    async def _begin(self, records: Sequence[bytes], end: int) -> None:
+    async def _append(self, records: Sequence[bytes], end: int) -> None:
+        async with self._lock:
+            last = self._segments[-1] if self._segments else None
+            if last is None or (last.num_records >= self.MAX_RECORDS and end > last.begin):
+                last = await self._begin(end)
+            await self._journal.append(last.key, last.epoch, last.num_records, records, None)
+            last.num_records += len(records)
+
+    async def _begin(self, end: int) -> _Segment:
+        """A new segment. It is acquired at once, so that a broker that was replaced cannot go on in it."""
         key = str(SegmentKey(self._kind, self._epoch, end, self._topic))
-        acquired = await self._journal.create(key, self._topic.owner, "", records, None)
-        self._segments.append(_Segment(end, key, acquired.info.epoch, len(records)))
+        await self._journal.create(key, self._topic.owner, "", (), None)
+        acquired = await self._journal.acquire(key)
+        if acquired.records:
+            raise Fenced(key, acquired.info.epoch)
+        segment = _Segment(end, key, acquired.info.epoch, 0)
+        self._segments.append(segment)
+        return segment

@@ -92,15 +92,7 @@ class Topic:
         """Append what there is room for. A number that was taken before is not taken again."""
         if self._segments is None:
             return self._append(lane, self._plan(lane, now), now)
-        async with self._lock:
-            plan = self._plan(lane, now)
-            if plan.entries:
-                records = [
-                    _record(entry, lane.publisher, number)
-                    for entry, number in zip(plan.entries, plan.numbers, strict=True)
-                ]
-                await self._segments.append(records, plan.entries[0][0])
-            return self._append(lane, plan, now)
+        return await asyncio.shield(asyncio.ensure_future(self._accept_durably(lane, self._segments, now)))
 
     def subscribe(self, request: SubscribeRequest, reader: Reader, now: float) -> Subscribed:
         """A subscription of this reader; where it begins is settled now."""
@@ -166,6 +158,18 @@ class Topic:
             self._rate * math.exp((self._rate_at - now) / RATE_WINDOW_S),
             self.is_durable,
         )
+
+    async def _accept_durably(self, lane: Lane, segments: Segments, now: float) -> LaneAnswer:
+        """To its end, whoever waits: what is written must be here too."""
+        async with self._lock:
+            plan = self._plan(lane, now)
+            if plan.entries:
+                records = [
+                    _record(entry, lane.publisher, number)
+                    for entry, number in zip(plan.entries, plan.numbers, strict=True)
+                ]
+                await segments.append(records, plan.entries[0][0])
+            return self._append(lane, plan, now)
 
     def _plan(self, lane: Lane, now: float) -> _Plan:
         is_taken, publisher = self._numbers.is_taken, lane.publisher

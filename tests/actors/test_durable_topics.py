@@ -99,6 +99,22 @@ async def test_a_message_is_neither_accepted_nor_shown_before_it_is_written(smal
     assert (await subscription.recv(5)).position == 1
 
 
+@pytest.mark.parametrize("num_ticks", range(12))
+async def test_a_call_that_is_cancelled_half_way_leaves_the_topic_whole(small: SmallBroker, num_ticks: int) -> None:
+    publishing = asyncio.create_task(small.broker().publish([Lane(NEWS, "somebody", ((0, b"ta"),))], 0.0))
+    pushing = asyncio.create_task(small.broker().push([Lane(WORK, "somebody", ((0, b"ta"),))], 0.0))
+    for _ in range(num_ticks):
+        await asyncio.sleep(0)
+    publishing.cancel()
+    pushing.cancel()
+    await asyncio.gather(publishing, pushing, return_exceptions=True)
+    ref = small.ref()
+    position, place = (await ref.publish(NEWS, "b")).position, (await ref.push(WORK, "b")).position
+    await small.restart()
+    assert (await ref.publish(NEWS, "c")).position == position + 1
+    assert (await ref.push(WORK, "c")).position == place + 1
+
+
 async def test_a_write_that_fails_is_no_message(small: SmallBroker) -> None:
     ref = small.ref()
     await ref.publish(NEWS, "a")
