@@ -94,6 +94,8 @@ class Queue:
                 item.ticket, item.reader_id, item.leased_until, item.num_deliveries = fields
             else:
                 self._remove(item)
+        if self._segments is not None:
+            self._segments.next_position = self._end
         self._leased = {item.ticket: item for item in self._items.values() if item.leased_until is not None}
         self._ready = [item.position for item in self._items.values() if item.leased_until is None]
         heapq.heapify(self._ready)
@@ -117,12 +119,13 @@ class Queue:
         except TimeoutError:
             item = None if future.cancelled() else future.result()
         finally:
-            self._waiting.pop(ticket.name, None)
-        if item is None or item.ticket != ticket.name:
+            if self._waiting.get(ticket.name) == (ticket, future):
+                del self._waiting[ticket.name]
+        if item is None or self._leased.get(ticket.name) is not item:
             return None
         handed = item.handed()
         fields = [item.ticket, item.reader_id, item.leased_until, item.num_deliveries]
-        await self._write([_record(["lease", item.position, *fields])], self._end)
+        await self._write([_record(["lease", item.position, *fields])])
         return handed
 
     async def ack(self, position: int, ticket: str) -> bool:
@@ -137,7 +140,7 @@ class Queue:
         self._remove(item)
         self._done.append(ticket)
         self.used_at = self._clock()
-        await self._write([_record(["ack", position])], self._end)
+        await self._write([_record(["ack", position])])
         return True
 
     def release(self, ticket: str) -> None:
@@ -179,7 +182,7 @@ class Queue:
                 _record(["push", item.position, now, publisher, number], item.data)
                 for item, (number, _) in zip(items, fresh, strict=True)
             ]
-            await self._write(records, self._end)
+            await self._write(records, len(records))
             for item, (number, _) in zip(items, fresh, strict=True):
                 self._add(item)
                 heapq.heappush(self._ready, item.position)
@@ -230,9 +233,9 @@ class Queue:
         self._num_bytes -= len(item.data)
         self.room.announce()
 
-    async def _write(self, records: Sequence[bytes], end: int) -> None:
+    async def _write(self, records: Sequence[bytes], num_items: int = 0) -> None:
         if self._segments is not None and records:
-            await self._segments.append(records, end)
+            await self._segments.append(records, num_items)
 
 
 def _record(header: Sequence[object], data: bytes = b"") -> bytes:

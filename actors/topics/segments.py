@@ -47,6 +47,9 @@ class Segments:
 
     A segment begins at a message's position, which its name says, so that positions are known even where nothing is
     left. ``Fenced`` comes from every write once another broker has taken over.
+
+    Attributes:
+        next_position: of the next message; whoever restores it says so.
     """
 
     MAX_RECORDS = 4096
@@ -57,6 +60,7 @@ class Segments:
         self._topic = topic
         self._epoch = epoch
         self._segments: list[_Segment] = []
+        self.next_position = 0
         self._lock = asyncio.Lock()
 
     async def restore(self, keys: Sequence[SegmentKey]) -> tuple[int, list[bytes]]:
@@ -73,13 +77,12 @@ class Segments:
             records += acquired.records
         return keys[0].begin, records
 
-    async def append(self, records: Sequence[bytes], end: int) -> None:
-        """Write records; durable on return. A caller that is cancelled meanwhile stops nothing.
+    async def append(self, records: Sequence[bytes], num_messages: int) -> None:
+        """Write records, so many of which are messages at the next positions; durable on return.
 
-        Args:
-            end: the position of the first message among them, or else of the next message.
+        A caller that is cancelled meanwhile stops nothing.
         """
-        await asyncio.shield(asyncio.ensure_future(self._append(records, end)))
+        await asyncio.shield(asyncio.ensure_future(self._append(records, num_messages)))
 
     async def drop_before(self, position: int) -> None:
         """Drop the segments that hold nothing from this position on; the last one stays."""
@@ -88,21 +91,22 @@ class Segments:
                 await self._journal.delete(self._segments[0].key, self._segments[0].epoch)
                 del self._segments[0]
 
-    async def _append(self, records: Sequence[bytes], end: int) -> None:
+    async def _append(self, records: Sequence[bytes], num_messages: int) -> None:
         async with self._lock:
             last = self._segments[-1] if self._segments else None
-            if last is None or (last.num_records >= self.MAX_RECORDS and end > last.begin):
-                last = await self._begin(end)
+            if last is None or (last.num_records >= self.MAX_RECORDS and self.next_position > last.begin):
+                last = await self._begin(self.next_position)
             await self._journal.append(last.key, last.epoch, last.num_records, records, None)
             last.num_records += len(records)
+            self.next_position += num_messages
 
-    async def _begin(self, end: int) -> _Segment:
+    async def _begin(self, begin: int) -> _Segment:
         """A new segment. It is acquired at once, so that a broker that was replaced cannot go on in it."""
-        key = str(SegmentKey(self._kind, self._epoch, end, self._topic))
+        key = str(SegmentKey(self._kind, self._epoch, begin, self._topic))
         await self._journal.create(key, self._topic.owner, "", (), None)
         acquired = await self._journal.acquire(key)
         if acquired.records:
             raise Fenced(key, acquired.info.epoch)
-        segment = _Segment(end, key, acquired.info.epoch, 0)
+        segment = _Segment(begin, key, acquired.info.epoch, 0)
         self._segments.append(segment)
         return segment

@@ -87,6 +87,8 @@ class Topic:
             position, at, publisher, number = json.loads(header)
             self.retained.append((position, at, data))
             self._numbers.take(publisher, number, position, at)
+        if self._segments is not None:
+            self._segments.next_position = self.retained.end
 
     async def accept(self, lane: Lane, now: float) -> LaneAnswer:
         """Append what there is room for. A number that was taken before is not taken again."""
@@ -168,7 +170,7 @@ class Topic:
                     _record(entry, lane.publisher, number)
                     for entry, number in zip(plan.entries, plan.numbers, strict=True)
                 ]
-                await segments.append(records, plan.entries[0][0])
+                await segments.append(records, len(records))
             return self._append(lane, plan, now)
 
     def _plan(self, lane: Lane, now: float) -> _Plan:

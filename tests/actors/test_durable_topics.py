@@ -212,6 +212,48 @@ async def test_a_queue_that_works_keeps_its_journal_short(tmp_path: Path, monkey
     connection.close()
 
 
+@pytest.mark.parametrize("seed", range(10))
+async def test_a_queue_over_many_segments_and_deaths_gives_each_item_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(Segments, "MAX_RECORDS", 4)
+    chance = random.Random(seed)
+    done: list[int] = []
+    async with SmallBroker(tmp_path, queues=(QueueSettings(is_durable=True),)) as small:
+
+        async def push() -> None:
+            ref = small.ref()
+            for index in range(60):
+                pushed = ref.push(WORK, index)
+                if chance.random() < 0.3:
+                    await pushed
+            await pushed
+
+        async def consume() -> None:
+            ref = small.ref()
+            while len(done) < 60:
+                try:
+                    item = await ref.pull(WORK, timeout_s=0.02)
+                except TimeoutError:
+                    continue
+                assert await ref.ack(item)
+                assert isinstance(item.value, int)
+                done.append(item.value)
+
+        async def kill() -> None:
+            for _ in range(3):
+                for _ in range(chance.randrange(600)):
+                    await asyncio.sleep(0)
+                await small.broker().sweep()
+                await small.restart()
+
+        async with asyncio.timeout(60):
+            await asyncio.gather(push(), consume(), consume(), kill())
+        await small.broker().sweep()
+        assert len(await small.journal.streams()) <= 2
+    assert sorted(done) == list(range(60))
+
+
 def test_a_segments_name_says_what_it_holds() -> None:
     key = SegmentKey("topic", "e1", 7, NEWS)
     assert SegmentKey.parse(str(key)) == key

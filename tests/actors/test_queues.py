@@ -134,6 +134,21 @@ async def test_a_pull_that_times_out_or_is_cancelled_loses_nothing(small: SmallB
     assert sorted(got, key=str) == sorted(range(40), key=str)
 
 
+async def test_a_pull_that_is_given_up_in_the_very_step_in_which_it_gets_its_item_loses_nothing(
+    small: SmallBroker,
+) -> None:
+    await small.ref().push(WORK, "a")
+    broker = small.broker()
+    await broker.pull("process", "ticket-1", WORK, 0.0, None)
+    pulling = asyncio.create_task(broker.pull("process", "ticket-2", WORK, 60.0, None))
+    await asyncio.sleep(0)
+    queue = broker._queues[WORK]
+    queue.release("ticket-1")
+    queue.release("ticket-2")
+    assert await pulling is None
+    assert (await small.ref().pull(WORK, timeout_s=0)).value == "a"
+
+
 async def test_a_pull_whose_answer_was_lost_gets_the_same_item_again(small: SmallBroker) -> None:
     await small.ref().push(WORK, "a")
     await small.ref().push(WORK, "b")
