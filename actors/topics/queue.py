@@ -94,6 +94,7 @@ class Queue:
                 item.ticket, item.reader_id, item.leased_until, item.num_deliveries = fields
             else:
                 self._remove(item)
+                self._done.append(*fields)
         if self._segments is not None:
             self._segments.next_position = self._end
         self._leased = {item.ticket: item for item in self._items.values() if item.leased_until is not None}
@@ -140,7 +141,7 @@ class Queue:
         self._remove(item)
         self._done.append(ticket)
         self.used_at = self._clock()
-        await self._write([_record(["ack", position])])
+        await self._write([_record(["ack", position, ticket])])
         return True
 
     def release(self, ticket: str) -> None:
