@@ -11,6 +11,8 @@ from typing import Any
 import ray
 
 from actors.asking import named
+from actors.broker_actor import BrokerActor, topics_path
+from actors.broker_ref import BrokerRef
 from actors.directory_actor import DirectoryActor
 from actors.directory_ref import DirectoryRef
 from actors.journal.actor import JournalActor
@@ -21,13 +23,26 @@ from actors.turn_run import TurnRun
 from actors.turn_stream import TemporaryTurnStream
 from api.cluster import ModelInfo, SessionOptions, SessionSummary
 from api.errors import SessionNotFound, Unavailable
+from api.topics import Topics
 from api.turns import TurnRequest
 
-JOURNAL, DIRECTORY = "journal", "directory"
-"""Names of the two actors that there is one of."""
+JOURNAL, DIRECTORY, BROKER = "journal", "directory", "broker"
+"""Names of the actors that there is one of; the broker's shards, where there are several, have numbers behind it."""
 
 HEAD = {"node:__internal_head__": 0.001}
-"""Where they run: the journal's file is there."""
+"""Where they run: the journal's files are there."""
+
+_OPTIONS: dict[str, Any] = {
+    "namespace": NAMESPACE,
+    "lifetime": "detached",
+    "get_if_exists": True,
+    "max_restarts": -1,
+    "max_concurrency": 10_000,
+    "num_cpus": 0,
+    "resources": HEAD,
+    "scheduling_strategy": "DEFAULT",
+    "enable_task_events": False,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +51,7 @@ class Greenroom:
 
     directory: DirectoryRef
     reader: TurnReader
+    broker: BrokerRef
     timeout_s: float = 60.0
 
     @classmethod
@@ -48,8 +64,11 @@ class Greenroom:
         deadline = time.monotonic() + wait_s
         while True:
             try:
-                actor = await asyncio.to_thread(named, DIRECTORY)
-                return cls(DirectoryRef(actor, timeout_s), TurnReader(), timeout_s)
+                directory = DirectoryRef(await asyncio.to_thread(named, DIRECTORY), timeout_s)
+                settings = (await directory.settings()).broker
+                actors = await asyncio.to_thread(_named_brokers, settings.num_shards)
+                broker = BrokerRef(actors, timeout_s, settings.max_message_bytes)
+                return cls(directory, TurnReader(), broker, timeout_s)
             except Unavailable:
                 if time.monotonic() >= deadline:
                     raise
@@ -58,10 +77,18 @@ class Greenroom:
     @classmethod
     async def ensure(cls, settings: ClusterSettings) -> Greenroom:
         """The same, with its journal and its directory started where they do not run, and with these settings."""
-        actor = await asyncio.to_thread(_ensure_actors, settings)
-        directory = DirectoryRef(actor, settings.recovery_timeout_s)
+        timeout_s = settings.recovery_timeout_s
+        brokers = await asyncio.to_thread(_ensure_brokers, settings)
+        directory = DirectoryRef(await asyncio.to_thread(_ensure_actors, settings), timeout_s)
         await directory.configure(settings)
-        return cls(directory, TurnReader(), settings.recovery_timeout_s)
+        broker = BrokerRef(brokers, timeout_s, settings.broker.max_message_bytes)
+        await broker.configure(settings.broker)
+        return cls(directory, TurnReader(), broker, timeout_s)
+
+    @property
+    def topics(self) -> Topics:
+        """See ``Cluster.topics``."""
+        return self.broker
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """See ``Cluster.models``."""
@@ -107,19 +134,24 @@ class Greenroom:
         return await self.directory.sessions(owner)
 
 
+def _broker_names(num_shards: int) -> list[str]:
+    return [BROKER] if num_shards == 1 else [f"{BROKER}-{shard}" for shard in range(num_shards)]
+
+
+def _named_brokers(num_shards: int) -> list[Any]:
+    return [named(name) for name in _broker_names(num_shards)]
+
+
+def _ensure_brokers(settings: ClusterSettings) -> list[Any]:
+    path, synchronous = topics_path(settings.journal_path), settings.journal_synchronous
+    return [
+        BrokerActor.options(name=name, **_OPTIONS).remote(settings.broker, shard, path, synchronous)
+        for shard, name in enumerate(_broker_names(settings.broker.num_shards))
+    ]
+
+
 def _ensure_actors(settings: ClusterSettings) -> Any:
-    options: dict[str, Any] = {
-        "namespace": NAMESPACE,
-        "lifetime": "detached",
-        "get_if_exists": True,
-        "max_restarts": -1,
-        "max_concurrency": 10_000,
-        "num_cpus": 0,
-        "resources": HEAD,
-        "scheduling_strategy": "DEFAULT",
-        "enable_task_events": False,
-    }
-    journal = JournalActor.options(name=JOURNAL, **options).remote(settings.journal_path, settings.journal_synchronous)
-    directory = DirectoryActor.options(name=DIRECTORY, **options).remote(settings, journal)
+    journal = JournalActor.options(name=JOURNAL, **_OPTIONS).remote(settings.journal_path, settings.journal_synchronous)
+    directory = DirectoryActor.options(name=DIRECTORY, **_OPTIONS).remote(settings, journal)
     ray.get(directory.start.remote())
     return directory

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from fnmatch import fnmatchcase
+from typing import Any, Literal
 
 NAMESPACE = "greenroom"
 """The Ray namespace of every named actor of ours."""
@@ -55,6 +56,78 @@ class SessionSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TopicSettings:
+    """What topics whose names match a pattern keep, and what happens when one is full.
+
+    Attributes:
+        pattern: of names, with ``*`` and ``?``; the first entry that matches counts.
+        retention_s: a message is kept for so long.
+        when_full: for a subscriber that is ``max_messages`` behind: "drop" drops the oldest and tells it, "wait" lets
+            publishers wait for it, "refuse" refuses them.
+        is_durable: messages outlive the broker's process, and are accepted once that is so.
+    """
+
+    pattern: str = "*"
+    max_messages: int = 1024
+    max_bytes: int = 16 << 20
+    retention_s: float = 600.0
+    when_full: Literal["drop", "wait", "refuse"] = "drop"
+    is_durable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """What queues whose names match a pattern hold.
+
+    Attributes:
+        pattern: of names, with ``*`` and ``?``; the first entry that matches counts.
+        lease_s: time that a consumer has to acknowledge an item, unless it says otherwise.
+        when_full: "wait" lets ``push`` wait, "refuse" refuses it.
+        is_durable: items outlive the broker's process, and who has them too.
+    """
+
+    pattern: str = "*"
+    max_items: int = 10_000
+    max_bytes: int = 64 << 20
+    lease_s: float = 60.0
+    when_full: Literal["wait", "refuse"] = "wait"
+    is_durable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """Limits of the broker, for each of its shards.
+
+    Attributes:
+        num_shards: actors among which topics are spread by name. Changing it moves topics: those that are not
+            durable begin anew.
+        max_topics: topics and queues.
+        reader_timeout_s: the subscriptions and items of a process that has been silent for so long are given up.
+        idle_timeout_s: an empty topic or queue that nobody reads and that is not durable is forgotten after so long.
+        poll_interval_s: least time between two batches to one process.
+    """
+
+    num_shards: int = 1
+    max_message_bytes: int = 1 << 20
+    max_topics: int = 10_000
+    max_topics_per_owner: int = 10_000
+    max_subscriptions: int = 100_000
+    reader_timeout_s: float = 30.0
+    idle_timeout_s: float = 600.0
+    poll_interval_s: float = 0.005
+    topics: tuple[TopicSettings, ...] = ()
+    queues: tuple[QueueSettings, ...] = ()
+
+    def topic(self, name: str) -> TopicSettings:
+        """The settings of a topic."""
+        return next((entry for entry in self.topics if fnmatchcase(name, entry.pattern)), TopicSettings())
+
+    def queue(self, name: str) -> QueueSettings:
+        """The settings of a queue."""
+        return next((entry for entry in self.queues if fnmatchcase(name, entry.pattern)), QueueSettings())
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterSettings:
     """Everything that the detached actors need to know; the first model is the default one.
 
@@ -67,6 +140,7 @@ class ClusterSettings:
 
     models: tuple[ModelSettings, ...]
     sessions: SessionSettings = field(default_factory=SessionSettings)
+    broker: BrokerSettings = field(default_factory=BrokerSettings)
     journal_path: str = "~/.greenroom/journal.db"
     journal_synchronous: str = "FULL"
     recovery_timeout_s: float = 60.0

@@ -22,6 +22,7 @@ from api.request_log import RequestLog
 from api.responses import on_greenroom_error, on_http_exception
 from api.sessions import session_routes
 from api.settings import ApiSettings
+from api.topic_routes import topic_routes
 
 
 def build_app(cluster: Cluster, settings: ApiSettings, routes: Sequence[BaseRoute] = ()) -> Starlette:
@@ -32,7 +33,14 @@ def build_app(cluster: Cluster, settings: ApiSettings, routes: Sequence[BaseRout
     """
     handlers: dict[Any, Any] = {GreenroomError: on_greenroom_error, HTTPException: on_http_exception}
     app = Starlette(
-        routes=[*health_routes(), *petals_routes(cluster, settings), *session_routes(), *page_routes(), *routes],
+        routes=[
+            *health_routes(),
+            *petals_routes(cluster, settings),
+            *session_routes(),
+            *topic_routes(),
+            *page_routes(),
+            *routes,
+        ],
         exception_handlers=handlers,
         middleware=[
             Middleware(RequestLog),

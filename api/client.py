@@ -26,10 +26,14 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from api.answer import Answer
+from api.client_topics import SILENCE_S, ClientSubscription, message_body, topic_path
 from api.cluster import Retention
 from api.errors import Unavailable
 from api.remote_errors import error_of
+from api.topic_views import PublishedView, TopicsView
+from api.topics import Cursor, TopicId, TopicInfo
 from api.turns import Message, Sampling
+from api.values import Value
 from api.views import ModelsView, ModelView, SessionsView, SessionView, SummaryView, View
 
 MAX_IDLE_SOCKETS = 64
@@ -104,6 +108,31 @@ class Client:
         """A session that was opened earlier; whether it is still there shows with its first use."""
         return ClientSession(self, session_id)
 
+    async def publish(self, topic: str, message: Value) -> PublishedView:
+        """Append a message to a topic; its position, and how many read it. After ``Unavailable`` it may be there.
+
+        Raises:
+            InvalidRequest, TooLarge, TooBusy, Unavailable
+        """
+        content, content_type = message_body(message)
+        response = await self._send("POST", topic_path(topic), content=content, headers={"Content-Type": content_type})
+        return PublishedView.model_validate_json(response.content)
+
+    async def subscribe(self, topic: str, *, after: Cursor | None = None, replay: bool = True) -> ClientSubscription:
+        """Read a topic, from the oldest message that is retained, or from the next one, or behind a place.
+
+        Raises:
+            InvalidRequest, TooBusy, Unavailable
+        """
+        open_stream = partial(self._stream, f"{topic_path(topic)}/events")
+        subscription = ClientSubscription(TopicId(topic), open_stream, self.patience_s, after, replay)
+        await subscription.opened()
+        return subscription
+
+    async def topics(self) -> tuple[TopicInfo, ...]:
+        """The caller's topics and the public ones, by name."""
+        return tuple(view.info() for view in (await self.ask(TopicsView, "GET", "/api/topics")).topics)
+
     async def ask(self, kind: type[AnyView], method: str, path: str, body: dict[str, Any] | None = None) -> AnyView:
         """One request. For ``ClientSession``."""
         response = await self.send(method, path, body)
@@ -111,18 +140,24 @@ class Client:
 
     async def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         """One request, its answer unread. For ``ClientSession``."""
+        return await self._send(method, path, json=body)
+
+    async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
-            response = await self._http.request(method, path, json=body)
+            response = await self._http.request(method, path, **options)
         except httpx.TransportError as error:
             raise Unavailable(f"the server cannot be reached: {error or type(error).__name__}") from error
-        if response.is_success:
-            return response
-        try:
-            problem = response.json()["error"]
-            code, sentence = problem["code"], problem["message"]
-        except (ValueError, KeyError, TypeError):
-            raise Unavailable(f"the server answered {response.status_code}") from None
-        raise error_of(code, sentence)
+        _check(response)
+        return response
+
+    @asynccontextmanager
+    async def _stream(self, path: str, query: dict[str, str]) -> AsyncIterator[httpx.Response]:
+        timeout = httpx.Timeout(self._timeout_s, read=SILENCE_S)
+        async with self._http.stream("GET", path, params=query, timeout=timeout) as response:
+            if not response.is_success:
+                await response.aread()
+            _check(response)
+            yield response
 
     @asynccontextmanager
     async def socket(self, session_id: str) -> AsyncIterator[ClientConnection]:
@@ -252,6 +287,18 @@ class ClientSession:
         messages = [prompt] if isinstance(prompt, Message) else list(prompt)
         is_first = self._opening is None or not self._opening.has_started
         return [Message("system", self._system), *messages] if self._system and is_first else messages
+
+
+def _check(response: httpx.Response) -> None:
+    """Raise what an answer says that is an error."""
+    if response.is_success:
+        return
+    try:
+        problem = response.json()["error"]
+        code, sentence = problem["code"], problem["message"]
+    except (ValueError, KeyError, TypeError):
+        raise Unavailable(f"the server answered {response.status_code}") from None
+    raise error_of(code, sentence)
 
 
 def _sampling_body(sampling: Sampling) -> dict[str, Any]:

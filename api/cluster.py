@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from api.topics import Topics
 from api.turns import Finish, Frame, Part, TurnRequest, TurnStart
 
 
@@ -183,6 +184,11 @@ class SessionHandle(Protocol):
 
 class Cluster(Protocol):
     """The cluster, as the routes see it. ``owner`` is the name of the API key, or "" without keys."""
+
+    @property
+    def topics(self) -> Topics:
+        """The broker."""
+        ...
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """The models, the default one first."""

@@ -12,6 +12,7 @@ from deployments.commands import sessions
 from deployments.commands.chat import chat
 from deployments.commands.down import down
 from deployments.commands.status import status
+from deployments.commands.topics import pub, sub
 from deployments.commands.up import up
 from deployments.console import new_console
 from deployments.failures import CommandFailed
@@ -23,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (up, chat, status, down):
+for command in (up, chat, pub, sub, status, down):
     app.command()(command)
 app.add_typer(sessions.app, name="sessions")
 

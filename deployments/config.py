@@ -8,7 +8,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from actors.settings import ClusterSettings, ModelSettings, SessionSettings
+from actors.settings import (
+    BrokerSettings,
+    ClusterSettings,
+    ModelSettings,
+    QueueSettings,
+    SessionSettings,
+    TopicSettings,
+)
 from api.settings import ApiSettings
 
 EMBEDDED = "pocket"
@@ -95,8 +102,60 @@ class SessionConfig(_Config):
     passivate_after_s: float = Field(600, gt=0)
 
 
+class TopicConfig(_Config):
+    """What topics keep whose names match a pattern; see ``actors.settings.TopicSettings``."""
+
+    pattern: str = Field(min_length=1, max_length=256)
+    max_messages: int = Field(1024, ge=1, le=1_000_000)
+    max_bytes: int = Field(16 << 20, ge=1024)
+    retention_s: float = Field(600, gt=0)
+    when_full: Literal["drop", "wait", "refuse"] = "drop"
+    is_durable: bool = False
+
+
+class QueueConfig(_Config):
+    """What queues hold whose names match a pattern; see ``actors.settings.QueueSettings``."""
+
+    pattern: str = Field(min_length=1, max_length=256)
+    max_items: int = Field(10_000, ge=1, le=1_000_000)
+    max_bytes: int = Field(64 << 20, ge=1024)
+    lease_s: float = Field(60, gt=0)
+    when_full: Literal["wait", "refuse"] = "wait"
+    is_durable: bool = False
+
+
+class BrokerConfig(_Config):
+    """Topics and queues; see ``actors.settings.BrokerSettings``. The first pattern that matches a name counts."""
+
+    num_shards: int = Field(1, ge=1, le=64)
+    max_message_bytes: int = Field(1 << 20, ge=1, le=16 << 20)
+    max_topics: int = Field(10_000, ge=1)
+    max_topics_per_owner: int = Field(10_000, ge=1)
+    max_subscriptions: int = Field(100_000, ge=1)
+    reader_timeout_s: float = Field(30, ge=15)
+    topics: tuple[TopicConfig, ...] = ()
+    queues: tuple[QueueConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _messages_fit(self) -> BrokerConfig:
+        entries: list[TopicConfig | QueueConfig] = [*self.topics, *self.queues]
+        for entry in entries:
+            if entry.max_bytes < self.max_message_bytes:
+                raise ValueError(f"{entry.pattern!r}: max_bytes is smaller than one message may be")
+        return self
+
+    def settings(self) -> BrokerSettings:
+        """For the actors."""
+        fields = self.model_dump(exclude={"topics", "queues"})
+        return BrokerSettings(
+            **fields,
+            topics=tuple(TopicSettings(**topic.model_dump()) for topic in self.topics),
+            queues=tuple(QueueSettings(**queue.model_dump()) for queue in self.queues),
+        )
+
+
 class JournalConfig(_Config):
-    """Where sessions are kept: a SQLite file on a local disk of the head node."""
+    """Where sessions are kept: a SQLite file on a local disk of the head node. Durable topics lie beside it."""
 
     path: str = "~/.greenroom/journal.db"
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
@@ -107,6 +166,7 @@ class GreenroomConfig(_Config):
 
     models: tuple[ModelConfig, ...] = Field((ModelConfig(name=EMBEDDED),), min_length=1)
     sessions: SessionConfig = SessionConfig()
+    broker: BrokerConfig = BrokerConfig()
     journal: JournalConfig = JournalConfig()
     api: ApiSettings = ApiSettings()
     num_gateways: int = Field(1, ge=1)
@@ -124,6 +184,7 @@ class GreenroomConfig(_Config):
         return ClusterSettings(
             models=tuple(model.settings() for model in self.models),
             sessions=SessionSettings(**self.sessions.model_dump()),
+            broker=self.broker.settings(),
             journal_path=self.journal.path,
             journal_synchronous=self.journal.synchronous,
             recovery_timeout_s=self.recovery_timeout_s,

@@ -30,7 +30,7 @@ def chat(
     ] = None,
 ) -> None:
     """Chat. The session outlives the terminal: --session takes it up again. /help says what else there is."""
-    address = url or _last_url()
+    address = url or last_url()
     with asyncio.Runner() as runner:
         client = Client(address, api_key)
         talk = runner.run(_begin(client, session, model, system, temperature))
@@ -38,7 +38,7 @@ def chat(
             _read_lines(runner, talk)
         finally:
             runner.run(client.close())
-    again = "" if url is None and address == _last_url() else f" --url {address}"
+    again = "" if url is None and address == last_url() else f" --url {address}"
     new_console().print(f"To come back: greenroom chat{again} --session {talk.session_id}")
 
 
@@ -82,6 +82,7 @@ def _load_line_editing() -> None:
         return
 
 
-def _last_url() -> str:
+def last_url() -> str:
+    """Where `up` said that Greenroom answers, or GREENROOM_URL."""
     record = Home.of_environment().read()
     return os.environ.get("GREENROOM_URL") or (record.url if record else "") or local_url(DEFAULT_HOST, DEFAULT_PORT)

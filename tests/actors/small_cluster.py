@@ -9,6 +9,7 @@ from typing import Any
 
 from ray.exceptions import ActorDiedError
 
+from actors.broker_ref import BrokerRef
 from actors.directory import Directory
 from actors.directory_ref import DirectoryRef
 from actors.greenroom import Greenroom
@@ -106,7 +107,7 @@ class SmallCluster:
         await self.journal.start()
         self._directory = Loopback(self._make_directory(), "directory")
         self.directory = DirectoryRef(self._directory, 10.0)
-        self.greenroom = Greenroom(self.directory, TurnReader(), 10.0)
+        self.greenroom = Greenroom(self.directory, TurnReader(), BrokerRef(()), 10.0)
         for index in range(self._num_models):
             self.engines.append(FakeEngine())
             self.models.append(Loopback(None, f"model-{index}"))

@@ -18,6 +18,7 @@ from api.errors import (
 )
 from api.turns import TurnRequest
 from tests.api import toy_model
+from tests.api.fake_topics import FakeTopics
 from tests.api.fake_turn import FakeStream, FakeTurn, Pace
 
 TOY = ModelInfo(
@@ -46,6 +47,7 @@ class FakeCluster:
         turns: every turn that was begun, oldest first.
         begun: released once for each of them, for tests to wait on.
         temporary_ids: token ids of the contexts of turns without a session, oldest first.
+        topics: the broker.
     """
 
     def __init__(self, *models: ModelInfo, max_sessions: int = 100) -> None:
@@ -57,6 +59,7 @@ class FakeCluster:
         self.turns: list[FakeTurn] = []
         self.begun = asyncio.Semaphore(0)
         self.temporary_ids: list[list[int]] = []
+        self.topics = FakeTopics()
         self._max_sessions = max_sessions
 
     async def models(self) -> tuple[ModelInfo, ...]:

@@ -9,7 +9,12 @@ from tests.cluster.deployed import Deployed
 
 @pytest.fixture(scope="session")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    config = {"sessions": {"pool_size": 3}, "recovery_timeout_s": 90}
+    durable = {"pattern": "durable/*", "is_durable": True}
+    config = {
+        "sessions": {"pool_size": 3},
+        "broker": {"topics": [{**durable, "max_messages": 10_000}], "queues": [durable]},
+        "recovery_timeout_s": 90,
+    }
     deployed = Deployed(config, tmp_path_factory.mktemp("journal") / "journal.db")
     deployed.start()
     yield deployed

@@ -16,7 +16,7 @@ import psutil
 import ray
 from ray import serve
 
-from actors.greenroom import DIRECTORY, JOURNAL, Greenroom
+from actors.greenroom import BROKER, DIRECTORY, JOURNAL, Greenroom
 from actors.settings import NAMESPACE
 from deployments.app import build
 from deployments.config import GreenroomConfig, embedded_model
@@ -69,7 +69,7 @@ class Deployed:
         return asyncio.run(main())
 
     def kill(self, what: str, session_id: str = "") -> None:
-        """Kill -9 the process of "session", "model", "journal", "directory" or "gateway"."""
+        """Kill -9 the process of "session", "model", "journal", "directory", "broker" or "gateway"."""
         for pid in self.pids(what, session_id):
             os.kill(pid, signal.SIGKILL)
 
@@ -82,7 +82,7 @@ class Deployed:
         if what == "session":
             slots = [_pid(name) for name in _names("session-") if _holds(name) == session_id]
             return [pid for pid in slots if pid]
-        pid = _pid({"journal": JOURNAL, "directory": DIRECTORY}[what])
+        pid = _pid({"journal": JOURNAL, "directory": DIRECTORY, "broker": BROKER}[what])
         return [pid] if pid else []
 
     def memory(self, what: str, session_id: str = "") -> int:

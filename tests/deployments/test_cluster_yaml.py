@@ -60,6 +60,10 @@ def test_what_is_shown_as_a_default_is_the_default() -> None:
     default = GreenroomConfig()
     assert shown.sessions == default.sessions
     assert shown.journal == default.journal
+    assert shown.broker.model_copy(update={"topics": (), "queues": ()}) == default.broker
+    for entry in (shown.broker.topics[0], shown.broker.queues[0]):
+        chosen = {"pattern": "*", "when_full": type(entry)(pattern="*").when_full, "is_durable": False}
+        assert entry.model_copy(update=chosen) == type(entry)(pattern="*")
     assert (shown.num_gateways, shown.recovery_timeout_s) == (default.num_gateways, default.recovery_timeout_s)
     for name in ("max_body_bytes", "max_prompt_chars", "max_concurrent_requests", "max_sockets"):
         assert getattr(shown.api, name) == getattr(default.api, name)

@@ -1,0 +1,269 @@
+"""The broker: routes messages by topic, keeps them for a while, and hands out the items of queues."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import groupby
+from typing import TypeVar
+
+from actors.journal.contract import Journal
+from actors.settings import BrokerSettings
+from actors.topics.messages import (
+    Handed,
+    Lane,
+    LaneAnswer,
+    PollReply,
+    Progress,
+    Subscribed,
+    SubscribeRequest,
+    shard_of,
+)
+from actors.topics.polls import wait_for_batches
+from actors.topics.queue import Queue, Ticket
+from actors.topics.readers import Reader, Readers
+from actors.topics.segments import Kind, SegmentKey, Segments
+from actors.topics.topic import Topic
+from api.errors import Fenced, GreenroomError, TooBusy, Unavailable
+from api.topics import TopicId, TopicInfo
+
+Answer = TypeVar("Answer")
+
+
+class Broker:
+    """The topics and queues of one shard. Belongs to one event loop; ``sweep`` it every second or so.
+
+    A process that uses it is a *reader*: it names itself in its calls and is taken for dead when it has been silent for
+    ``reader_timeout_s``. Every call may be repeated when its answer is lost.
+
+    Args:
+        shard: this one of ``settings.num_shards``.
+        clock: seconds since the epoch of the clock.
+        on_fenced: called when another broker has taken over what this one keeps in the journal.
+    """
+
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        journal: Journal,
+        clock: Callable[[], float],
+        shard: int = 0,
+        on_fenced: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._clock = clock
+        self._shard = shard
+        self._on_fenced = on_fenced
+        self._topics: dict[TopicId, Topic] = {}
+        self._queues: dict[TopicId, Queue] = {}
+        self._num_owned: Counter[str] = Counter()
+        self._num_subscriptions = 0
+        self._readers = Readers()
+
+    async def start(self) -> None:
+        """Take over what is durable; comes before all other calls."""
+        keys = [SegmentKey.parse(stream.key) for stream in await self._journal.streams()]
+        keys.sort(key=lambda key: (key.kind, key.epoch, key.begin))
+        for (kind, epoch), group in groupby(keys, key=lambda key: (key.kind, key.epoch)):
+            segments = list(group)
+            if shard_of(segments[0].topic, self._settings.num_shards) == self._shard:
+                await self._restore(kind, epoch, segments)
+
+    async def configure(self, settings: BrokerSettings) -> None:
+        """Take new limits; patterns count for topics and queues that begin from now on."""
+        self._settings = settings
+
+    async def publish(self, lanes: Sequence[Lane], wait_s: float) -> tuple[LaneAnswer, ...]:
+        """Append messages, lane by lane; each waits ``wait_s`` for room where its topic says so."""
+        return await self._accept_all(lanes, self._topic, wait_s)
+
+    async def push(self, lanes: Sequence[Lane], wait_s: float) -> tuple[LaneAnswer, ...]:
+        """The same for queues."""
+        return await self._accept_all(lanes, self._queue, wait_s)
+
+    async def subscribe(
+        self, reader_id: str, requests: Sequence[SubscribeRequest]
+    ) -> tuple[Subscribed | GreenroomError, ...]:
+        """Begin subscriptions of a reader."""
+        reader = self._readers.touch(reader_id, self._clock())
+        return tuple(self._subscribe(reader, request) for request in requests)
+
+    async def unsubscribe(self, reader_id: str, done: Mapping[str, int]) -> None:
+        """End these subscriptions of a reader, each of which has handed out what lies before a position. Idempotent."""
+        reader = self._readers.touch(reader_id, self._clock())
+        for subscription_id, position in done.items():
+            subscription = reader.subscriptions.get(subscription_id)
+            if subscription:
+                subscription.topic.advance(subscription, position)
+                self._end(reader, subscription_id)
+
+    async def poll(self, reader_id: str, progress: Mapping[str, Progress], wait_s: float) -> PollReply:
+        """What is new in these subscriptions, once there is something; ends an earlier poll of this reader."""
+        reader = self._readers.touch(reader_id, self._clock())
+        unknown = tuple(key for key in progress if key not in reader.subscriptions)
+        wanted: dict[str, int] = {}
+        for subscription_id, place in progress.items():
+            subscription = reader.subscriptions.get(subscription_id)
+            if subscription:
+                subscription.topic.advance(subscription, place.done)
+                if place.next is not None:
+                    wanted[subscription_id] = place.next
+        reader.num_calls += 1
+        try:
+            batches = await wait_for_batches(reader, wanted, 0.0 if unknown else wait_s, self._settings.poll_interval_s)
+        finally:
+            reader.num_calls -= 1
+            reader.seen_at = self._clock()
+        return PollReply(batches, unknown)
+
+    async def pull(
+        self, reader_id: str, ticket: str, queue: TopicId, wait_s: float, lease_s: float | None
+    ) -> Handed | None:
+        """The oldest item that nobody has, once there is one; None after ``wait_s``, or when it was released.
+
+        Args:
+            ticket: names this pull; the same again gets the same item.
+
+        Raises:
+            TooBusy: there are as many queues as are allowed.
+        """
+        reader = self._readers.touch(reader_id, self._clock())
+        reader.num_calls += 1
+        try:
+            return await self._fenced(self._queue(queue).pull(Ticket(ticket, reader_id, lease_s), wait_s))
+        finally:
+            reader.num_calls -= 1
+            reader.seen_at = self._clock()
+
+    async def ack(self, queue: TopicId, position: int, ticket: str) -> bool:
+        """See ``Topics.ack``."""
+        found = self._queues.get(queue)
+        return found is not None and await self._fenced(found.ack(position, ticket))
+
+    async def release(self, queue: TopicId, ticket: str) -> None:
+        """Whoever pulled with this ticket does not want the item. Idempotent."""
+        found = self._queues.get(queue)
+        if found:
+            found.release(ticket)
+
+    async def topics(self, owner: str) -> tuple[TopicInfo, ...]:
+        """See ``Topics.topics``."""
+        now = self._clock()
+        mine = (topic for key, topic in self._topics.items() if key.is_public or key.owner == owner)
+        return tuple(topic.info(now) for topic in mine)
+
+    async def sweep(self) -> None:
+        """Drop what is over: old messages, silent readers, leases, topics that nobody uses."""
+        now = self._clock()
+        for reader in self._readers.remove_silent(now, self._settings.reader_timeout_s):
+            for subscription_id in list(reader.subscriptions):
+                self._end(reader, subscription_id)
+        for topic in list(self._topics.values()):
+            topic.trim(now)
+            await self._fenced(topic.drop_records())
+        for queue in list(self._queues.values()):
+            queue.expire(now, self._readers.is_alive)
+            await self._fenced(queue.drop_records())
+        self._forget_idle(now)
+
+    def _forget_idle(self, now: float) -> None:
+        idle_s = self._settings.idle_timeout_s
+        idle_topics = [key for key, topic in self._topics.items() if topic.is_idle(now, idle_s)]
+        idle_queues = [key for key, queue in self._queues.items() if queue.is_idle(now, idle_s)]
+        for key in idle_topics:
+            del self._topics[key]
+        for key in idle_queues:
+            del self._queues[key]
+        self._num_owned -= Counter(key.owner for key in (*idle_topics, *idle_queues))
+
+    async def _accept_all(
+        self, lanes: Sequence[Lane], find: Callable[[TopicId], Topic | Queue], wait_s: float
+    ) -> tuple[LaneAnswer, ...]:
+        if len(lanes) == 1:
+            return (await self._accept(lanes[0], find, wait_s),)
+        return tuple(await asyncio.gather(*(self._accept(lane, find, wait_s) for lane in lanes)))
+
+    async def _accept(self, lane: Lane, find: Callable[[TopicId], Topic | Queue], wait_s: float) -> LaneAnswer:
+        deadline = asyncio.get_running_loop().time() + wait_s
+        try:
+            while True:
+                log = find(lane.topic)
+                change = log.room.next_change
+                answer = await self._fenced(log.accept(lane, self._clock()))
+                left_s = deadline - asyncio.get_running_loop().time()
+                if answer.positions or answer.refusal or not lane.messages or left_s <= 0:
+                    return answer
+                try:
+                    await asyncio.wait_for(change.wait(), left_s)
+                except TimeoutError:
+                    return answer
+        except GreenroomError as refusal:
+            return LaneAnswer((), 0, refusal)
+
+    def _subscribe(self, reader: Reader, request: SubscribeRequest) -> Subscribed | GreenroomError:
+        known = reader.subscriptions.get(request.subscription_id)
+        if known:
+            self._end(reader, request.subscription_id)
+        if self._num_subscriptions >= self._settings.max_subscriptions:
+            return TooBusy(f"the broker has {self._num_subscriptions} subscriptions, as many as it takes")
+        try:
+            subscribed = self._topic(request.topic).subscribe(request, reader, self._clock())
+        except GreenroomError as refusal:
+            return refusal
+        self._num_subscriptions += 1
+        return subscribed
+
+    def _end(self, reader: Reader, subscription_id: str) -> None:
+        subscription = reader.subscriptions.pop(subscription_id)
+        subscription.topic.unsubscribe(subscription, self._clock())
+        self._num_subscriptions -= 1
+
+    def _topic(self, key: TopicId) -> Topic:
+        topic = self._topics.get(key)
+        if topic is None:
+            self._count(key)
+            settings = self._settings.topic(key.name)
+            epoch = secrets.token_hex(8)
+            segments = Segments(self._journal, "topic", key, epoch) if settings.is_durable else None
+            topic = self._topics[key] = Topic(key, epoch, settings, self._clock(), segments)
+        return topic
+
+    def _queue(self, key: TopicId) -> Queue:
+        queue = self._queues.get(key)
+        if queue is None:
+            self._count(key)
+            settings = self._settings.queue(key.name)
+            segments = Segments(self._journal, "queue", key, secrets.token_hex(8)) if settings.is_durable else None
+            queue = self._queues[key] = Queue(key, settings, self._clock, segments)
+        return queue
+
+    def _count(self, key: TopicId) -> None:
+        if len(self._topics) + len(self._queues) >= self._settings.max_topics:
+            raise TooBusy(f"the broker has {self._settings.max_topics} topics and queues, as many as it takes")
+        if self._num_owned[key.owner] >= self._settings.max_topics_per_owner:
+            raise TooBusy(f"this owner has {self._num_owned[key.owner]} topics and queues, as many as are allowed")
+        self._num_owned[key.owner] += 1
+
+    async def _restore(self, kind: str, epoch: str, keys: Sequence[SegmentKey]) -> None:
+        key, now = keys[0].topic, self._clock()
+        known: Kind = "topic" if kind == "topic" else "queue"
+        segments = Segments(self._journal, known, key, epoch)
+        begin, records = await segments.restore(keys)
+        self._num_owned[key.owner] += 1
+        if kind == "topic":
+            topic = self._topics[key] = Topic(key, epoch, self._settings.topic(key.name), now, segments)
+            topic.restore(begin, records)
+        else:
+            queue = self._queues[key] = Queue(key, self._settings.queue(key.name), self._clock, segments)
+            for reader_id in queue.restore(begin, records):
+                self._readers.touch(reader_id, now)
+
+    async def _fenced(self, call: Awaitable[Answer]) -> Answer:
+        try:
+            return await call
+        except Fenced:
+            self._on_fenced()
+            raise Unavailable("another broker has taken over") from None

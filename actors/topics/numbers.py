@@ -1,0 +1,53 @@
+"""Which numbers of which publishers have been taken, so that a repeated message is not a second one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class _Taken:
+    last: int = -1
+    used_at: float = 0.0
+    positions: dict[int, int] = field(default_factory=dict)
+
+
+class Numbers:
+    """The last number of each publisher, and where its latest messages are.
+
+    A publisher that has been silent for ``MEMORY_S`` is forgotten.
+    """
+
+    MEMORY_S = 3600.0
+    MAX_POSITIONS = 1024
+
+    def __init__(self) -> None:
+        self._publishers: dict[str, _Taken] = {}
+
+    def __len__(self) -> int:
+        return len(self._publishers)
+
+    def is_taken(self, publisher: str, number: int) -> bool:
+        """Whether this number, or a later one, has been taken."""
+        taken = self._publishers.get(publisher)
+        return taken is not None and number <= taken.last
+
+    def position(self, publisher: str, number: int) -> int:
+        """Where a taken number is; -1 where that is not known any longer."""
+        return self._publishers[publisher].positions.get(number, -1)
+
+    def take(self, publisher: str, number: int, position: int, now: float) -> None:
+        """The number is taken, by the message at this position."""
+        taken = self._publishers.get(publisher)
+        if taken is None:
+            taken = self._publishers[publisher] = _Taken()
+        taken.last, taken.used_at = number, now
+        taken.positions[number] = position
+        if len(taken.positions) > self.MAX_POSITIONS:
+            del taken.positions[next(iter(taken.positions))]
+
+    def forget_silent(self, now: float) -> None:
+        """Forget publishers that have been silent for long."""
+        for publisher, taken in list(self._publishers.items()):
+            if now - taken.used_at > self.MEMORY_S:
+                del self._publishers[publisher]

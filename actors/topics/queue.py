@@ -1,0 +1,243 @@
+"""A work queue: each item in the hands of one consumer at a time, until it is acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import json
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from actors.settings import QueueSettings
+from actors.topics.messages import Handed, Lane, LaneAnswer
+from actors.topics.numbers import Numbers
+from actors.topics.room import Room
+from actors.topics.segments import Segments
+from api.errors import TooBusy
+from api.topics import TopicId
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    """An item; ``ticket`` names its latest delivery, which has it where ``leased_until`` is given."""
+
+    position: int
+    pushed_at: float
+    data: bytes
+    ticket: str = ""
+    reader_id: str = ""
+    num_deliveries: int = 0
+    leased_until: float | None = None
+
+    def handed(self) -> Handed:
+        assert self.leased_until is not None
+        return Handed(self.position, self.pushed_at, self.data, self.num_deliveries, self.leased_until)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One pull: its name, the process that asks, and for how long it wants an item."""
+
+    name: str
+    reader_id: str
+    lease_s: float | None
+
+
+class Queue:
+    """Items in order of their positions; one that comes back takes its old place. Belongs to one event loop.
+
+    With ``segments`` it is durable: pushes, deliveries and acknowledgements are written before they are answered.
+    """
+
+    MAX_DONE = 1024
+
+    def __init__(
+        self,
+        queue: TopicId,
+        settings: QueueSettings,
+        clock: Callable[[], float],
+        segments: Segments | None = None,
+    ) -> None:
+        self.id = queue
+        self.settings = settings
+        self.room = Room()
+        self.used_at = clock()
+        self._clock = clock
+        self._segments = segments
+        self._end = 0
+        self._num_bytes = 0
+        self._items: dict[int, _Item] = {}
+        self._ready: list[int] = []
+        self._leased: dict[str, _Item] = {}
+        self._waiting: dict[str, tuple[Ticket, asyncio.Future[_Item | None]]] = {}
+        self._done: deque[str] = deque(maxlen=self.MAX_DONE)
+        self._numbers = Numbers()
+        self._lock = asyncio.Lock()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def restore(self, begin: int, records: Sequence[bytes]) -> set[str]:
+        """Take what the journal has, before anything else; the readers that hold items."""
+        self._end = begin
+        for record in records:
+            header, _, data = record.partition(b"\n")
+            kind, position, *fields = json.loads(header)
+            if kind == "push":
+                at, publisher, number = fields
+                self._add(_Item(position, at, data))
+                self._numbers.take(publisher, number, position, at)
+            elif (item := self._items.get(position)) is None:
+                continue
+            elif kind == "lease":
+                item.ticket, item.reader_id, item.leased_until, item.num_deliveries = fields
+            else:
+                self._remove(item)
+                self._done.append(*fields)
+        if self._segments is not None:
+            self._segments.next_position = self._end
+        self._leased = {item.ticket: item for item in self._items.values() if item.leased_until is not None}
+        self._ready = [item.position for item in self._items.values() if item.leased_until is None]
+        heapq.heapify(self._ready)
+        return {item.reader_id for item in self._leased.values()}
+
+    async def accept(self, lane: Lane, now: float) -> LaneAnswer:
+        """Append what there is room for. A number that was taken before is not taken again."""
+        return await asyncio.shield(asyncio.ensure_future(self._accept(lane, now)))
+
+    async def pull(self, ticket: Ticket, wait_s: float) -> Handed | None:
+        """The oldest item that nobody has, once there is one. The same ticket again gets the same item."""
+        self.used_at = self._clock()
+        if ticket.name in self._leased:
+            return self._leased[ticket.name].handed()
+        future: asyncio.Future[_Item | None] = asyncio.get_running_loop().create_future()
+        self._waiting[ticket.name] = ticket, future
+        self._match()
+        try:
+            async with asyncio.timeout(wait_s):
+                item = await future
+        except TimeoutError:
+            item = None if future.cancelled() else future.result()
+        finally:
+            if self._waiting.get(ticket.name) == (ticket, future):
+                del self._waiting[ticket.name]
+        if item is None or self._leased.get(ticket.name) is not item:
+            return None
+        handed = item.handed()
+        fields = [item.ticket, item.reader_id, item.leased_until, item.num_deliveries]
+        await self._write([_record(["lease", item.position, *fields])])
+        return handed
+
+    async def ack(self, position: int, ticket: str) -> bool:
+        """The item is done; False where its lease was over and another has had it since."""
+        item = self._items.get(position)
+        if item is None or item.ticket not in ("", ticket):
+            return ticket in self._done
+        self._leased.pop(ticket, None)
+        if item.leased_until is None:
+            self._ready.remove(position)
+            heapq.heapify(self._ready)
+        self._remove(item)
+        self._done.append(ticket)
+        self.used_at = self._clock()
+        await self._write([_record(["ack", position, ticket])])
+        return True
+
+    def release(self, ticket: str) -> None:
+        """Whoever pulled with this ticket does not want it (any longer). Idempotent."""
+        waiting = self._waiting.pop(ticket, None)
+        if waiting:
+            waiting[1].set_result(None)
+        item = self._leased.get(ticket)
+        if item:
+            self._take_back(item)
+
+    def expire(self, now: float, is_alive: Callable[[str], bool]) -> None:
+        """Take back what was not acknowledged in time, and what dead consumers have."""
+        for item in list(self._leased.values()):
+            assert item.leased_until is not None
+            if item.leased_until <= now or not is_alive(item.reader_id):
+                self._take_back(item)
+        self._numbers.forget_silent(now)
+
+    async def drop_records(self) -> None:
+        """Drop from the journal what is done."""
+        if self._segments is not None:
+            await self._segments.drop_before(min(self._items, default=self._end))
+
+    def is_idle(self, now: float, timeout_s: float) -> bool:
+        """Whether nothing would be missed if it were forgotten."""
+        is_used = self._items or self._waiting or self._segments
+        return not is_used and now - self.used_at > timeout_s
+
+    async def _accept(self, lane: Lane, now: float) -> LaneAnswer:
+        """To its end, whoever waits: what is written must be here too."""
+        async with self._lock:
+            is_taken, publisher = self._numbers.is_taken, lane.publisher
+            known = [self._numbers.position(publisher, n) for n, _ in lane.messages if is_taken(publisher, n)]
+            fresh = lane.messages[len(known) :]
+            fresh = fresh[: self._num_that_fit(fresh)]
+            items = [_Item(self._end + index, now, data) for index, (_, data) in enumerate(fresh)]
+            records = [
+                _record(["push", item.position, now, publisher, number], item.data)
+                for item, (number, _) in zip(items, fresh, strict=True)
+            ]
+            await self._write(records, len(records))
+            for item, (number, _) in zip(items, fresh, strict=True):
+                self._add(item)
+                heapq.heappush(self._ready, item.position)
+                self._numbers.take(publisher, number, item.position, now)
+            self.used_at = now
+            self._match()
+        positions = (*(position if position in self._items else -1 for position in known), *(i.position for i in items))
+        is_whole = len(positions) == len(lane.messages)
+        is_refused = not is_whole and self.settings.when_full == "refuse"
+        return LaneAnswer(positions, 0, TooBusy(f"queue {self.id.name!r} is full") if is_refused else None)
+
+    def _match(self) -> None:
+        """Hand what is ready to those who wait, both in order."""
+        while self._ready and self._waiting:
+            name = next(iter(self._waiting))
+            ticket, future = self._waiting.pop(name)
+            if future.done():
+                continue
+            item = self._items[heapq.heappop(self._ready)]
+            item.ticket, item.reader_id = name, ticket.reader_id
+            item.num_deliveries += 1
+            item.leased_until = self._clock() + (ticket.lease_s or self.settings.lease_s)
+            self._leased[name] = item
+            future.set_result(item)
+
+    def _take_back(self, item: _Item) -> None:
+        del self._leased[item.ticket]
+        item.leased_until = None
+        heapq.heappush(self._ready, item.position)
+        self._match()
+
+    def _num_that_fit(self, messages: Sequence[tuple[int, bytes]]) -> int:
+        num_left = max(0, self.settings.max_items - len(self._items))
+        num_bytes = self._num_bytes
+        for index, (_, data) in enumerate(messages[:num_left]):
+            num_bytes += len(data)
+            if num_bytes > self.settings.max_bytes:
+                return index
+        return min(num_left, len(messages))
+
+    def _add(self, item: _Item) -> None:
+        self._items[item.position] = item
+        self._num_bytes += len(item.data)
+        self._end = item.position + 1
+
+    def _remove(self, item: _Item) -> None:
+        del self._items[item.position]
+        self._num_bytes -= len(item.data)
+        self.room.announce()
+
+    async def _write(self, records: Sequence[bytes], num_items: int = 0) -> None:
+        if self._segments is not None and records:
+            await self._segments.append(records, num_items)
+
+
+def _record(header: Sequence[object], data: bytes = b"") -> bytes:
+    return json.dumps(header).encode() + b"\n" + data

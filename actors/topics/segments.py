@@ -1,0 +1,112 @@
+"""A topic's or queue's records in the journal: a log in segments, of which the first can be dropped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from actors.journal.contract import Journal
+from api.errors import Fenced
+from api.topics import TopicId
+
+Kind = Literal["topic", "queue"]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentKey:
+    """Names a segment in the journal. A name has no control characters, so that a line's end can part it."""
+
+    kind: str
+    epoch: str
+    begin: int
+    topic: TopicId
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.epoch}/{self.begin:015d}/{self.topic.owner}\n{self.topic.name}"
+
+    @classmethod
+    def parse(cls, text: str) -> SegmentKey:
+        """The key of this text."""
+        kind, epoch, begin, rest = text.split("/", 3)
+        owner, _, name = rest.rpartition("\n")
+        return cls(kind, epoch, int(begin), TopicId(name, owner))
+
+
+@dataclass(slots=True)
+class _Segment:
+    begin: int
+    key: str
+    epoch: int
+    num_records: int
+
+
+class Segments:
+    """Appends records, one write after another, and drops the segments whose messages are all past.
+
+    A segment begins at a message's position, which its name says, so that positions are known even where nothing is
+    left. ``Fenced`` comes from every write once another broker has taken over.
+
+    Attributes:
+        next_position: of the next message; whoever restores it says so.
+    """
+
+    MAX_RECORDS = 4096
+
+    def __init__(self, journal: Journal, kind: Kind, topic: TopicId, epoch: str) -> None:
+        self._journal = journal
+        self._kind = kind
+        self._topic = topic
+        self._epoch = epoch
+        self._segments: list[_Segment] = []
+        self.next_position = 0
+        self._lock = asyncio.Lock()
+
+    async def restore(self, keys: Sequence[SegmentKey]) -> tuple[int, list[bytes]]:
+        """Take the segments over; the position that the first begins at, and all their records.
+
+        Args:
+            keys: all of this log, in order.
+        """
+        records: list[bytes] = []
+        for key in keys:
+            acquired = await self._journal.acquire(str(key))
+            segment = _Segment(key.begin, str(key), acquired.info.epoch, len(acquired.records))
+            self._segments.append(segment)
+            records += acquired.records
+        return keys[0].begin, records
+
+    async def append(self, records: Sequence[bytes], num_messages: int) -> None:
+        """Write records, so many of which are messages at the next positions; durable on return.
+
+        A caller that is cancelled meanwhile stops nothing.
+        """
+        await asyncio.shield(asyncio.ensure_future(self._append(records, num_messages)))
+
+    async def drop_before(self, position: int) -> None:
+        """Drop the segments that hold nothing from this position on; the last one stays."""
+        async with self._lock:
+            while len(self._segments) > 1 and self._segments[1].begin <= position:
+                await self._journal.delete(self._segments[0].key, self._segments[0].epoch)
+                del self._segments[0]
+
+    async def _append(self, records: Sequence[bytes], num_messages: int) -> None:
+        async with self._lock:
+            last = self._segments[-1] if self._segments else None
+            if last is None or (last.num_records >= self.MAX_RECORDS and self.next_position > last.begin):
+                last = await self._begin(self.next_position)
+            await self._journal.append(last.key, last.epoch, last.num_records, records, None)
+            last.num_records += len(records)
+            self.next_position += num_messages
+
+    async def _begin(self, begin: int) -> _Segment:
+        """A new segment. It is acquired at once, so that a broker that was replaced cannot go on in it."""
+        key = str(SegmentKey(self._kind, self._epoch, begin, self._topic))
+        await self._journal.create(key, self._topic.owner, "", (), None)
+        acquired = await self._journal.acquire(key)
+        if acquired.records:
+            raise Fenced(key, acquired.info.epoch)
+        segment = _Segment(begin, key, acquired.info.epoch, 0)
+        self._segments.append(segment)
+        return segment

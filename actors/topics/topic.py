@@ -1,0 +1,235 @@
+"""A topic: its messages, who reads them, and what a publisher may do when a reader is slow."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from actors.settings import TopicSettings
+from actors.topics.messages import Batch, Entry, Lane, LaneAnswer, Subscribed, SubscribeRequest
+from actors.topics.numbers import Numbers
+from actors.topics.readers import Reader, Subscription
+from actors.topics.retained import Retained
+from actors.topics.room import Room
+from actors.topics.segments import Segments
+from api.errors import GreenroomError, TooBusy
+from api.topics import TopicId, TopicInfo
+
+MAX_BATCH_MESSAGES = 1000
+MAX_BATCH_BYTES = 1 << 20
+MAX_PLACES = 1024
+"""Places of named subscribers that a topic remembers after they have left."""
+
+RATE_WINDOW_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    next: int
+    left_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a lane comes to: positions of what was taken before, new entries with their numbers, and the refusal."""
+
+    known: tuple[int, ...]
+    entries: tuple[Entry, ...]
+    numbers: tuple[int, ...]
+    refusal: GreenroomError | None
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        return (*self.known, *(entry[0] for entry in self.entries))
+
+
+class Topic:
+    """A log that is cut at its beginning, and its subscriptions. Belongs to one event loop.
+
+    With ``segments`` it is durable: a message is neither accepted nor shown before it is written.
+    """
+
+    def __init__(
+        self, topic: TopicId, epoch: str, settings: TopicSettings, now: float, segments: Segments | None = None
+    ) -> None:
+        self.id = topic
+        self.epoch = epoch
+        self.settings = settings
+        self.retained = Retained()
+        self.room = Room()
+        self.used_at = now
+        self._segments = segments
+        self._numbers = Numbers()
+        self._subscriptions: set[Subscription] = set()
+        self._places: dict[str, _Place] = {}
+        self._lock = asyncio.Lock()
+        self._rate = 0.0
+        self._rate_at = 0.0
+
+    @property
+    def num_subscribers(self) -> int:
+        """Live subscriptions."""
+        return len(self._subscriptions)
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether its messages outlive the process."""
+        return self._segments is not None
+
+    def restore(self, begin: int, records: Sequence[bytes]) -> None:
+        """Take what the journal has, before anything else."""
+        self.retained = Retained(begin)
+        for record in records:
+            header, _, data = record.partition(b"\n")
+            position, at, publisher, number = json.loads(header)
+            self.retained.append((position, at, data))
+            self._numbers.take(publisher, number, position, at)
+        if self._segments is not None:
+            self._segments.next_position = self.retained.end
+
+    async def accept(self, lane: Lane, now: float) -> LaneAnswer:
+        """Append what there is room for. A number that was taken before is not taken again."""
+        if self._segments is None:
+            return self._append(lane, self._plan(lane, now), now)
+        return await asyncio.shield(asyncio.ensure_future(self._accept_durably(lane, self._segments, now)))
+
+    def subscribe(self, request: SubscribeRequest, reader: Reader, now: float) -> Subscribed:
+        """A subscription of this reader; where it begins is settled now."""
+        self.used_at = now
+        begin, is_new_epoch = self._place(request)
+        subscription = Subscription(self, reader, request.subscriber, begin)
+        reader.subscriptions[request.subscription_id] = subscription
+        self._subscriptions.add(subscription)
+        return Subscribed(self.epoch, begin, is_new_epoch, self.settings.when_full != "drop")
+
+    def unsubscribe(self, subscription: Subscription, now: float) -> None:
+        """End a subscription; a named one is remembered for as long as a message is."""
+        self._subscriptions.discard(subscription)
+        self.used_at = now
+        if subscription.subscriber is not None:
+            self._places.pop(subscription.subscriber, None)
+            self._places[subscription.subscriber] = _Place(subscription.done, now)
+            if len(self._places) > MAX_PLACES:
+                del self._places[next(iter(self._places))]
+        self.room.announce()
+
+    def advance(self, subscription: Subscription, done: int) -> None:
+        """A reader has handed out what lies before a position."""
+        if done > subscription.done:
+            subscription.done = min(done, self.retained.end)
+            self.room.announce()
+
+    def batch(self, position: int) -> Batch | None:
+        """What is there from a position on; None where that is nothing new."""
+        first = max(position, self.retained.first)
+        entries = self.retained.read(first, MAX_BATCH_MESSAGES, MAX_BATCH_BYTES) if first < self.retained.end else []
+        return Batch(self.epoch, first, list(entries)) if entries or first > position else None
+
+    def trim(self, now: float) -> None:
+        """Drop what is too old, and remember nobody for longer than that."""
+        settings = self.settings
+        if self.retained.trim(settings.max_messages, settings.max_bytes, now - settings.retention_s):
+            self.room.announce()
+        self._numbers.forget_silent(now)
+        for subscriber, place in list(self._places.items()):
+            if now - place.left_at <= settings.retention_s:
+                break
+            del self._places[subscriber]
+
+    async def drop_records(self) -> None:
+        """Drop from the journal what is not retained."""
+        if self._segments is not None:
+            await self._segments.drop_before(self.retained.first)
+
+    def is_idle(self, now: float, timeout_s: float) -> bool:
+        """Whether nothing would be missed if it were forgotten."""
+        is_used = self._subscriptions or self._segments or self.retained.first < self.retained.end
+        return not is_used and now - self.used_at > timeout_s
+
+    def info(self, now: float) -> TopicInfo:
+        """It, in a list."""
+        return TopicInfo(
+            self.id,
+            self.epoch,
+            self.retained.first,
+            self.retained.end,
+            self.num_subscribers,
+            self._rate * math.exp((self._rate_at - now) / RATE_WINDOW_S),
+            self.is_durable,
+        )
+
+    async def _accept_durably(self, lane: Lane, segments: Segments, now: float) -> LaneAnswer:
+        """To its end, whoever waits: what is written must be here too."""
+        async with self._lock:
+            plan = self._plan(lane, now)
+            if plan.entries:
+                records = [
+                    _record(entry, lane.publisher, number)
+                    for entry, number in zip(plan.entries, plan.numbers, strict=True)
+                ]
+                await segments.append(records, len(records))
+            return self._append(lane, plan, now)
+
+    def _plan(self, lane: Lane, now: float) -> _Plan:
+        is_taken, publisher = self._numbers.is_taken, lane.publisher
+        known = tuple(
+            self._numbers.position(publisher, number) for number, _ in lane.messages if is_taken(publisher, number)
+        )
+        fresh = lane.messages[len(known) :]
+        num_fresh = self._num_that_fit(fresh)
+        refusal = None
+        if num_fresh < len(fresh) and self.settings.when_full == "refuse":
+            refusal = TooBusy(f"topic {self.id.name!r} is full: a subscriber is behind")
+        fresh, end = fresh[:num_fresh], self.retained.end
+        entries = tuple((end + index, now, data) for index, (_, data) in enumerate(fresh))
+        return _Plan(known, entries, tuple(number for number, _ in fresh), refusal)
+
+    def _num_that_fit(self, messages: Sequence[tuple[int, bytes]]) -> int:
+        if self.settings.when_full == "drop" or not self._subscriptions:
+            return len(messages)
+        slowest = min(subscription.done for subscription in self._subscriptions)
+        num_left = self.settings.max_messages - (self.retained.end - max(slowest, self.retained.first))
+        num_bytes_left = self.settings.max_bytes - self.retained.bytes_from(slowest)
+        for index, (_, data) in enumerate(messages[: max(0, num_left)]):
+            num_bytes_left -= len(data)
+            if num_bytes_left < 0:
+                return index
+        return max(0, min(num_left, len(messages)))
+
+    def _append(self, lane: Lane, plan: _Plan, now: float) -> LaneAnswer:
+        for entry, number in zip(plan.entries, plan.numbers, strict=True):
+            self.retained.append(entry)
+            self._numbers.take(lane.publisher, number, entry[0], now)
+        if plan.entries:
+            self.retained.trim(self.settings.max_messages, self.settings.max_bytes, -math.inf)
+            self._count(len(plan.entries), now)
+            for subscription in self._subscriptions:
+                subscription.reader.wake()
+        return LaneAnswer(plan.positions, len(self._subscriptions), plan.refusal)
+
+    def _count(self, num_messages: int, now: float) -> None:
+        self._rate *= math.exp((self._rate_at - now) / RATE_WINDOW_S)
+        self._rate += num_messages / RATE_WINDOW_S
+        self._rate_at = self.used_at = now
+
+    def _place(self, request: SubscribeRequest) -> tuple[int, bool]:
+        """Where a subscription begins, and whether the place asked for is in another epoch."""
+        if request.after is not None:
+            if request.after.epoch in ("", self.epoch):
+                return min(request.after.position + 1, self.retained.end), False
+            return self.retained.first, True
+        if request.subscriber is not None:
+            places = [found.done for found in self._subscriptions if found.subscriber == request.subscriber]
+            if places:
+                return max(places), False
+            if request.subscriber in self._places:
+                return self._places[request.subscriber].next, False
+        return (self.retained.first if request.replay else self.retained.end), False
+
+
+def _record(entry: Entry, publisher: str, number: int) -> bytes:
+    position, at, data = entry
+    return json.dumps([position, at, publisher, number]).encode() + b"\n" + data

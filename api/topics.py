@@ -1,0 +1,289 @@
+"""Topics and queues: the names, the messages, and the calls that the cluster's broker answers.
+
+A topic is a log that anybody of its owner publishes to and reads from; it keeps its latest messages for a while. Its
+*epoch* names one life of it: after the broker's death a topic that is not durable begins another, with other
+positions. A queue hands each item to one consumer.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self, TypeAlias
+
+from api.errors import InvalidRequest
+from api.values import Value
+
+MAX_NAME_CHARS = 256
+PUBLIC = "public/"
+"""Topics whose names begin so belong to everybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicId:
+    """The name of a topic or a queue, and whose it is; public ones are nobody's, and equal whoever names them.
+
+    Raises:
+        InvalidRequest: a name has 1 to 256 characters, none of them a control character.
+    """
+
+    name: str
+    owner: str = ""
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.name) <= MAX_NAME_CHARS:
+            raise InvalidRequest(f"a topic's name has 1 to {MAX_NAME_CHARS} characters, this one {len(self.name)}")
+        if any(unicodedata.category(character) in ("Cc", "Cs") for character in self.name):
+            raise InvalidRequest("a topic's name has no control characters")
+        if self.is_public:
+            object.__setattr__(self, "owner", "")
+
+    @property
+    def is_public(self) -> bool:
+        """Whether it belongs to everybody."""
+        return self.name.startswith(PUBLIC)
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The last position that was read, in an epoch: reading goes on behind it. Its text is ``epoch:position``.
+
+    Without an epoch (then its text is the position alone) it means whichever the topic is in.
+    """
+
+    epoch: str
+    position: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}:{self.position}" if self.epoch else str(self.position)
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        """The cursor of this text.
+
+        Raises:
+            InvalidRequest: it is not one.
+        """
+        epoch, _, digits = text.rpartition(":")
+        if not digits.removeprefix("-").isdecimal() or len(digits) > 18:
+            raise InvalidRequest(f"a place in a topic is written epoch:position, not {text[:64]!r}")
+        return cls(epoch, int(digits))
+
+
+@dataclass(frozen=True, slots=True)
+class TopicMessage:
+    """A message; positions of one epoch grow by one. ``published_at`` is in seconds since the epoch of the clock."""
+
+    position: int
+    value: Value
+    published_at: float
+    epoch: str = ""
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where to go on."""
+        return Cursor(self.epoch, self.position)
+
+
+@dataclass(frozen=True, slots=True)
+class Lagged:
+    """The reader was too slow: ``missed`` messages, the last of them at ``position``, are no longer retained."""
+
+    missed: int
+    position: int = -1
+    epoch: str = ""
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where to go on."""
+        return Cursor(self.epoch, self.position)
+
+
+@dataclass(frozen=True, slots=True)
+class NewEpoch:
+    """The topic has begun anew since it was read last, so that messages may be missing; the oldest one comes next."""
+
+    epoch: str
+    position: int = -1
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where to go on."""
+        return Cursor(self.epoch, self.position)
+
+
+TopicEvent: TypeAlias = TopicMessage | Lagged | NewEpoch
+
+
+@dataclass(frozen=True, slots=True)
+class MessageKey:
+    """What makes publishing or pushing safe to repeat: a topic takes a publisher's number once.
+
+    The numbers of one publisher grow within a topic; what is not above its last one has been published before.
+    """
+
+    publisher: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The message was accepted.
+
+    Attributes:
+        position: -1 where it had been published before (see ``MessageKey``) and is no longer retained.
+        num_subscribers: that are live now.
+    """
+
+    position: int
+    num_subscribers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """The item was accepted; ``position`` is -1 where it had been before and is no longer in the queue."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueItem:
+    """An item in the hands of one consumer, until ``leased_until`` (seconds since the epoch of the clock).
+
+    Attributes:
+        receipt: to acknowledge it with; of this delivery only.
+        num_deliveries: 1 when nobody had it before.
+    """
+
+    queue: TopicId
+    position: int
+    value: Value
+    pushed_at: float
+    receipt: str
+    num_deliveries: int
+    leased_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class TopicInfo:
+    """A topic in a list: it retains the positions from ``first`` up to, not including, ``end``.
+
+    ``rate`` is in messages a second, over the last seconds.
+    """
+
+    topic: TopicId
+    epoch: str
+    first: int
+    end: int
+    num_subscribers: int
+    rate: float
+    is_durable: bool
+
+
+class Subscription(Protocol):
+    """A reader of one topic, with a place of its own in it. Use it as an async context manager, or ``close`` it.
+
+    ``async for event in subscription`` reads all; it ends when the subscription is closed.
+    """
+
+    topic: TopicId
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where it is: behind what was taken last."""
+        ...
+
+    async def recv(self, timeout_s: float | None = None) -> TopicEvent:
+        """The next event: a message, or the news that some are missing. What a cancelled call did not take, stays.
+
+        Raises:
+            TimeoutError: nothing came within ``timeout_s``.
+            Conflict: the subscription is closed.
+            Unavailable: the broker cannot be reached; call again to go on.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End it. Idempotent."""
+        ...
+
+    def __aiter__(self) -> Self:
+        """Itself."""
+        ...
+
+    async def __anext__(self) -> TopicEvent:
+        """See ``recv``."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Itself."""
+        ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close it."""
+        ...
+
+
+class Topics(Protocol):
+    """The broker, as programs and routes see it. All calls raise ``Unavailable`` when it cannot be reached in time."""
+
+    def publish(self, topic: TopicId, value: Value, key: MessageKey | None = None) -> Awaitable[Published]:
+        """Append a message. It takes effect when called, in the order of the calls; await it to know it accepted.
+
+        Raises:
+            InvalidRequest, TooLarge: at once; the value is not a message.
+            TooBusy: the topic is full and its policy is to refuse, or there are as many topics as are allowed.
+        """
+        ...
+
+    async def subscribe(
+        self, topic: TopicId, *, subscriber: str | None = None, after: Cursor | None = None, replay: bool = True
+    ) -> Subscription:
+        """Read a topic, with a place in it from now on.
+
+        Args:
+            subscriber: whose place it is: a later one of the same name goes on where this one stopped, for as long as
+                the topic retains its messages; None is somebody new each time.
+            after: go on behind this place; it goes before all else.
+            replay: begin with the oldest message that is retained; False: with the next one.
+
+        Raises:
+            TooBusy: there are as many subscriptions or topics as are allowed.
+        """
+        ...
+
+    async def topics(self, owner: str) -> tuple[TopicInfo, ...]:
+        """The topics of an owner and the public ones, by name."""
+        ...
+
+    def push(self, queue: TopicId, value: Value, key: MessageKey | None = None) -> Awaitable[Pushed]:
+        """Append an item to a queue, as ``publish`` does to a topic.
+
+        Raises:
+            InvalidRequest, TooLarge: at once; the value is not a message.
+            TooBusy: the queue is full, or there are as many queues as are allowed.
+        """
+        ...
+
+    async def pull(self, queue: TopicId, timeout_s: float | None = None, lease_s: float | None = None) -> QueueItem:
+        """The oldest item that nobody has. It goes to another where it is not acknowledged in time.
+
+        Args:
+            lease_s: time to acknowledge it; None takes the configured one. It ends early when this process does.
+
+        Raises:
+            TimeoutError: nothing came within ``timeout_s``.
+        """
+        ...
+
+    async def ack(self, item: QueueItem) -> bool:
+        """The item is done. False where it came too late: the item is another's."""
+        ...
+
+    async def release(self, item: QueueItem) -> None:
+        """Give an item back to its place in the queue, for another. Idempotent."""
+        ...

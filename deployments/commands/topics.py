@@ -1,0 +1,89 @@
+"""``greenroom pub`` and ``greenroom sub``: topics from a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from api.client import Client
+from api.topics import Cursor, Lagged, NewEpoch, TopicEvent, TopicMessage
+from api.values import Value
+from deployments.commands.chat import last_url
+from deployments.console import new_console
+
+Url = Annotated[str | None, typer.Option(help="Where Greenroom answers, if not where `up` said.")]
+ApiKey = Annotated[
+    str | None, typer.Option(envvar="GREENROOM_API_KEY", show_envvar=True, help="If the server asks for one.")
+]
+
+
+def pub(
+    topic: Annotated[str, typer.Argument(help="A name; everybody's where it begins with public/.")],
+    message: Annotated[str, typer.Argument(help="The message; - takes the standard input.")],
+    as_json: Annotated[bool, typer.Option("--json", help="The message is a JSON value.")] = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Publish a message to a topic."""
+    text = sys.stdin.read() if message == "-" else message
+    try:
+        value: Value = json.loads(text) if as_json else text
+    except ValueError as error:
+        raise typer.BadParameter(f"the message is not JSON: {error}") from None
+    asyncio.run(_publish(url, api_key, topic, value))
+
+
+def sub(
+    topic: Annotated[str, typer.Argument(help="A name; everybody's where it begins with public/.")],
+    after: Annotated[str | None, typer.Option(metavar="EPOCH:POSITION", help="Go on behind this place.")] = None,
+    replay: Annotated[bool, typer.Option(help="Begin with what is retained, or with the next message.")] = True,
+    count: Annotated[int | None, typer.Option(min=1, help="Leave after so many messages.")] = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Print a topic's messages as they come, one a line; what is missing is said on stderr."""
+    place = Cursor.parse(after) if after else None
+    try:
+        asyncio.run(_follow(url, api_key, topic, place, replay, count))
+    except KeyboardInterrupt:
+        return
+
+
+async def _publish(url: str | None, api_key: str | None, topic: str, value: Value) -> None:
+    async with Client(url or last_url(), api_key) as client:
+        published = await client.publish(topic, value)
+    new_console(stderr=True).print(f"position {published.position}, {published.num_subscribers} subscribers")
+
+
+async def _follow(
+    url: str | None, api_key: str | None, topic: str, after: Cursor | None, replay: bool, count: int | None
+) -> None:
+    num_left = count
+    async with (
+        Client(url or last_url(), api_key) as client,
+        await client.subscribe(topic, after=after, replay=replay) as subscription,
+    ):
+        async for event in subscription:
+            _show(event)
+            if num_left is not None and isinstance(event, TopicMessage):
+                num_left -= 1
+                if num_left == 0:
+                    return
+
+
+def _show(event: TopicEvent) -> None:
+    match event:
+        case TopicMessage(value=value):
+            typer.echo(_line(value))
+        case Lagged(missed=missed):
+            new_console(stderr=True).print(f"{missed} messages are no longer retained")
+        case NewEpoch():
+            new_console(stderr=True).print("the topic has begun anew; messages may be missing")
+
+
+def _line(value: Value) -> str | bytes:
+    return value if isinstance(value, str | bytes) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,59 @@
+"""The promises of topics on two Ray nodes, as a program of its own: it needs a Ray cluster of its own.
+
+``python -m tests.cluster.two_nodes FOLDER``
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import ray
+from ray.cluster_utils import Cluster
+
+from actors.greenroom import Greenroom
+from actors.settings import BrokerSettings, ClusterSettings, SessionSettings, TopicSettings
+from api.topics import TopicId
+from tests.cluster.topic_reader import Reader
+
+NUM_MESSAGES = 1000
+
+
+async def scenario(journal_path: Path) -> None:
+    """Readers on both nodes, a publisher on either, topics of both kinds on two shards."""
+    broker = BrokerSettings(num_shards=2, topics=(TopicSettings("public/durable*", is_durable=True),))
+    settings = ClusterSettings((), SessionSettings(pool_size=0), broker, journal_path=str(journal_path))
+    greenroom = await Greenroom.ensure(settings)
+    near, far = (
+        ray.remote(Reader).options(num_cpus=0, resources={node: 0.1}).remote() for node in ("node_near", "node_far")
+    )
+    assert await near.node.remote() != await far.node.remote()
+    for name in ("public/plain", "public/durable", "public/other"):
+        topic = TopicId(name)
+        early = [reader.read.remote(topic, 3, NUM_MESSAGES) for reader in (near, far)]
+        for begin in range(0, NUM_MESSAGES, 2):
+            publisher = far if begin % 200 == 0 else None
+            if publisher:
+                await publisher.publish.remote(topic, [begin, begin + 1])
+            else:
+                await asyncio.gather(*(greenroom.broker.publish(topic, begin + index) for index in range(2)))
+        late = far.read.remote(topic, 1, NUM_MESSAGES)
+        for values in await asyncio.gather(*early, late):
+            assert all(each == list(range(NUM_MESSAGES)) for each in values)
+
+
+def main() -> None:
+    """Start two nodes, run, end them."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "resources": {"node_near": 1}})
+    try:
+        cluster.add_node(num_cpus=2, resources={"node_far": 1})
+        ray.init(address=cluster.address, logging_level="error", log_to_driver=False)
+        asyncio.run(scenario(Path(sys.argv[1]) / "journal.db"))
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main()

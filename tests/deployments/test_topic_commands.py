@@ -1,0 +1,60 @@
+"""``greenroom pub`` and ``greenroom sub`` against a server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from api.app import build_app
+from api.settings import ApiSettings
+from api.topics import TopicId
+from deployments.cli import app
+from tests.api.fake_cluster import FakeCluster
+from tests.api.live_server import serving
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    return FakeCluster()
+
+
+@pytest.fixture
+async def url(cluster: FakeCluster) -> AsyncIterator[str]:
+    async with serving(build_app(cluster, ApiSettings())) as url:
+        yield url
+
+
+async def run(*arguments: str, text: str = "") -> Result:
+    """The command, in a thread of its own."""
+    return await asyncio.to_thread(CliRunner().invoke, app, arguments, input=text)
+
+
+async def test_what_is_published_is_printed_a_line_each(url: str) -> None:
+    said = await run("pub", "news", "grüße", "--url", url)
+    assert (said.exit_code, said.stderr) == (0, "position 0, 0 subscribers\n")
+    assert (await run("pub", "news", "--json", '{"a": [1, "ü"]}', "--url", url)).exit_code == 0
+    assert (await run("pub", "news", "-", "--url", url, text="from stdin")).exit_code == 0
+    read = await run("sub", "news", "--count", "3", "--url", url)
+    assert read.stdout == 'grüße\n{"a": [1, "ü"]}\nfrom stdin\n'
+    assert (await run("sub", "news", "--after", "e1:1", "--count", "1", "--url", url)).stdout == "from stdin\n"
+
+
+async def test_what_is_missing_is_said_on_stderr(url: str, cluster: FakeCluster) -> None:
+    for index in range(3):
+        await cluster.topics.publish(TopicId("news"), index)
+    cluster.topics.first = 2
+    read = await run("sub", "news", "--after", "e0:5", "--count", "1", "--url", url)
+    assert read.stdout == "2\n"
+    assert read.stderr.splitlines() == [
+        "the topic has begun anew; messages may be missing",
+        "2 messages are no longer retained",
+    ]
+
+
+async def test_a_message_that_is_not_json_is_a_wrong_use(url: str) -> None:
+    said = await run("pub", "news", "--json", "{", "--url", url)
+    assert said.exit_code == 2
+    assert "not JSON" in said.stderr
