@@ -23,7 +23,7 @@ from api.turns import Stop, Tokens, TurnRequest
 from tests.benchmarks.serving import prompt
 from tests.cluster.deployed import Deployed, processes
 
-PASSIVATE_AFTER_S = 120.0
+PASSIVATE_AFTER_S = 240.0
 
 
 async def use(session: SessionRef, index: int) -> float:

@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 from websockets.asyncio.client import connect
 
-from tests.benchmarks.serving import prompt
-from tests.cluster.deployed import Deployed
+from tests.benchmarks.serving import prompt, stop_refilling
+from tests.cluster.deployed import Deployed, processes
 
 PROCESSES = ("model", "gateway", "journal", "directory")
 MAX_CONTEXT = 600
@@ -105,8 +105,10 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=32)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        deployed = Deployed({"sessions": {"pool_size": 4}}, Path(folder) / "journal.db")
+        deployed = Deployed({"sessions": {"pool_size": arguments.streams}}, Path(folder) / "journal.db")
         deployed.start()
+        deployed.wait(lambda: len(processes("ray::SessionSlot")) >= arguments.streams, 300)
+        deployed.run(stop_refilling)
         try:
             is_well = asyncio.run(soak(deployed, arguments.minutes, arguments.streams, Console()))
         finally:
