@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Protocol
 
-from actors.directory_ref import Location
-from actors.journal.contract import Journal
-from actors.messages import ModelReport, Placement, SessionSeed
+from actors.directory_ref import INFERLET, SESSION, Location, parse_journal_key
+from actors.inferlet_table import InferletTable
+from actors.journal.contract import Journal, StreamInfo
+from actors.messages import InferletSeed, ModelReport, Placement, SessionSeed
 from actors.model_table import ModelTable
+from actors.registry import Limits, Registry
 from actors.settings import ClusterSettings
-from actors.slot_pool import Slot, SlotPool
+from actors.slot_pool import SlotPool
 from api.cluster import ModelInfo, SessionOptions, SessionSummary
-from api.errors import InvalidRequest, ModelLost, Moved, NotFound, SessionNotFound, TooBusy
+from api.errors import InvalidRequest, ModelLost, SessionNotFound
+from api.inferlets import InferletSummary
 from api.logs import event_logger
 
 log = event_logger("greenroom.directory")
@@ -34,15 +36,6 @@ class DirectoryMetrics(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Entry:
-    """A session that exists: on a slot, or put away."""
-
-    owner: str
-    slot: Slot | None = None
-    assignment: str = ""
-
-
 class Directory:
     """Finds things. Everything in it can be made again from the journal, the reports and the actors that live.
 
@@ -53,18 +46,25 @@ class Directory:
         self,
         settings: ClusterSettings,
         journal: Journal,
-        pool: SlotPool,
+        pools: Mapping[str, SlotPool],
         metrics: DirectoryMetrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._journal = journal
-        self._pool = pool
         self._metrics = metrics
         self._clock = clock
         self._models = ModelTable(settings)
-        self._entries: dict[str, _Entry] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._sessions = Registry(
+            SESSION,
+            journal,
+            pools[SESSION],
+            _session_limits(settings),
+            SessionNotFound,
+            metrics.activated,
+            self._session_removed,
+        )
+        self._inferlets = InferletTable(settings.inferlets, journal, pools[INFERLET], metrics, self._models)
         self._starting: asyncio.Task[None] | None = None
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -79,7 +79,9 @@ class Directory:
         await self.start()
         self._settings = settings
         self._models.configure(settings)
-        self._pool.resize(settings.sessions.pool_size)
+        self._sessions.pool.resize(settings.sessions.pool_size)
+        self._sessions.limits = _session_limits(settings)
+        self._inferlets.configure(settings.inferlets)
 
     async def settings(self) -> ClusterSettings:
         """See ``DirectoryRef.settings``."""
@@ -123,152 +125,110 @@ class Directory:
     async def adopt(self, seed: SessionSeed) -> Location:
         """See ``DirectoryRef.adopt``."""
         await self.start()
-        async with self._lock(seed.session_id):
-            entry = self._entries.get(seed.session_id)
-            if entry and entry.slot and entry.owner == seed.owner:
-                return _location(seed.session_id, entry, entry.slot)
-            self._check_limits(seed.owner)
-            if seed.incarnation:
-                self._models.settle(seed.session_id, seed.incarnation)
-            self._metrics.activated("forked" if seed.records else "opened")
-            return await self._assign(seed.session_id, seed)
+        if seed.incarnation:
+            self._models.settle(seed.session_id, seed.incarnation)
+        reason = "forked" if seed.records else "opened"
+        return await self._sessions.adopt(seed.session_id, seed.owner, seed, reason)
 
     async def locate(self, session_id: str, dead: str | None = None) -> Location:
         """See ``DirectoryRef.locate``."""
         await self.start()
-        async with self._lock(session_id):
-            entry = self._entries.get(session_id)
-            if entry is None:
-                raise SessionNotFound(session_id)
-            if entry.slot and entry.assignment != dead:
-                return _location(session_id, entry, entry.slot)
-            self._metrics.activated("lost" if entry.slot else "passive")
-            if entry.slot:
-                log.warning("session lost its actor", session_id=session_id, slot=entry.slot.name)
-            try:
-                return await self._assign(session_id, None)
-            except NotFound:
-                self._remove(session_id)
-                raise SessionNotFound(session_id) from None
+        return await self._sessions.locate(session_id, dead)
 
-    async def released(self, session_id: str, slot: str) -> None:
+    async def launch(self, seed: InferletSeed) -> Location:
+        """See ``DirectoryRef.launch``."""
+        await self.start()
+        return await self._inferlets.launch(seed)
+
+    async def locate_inferlet(self, instance_id: str, dead: str | None = None) -> Location:
+        """See ``DirectoryRef.locate_inferlet``."""
+        await self.start()
+        return await self._inferlets.locate(instance_id, dead)
+
+    async def inferlet_ended(self, instance_id: str, how: str) -> None:
+        """See ``DirectoryRef.inferlet_ended``."""
+        await self.start()
+        await self._inferlets.ended(instance_id, how)
+
+    async def inferlets(self, owner: str | None) -> tuple[InferletSummary, ...]:
+        """See ``DirectoryRef.inferlets``."""
+        await self.start()
+        return await self._inferlets.summaries(await self._streams(INFERLET, owner))
+
+    async def released(self, kind: str, tenant_id: str, slot: str) -> None:
         """See ``DirectoryRef.released``."""
         await self.start()
-        entry = self._entries.get(session_id)
-        if entry and entry.slot and entry.slot.name == slot:
-            self._pool.give_back(entry.slot)
-            entry.slot = None
-        else:
-            await self._pool.recognise(slot)
+        await (self._inferlets if kind == INFERLET else self._sessions).released(tenant_id, slot)
 
-    async def forget(self, session_id: str) -> None:
+    async def forget(self, kind: str, tenant_id: str) -> None:
         """See ``DirectoryRef.forget``."""
         await self.start()
-        entry = self._entries.get(session_id)
-        if entry and entry.slot:
-            self._pool.give_back(entry.slot)
-        self._remove(session_id)
+        await (self._inferlets if kind == INFERLET else self._sessions).forget(tenant_id)
 
     async def sessions(self, owner: str | None) -> tuple[SessionSummary, ...]:
         """See ``DirectoryRef.sessions``."""
         await self.start()
-        streams = await self._journal.streams(owner)
+        entries = self._sessions.entries
         return tuple(
             SessionSummary(
-                stream.key,
+                session_id,
                 stream.owner,
                 stream.model,
-                "active" if (entry := self._entries.get(stream.key)) and entry.slot else "passive",
+                "active" if (entry := entries.get(session_id)) and entry.slot else "passive",
                 stream.created_at,
                 stream.last_used_at,
             )
-            for stream in streams
+            for session_id, stream in (await self._streams(SESSION, owner)).items()
         )
 
     async def purge(self) -> int:
         """See ``DirectoryRef.purge``."""
         await self.start()
-        session_ids = list(self._entries)
+        session_ids = list(self._sessions.entries)
         for session_id in session_ids:
             await self.close(session_id)
         return len(session_ids)
 
     async def close(self, session_id: str) -> None:
-        """Close a session, wherever it is, without activating it. Idempotent."""
+        """See ``DirectoryRef.close``."""
         await self.start()
-        async with self._lock(session_id):
-            entry = self._entries.get(session_id)
-            if entry is None:
-                return
-            slot = entry.slot
-            if slot is None or not await self._pool.close_session(slot, session_id):
-                await self._journal.delete(session_id)
-                await self._close_context(session_id)
-                self._remove(session_id)
+        await self._sessions.close(session_id)
 
     async def _start(self) -> None:
-        found = await self._pool.recover()
-        for stream in await self._journal.streams():
-            self._entries[stream.key] = _Entry(stream.owner, found.get(stream.key), secrets.token_hex(8))
+        await self._sessions.recover(await self._streams(SESSION))
+        await self._inferlets.recover(await self._streams(INFERLET))
         self._sweeping = asyncio.create_task(self._sweep())
-        log.info("directory ready", sessions=len(self._entries), active=len(found))
+        log.info(
+            "directory ready",
+            sessions=len(self._sessions.entries),
+            active=self._sessions.num_active,
+            inferlets=self._inferlets.num_known,
+        )
 
-    async def _assign(self, session_id: str, seed: SessionSeed | None) -> Location:
-        while True:
-            slot = await self._pool.take()
-            try:
-                owner = await self._pool.assign(slot, session_id, seed)
-            except Moved:
-                continue
-            except BaseException:
-                self._pool.give_back(slot)
-                raise
-            entry = self._entries[session_id] = _Entry(owner, slot, secrets.token_hex(8))
-            return _location(session_id, entry, slot)
+    async def _streams(self, kind: str, owner: str | None = None) -> dict[str, StreamInfo]:
+        """The journal's streams of one kind by id, the latest used first."""
+        named = [(parse_journal_key(stream.key), stream) for stream in await self._journal.streams(owner)]
+        return {tenant_id: stream for (found, tenant_id), stream in named if found == kind}
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(self._settings.sweep_interval_s)
             self._models.forget_silent()
-            active = sum(entry.slot is not None for entry in self._entries.values())
-            self._metrics.sessions(active, len(self._entries))
+            self._metrics.sessions(self._sessions.num_active, len(self._sessions.entries))
             try:
-                for session_id in await self._journal.expired(self._clock()):
-                    await self._expire(session_id)
+                for key in await self._journal.expired(self._clock()):
+                    kind, tenant_id = parse_journal_key(key)
+                    await (self._inferlets if kind == INFERLET else self._sessions).expire(tenant_id)
             except Exception:
                 log.exception("sweep failed")
 
-    async def _expire(self, session_id: str) -> None:
-        entry = self._entries.get(session_id)
-        if entry and entry.slot:
-            await self._pool.expire_session(entry.slot, session_id)
-        else:
-            await self.close(session_id)
-
-    async def _close_context(self, session_id: str) -> None:
+    async def _session_removed(self, session_id: str, is_orphaned: bool) -> None:
         model = self._models.settled(session_id)
-        if model:
-            try:
-                await model.close(session_id)
-            except ModelLost:
-                pass
-
-    def _check_limits(self, owner: str) -> None:
-        limits = self._settings.sessions
-        if len(self._entries) >= limits.max_sessions:
-            raise TooBusy(f"{limits.max_sessions} sessions are open, which is the limit here")
-        if sum(entry.owner == owner for entry in self._entries.values()) >= limits.max_sessions_per_owner:
-            raise TooBusy(f"you have {limits.max_sessions_per_owner} sessions open, which is the limit")
-
-    def _remove(self, session_id: str) -> None:
-        self._entries.pop(session_id, None)
-        self._locks.pop(session_id, None)
         self._models.unsettle(session_id)
+        if model and is_orphaned:
+            with suppress(ModelLost):
+                await model.close(session_id)
 
-    def _lock(self, session_id: str) -> asyncio.Lock:
-        return self._locks.setdefault(session_id, asyncio.Lock())
 
-
-def _location(session_id: str, entry: _Entry, slot: Slot) -> Location:
-    actor: Any = slot.actor
-    return Location(session_id, entry.owner, entry.assignment, actor)
+def _session_limits(settings: ClusterSettings) -> Limits:
+    return Limits(settings.sessions.max_sessions, settings.sessions.max_sessions_per_owner)

@@ -10,8 +10,13 @@ import ray
 from ray.util.metrics import Counter, Gauge
 
 from actors.asking import ask
+from actors.broker_ref import BrokerRef
 from actors.directory import Directory
-from actors.directory_ref import DirectoryRef
+from actors.directory_ref import INFERLET, SESSION, DirectoryRef
+from actors.inferlet.desk import Surroundings
+from actors.inferlet.instance import InferletParts
+from actors.inferlet_actor import InferletActor, end_process
+from actors.inferlets import Inferlets
 from actors.journal.actor import JournalRef
 from actors.session import SessionParts
 from actors.session_actor import SessionActor
@@ -40,24 +45,35 @@ class RayMetrics:
 
 
 class HostedDirectory(Directory):
-    """The directory in a Ray actor of its own, with a pool of session actors that it starts itself."""
+    """The directory in a Ray actor of its own, with pools of session and inferlet actors that it starts itself."""
 
-    def __init__(self, settings: ClusterSettings, journal: Any) -> None:
+    def __init__(self, settings: ClusterSettings, journal: Any, brokers: list[Any]) -> None:
         start_logging()
         timeout_s = settings.recovery_timeout_s
         journal_ref = JournalRef(journal, timeout_s)
+        broker = BrokerRef(brokers, timeout_s, settings.broker.max_message_bytes)
 
-        async def spawn(name: str) -> Any:
+        async def spawn_session(name: str) -> Any:
             own = DirectoryRef(ray.get_runtime_context().current_actor, timeout_s)
             parts = SessionParts(journal_ref, own, settings.sessions, timeout_s)
-            return await _spawn(name, parts, own)
+            return await _spawn(SessionActor, name, parts, own)
 
-        pool = SlotPool(settings.sessions.pool_size, spawn, _find, _kill)
-        super().__init__(settings, journal_ref, pool, RayMetrics())
+        async def spawn_inferlet(name: str) -> Any:
+            own = DirectoryRef(ray.get_runtime_context().current_actor, timeout_s)
+            around = Surroundings(journal_ref, own, Inferlets(own, journal_ref, timeout_s), broker)
+            parts = InferletParts(own, around, settings.inferlets, timeout_s, end_process)
+            return await _spawn(InferletActor, name, parts, own, PYTHONHASHSEED="0")  # sets repeat their order
+
+        pools = {
+            SESSION: SlotPool(SESSION, settings.sessions.pool_size, spawn_session, _find, _kill),
+            INFERLET: SlotPool(INFERLET, settings.inferlets.pool_size, spawn_inferlet, _find, _kill),
+        }
+        super().__init__(settings, journal_ref, pools, RayMetrics())
 
 
-async def _spawn(name: str, parts: SessionParts, directory: DirectoryRef) -> Any:
-    options = SessionActor.options(
+async def _spawn(actor_class: Any, name: str, parts: Any, directory: DirectoryRef, **environment: str) -> Any:
+    options = actor_class.options(
+        runtime_env={"env_vars": environment} if environment else None,
         name=name,
         namespace=NAMESPACE,
         lifetime="detached",

@@ -8,17 +8,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.asking import ActorGone, ask
-from actors.messages import ModelReport, Placement, SessionSeed
+from actors.messages import InferletSeed, ModelReport, Placement, SessionSeed
 from actors.settings import ClusterSettings
 from api.cluster import ModelInfo, SessionOptions, SessionSummary
 from api.errors import Unavailable
+from api.inferlets import InferletSummary
+
+SESSION, INFERLET = "session", "inferlet"
+"""The kinds of what lives on an actor of a pool."""
+
+
+def journal_key(kind: str, tenant_id: str) -> str:
+    """The key of its stream in the journal."""
+    return tenant_id if kind == SESSION else f"{kind}/{tenant_id}"
+
+
+def parse_journal_key(key: str) -> tuple[str, str]:
+    """The kind and the id that ``journal_key`` was given."""
+    kind, slash, tenant_id = key.partition("/")
+    return (kind, tenant_id) if slash else (SESSION, key)
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a session lives: its owner, and the actor. ``assignment`` names this stay of the session on that actor."""
+    """Where something lives: its owner, and the actor. ``assignment`` names this stay on that actor."""
 
-    session_id: str
+    id: str
     owner: str
     assignment: str
     actor: Any
@@ -91,13 +106,37 @@ class DirectoryRef:
         """
         return await self._ask("locate", session_id, dead)  # type: ignore[no-any-return]
 
-    async def released(self, session_id: str, slot: str) -> None:
-        """The session's actor gives its process back (passivation)."""
-        await self._ask("released", session_id, slot)
+    async def launch(self, seed: InferletSeed) -> Location:
+        """A new inferlet on an actor of the pool. The same id again is the same inferlet.
 
-    async def forget(self, session_id: str) -> None:
-        """The session is closed."""
-        await self._ask("forget", session_id)
+        Raises:
+            TooBusy: as many as are allowed are there.
+        """
+        return await self._ask("launch", seed)  # type: ignore[no-any-return]
+
+    async def locate_inferlet(self, instance_id: str, dead: str | None = None) -> Location:
+        """Where an inferlet lives; as ``locate``.
+
+        Raises:
+            InferletNotFound: there is none.
+        """
+        return await self._ask("locate_inferlet", instance_id, dead)  # type: ignore[no-any-return]
+
+    async def inferlet_ended(self, instance_id: str, how: str) -> None:
+        """An inferlet has ended; what is left of its contexts is freed."""
+        await self._ask("inferlet_ended", instance_id, how)
+
+    async def inferlets(self, owner: str | None) -> tuple[InferletSummary, ...]:
+        """The inferlets of an owner (None: of all), the latest used first."""
+        return await self._ask("inferlets", owner)  # type: ignore[no-any-return]
+
+    async def released(self, kind: str, tenant_id: str, slot: str) -> None:
+        """An actor gives its process back (passivation)."""
+        await self._ask("released", kind, tenant_id, slot)
+
+    async def forget(self, kind: str, tenant_id: str) -> None:
+        """A session is closed, or an inferlet deleted."""
+        await self._ask("forget", kind, tenant_id)
 
     async def close(self, session_id: str) -> None:
         """Close a session for good, wherever it is. Idempotent."""

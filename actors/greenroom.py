@@ -15,14 +15,17 @@ from actors.broker_actor import BrokerActor, topics_path
 from actors.broker_ref import BrokerRef
 from actors.directory_actor import DirectoryActor
 from actors.directory_ref import DirectoryRef
-from actors.journal.actor import JournalActor
+from actors.inferlet_ref import InferletRef
+from actors.inferlets import Inferlets
+from actors.journal.actor import JournalActor, JournalRef
 from actors.session_ref import SessionRef
 from actors.settings import NAMESPACE, ClusterSettings
 from actors.turn_reader import TurnReader
 from actors.turn_run import TurnRun
-from actors.turn_stream import TemporaryTurnStream
+from actors.turn_stream import OwnTurnStream
 from api.cluster import ModelInfo, SessionOptions, SessionSummary
 from api.errors import SessionNotFound, Unavailable
+from api.inferlets import InferletSummary, ProgramInfo
 from api.topics import Topics
 from api.turns import TurnRequest
 
@@ -50,6 +53,7 @@ class Greenroom:
     """The cluster; a ``Cluster``. One per process and event loop. Make it with ``ensure`` or ``connect``."""
 
     directory: DirectoryRef
+    _inferlets: Inferlets
     reader: TurnReader
     broker: BrokerRef
     timeout_s: float = 60.0
@@ -64,11 +68,11 @@ class Greenroom:
         deadline = time.monotonic() + wait_s
         while True:
             try:
-                directory = DirectoryRef(await asyncio.to_thread(named, DIRECTORY), timeout_s)
-                settings = (await directory.settings()).broker
+                directory = await asyncio.to_thread(named, DIRECTORY)
+                settings = (await DirectoryRef(directory, timeout_s).settings()).broker
+                journal = await asyncio.to_thread(named, JOURNAL)
                 actors = await asyncio.to_thread(_named_brokers, settings.num_shards)
-                broker = BrokerRef(actors, timeout_s, settings.max_message_bytes)
-                return cls(directory, TurnReader(), broker, timeout_s)
+                return cls._of(directory, journal, BrokerRef(actors, timeout_s, settings.max_message_bytes), timeout_s)
             except Unavailable:
                 if time.monotonic() >= deadline:
                     raise
@@ -77,13 +81,17 @@ class Greenroom:
     @classmethod
     async def ensure(cls, settings: ClusterSettings) -> Greenroom:
         """The same, with its journal and its directory started where they do not run, and with these settings."""
-        timeout_s = settings.recovery_timeout_s
-        brokers = await asyncio.to_thread(_ensure_brokers, settings)
-        directory = DirectoryRef(await asyncio.to_thread(_ensure_actors, settings), timeout_s)
-        await directory.configure(settings)
-        broker = BrokerRef(brokers, timeout_s, settings.broker.max_message_bytes)
+        brokers, directory, journal = await asyncio.to_thread(_ensure_actors, settings)
+        broker = BrokerRef(brokers, settings.recovery_timeout_s, settings.broker.max_message_bytes)
+        greenroom = cls._of(directory, journal, broker, settings.recovery_timeout_s)
+        await greenroom.directory.configure(settings)
         await broker.configure(settings.broker)
-        return cls(directory, TurnReader(), broker, timeout_s)
+        return greenroom
+
+    @classmethod
+    def _of(cls, directory: Any, journal: Any, broker: BrokerRef, timeout_s: float) -> Greenroom:
+        ref = DirectoryRef(directory, timeout_s)
+        return cls(ref, Inferlets(ref, JournalRef(journal, timeout_s), timeout_s), TurnReader(), broker, timeout_s)
 
     @property
     def topics(self) -> Topics:
@@ -99,7 +107,7 @@ class Greenroom:
         placement = await self.directory.place(model, "")
         return await placement.model.tokenize(text)
 
-    async def generate(self, model: str | None, request: TurnRequest) -> TemporaryTurnStream:
+    async def generate(self, model: str | None, request: TurnRequest) -> OwnTurnStream:
         """See ``Cluster.generate``."""
         placement = await self.directory.place(model, "")
         context_id = f"temporary-{request.turn_id}"
@@ -115,7 +123,7 @@ class Greenroom:
             is_temporary=True,
         )
         await run.start()
-        return TemporaryTurnStream(run, self.reader)
+        return OwnTurnStream(run, self.reader)
 
     async def open_session(self, options: SessionOptions, owner: str = "") -> SessionRef:
         """See ``Cluster.open_session``."""
@@ -132,6 +140,28 @@ class Greenroom:
     async def sessions(self, owner: str = "") -> tuple[SessionSummary, ...]:
         """See ``Cluster.sessions``."""
         return await self.directory.sessions(owner)
+
+    async def upload_program(self, source: str, file: str, owner: str = "") -> str:
+        """See ``Cluster.upload_program``."""
+        return await self._inferlets.upload_program(source, file, owner)
+
+    async def programs(self, owner: str = "") -> tuple[ProgramInfo, ...]:
+        """See ``Cluster.programs``."""
+        return await self._inferlets.programs(owner)
+
+    async def launch(
+        self, program: str, arguments: tuple[str, ...] = (), owner: str = "", name: str | None = None
+    ) -> InferletRef:
+        """See ``Cluster.launch``."""
+        return await self._inferlets.launch(program, arguments, owner, name)
+
+    async def inferlet(self, instance_id: str, owner: str = "") -> InferletRef:
+        """See ``Cluster.inferlet``."""
+        return await self._inferlets.inferlet(instance_id, owner)
+
+    async def inferlets(self, owner: str = "") -> tuple[InferletSummary, ...]:
+        """See ``Cluster.inferlets``."""
+        return await self._inferlets.inferlets(owner)
 
 
 def _broker_names(num_shards: int) -> list[str]:
@@ -150,8 +180,9 @@ def _ensure_brokers(settings: ClusterSettings) -> list[Any]:
     ]
 
 
-def _ensure_actors(settings: ClusterSettings) -> Any:
+def _ensure_actors(settings: ClusterSettings) -> tuple[list[Any], Any, Any]:
+    brokers = _ensure_brokers(settings)
     journal = JournalActor.options(name=JOURNAL, **_OPTIONS).remote(settings.journal_path, settings.journal_synchronous)
-    directory = DirectoryActor.options(name=DIRECTORY, **_OPTIONS).remote(settings, journal)
+    directory = DirectoryActor.options(name=DIRECTORY, **_OPTIONS).remote(settings, journal, brokers)
     ray.get(directory.start.remote())
-    return directory
+    return brokers, directory, journal

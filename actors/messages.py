@@ -147,3 +147,17 @@ class SessionSeed:
     idle_timeout_s: float | None
     records: tuple[bytes, ...] = ()
     incarnation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InferletSeed:
+    """What an inferlet is launched with; ``source`` is None for a ``module:function``."""
+
+    instance_id: str
+    owner: str
+    program: str
+    source: str | None
+    file: str
+    arguments: tuple[str, ...]
+    name: str
+    parent: str | None = None

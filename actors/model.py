@@ -19,7 +19,7 @@ from actors.settings import ModelSettings
 from actors.turn_poll import Pollers
 from api.errors import GreenroomError, TurnNotFound, Unavailable
 from api.logs import event_logger
-from api.turns import Part, TurnStart
+from api.turns import Part, Role, TurnStart
 
 log = event_logger("greenroom.model")
 
@@ -36,6 +36,12 @@ class PromptTokenizer(Protocol):
 
     def encode_prompt(self, parts: Sequence[Part], context: Sequence[int]) -> list[int]:
         """Ids that the parts append to a context whose last ids are given."""
+        ...
+
+    def encode_parts(
+        self, parts: Sequence[Part], last_id: int | None, after: Role | None, opens_answer: bool
+    ) -> list[int]:
+        """See ``ModelRef.encode``."""
         ...
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
@@ -189,6 +195,18 @@ class Model:
         """See ``ModelRef.tokenize``."""
         await self.start()
         return tuple(self._tokenizer.encode(text))
+
+    async def encode(
+        self, parts: Sequence[Part], last_id: int | None, after: Role | None, opens_answer: bool
+    ) -> tuple[int, ...]:
+        """See ``ModelRef.encode``."""
+        await self.start()
+        return tuple(self._tokenizer.encode_parts(parts, last_id, after, opens_answer))
+
+    async def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
+        """See ``ModelRef.decode``."""
+        await self.start()
+        return self._tokenizer.decode(ids, skip_special_tokens)
 
     async def drain(self, timeout_s: float) -> None:
         """Take no new turns, and return when the running ones have ended, or after ``timeout_s``."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from actors.asking import ActorGone, ask
 from actors.engine.contract import Residency
 from actors.messages import AttachedTurn, PollReply, StartTurn, TurnOutput
 from api.errors import ModelLost
-from api.turns import TurnStart
+from api.turns import Part, Role, TurnStart
 
 
 class ModelRef:
@@ -99,6 +99,26 @@ class ModelRef:
     async def tokenize(self, text: str) -> tuple[int, ...]:
         """Token ids of a text alone, without a beginning-of-text token."""
         return await self._ask("tokenize", text)  # type: ignore[no-any-return]
+
+    async def encode(
+        self, parts: Sequence[Part], last_id: int | None, after: Role | None, opens_answer: bool
+    ) -> tuple[int, ...]:
+        """Token ids that parts append to a context.
+
+        Args:
+            last_id: the context's last id; None where it is empty.
+            after: the role of the closed message that the context ends with; None where it ends otherwise.
+            opens_answer: whether messages at the end are followed by what opens the model's answer.
+
+        Raises:
+            Unsupported: a message, and the model has no chat template.
+            InvalidRequest: the chat template refuses the messages.
+        """
+        return await self._ask("encode", parts, last_id, after, opens_answer)  # type: ignore[no-any-return]
+
+    async def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
+        """The text of token ids."""
+        return await self._ask("decode", ids, skip_special_tokens)  # type: ignore[no-any-return]
 
     async def _ask(self, method: str, *arguments: Any) -> Any:
         try:

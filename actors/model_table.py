@@ -79,6 +79,10 @@ class ModelTable:
         report = self._reports.get(self._settled.get(key, ""))
         return report.model if report else None
 
+    def settled_keys(self, prefix: str) -> list[str]:
+        """The contexts that were placed and whose keys begin so."""
+        return [key for key in self._settled if key.startswith(prefix)]
+
     def unsettle(self, key: str) -> None:
         """The context is gone."""
         self._settled.pop(key, None)

@@ -9,12 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from actors.between_turns import BetweenTurns
 from actors.engine.contract import tokens_hash
 from actors.history import History
 from actors.journal.contract import Journal
 from actors.messages import Placement, SessionSeed, Ticket, TurnOutput
 from actors.records import Opened, Record, RolledBack, TurnEnded, TurnFailed, TurnStarted, decode, encode
-from actors.retention import Retainer
 from actors.settings import SessionSettings
 from actors.turn_queue import TurnQueue
 from actors.turn_run import TurnRun
@@ -56,21 +56,20 @@ class Session:
     """
 
     def __init__(self, parts: SessionParts, session_id: str) -> None:
-        self.session_id = session_id
+        self.session_id = self.id = session_id
         self.owner = ""
+        self.is_spent = False
         self._parts = parts
         self._queue = TurnQueue(parts.settings.max_queued_turns)
         self._beginning: dict[str, asyncio.Task[Ticket]] = {}
         self._run: TurnRun | None = None
         self._running: asyncio.Task[None] | None = None
         self._failed: dict[str, GreenroomError] = {}
-        self._refill: asyncio.Task[None] | None = None
-        self._placement: Placement | None = None
         self._last_used_at = time.time()
         self._is_fenced = False
         self._history: History
         self._opened: Opened
-        self._retainer: Retainer
+        self._between: BetweenTurns
         self._epoch = 0
         self._created_at = 0.0
 
@@ -104,7 +103,7 @@ class Session:
     async def begin(self, request: TurnRequest) -> Ticket:
         """See ``SessionHandle.begin``."""
         self._use()
-        self._retainer.message(time.monotonic())
+        self._between.message()
         known = self._ticket_now(request.turn_id)
         if known:
             return known
@@ -164,7 +163,7 @@ class Session:
         """See ``SessionHandle.typing``."""
         self._use()
         if self._opened.retention.policy == "predictive" and self._run is None:
-            self._schedule_refill(0.0)
+            self._between.refill(0.0)
 
     async def fork(self, target_id: str, length: int | None) -> None:
         """Open a session of this id with a prefix of this one; see ``SessionHandle.fork``. Repeating is safe."""
@@ -173,9 +172,9 @@ class Session:
             raise Conflict("a turn is running; say at which length to fork")
         records = tuple(encode(record) for record in self._history.prefix(length))
         tokens = self._history.tokens[:length]
-        if self._placement and tokens:
+        if self._between.placement and tokens:
             try:
-                await self._placement.model.fork(self.session_id, target_id, len(tokens), tokens_hash(tokens))
+                await self._between.placement.model.fork(self.session_id, target_id, len(tokens), tokens_hash(tokens))
             except (GreenroomError, ModelLost) as error:
                 log.debug("fork starts without KV", session_id=target_id, error=str(error))
         opened = self._opened
@@ -187,7 +186,7 @@ class Session:
             opened.max_context,
             opened.idle_timeout_s,
             records,
-            self._placement.incarnation if self._placement else None,
+            self._between.placement.incarnation if self._between.placement else None,
         )
         await self._parts.directory.adopt(seed)
 
@@ -208,9 +207,9 @@ class Session:
     async def describe(self) -> SessionDescription:
         """See ``SessionHandle.describe``."""
         residency = None
-        if self._placement:
+        if self._between.placement:
             with suppress(ModelLost):
-                residency = await self._placement.model.residency(self.session_id)
+                residency = await self._between.placement.model.residency(self.session_id)
         turns = [turn.record() for turn in self._history.turns]
         length = len(self._history.tokens)
         if request := self._history.open_request:
@@ -231,21 +230,21 @@ class Session:
     async def close(self) -> None:
         """End the session for good: cancel its turn, free its context, delete its journal. Idempotent."""
         await self.stop()
-        if self._placement:
+        if self._between.placement:
             with suppress(ModelLost):
-                await self._placement.model.close(self.session_id)
+                await self._between.placement.model.close(self.session_id)
         await self._parts.journal.delete(self.session_id)
 
     async def stop(self) -> None:
         """Stop working on the session here, and leave it to whoever activates it next."""
         self._is_fenced = True
         self._queue.dismiss_all()
-        tasks = [task for task in (self._running, self._refill, *self._beginning.values()) if task and not task.done()]
+        tasks = [task for task in (self._running, *self._beginning.values()) if task and not task.done()]
         if self._run:
             await self._run.cancel()
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(self._between.stop(), *tasks, return_exceptions=True)
 
     @property
     def is_fenced(self) -> bool:
@@ -257,6 +256,11 @@ class Session:
         return time.time() - self._last_used_at if self._queue.is_idle else 0.0
 
     @property
+    def leaves_in_s(self) -> float:
+        """When it is put away, if it is not used until then; seconds."""
+        return self._parts.settings.passivate_after_s - self.idle_s()
+
+    @property
     def is_expired(self) -> bool:
         """It has not been used for as long as it may be."""
         timeout_s = self._opened.idle_timeout_s
@@ -266,7 +270,7 @@ class Session:
         self._history = History.replay(decode(record) for record in records)
         assert self._history.opened is not None, "the first record opens the session"
         self._opened = self._history.opened
-        self._retainer = Retainer(self._opened.retention)
+        self._between = BetweenTurns(self.session_id, self._opened.retention)
         self.owner, self._epoch, self._created_at = owner, epoch, created_at
 
     def _use(self) -> None:
@@ -299,8 +303,8 @@ class Session:
             del self._beginning[request.turn_id]
 
     async def _start_turn(self, request: TurnRequest) -> Ticket:
-        self._cancel_refill()
-        run = self._make_run(request, self._placement)
+        self._between.turn_starts()
+        run = self._make_run(request, self._between.placement)
         writing = asyncio.create_task(self._write(TurnStarted(request)))
         try:
             await run.start()
@@ -345,7 +349,7 @@ class Session:
 
     async def _follow(self, run: TurnRun) -> Ticket:
         self._run = run
-        self._placement = run.placement
+        self._between.placement = run.placement
         self._running = asyncio.create_task(self._finish(run))
         return await run.ticket()
 
@@ -354,11 +358,11 @@ class Session:
         try:
             output = await run.end()
             await self._write(TurnEnded(turn_id, run.started.prompt_ids, output))
-            self._placement = run.placement
             finish, count = output.finish, len(output.ids)
             reason = finish.reason if finish else None
             log.info("turn ended", session_id=self.session_id, turn_id=turn_id, reason=reason, output_tokens=count)
-            await self._settle(run)
+            self._last_used_at = time.time()
+            await self._between.turn_ended(run, len(self._history.tokens))
         except Fenced:
             self._is_fenced = True
         except GreenroomError as error:
@@ -377,36 +381,6 @@ class Session:
             await self._write(TurnFailed(turn_id))
         except GreenroomError:
             self._is_fenced = True
-
-    async def _settle(self, run: TurnRun) -> None:
-        """Between turns: let the model actor forget the log, and do with the KV what the policy says."""
-        self._last_used_at = time.time()
-        decision = self._retainer.turn_ended(len(self._history.tokens), time.monotonic())
-        assert run.placement is not None, "it ran"
-        try:
-            await run.placement.model.release(run.request.turn_id)
-            if decision.is_dropped:
-                await run.placement.model.drop(self.session_id)
-        except ModelLost:
-            return
-        if decision.refill_after_s is not None:
-            self._schedule_refill(decision.refill_after_s)
-
-    def _schedule_refill(self, delay_s: float) -> None:
-        self._cancel_refill()
-        self._refill = asyncio.create_task(self._refill_after(delay_s))
-
-    def _cancel_refill(self) -> None:
-        if self._refill:
-            self._refill.cancel()
-
-    async def _refill_after(self, delay_s: float) -> None:
-        await asyncio.sleep(delay_s)
-        if self._placement and self._run is None:
-            try:
-                await self._placement.model.refill(self.session_id)
-            except ModelLost:
-                self._placement = None
 
     async def _write(self, record: Record) -> None:
         try:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 import uuid
-from typing import Any
 
-from actors.asking import ActorGone, ask
-from actors.directory_ref import DirectoryRef, Location
+from actors.directory_ref import SESSION, DirectoryRef, Location
 from actors.messages import Ticket, TurnOutput
+from actors.tenant_call import TenantCall
 from actors.turn_reader import TurnReader
 from actors.turn_stream import SessionTurnStream
 from api.cluster import SessionDescription
-from api.errors import InvalidRequest, Moved, Unavailable
+from api.errors import InvalidRequest
 from api.turns import TurnRequest
 
 
@@ -24,12 +21,10 @@ class SessionRef:
     Calls raise ``SessionNotFound`` once the session is closed, ``Unavailable`` when recovery takes too long.
     """
 
-    RETRY_S = 0.05
-
     def __init__(self, location: Location, directory: DirectoryRef, reader: TurnReader, timeout_s: float) -> None:
-        self.session_id = location.session_id
+        self.session_id = location.id
         self.owner = location.owner
-        self._location = location
+        self._call = TenantCall(SESSION, location, directory.locate, timeout_s)
         self._directory = directory
         self._reader = reader
         self._timeout_s = timeout_s
@@ -84,17 +79,3 @@ class SessionRef:
             return await self.cancel(turn_id)
 
         return SessionTurnStream(self.session_id, turn_id, ticket, offset, self._reader, again, ended, stop)
-
-    async def _call(self, method: str, *arguments: Any) -> Any:
-        deadline, wait_s = time.monotonic() + self._timeout_s, 0.0
-        while True:
-            location = self._location
-            try:
-                return await ask(location.actor.call.remote(self.session_id, method, arguments))
-            except (ActorGone, Moved) as error:
-                if time.monotonic() >= deadline:
-                    raise Unavailable(f"the session cannot be reached: {type(error).__name__}") from None
-            if self._location is location:
-                self._location = await self._directory.locate(self.session_id, location.assignment)
-            await asyncio.sleep(wait_s)
-            wait_s = self.RETRY_S

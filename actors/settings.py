@@ -128,6 +128,44 @@ class BrokerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class InferletSettings:
+    """Limits of inferlets.
+
+    Attributes:
+        pool_size: started actors that wait for an inferlet.
+        programs: what may be launched as ``module:function``.
+        memory_limit_bytes: resident memory of the process; above it the inferlet fails.
+        time_limit_s: from launch to end; None for none.
+        max_blocking_s: a program that has not yielded for so long fails.
+        max_outbox_messages, max_outbox_bytes: sent and not read by anybody yet; more, and ``send`` waits.
+        max_inbox_messages: sent to it and not received yet; more are refused.
+        max_output_chars: of standard output and error together; the rest is not kept.
+        linger_s: an ended one stays for so long for those who are to read its end.
+        passivate_after_s: one that has waited for its clients for so long gives its process back.
+        idle_timeout_s: one for which nothing has happened for so long is deleted; None for never.
+        keep_ended_s: the events of an ended one are kept for so long.
+        replay_timeout_s: one that is taken up again and does not come to its next recorded call in time fails.
+    """
+
+    pool_size: int = 2
+    max_inferlets: int = 10_000
+    max_inferlets_per_owner: int = 10_000
+    programs: tuple[str, ...] = ()
+    memory_limit_bytes: int = 1 << 30
+    time_limit_s: float | None = None
+    max_blocking_s: float = 30.0
+    max_outbox_messages: int = 10_000
+    max_outbox_bytes: int = 16 << 20
+    max_inbox_messages: int = 10_000
+    max_output_chars: int = 1 << 20
+    passivate_after_s: float = 60.0
+    linger_s: float = 5.0
+    idle_timeout_s: float | None = 7 * 86_400.0
+    keep_ended_s: float = 86_400.0
+    replay_timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterSettings:
     """Everything that the detached actors need to know; the first model is the default one.
 
@@ -141,6 +179,7 @@ class ClusterSettings:
     models: tuple[ModelSettings, ...]
     sessions: SessionSettings = field(default_factory=SessionSettings)
     broker: BrokerSettings = field(default_factory=BrokerSettings)
+    inferlets: InferletSettings = field(default_factory=InferletSettings)
     journal_path: str = "~/.greenroom/journal.db"
     journal_synchronous: str = "FULL"
     recovery_timeout_s: float = 60.0

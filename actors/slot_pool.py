@@ -1,4 +1,4 @@
-"""Session actors: a few started ones that wait, so that opening a session is a call and not a process start."""
+"""Actors of one kind: a few started ones that wait, so that opening a session is a call and not a process start."""
 
 from __future__ import annotations
 
@@ -9,36 +9,37 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.asking import ActorGone, ask
-from actors.messages import SessionSeed
 from api.errors import Moved, Unavailable
 from api.logs import event_logger
 
 log = event_logger("greenroom.directory")
 
-PREFIX = "session-"
-"""Names of session actors in Ray begin with this."""
-
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A session actor, by name and handle."""
+    """An actor for a session or an inferlet, by name and handle."""
 
     name: str
     actor: Any
 
 
 class SlotPool:
-    """Starts session actors ahead of need. ``spawn`` starts one by name; ``find`` gives those that live, by name."""
+    """Starts actors ahead of need. ``spawn`` starts one by name; ``find`` gives those that live, by name.
+
+    Names in Ray begin with ``kind``.
+    """
 
     ASSIGN_TIMEOUT_S = 30.0
 
     def __init__(
         self,
+        kind: str,
         size: int,
         spawn: Callable[[str], Awaitable[Any]],
         find: Callable[[], Awaitable[Mapping[str, Any]]],
         kill: Callable[[Any], None],
     ) -> None:
+        self._prefix = f"{kind}-"
         self._size = size
         self._spawn = spawn
         self._find = find
@@ -48,12 +49,12 @@ class SlotPool:
         self._arrived = asyncio.Event()
 
     async def recover(self) -> dict[str, Slot]:
-        """Find the session actors that live: those with a session, by its id; the others are free."""
+        """Find the actors that live: those with a tenant, by its id; the others are free."""
         actors = await self._find()
-        slots = [Slot(name, actor) for name, actor in actors.items() if name.startswith(PREFIX)]
+        slots = [Slot(name, actor) for name, actor in actors.items() if name.startswith(self._prefix)]
         held = await asyncio.gather(*(_holds(slot) for slot in slots))
-        taken = {session_id: slot for slot, session_id in zip(slots, held, strict=True) if session_id}
-        self._free = [slot for slot, session_id in zip(slots, held, strict=True) if session_id == ""]
+        taken = {tenant_id: slot for slot, tenant_id in zip(slots, held, strict=True) if tenant_id}
+        self._free = [slot for slot, tenant_id in zip(slots, held, strict=True) if tenant_id == ""]
         self._fill()
         return taken
 
@@ -69,37 +70,44 @@ class SlotPool:
             try:
                 await asyncio.wait_for(self._arrived.wait(), self.ASSIGN_TIMEOUT_S)
             except TimeoutError:
-                raise Unavailable("no session actor could be started in time") from None
+                raise Unavailable("no actor could be started in time") from None
         slot = self._free.pop(0)
         self._fill()
         return slot
 
-    async def assign(self, slot: Slot, session_id: str, seed: SessionSeed | None) -> str:
-        """Put a session on an actor; returns its owner.
+    async def assign(self, slot: Slot, tenant_id: str, seed: Any) -> str:
+        """Put a session or an inferlet on an actor; returns its owner.
 
         Raises:
             Moved: the actor is dead, or not free.
-            NotFound, Conflict: see ``SessionSlot.assign``.
+            NotFound, Conflict: see ``actors.slot.Slot.assign``.
         """
         try:
-            return await ask(slot.actor.assign.remote(session_id, seed))  # type: ignore[no-any-return]
+            return await ask(slot.actor.assign.remote(tenant_id, seed))  # type: ignore[no-any-return]
         except ActorGone:
             raise Moved(f"actor {slot.name} is gone") from None
 
-    async def close_session(self, slot: Slot, session_id: str) -> bool:
-        """Have a session closed where it is; False where its actor is dead."""
+    async def close_tenant(self, slot: Slot, tenant_id: str) -> bool:
+        """Have it closed where it is; False where its actor is dead."""
         try:
-            await ask(slot.actor.close.remote(session_id))
+            await ask(slot.actor.close.remote(tenant_id))
         except ActorGone:
             return False
         return True
 
-    async def expire_session(self, slot: Slot, session_id: str) -> None:
-        """Have a session closed if it has been idle for long enough. A dead actor: nothing happens."""
+    async def expire_tenant(self, slot: Slot, tenant_id: str) -> None:
+        """Have it closed if it has been idle for long enough. A dead actor: nothing happens."""
         try:
-            await ask(slot.actor.expire.remote(session_id))
+            await ask(slot.actor.expire.remote(tenant_id))
         except ActorGone:
-            log.warning("an expired session has lost its actor", session_id=session_id)
+            log.warning("what has expired has lost its actor", id=tenant_id)
+
+    async def wait_for_death(self, slot: Slot) -> None:
+        """Return when the actor's process has died."""
+        try:
+            await ask(slot.actor.watched.remote())
+        except ActorGone:
+            return
 
     def give_back(self, slot: Slot) -> None:
         """An actor is free again; one more than twice the pool's size is ended."""
@@ -129,17 +137,17 @@ class SlotPool:
     async def _start_slots(self, at_least: int) -> None:
         try:
             while len(self._free) < max(self._size, at_least):
-                name = PREFIX + secrets.token_hex(8)
+                name = self._prefix + secrets.token_hex(8)
                 self._free.append(Slot(name, await self._spawn(name)))
                 self._arrived.set()
         except Exception:
-            log.exception("a session actor did not start")
+            log.exception("an actor did not start", kind=self._prefix)
         finally:
             self._filling = None
 
 
 async def _holds(slot: Slot) -> str | None:
-    """The id of its session, "" for none, None where it is dead."""
+    """The id of its tenant, "" for none, None where it is dead."""
     try:
         return await ask(slot.actor.ready.remote()) or ""
     except ActorGone:

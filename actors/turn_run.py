@@ -29,7 +29,7 @@ class TurnRun:
     """Runs one turn to its end. Attempt 1 believes the context resident; a lost model actor costs an attempt.
 
     What has been delivered is the prefix of the next attempt, so that no reader sees a token twice or misses one.
-    Made with all tokens before the turn and the holes among them; belongs to one session.
+    Made with all tokens before the turn and the holes among them; belongs to one owner of a context.
     """
 
     WAIT_S = 10.0
@@ -47,6 +47,7 @@ class TurnRun:
         placement: Placement | None = None,
         is_temporary: bool = False,
         holes: Sequence[Hole] = (),
+        delivered: TurnOutput | None = None,
     ) -> None:
         self.request = request
         self.placement = placement
@@ -60,7 +61,7 @@ class TurnRun:
         self._holes = tuple(holes)
         self._attempt = 0
         self._start: TurnStart | None = None
-        self._delivered = TurnOutput()
+        self._delivered = delivered or TurnOutput()
         self._reported = asyncio.Event()
         self._changed = asyncio.Event()
         self.is_cancelled = False
@@ -160,6 +161,11 @@ class TurnRun:
         if delivered:
             self._delivered = delivered
         await self._restart()
+
+    async def begin_again(self, delivered: TurnOutput) -> None:
+        """The same behind this, where an earlier owner had the turn cancelled."""
+        self._delivered = delivered
+        await self.start()
 
     async def release(self) -> None:
         """The turn's output has been read to its end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 
 from actors.messages import Ticket, TurnOutput, turn_key
@@ -14,12 +14,15 @@ from api.turns import Frame, TurnStart
 
 
 class Delivered:
-    """What one reader has been given of a turn, from offset 0 where it read from there; see ``TurnRun.ticket``."""
+    """What one reader has been given of a turn; see ``TurnRun.ticket``.
 
-    def __init__(self, offset: int) -> None:
+    ``before`` is what it had before it read from ``offset`` on, where it knows that.
+    """
+
+    def __init__(self, offset: int, before: TurnOutput | None = None) -> None:
         self.offset = offset
-        self._starts_at = offset
-        self._frames: list[Frame] = []
+        self._starts_at = 0 if before else offset
+        self._frames: list[Frame] = [before.frame("", 0, 0)] if before else []
 
     def take(self, frame: Frame) -> None:
         """Another frame was delivered."""
@@ -87,20 +90,24 @@ class SessionTurnStream:
         yield ticket.output.frame(self._turn_id, ticket.attempt, delivered.offset)
 
 
-class TemporaryTurnStream:
-    """A turn on a context that lives only as long as its turn; leaving the stream cancels it."""
+class OwnTurnStream:
+    """A turn that its reader runs itself, without a session; leaving the stream cancels it.
 
-    def __init__(self, run: TurnRun, reader: TurnReader) -> None:
+    ``before`` is what an earlier reader was given of it.
+    """
+
+    def __init__(self, run: TurnRun, reader: TurnReader, before: TurnOutput | None = None) -> None:
         self.start: TurnStart = run.started
         self._run = run
         self._reader = reader
+        self._before = before or TurnOutput()
 
     async def cancel(self) -> None:
         """See ``TurnStream.cancel``."""
         await self._run.cancel()
 
-    async def __aiter__(self) -> AsyncIterator[Frame]:
-        delivered = Delivered(0)
+    async def __aiter__(self) -> AsyncGenerator[Frame]:
+        delivered = Delivered(len(self._before.ids), self._before)
         is_over = False
         try:
             while not is_over:

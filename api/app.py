@@ -15,6 +15,7 @@ from api.cors import Cors
 from api.errors import GreenroomError
 from api.faults import Faults
 from api.health import health_routes
+from api.inferlet_routes import inferlet_routes
 from api.limits import ConcurrencyLimit, SizeLimit
 from api.page import page_routes
 from api.petals.routes import petals_routes
@@ -38,6 +39,7 @@ def build_app(cluster: Cluster, settings: ApiSettings, routes: Sequence[BaseRout
             *petals_routes(cluster, settings),
             *session_routes(),
             *topic_routes(),
+            *inferlet_routes(),
             *page_routes(),
             *routes,
         ],

@@ -1,4 +1,4 @@
-"""The Python client: sessions over HTTP and WebSocket, from outside the cluster.
+"""The Python client: sessions and inferlets over HTTP and WebSocket, from outside the cluster.
 
     async with Client("http://localhost:8000") as client:
         session = await client.open_session(system="Answer in one sentence.")
@@ -12,14 +12,18 @@ those of ``api.errors``.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
+from urllib.parse import quote
 from uuid import uuid4
+from weakref import WeakSet
 
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
@@ -29,6 +33,8 @@ from api.answer import Answer
 from api.client_topics import SILENCE_S, ClientSubscription, message_body, topic_path
 from api.cluster import Retention
 from api.errors import Unavailable
+from api.inferlet_views import InferletSummaryView, InferletsView, InferletView, ProgramsView, ProgramView
+from api.instance import ClientInstance
 from api.remote_errors import error_of
 from api.topic_views import PublishedView, TopicsView
 from api.topics import Cursor, TopicId, TopicInfo
@@ -59,6 +65,7 @@ class Client:
         self._socket_url = "ws" + base_url.rstrip("/").removeprefix("http")
         self._timeout_s = timeout_s
         self._idle: dict[str, ClientConnection] = {}
+        self._instances: WeakSet[ClientInstance] = WeakSet()
         self.patience_s = patience_s
 
     async def __aenter__(self) -> Client:
@@ -70,7 +77,8 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections; sessions stay on the server."""
+        """Close the connections; sessions and inferlets stay on the server."""
+        await asyncio.gather(*(instance.detach() for instance in self._instances))
         await self._http.aclose()
         while self._idle:
             await self._idle.popitem()[1].close()
@@ -159,6 +167,72 @@ class Client:
             _check(response)
             yield response
 
+    async def upload_program(self, program: str | Path) -> str:
+        """Give the server a program, by its file; its hash, to launch it with.
+
+        Raises:
+            InvalidRequest: it is not Python, or has no ``@inferlet``.
+            Forbidden: the server does not take programs from here.
+        """
+        path = Path(program)
+        source = await asyncio.to_thread(path.read_text)
+        view = await self.ask(ProgramView, "POST", "/api/programs", {"source": source, "file": path.name})
+        return view.program
+
+    async def program_exists(self, program: str) -> bool:
+        """Whether a program of this hash (or ``module:function``) can be launched."""
+        return any(known.program == program for known in await self.list_programs())
+
+    async def list_programs(self) -> tuple[ProgramView, ...]:
+        """What can be launched."""
+        return (await self.ask(ProgramsView, "GET", "/api/programs")).programs
+
+    async def launch_instance(
+        self, program: str, arguments: Sequence[str] = (), name: str | None = None
+    ) -> ClientInstance:
+        """Start a program, and attach to it.
+
+        Raises:
+            ProgramNotFound, TooBusy, Unavailable
+        """
+        body = {"program": program, "arguments": list(arguments), **({"name": name} if name else {})}
+        view = await self.ask(InferletView, "POST", "/api/inferlets", body)
+        return self._attached(view.id, -1)
+
+    async def attach_instance(self, instance_id: str, after: int | None = None) -> ClientInstance:
+        """Attach to an inferlet, and receive its events behind a position; from the first one on, without.
+
+        Raises:
+            InferletNotFound: it is not there, or somebody else's.
+        """
+        view = await self.ask(InferletView, "GET", f"/api/inferlets/{quote(instance_id, safe='')}")
+        return self._attached(view.id, -1 if after is None else after)
+
+    async def list_instances(self) -> tuple[InferletSummaryView, ...]:
+        """The caller's inferlets, the latest used first."""
+        return (await self.ask(InferletsView, "GET", "/api/inferlets")).inferlets
+
+    async def terminate_instance(self, instance_id: str) -> InferletView:
+        """End an inferlet; one that has ended stays as it is.
+
+        Raises:
+            InferletNotFound: it is not there, or somebody else's.
+        """
+        return await self.ask(InferletView, "DELETE", f"/api/inferlets/{quote(instance_id, safe='')}")
+
+    def _attached(self, instance_id: str, after: int) -> ClientInstance:
+        path = f"/api/inferlets/{instance_id}"
+
+        def open_socket(position: int) -> connect:
+            return self._open(f"{path}?after={position}")
+
+        async def ask(method: str) -> InferletView:
+            return await self.ask(InferletView, method, path)
+
+        instance = ClientInstance(instance_id, open_socket, ask, after, self.patience_s)
+        self._instances.add(instance)
+        return instance
+
     @asynccontextmanager
     async def socket(self, session_id: str) -> AsyncIterator[ClientConnection]:
         """A connection to a session, the idle one if there is one; kept for the next use unless an exception ends this.
@@ -177,8 +251,11 @@ class Client:
             self._idle[session_id] = socket
 
     async def _connect(self, session_id: str) -> ClientConnection:
-        return await connect(
-            f"{self._socket_url}/api/sessions/{session_id}",
+        return await self._open(f"/api/sessions/{session_id}")
+
+    def _open(self, path: str) -> connect:
+        return connect(
+            self._socket_url + path,
             additional_headers=self._headers,
             open_timeout=self._timeout_s,
             max_size=None,

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from api.inferlets import Inferlets
 from api.topics import Topics
 from api.turns import Finish, Frame, Part, TurnRequest, TurnStart
 
@@ -182,7 +183,7 @@ class SessionHandle(Protocol):
         ...
 
 
-class Cluster(Protocol):
+class Cluster(Inferlets, Protocol):
     """The cluster, as the routes see it. ``owner`` is the name of the API key, or "" without keys."""
 
     @property

@@ -5,10 +5,13 @@
     │   ├── LengthExceeded          400  length_exceeded
     │   └── Unsupported             400  unsupported
     ├── Unauthorized                401  unauthorized
+    ├── Forbidden                   403  forbidden
     ├── NotFound                    404  not_found
     │   ├── ModelNotFound           404  model_not_found
     │   ├── SessionNotFound         404  session_not_found
-    │   └── TurnNotFound            404  turn_not_found
+    │   ├── TurnNotFound            404  turn_not_found
+    │   ├── InferletNotFound        404  inferlet_not_found
+    │   └── ProgramNotFound         404  program_not_found
     ├── Conflict                    409  conflict
     ├── TooLarge                    413  too_large
     ├── TooBusy                     429  too_busy           retryable
@@ -78,6 +81,13 @@ class Unauthorized(GreenroomError):
     code = "unauthorized"
 
 
+class Forbidden(GreenroomError):
+    """The configuration does not allow this."""
+
+    status = 403
+    code = "forbidden"
+
+
 class NotFound(GreenroomError):
     """What was asked for does not exist."""
 
@@ -122,6 +132,32 @@ class TurnNotFound(NotFound):
 
     def __str__(self) -> str:
         return f"turn {self.turn_id!r} is not known here"
+
+
+class InferletNotFound(NotFound):
+    """The inferlet is gone, or never was; somebody else's looks the same."""
+
+    code = "inferlet_not_found"
+
+    def __init__(self, instance_id: str) -> None:
+        super().__init__(instance_id)
+        self.instance_id = instance_id
+
+    def __str__(self) -> str:
+        return f"inferlet {self.instance_id!r} does not exist"
+
+
+class ProgramNotFound(NotFound):
+    """No program of this hash or name can be launched here."""
+
+    code = "program_not_found"
+
+    def __init__(self, program: str) -> None:
+        super().__init__(program)
+        self.program = program
+
+    def __str__(self) -> str:
+        return f"program {self.program!r} was not uploaded and is not in the configured list"
 
 
 class Conflict(GreenroomError):

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from api.errors import GreenroomError, InvalidRequest, LengthExceeded, ModelNotFound, SessionNotFound, TurnNotFound
+from api.errors import (
+    GreenroomError,
+    InferletNotFound,
+    InvalidRequest,
+    LengthExceeded,
+    ModelNotFound,
+    ProgramNotFound,
+    SessionNotFound,
+    TurnNotFound,
+)
 
 
 def error_of(code: str, message: str) -> GreenroomError:
@@ -14,7 +23,7 @@ def error_of(code: str, message: str) -> GreenroomError:
     if kind is LengthExceeded:
         lengths = [int(digits) for digits in re.findall(r"\d+", message)]
         return LengthExceeded(*lengths) if len(lengths) == 3 else InvalidRequest(message)
-    if kind in (SessionNotFound, TurnNotFound, ModelNotFound):
+    if kind in (SessionNotFound, TurnNotFound, ModelNotFound, InferletNotFound, ProgramNotFound):
         named = re.search(r"(['\"])(.*)\1", message)
         return kind(named[2] if named else message)
     return kind(message)

@@ -173,6 +173,21 @@ class PingBody(Body):
     type: Literal["ping"]
 
 
+class ProgramBody(Body):
+    """``POST /api/programs``: Python source, and the name of its file."""
+
+    source: str = Field(min_length=1)
+    file: str = Field(default="program.py", min_length=1, max_length=200, pattern=r"^[^/\\\x00-\x1f]+$")
+
+
+class LaunchBody(Body):
+    """``POST /api/inferlets``: a program by its hash, or ``module:function``."""
+
+    program: str = Field(min_length=1, max_length=300)
+    arguments: tuple[Annotated[str, Field(max_length=65_536)], ...] = Field(default=(), max_length=1024)
+    name: str | None = Field(default=None, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")
+
+
 ClientMessage = GenerateBody | ResumeBody | CancelBody | TypingBody | PingBody
 _client_message: TypeAdapter[ClientMessage] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
 

@@ -47,6 +47,8 @@ class ApiSettings(BaseModel):
         max_sockets: open WebSockets in this process.
         cors_origins: origins whose pages may use this server; "*" is any.
         api_keys: empty leaves the server open, with one owner whose name is "".
+        allow_upload: programs, which are code that runs on the cluster, may be uploaded by whoever has a key. Without
+            it only from this machine, over the loopback interface, and not through a proxy that says it is one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,7 +59,14 @@ class ApiSettings(BaseModel):
     max_sockets: int = Field(default=1024, ge=1)
     cors_origins: tuple[str, ...] = ("*",)
     api_keys: tuple[ApiKey, ...] = ()
+    allow_upload: bool = False
     petals: PetalsSettings = Field(default_factory=PetalsSettings)
+
+    @model_validator(mode="after")
+    def _uploads_need_keys(self) -> ApiSettings:
+        if self.allow_upload and not self.api_keys:
+            raise ValueError("allow_upload needs api_keys: whoever may upload may run anything")
+        return self
 
     @model_validator(mode="after")
     def _keys_differ(self) -> ApiSettings:

@@ -13,6 +13,9 @@ MAX_DISTRIBUTION = 4096
 """Tokens of a ``Distribution`` at most: the whole of a small vocabulary, and some 100 KB of a large one."""
 
 
+Role = Literal["system", "user", "assistant", "tool"]
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """Plain text, tokenised alone, without a beginning-of-text token; special tokens in it are recognised."""
@@ -31,7 +34,7 @@ class Tokens:
 class Message:
     """A chat message, put through the model's chat template; special tokens in its content are plain text."""
 
-    role: Literal["system", "user", "assistant", "tool"]
+    role: Role
     content: str
 
 

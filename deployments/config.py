@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from actors.settings import (
     BrokerSettings,
     ClusterSettings,
+    InferletSettings,
     ModelSettings,
     QueueSettings,
     SessionSettings,
@@ -154,6 +155,36 @@ class BrokerConfig(_Config):
         )
 
 
+class InferletConfig(_Config):
+    """Limits of inferlets; see ``actors.settings.InferletSettings``."""
+
+    pool_size: int = Field(2, ge=0, le=1000)
+    max_inferlets: int = Field(10_000, ge=1)
+    max_inferlets_per_owner: int = Field(10_000, ge=1)
+    programs: tuple[str, ...] = ()
+    memory_limit_bytes: int = Field(1 << 30, ge=1 << 27)
+    time_limit_s: float | None = Field(None, gt=0)
+    max_blocking_s: float = Field(30, gt=0)
+    max_outbox_messages: int = Field(10_000, ge=1)
+    max_outbox_bytes: int = Field(16 << 20, ge=1 << 20)
+    max_inbox_messages: int = Field(10_000, ge=1)
+    max_output_chars: int = Field(1 << 20, ge=0)
+    passivate_after_s: float = Field(60, gt=0)
+    linger_s: float = Field(5, gt=0)
+    idle_timeout_s: float | None = Field(7 * 86_400, gt=0)
+    keep_ended_s: float = Field(86_400, gt=0)
+    replay_timeout_s: float = Field(60, gt=0)
+
+    @field_validator("programs")
+    @classmethod
+    def _are_imports(cls, programs: tuple[str, ...]) -> tuple[str, ...]:
+        for program in programs:
+            module, colon, function = program.partition(":")
+            if not (colon and function.isidentifier() and all(name.isidentifier() for name in module.split("."))):
+                raise ValueError(f"{program!r} is not written module:function")
+        return programs
+
+
 class JournalConfig(_Config):
     """Where sessions are kept: a SQLite file on a local disk of the head node. Durable topics lie beside it."""
 
@@ -167,6 +198,7 @@ class GreenroomConfig(_Config):
     models: tuple[ModelConfig, ...] = Field((ModelConfig(name=EMBEDDED),), min_length=1)
     sessions: SessionConfig = SessionConfig()
     broker: BrokerConfig = BrokerConfig()
+    inferlets: InferletConfig = InferletConfig()
     journal: JournalConfig = JournalConfig()
     api: ApiSettings = ApiSettings()
     num_gateways: int = Field(1, ge=1)
@@ -185,6 +217,7 @@ class GreenroomConfig(_Config):
             models=tuple(model.settings() for model in self.models),
             sessions=SessionSettings(**self.sessions.model_dump()),
             broker=self.broker.settings(),
+            inferlets=InferletSettings(**self.inferlets.model_dump()),
             journal_path=self.journal.path,
             journal_synchronous=self.journal.synchronous,
             recovery_timeout_s=self.recovery_timeout_s,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from api.errors import InvalidRequest, Unsupported
-from api.turns import Message
+from api.turns import Message, Role
 
 _CUT = "\ufdd0\ufdd1"
 """Two noncharacters, which no text may contain: where a special token in a message's content is broken in two."""
@@ -29,17 +29,17 @@ class ChatTemplate:
         self._special = re.compile("|".join(re.escape(token) for token in special)) if special else None
         self._anchor: str | None = next((token for token in special if _is_single(tokenizer, token)), None)
 
-    def encode_opening(self, messages: Sequence[Message]) -> list[int]:
-        """Ids of a conversation from its start.
+    def encode_opening(self, messages: Sequence[Message], opens_answer: bool = True) -> list[int]:
+        """Ids of a conversation from its start, with what opens the model's answer behind them.
 
         Raises:
             Unsupported: the model has no chat template.
             jinja2.TemplateError: the template refuses the messages.
         """
-        return self._encode(self._render(messages), is_opening=True)
+        return self._encode(self._render(messages, opens_answer), is_opening=True)
 
-    def encode_continuation(self, messages: Sequence[Message]) -> list[int]:
-        """Ids that messages add behind an assistant's message, from what closes it on.
+    def encode_continuation(self, messages: Sequence[Message], opens_answer: bool = True) -> list[int]:
+        """Ids that messages add behind an answer of the model, from what closes it on.
 
         Raises:
             Unsupported: the model has no chat template.
@@ -47,17 +47,34 @@ class ChatTemplate:
             jinja2.TemplateError: the template refuses the messages.
         """
         earlier = [Message("user", _MARKER), Message("assistant", _MARKER)]
-        before, _, rendered = self._render([*earlier, *messages]).rpartition(_MARKER)
+        before, _, rendered = self._render([*earlier, *messages], opens_answer).rpartition(_MARKER)
         if _MARKER not in before:
             raise InvalidRequest("the model's chat template cannot continue a conversation")
         return self._encode(rendered, is_opening=False)
 
-    def _render(self, messages: Sequence[Message]) -> str:
+    def encode_after(self, role: Role, messages: Sequence[Message], opens_answer: bool) -> list[int]:
+        """Ids that messages add behind a message of this role that is closed; without messages, what opens an answer.
+
+        Raises:
+            Unsupported, InvalidRequest, jinja2.TemplateError: as above.
+        """
+        earlier = [Message(role, _MARKER)]
+        if role == "assistant":
+            earlier.insert(0, Message("user", _MARKER))
+        before = self._render(earlier, opens_answer=False)
+        rendered = self._render([*earlier, *messages], opens_answer)
+        if not rendered.startswith(before):
+            raise InvalidRequest("the model's chat template cannot continue a conversation")
+        return self._encode(rendered.removeprefix(before), is_opening=False)
+
+    def _render(self, messages: Sequence[Message], opens_answer: bool) -> str:
         if not self._tokenizer.chat_template:
             raise Unsupported("this model has no chat template; send text or tokens instead of messages")
         conversation = [{"role": message.role, "content": self._defuse(message.content)} for message in messages]
         rendered = self._tokenizer.apply_chat_template(
-            conversation, tokenize=False, add_generation_prompt=messages[-1].role != "assistant"
+            conversation,
+            tokenize=False,
+            add_generation_prompt=opens_answer and messages[-1].role != "assistant",
         )
         return str(rendered)
 

@@ -12,7 +12,7 @@ from jinja2 import TemplateError
 from actors.engine.chat_template import ChatTemplate
 from actors.engine.plain_tokenizer import PlainTokenizer
 from api.errors import InvalidRequest
-from api.turns import BeginningOfText, Message, Part, Text, Tokens
+from api.turns import BeginningOfText, Message, Part, Role, Text, Tokens
 
 
 class Tokenizer:
@@ -80,6 +80,32 @@ class Tokenizer:
                 ids.append(self.bos_id)
         return ids
 
+    def encode_parts(
+        self, parts: Sequence[Part], last_id: int | None, after: Role | None, opens_answer: bool
+    ) -> list[int]:
+        """Ids that the parts append to a context; messages at their end are closed, and open an answer if asked to.
+
+        Args:
+            last_id: the context's last id; None where it is empty.
+            after: the role of the closed message that the context ends with; None where it ends otherwise.
+
+        Raises:
+            Unsupported, InvalidRequest: see ``encode_prompt``.
+        """
+        groups = _grouped(parts)
+        if not groups and after is not None and opens_answer:
+            return self._encode_messages((), last_id, after, True)
+        ids: list[int] = []
+        for index, (part, messages) in enumerate(groups):
+            last_id = ids[-1] if ids else last_id
+            if messages:
+                opens = opens_answer or index + 1 < len(groups)
+                ids.extend(self._encode_messages(messages, last_id, after, opens))
+            else:
+                ids.extend(self.encode_prompt((part,), () if last_id is None else (last_id,)))
+            after = None
+        return ids
+
     def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
         """The text of ids, unfinished characters as U+FFFD; spaces are left as they are."""
         text = self.backend.decode(
@@ -87,12 +113,16 @@ class Tokenizer:
         )
         return str(text)
 
-    def _encode_messages(self, messages: Sequence[Message], last_id: int | None) -> list[int]:
+    def _encode_messages(
+        self, messages: Sequence[Message], last_id: int | None, after: Role | None = None, opens_answer: bool = True
+    ) -> list[int]:
         try:
+            if after is not None:
+                return self._template.encode_after(after, messages, opens_answer)
             if last_id is None or last_id == self.bos_id:
-                ids = self._template.encode_opening(messages)
+                ids = self._template.encode_opening(messages, opens_answer)
                 return ids[1:] if last_id is not None and ids[:1] == [last_id] else ids
-            ids = self._template.encode_continuation(messages)
+            ids = self._template.encode_continuation(messages, opens_answer)
         except TemplateError as error:
             raise InvalidRequest(f"the model's chat template refuses these messages: {error}") from error
         return ids[1:] if last_id in self.eos_ids and ids[:1] == [last_id] else ids

@@ -79,6 +79,22 @@ class JournalRef:
         """See ``Journal.expired``."""
         return await self._ask("expired", now)  # type: ignore[no-any-return]
 
+    async def put_item(self, space: str, name: str, value: bytes) -> None:
+        """See ``Journal.put_item``."""
+        await self._ask("put_item", space, name, value)
+
+    async def get_item(self, space: str, name: str) -> bytes | None:
+        """See ``Journal.get_item``."""
+        return await self._ask("get_item", space, name)  # type: ignore[no-any-return]
+
+    async def delete_item(self, space: str, name: str) -> bool:
+        """See ``Journal.delete_item``."""
+        return await self._ask("delete_item", space, name)  # type: ignore[no-any-return]
+
+    async def list_items(self, space: str, prefix: str = "") -> tuple[str, ...]:
+        """See ``Journal.list_items``."""
+        return await self._ask("list_items", space, prefix)  # type: ignore[no-any-return]
+
     async def _ask(self, method: str, *arguments: Any) -> Any:
         deadline = time.monotonic() + self._timeout_s
         while True:

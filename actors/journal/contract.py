@@ -84,3 +84,19 @@ class Journal(Protocol):
     async def expired(self, now: float) -> tuple[str, ...]:
         """Keys of streams whose ``expires_at`` is over."""
         ...
+
+    async def put_item(self, space: str, name: str, value: bytes) -> None:
+        """Set a value that has no history."""
+        ...
+
+    async def get_item(self, space: str, name: str) -> bytes | None:
+        """A value; None where there is none."""
+        ...
+
+    async def delete_item(self, space: str, name: str) -> bool:
+        """Remove a value; whether it was there."""
+        ...
+
+    async def list_items(self, space: str, prefix: str = "") -> tuple[str, ...]:
+        """The names in a space that begin so, in order."""
+        ...

@@ -24,6 +24,8 @@ CREATE INDEX IF NOT EXISTS streams_by_expiry ON streams (expires_at) WHERE expir
 CREATE INDEX IF NOT EXISTS streams_by_owner ON streams (owner, last_used_at);
 CREATE TABLE IF NOT EXISTS records (
     key TEXT NOT NULL, position INTEGER NOT NULL, record BLOB NOT NULL, PRIMARY KEY (key, position)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS items (
+    space TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (space, name)) WITHOUT ROWID;
 """
 COLUMNS = "key, owner, model, epoch, created_at, last_used_at, expires_at"
 
@@ -140,6 +142,32 @@ class SqliteJournal:
         """See ``Journal.expired``."""
         query = "SELECT key FROM streams WHERE expires_at <= ?"
         return await self._write(lambda connection: tuple(key for (key,) in connection.execute(query, (now,))))
+
+    async def put_item(self, space: str, name: str, value: bytes) -> None:
+        """See ``Journal.put_item``."""
+        query = "INSERT OR REPLACE INTO items (space, name, value) VALUES (?, ?, ?)"
+        await self._write(lambda connection: connection.execute(query, (space, name, value)).rowcount)
+
+    async def get_item(self, space: str, name: str) -> bytes | None:
+        """See ``Journal.get_item``."""
+
+        def read(connection: sqlite3.Connection) -> bytes | None:
+            query = "SELECT value FROM items WHERE space = ? AND name = ?"
+            row = connection.execute(query, (space, name)).fetchone()
+            return row[0] if row else None
+
+        return await self._write(read)
+
+    async def delete_item(self, space: str, name: str) -> bool:
+        """See ``Journal.delete_item``."""
+        query = "DELETE FROM items WHERE space = ? AND name = ?"
+        return await self._write(lambda connection: connection.execute(query, (space, name)).rowcount > 0)
+
+    async def list_items(self, space: str, prefix: str = "") -> tuple[str, ...]:
+        """See ``Journal.list_items``."""
+        query = "SELECT name FROM items WHERE space = ? AND substr(name, 1, ?) = ? ORDER BY name"
+        values = (space, len(prefix), prefix)
+        return await self._write(lambda connection: tuple(name for (name,) in connection.execute(query, values)))
 
     async def _write(self, write: Callable[[sqlite3.Connection], Answer]) -> Answer:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

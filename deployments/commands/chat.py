@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from typing import Annotated
 
@@ -11,23 +10,20 @@ import typer
 
 from api.client import Client
 from api.turns import Sampling
+from deployments.address import Key, Url, last_url
 from deployments.console import new_console
-from deployments.home import Home
-from deployments.plan import DEFAULT_HOST, DEFAULT_PORT, local_url
 from deployments.terminal_chat import TerminalChat
 
 _PROMPT = "> "
 
 
 def chat(
-    url: Annotated[str | None, typer.Option(help="Where Greenroom answers, if not where `up` said.")] = None,
+    url: Url = None,
     session: Annotated[str | None, typer.Option(metavar="ID", help="Go on with this session.")] = None,
     model: Annotated[str | None, typer.Option(help="The model of a new session.")] = None,
     system: Annotated[str | None, typer.Option(help="The system prompt of a new session.")] = None,
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token each time.")] = 0.0,
-    api_key: Annotated[
-        str | None, typer.Option(envvar="GREENROOM_API_KEY", show_envvar=True, help="If the server asks for one.")
-    ] = None,
+    api_key: Key = None,
 ) -> None:
     """Chat. The session outlives the terminal: --session takes it up again. /help says what else there is."""
     address = url or last_url()
@@ -80,9 +76,3 @@ def _load_line_editing() -> None:
         import readline  # noqa: F401
     except ImportError:
         return
-
-
-def last_url() -> str:
-    """Where `up` said that Greenroom answers, or GREENROOM_URL."""
-    record = Home.of_environment().read()
-    return os.environ.get("GREENROOM_URL") or (record.url if record else "") or local_url(DEFAULT_HOST, DEFAULT_PORT)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from api.turns import Message, Part, Text, Tokens
+from deployments.ago import ago
 from deployments.attached import with_greenroom
 from deployments.console import new_console
 from deployments.failures import CommandFailed
@@ -98,7 +99,7 @@ def _table(sessions: tuple[SessionSummary, ...]) -> Table:
         table.add_column(name)
     now = time.time()
     for session in sessions:
-        times = (_ago(now - session.created_at), _ago(now - session.last_used_at))
+        times = (ago(now - session.created_at), ago(now - session.last_used_at))
         table.add_row(session.session_id, session.owner or "-", session.model, session.state, *times)
     return table
 
@@ -130,10 +131,3 @@ def _show_part(part: Part, console: Console) -> None:
 def _summary(turn: TurnRecord) -> str:
     end = turn.finish.reason if turn.finish else "running"
     return f"turn {turn.turn_id}: {turn.num_output} tokens, {end}; tokens {turn.base_length} to {turn.end_length}"
-
-
-def _ago(seconds: float) -> str:
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit} ago"
-    return f"{max(0.0, seconds):.0f} s ago"

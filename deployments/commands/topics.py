@@ -12,13 +12,8 @@ import typer
 from api.client import Client
 from api.topics import Cursor, Lagged, NewEpoch, TopicEvent, TopicMessage
 from api.values import Value
-from deployments.commands.chat import last_url
+from deployments.address import Key, Url, last_url
 from deployments.console import new_console
-
-Url = Annotated[str | None, typer.Option(help="Where Greenroom answers, if not where `up` said.")]
-ApiKey = Annotated[
-    str | None, typer.Option(envvar="GREENROOM_API_KEY", show_envvar=True, help="If the server asks for one.")
-]
 
 
 def pub(
@@ -26,7 +21,7 @@ def pub(
     message: Annotated[str, typer.Argument(help="The message; - takes the standard input.")],
     as_json: Annotated[bool, typer.Option("--json", help="The message is a JSON value.")] = False,
     url: Url = None,
-    api_key: ApiKey = None,
+    api_key: Key = None,
 ) -> None:
     """Publish a message to a topic."""
     text = sys.stdin.read() if message == "-" else message
@@ -43,7 +38,7 @@ def sub(
     replay: Annotated[bool, typer.Option(help="Begin with what is retained, or with the next message.")] = True,
     count: Annotated[int | None, typer.Option(min=1, help="Leave after so many messages.")] = None,
     url: Url = None,
-    api_key: ApiKey = None,
+    api_key: Key = None,
 ) -> None:
     """Print a topic's messages as they come, one a line; what is missing is said on stderr."""
     place = Cursor.parse(after) if after else None

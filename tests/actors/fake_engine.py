@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from actors.engine.contract import Admission, Capacity, EngineInfo, Feature, Output, Residency, tokens_hash
 from api.constraints import Constraint
-from api.errors import ContextLost, InvalidRequest, LengthExceeded
-from api.turns import BeginningOfText, Finish, Message, Part, Text, Tokens
+from api.errors import Conflict, ContextLost, InvalidRequest, LengthExceeded
+from api.turns import BeginningOfText, Distribution, Finish, Message, Part, Role, Text, Tokens
 
 VOCABULARY = 1000
 EOS = 0
@@ -27,6 +28,13 @@ def greedy(tokens: Sequence[int], count: int) -> list[int]:
     for _ in range(count):
         line.append(next_token(line))
     return line[len(tokens) :]
+
+
+def distribution(tokens: Sequence[int]) -> Distribution:
+    """The next token with probability 0.5, the two after it with a quarter each."""
+    first = next_token(tokens)
+    chances = ((first, 0.5), (first % (VOCABULARY - 1) + 1, 0.25), ((first + 1) % (VOCABULARY - 1) + 1, 0.25))
+    return Distribution(tuple((token, math.log(chance)) for token, chance in chances), 1.5 * math.log(2))
 
 
 class FakeTokenizer:
@@ -53,6 +61,14 @@ class FakeTokenizer:
                 case BeginningOfText():
                     ids += [] if context or ids else [3]
         return ids
+
+    def encode_parts(
+        self, parts: Sequence[Part], last_id: int | None, after: Role | None, opens_answer: bool
+    ) -> list[int]:
+        """See ``PromptTokenizer``; 4 opens an answer."""
+        ids = self.encode_prompt(parts, () if last_id is None else (last_id,))
+        closed = bool(parts) and isinstance(parts[-1], Message)
+        return [*ids, 4] if opens_answer and (closed or (after and not parts)) else ids
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
         """Numbers."""
@@ -132,6 +148,8 @@ class FakeEngine:
         held = self.contexts.get(source_id)
         if held is None or tokens_hash(held[:length]) != prefix_hash:
             raise ContextLost(source_id)
+        if self.contexts.get(target_id, held[:length]) != held[:length]:
+            raise Conflict(target_id)
         self.contexts[target_id] = held[:length]
         self.resident[target_id] = min(length, self.resident.get(source_id, 0))
         return Residency(length, self.resident[target_id])
@@ -182,9 +200,15 @@ class FakeEngine:
             return self._end(turn_id, (), Finish("cancelled"))
         tokens = self.contexts[admission.context_id]
         token = next_token(tokens)
+        if admission.distribution:
+            self.resident[admission.context_id] = len(tokens)
+            return self._end(turn_id, (), Finish("distribution", distribution=distribution(tokens)))
         tokens.append(token)
         self.resident[admission.context_id] = len(tokens) - 1
         turn.made += 1
+        made = tuple(tokens[len(tokens) - turn.made :])
+        if any(made[-len(ids) :] == ids for ids in admission.stop.token_lists):
+            return self._end(turn_id, (token,), Finish("stop"))
         if turn.made >= admission.stop.max_tokens:
             return self._end(turn_id, (token,), Finish("length"))
         if len(tokens) > (admission.max_context or self.max_context):

@@ -11,16 +11,22 @@ from ray.exceptions import ActorDiedError
 
 from actors.broker_ref import BrokerRef
 from actors.directory import Directory
-from actors.directory_ref import DirectoryRef
+from actors.directory_ref import INFERLET, SESSION, DirectoryRef
+from actors.engine.factory import build_engine
 from actors.greenroom import Greenroom
+from actors.inferlet.desk import Surroundings
+from actors.inferlet.instance import InferletParts, Instance
+from actors.inferlet_actor import InferletSlot
+from actors.inferlets import Inferlets
 from actors.journal.sqlite import SqliteJournal
 from actors.model import Model
 from actors.model_ref import ModelRef
 from actors.session import SessionParts
 from actors.session_actor import SessionSlot
-from actors.settings import ClusterSettings, ModelSettings, SessionSettings
+from actors.settings import ClusterSettings, InferletSettings, ModelSettings, SessionSettings
 from actors.slot_pool import SlotPool
 from actors.turn_reader import TurnReader
+from api.topics import Topics
 from tests.actors.fake_engine import FakeEngine, FakeTokenizer
 
 
@@ -86,17 +92,46 @@ class _NoMetrics:
         """Nothing."""
 
 
+def kill_instance(instance: Instance) -> None:
+    """Like the death of its process: what is not in the journal is gone, and nothing more is done."""
+    instance._recorder.is_fenced = True
+    for task in (instance._finishing, instance._watching, instance._recorder._writing):
+        if task:
+            task.cancel()
+    run = instance._run
+    if run:
+        run.host.close()
+        run.desk._is_stopped = True
+        tasks = [task for _, task in run.desk._running.values()]
+        for task in [*tasks, *run._contexts._tasks]:
+            task.cancel()
+        for asking in list(run.desk._asking):
+            asking.cancel()
+        run._thread.cancel()
+
+
 class SmallCluster:
     """Everything but Ray. ``greenroom`` is what a Python caller holds."""
 
-    def __init__(self, folder: Path, num_models: int = 1, **session_settings: Any) -> None:
-        model = ModelSettings("fake", "nowhere", ("alias",), report_interval_s=0.01, poll_interval_s=0.001)
+    def __init__(
+        self,
+        folder: Path,
+        num_models: int = 1,
+        inferlets: InferletSettings | None = None,
+        topics: Topics | None = None,
+        model: ModelSettings | None = None,
+        **session_settings: Any,
+    ) -> None:
+        self._is_fake = model is None
+        model = model or ModelSettings("fake", "nowhere", ("alias",), report_interval_s=0.01, poll_interval_s=0.001)
         self.settings = ClusterSettings(
             (model,),
             SessionSettings(**session_settings),
+            inferlets=inferlets or InferletSettings(pool_size=0),
             recovery_timeout_s=10.0,
             sweep_interval_s=0.05,
         )
+        self.topics = topics
         self.journal = SqliteJournal(folder / "journal.db", "NORMAL")
         self.slots: dict[str, Loopback] = {}
         self.models: list[Loopback] = []
@@ -107,7 +142,8 @@ class SmallCluster:
         await self.journal.start()
         self._directory = Loopback(self._make_directory(), "directory")
         self.directory = DirectoryRef(self._directory, 10.0)
-        self.greenroom = Greenroom(self.directory, TurnReader(), BrokerRef(()), 10.0)
+        self.inferlets = Inferlets(self.directory, self.journal, 10.0)
+        self.greenroom = Greenroom(self.directory, self.inferlets, TurnReader(), BrokerRef(()), 10.0)
         for index in range(self._num_models):
             self.engines.append(FakeEngine())
             self.models.append(Loopback(None, f"model-{index}"))
@@ -115,6 +151,9 @@ class SmallCluster:
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        for slot in self.slots.values():
+            if isinstance(slot.target.tenant, Instance):
+                kill_instance(slot.target.tenant)
         current = asyncio.current_task()
         tasks = [task for task in asyncio.all_tasks() if task is not current]
         while self.journal._committing:
@@ -126,12 +165,12 @@ class SmallCluster:
 
     async def start_model(self, index: int) -> None:
         """Start or restart a model actor, with nothing in its cache."""
-        engine = FakeEngine()
+        engine = FakeEngine(features=frozenset({"distribution"}))
         self.engines[index] = engine
         actor = self.models[index]
         model = Model(
             self.settings.models[0],
-            lambda settings: (engine, FakeTokenizer()),
+            (lambda settings: (engine, FakeTokenizer())) if self._is_fake else build_engine,
             lambda: ModelRef(actor),
             actor.kill,
             self.directory,
@@ -148,12 +187,20 @@ class SmallCluster:
     def kill_session(self, session_id: str) -> None:
         """Kill the actor that holds a session."""
         for slot in self.slots.values():
-            session = slot.target._session
-            if session and session.session_id == session_id:
+            session = slot.target.tenant
+            if session and session.id == session_id:
                 slot.kill()
-                for task in (session._running, session._refill, *session._beginning.values()):
+                for task in (session._running, session._between._refilling, *session._beginning.values()):
                     if task:
                         task.cancel()
+
+    def kill_inferlet(self, instance_id: str) -> None:
+        """Kill the actor that holds an inferlet; its thread can do nothing any longer."""
+        for slot in self.slots.values():
+            instance = slot.target.tenant
+            if isinstance(instance, Instance) and instance.id == instance_id and not slot._died.is_set():
+                slot.kill()
+                kill_instance(instance)
 
     def restart_directory(self) -> None:
         """Kill the directory and start another, with nothing in its memory."""
@@ -161,12 +208,24 @@ class SmallCluster:
         self._directory.revive(self._make_directory())
 
     def _make_directory(self) -> Directory:
-        pool = SlotPool(self.settings.sessions.pool_size, self._spawn, self._find, lambda actor: actor.kill())
-        return Directory(self.settings, self.journal, pool, _NoMetrics())
+        sizes = {SESSION: self.settings.sessions.pool_size, INFERLET: self.settings.inferlets.pool_size}
+        spawns = {SESSION: self._spawn_session, INFERLET: self._spawn_inferlet}
+        pools = {
+            kind: SlotPool(kind, sizes[kind], spawns[kind], self._find, lambda actor: actor.kill()) for kind in sizes
+        }
+        return Directory(self.settings, self.journal, pools, _NoMetrics())
 
-    async def _spawn(self, name: str) -> Loopback:
+    async def _spawn_session(self, name: str) -> Loopback:
         parts = SessionParts(self.journal, self.directory, self.settings.sessions, 10.0)
         slot = self.slots[name] = Loopback(SessionSlot(name, parts, self.directory), name)
+        return slot
+
+    async def _spawn_inferlet(self, name: str) -> Loopback:
+        slot = self.slots[name] = Loopback(None, name)
+        family = Inferlets(self.directory, self.journal, 10.0)
+        around = Surroundings(self.journal, self.directory, family, self.topics)
+        parts = InferletParts(self.directory, around, self.settings.inferlets, 10.0, slot.kill)
+        slot.target = InferletSlot(name, parts, self.directory)
         return slot
 
     async def _find(self) -> Mapping[str, Any]:

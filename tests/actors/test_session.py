@@ -174,7 +174,7 @@ async def test_a_session_put_away_is_activated_by_its_next_call(tmp_path: Path) 
     async with SmallCluster(tmp_path, pool_size=1, passivate_after_s=0.05) as cluster:
         session = await cluster.greenroom.open_session(SessionOptions())
         made = ids(await collect(await session.begin(request("a", 7))))
-        await until(lambda: all(slot.target._session is None for slot in cluster.slots.values()))
+        await until(lambda: all(slot.target.tenant is None for slot in cluster.slots.values()))
         await until(lambda: _state(cluster) == "passive")
         assert ids(await collect(await session.begin(request("b", 8)))) == greedy([7, *made, 8], 5)
         assert len(cluster.slots) <= 3, "actors are used again"
@@ -258,7 +258,7 @@ async def test_leaving_a_temporary_turn_stops_the_engine(cluster: SmallCluster) 
     stream = await cluster.greenroom.generate(None, request("a", 7, count=100_000))
     iterator = stream.__aiter__()
     await anext(iterator)
-    await iterator.aclose()  # type: ignore[attr-defined]
+    await iterator.aclose()
     await until(lambda: not cluster.engines[0].contexts)
 
 
@@ -304,10 +304,10 @@ async def until(condition: object) -> None:
 
 
 def _slot(cluster: SmallCluster, session_id: str) -> Session:
-    sessions: list[Session | None] = [slot.target._session for slot in cluster.slots.values()]
+    sessions: list[Session | None] = [slot.target.tenant for slot in cluster.slots.values()]
     return next(session for session in sessions if session and session.session_id == session_id)
 
 
 def _state(cluster: SmallCluster) -> str:
-    entries = cluster._directory.target._entries.values()
+    entries = cluster._directory.target._sessions.entries.values()
     return "active" if any(entry.slot for entry in entries) else "passive"

@@ -18,6 +18,7 @@ from api.errors import (
 )
 from api.turns import TurnRequest
 from tests.api import toy_model
+from tests.api.fake_inferlets import FakeInferlets
 from tests.api.fake_topics import FakeTopics
 from tests.api.fake_turn import FakeStream, FakeTurn, Pace
 
@@ -36,7 +37,7 @@ TOY = ModelInfo(
 """The default model of a fake cluster; ``other`` is a second one that behaves the same."""
 
 
-class FakeCluster:
+class FakeCluster(FakeInferlets):
     """Models, sessions and their turns in one event loop.
 
     Attributes:
@@ -51,6 +52,7 @@ class FakeCluster:
     """
 
     def __init__(self, *models: ModelInfo, max_sessions: int = 100) -> None:
+        super().__init__()
         self.infos = models or (TOY, replace(TOY, name="other", aliases=()))
         self.model: toy_model.Model = toy_model.letters
         self.pace = Pace()

@@ -69,7 +69,7 @@ class Deployed:
         return asyncio.run(main())
 
     def kill(self, what: str, session_id: str = "") -> None:
-        """Kill -9 the process of "session", "model", "journal", "directory", "broker" or "gateway"."""
+        """Kill -9 the process of "session", "inferlet", "model", "journal", "directory", "broker" or "gateway"."""
         for pid in self.pids(what, session_id):
             os.kill(pid, signal.SIGKILL)
 
@@ -79,8 +79,8 @@ class Deployed:
             return processes("ray::ServeReplica:greenroom:Gateway")
         if what == "model":
             return processes("ray::HostedModel")
-        if what == "session":
-            slots = [_pid(name) for name in _names("session-") if _holds(name) == session_id]
+        if what in ("session", "inferlet"):
+            slots = [_pid(name) for name in _names(f"{what}-") if _holds(name) == session_id]
             return [pid for pid in slots if pid]
         pid = _pid({"journal": JOURNAL, "directory": DIRECTORY, "broker": BROKER}[what])
         return [pid] if pid else []
@@ -118,7 +118,7 @@ def _pid(name: str) -> int | None:
 
 
 def _holds(name: str) -> str | None:
-    return _ask(name, lambda slot: slot._session.session_id if slot._session else None)  # type: ignore[no-any-return]
+    return _ask(name, lambda slot: slot.tenant.id if slot.tenant else None)  # type: ignore[no-any-return]
 
 
 def _ask(name: str, function: Callable[[Any], Any]) -> Any:

@@ -1,0 +1,1 @@
+"""Inferlets: user programs that run beside the model, one in a process, and are replayed when that dies."""

@@ -1,0 +1,58 @@
+"""Values of any of our types as JSON, and back: what the journal keeps of an inferlet."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+MARK = "$"
+"""An object with this name alone is not itself: it stands for what JSON has no form for."""
+
+
+class Codec:
+    """Encodes None, bool, int, float, str, bytes, lists, tuples, dicts with text names, and the classes it is given."""
+
+    def __init__(self, classes: Iterable[type]) -> None:
+        self._classes = {kind.__name__: kind for kind in classes}
+
+    def encode(self, value: object) -> bytes:
+        """The value as one line of JSON."""
+        text = json.dumps(self._plain(value), ensure_ascii=False, separators=(",", ":"))
+        return text.encode(errors="surrogatepass")
+
+    def decode(self, line: bytes) -> Any:
+        """The value that ``encode`` was given."""
+        return json.loads(line.decode(errors="surrogatepass"), object_hook=self._restored)
+
+    def _plain(self, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return {MARK: ["tuple", [self._plain(part) for part in value]]}
+        if isinstance(value, list):
+            return [self._plain(part) for part in value]
+        if isinstance(value, bytes):
+            return {MARK: ["bytes", b64encode(value).decode()]}
+        if isinstance(value, dict):
+            plain = {name: self._plain(part) for name, part in value.items()}
+            return {MARK: ["dict", list(plain.items())]} if MARK in plain else plain
+        if is_dataclass(value):
+            name = type(value).__name__
+            assert self._classes.get(name) is type(value), f"{name} is not one of the codec's classes"
+            return {MARK: [name, {field.name: self._plain(getattr(value, field.name)) for field in fields(value)}]}
+        assert value is None or isinstance(value, bool | int | float | str), f"{type(value)} cannot be kept"
+        return value
+
+    def _restored(self, found: dict[str, Any]) -> Any:
+        if set(found) != {MARK}:
+            return found
+        name, content = found[MARK]
+        match name:
+            case "tuple":
+                return tuple(content)
+            case "bytes":
+                return b64decode(content)
+            case "dict":
+                return dict(content)
+        return self._classes[name](**content)

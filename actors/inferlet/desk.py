@@ -1,0 +1,361 @@
+"""Performs what a program asks for: between its thread and the event loop of its actor."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextvars
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from actors.inferlet import records
+from actors.inferlet.contexts import Contexts
+from actors.inferlet.mailbox import Inbox, Outbox
+from actors.inferlet.recorder import Recorder
+from actors.inferlet.records import Answer, Record, Returned
+from actors.journal.contract import Journal
+from api.cluster import ModelInfo
+from api.errors import NotFound, Unsupported
+from api.inferlet import effects
+from api.inferlet.effects import Effect, Notice
+from api.inferlet_events import Event, value_of
+from api.topics import Cursor, MessageKey, QueueItem, Subscription, TopicEvent, TopicId, Topics
+from api.values import Value, decode, encode
+
+
+class Family(Protocol):
+    """What a program needs of the other inferlets of its owner."""
+
+    async def launch_child(
+        self, child_id: str, program: str, arguments: tuple[str, ...], owner: str, name: str | None, parent: str
+    ) -> None:
+        """Start an instance of this id, once."""
+        ...
+
+    async def next_event(self, child_id: str, owner: str, after: int, timeout_s: float | None) -> Event | None:
+        """Its first message or end behind a position; None where none comes in time."""
+        ...
+
+    async def deliver(self, child_id: str, owner: str, key: str, value: Value) -> None:
+        """A message to it, once for each key."""
+        ...
+
+    async def terminate(self, child_id: str, owner: str) -> None:
+        """End it."""
+        ...
+
+
+class ModelLister(Protocol):
+    """What a program needs of the directory."""
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """The models, the default one first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What stands behind the effects of an instance. ``topics`` is None where no broker runs."""
+
+    journal: Journal
+    directory: ModelLister
+    family: Family
+    topics: Topics | None
+
+
+class EffectDesk:
+    """See ``actors.inferlet.host.Desk``. What others see of an effect waits until all before it is recorded."""
+
+    def __init__(
+        self,
+        instance_id: str,
+        owner: str,
+        surroundings: Surroundings,
+        contexts: Contexts,
+        inbox: Inbox,
+        outbox: Outbox,
+        recorder: Recorder,
+    ) -> None:
+        self.arrived: Callable[[Answer], object]
+        self.is_blocking = False
+        self._id, self._owner = instance_id, owner
+        self._around = surroundings
+        self._contexts = contexts
+        self._inbox, self._outbox = inbox, outbox
+        self._recorder = recorder
+        self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
+        self._working: dict[concurrent.futures.Future[Any], asyncio.Task[Any]] = {}
+        self._running: dict[int, tuple[Effect[Any], asyncio.Task[None]]] = {}
+        self._asking: set[concurrent.futures.Future[Any]] = set()
+        self._subscriptions: dict[str, tuple[Subscription, Cursor | None]] = {}
+        self._outward = asyncio.Lock()
+        self._releasing: set[asyncio.Task[None]] = set()
+        self._is_stopped = False
+
+    @property
+    def waits_for_clients_only(self) -> bool:
+        """The program has asked for nothing but the next message from a client, and none is there."""
+        asked = [effect for effect, _ in self._running.values()]
+        return bool(asked) and self._inbox.is_empty and all(effect == effects.Receive(None) for effect in asked)
+
+    def emit(self, record: Record) -> None:
+        """See ``Desk.emit``."""
+        self._call(self._add, record)
+
+    def start(self, call: int, digest: str, effect: Effect[Any]) -> None:
+        """See ``Desk.start``."""
+        self._call(self._start, call, digest, effect)
+
+    def ask(self, call: int, digest: str, effect: Effect[Any]) -> Answer:
+        """See ``Desk.ask``."""
+        answer: Answer = self._wait(self._answer(call, digest, effect))
+        return answer
+
+    def cancel(self, call: int) -> None:
+        """See ``Desk.cancel``."""
+        self._call(self._cancel, call)
+
+    def undo(self, answer: Answer) -> None:
+        """See ``Desk.undo``."""
+        self._call(self._undo, answer)
+
+    def take_room(self, num_bytes: int) -> bool:
+        """See ``Desk.take_room``."""
+        if self._outbox.is_full(times=2):
+            self._wait(self._outbox.wait_for_room(times=2))
+        self._outbox.took(num_bytes)
+        return not self._outbox.is_full()
+
+    def tell(self, notice: Notice) -> None:
+        """See ``Desk.tell``."""
+        self._call(self._tell, notice)
+
+    async def stop(self) -> None:
+        """Perform nothing any longer; whoever waits for an answer is cancelled."""
+        self._is_stopped = True
+        tasks = [task for _, task in self._running.values()]
+        for task in tasks:
+            task.cancel()
+        for asking in list(self._asking):
+            asking.cancel()
+        for work in list(self._working.values()):
+            work.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for subscription, _ in self._subscriptions.values():
+            await subscription.close()
+
+    def _wait(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """In the program's thread."""
+        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self._asking.add(future)
+        self._call(self._work, work, future)
+        self.is_blocking = True
+        try:
+            if self._is_stopped:
+                future.cancel()
+            return future.result()
+        except concurrent.futures.CancelledError:
+            raise asyncio.CancelledError("the inferlet has ended") from None
+        finally:
+            self.is_blocking = False
+            self._asking.discard(future)
+
+    def _call(self, function: Callable[..., object], *arguments: object) -> None:
+        """On the actor's loop, and in its context: what is printed there is not the program's."""
+        try:
+            self._loop.call_soon_threadsafe(function, *arguments, context=self._context.copy())
+        except RuntimeError:
+            return  # the process ends
+
+    def _work(self, work: Coroutine[Any, Any, Any], future: concurrent.futures.Future[Any]) -> None:
+        task = asyncio.create_task(work)
+        self._working[future] = task
+
+        def done(task: asyncio.Task[Any]) -> None:
+            del self._working[future]
+            if future.cancelled():
+                return
+            if task.cancelled():
+                future.cancel()
+            elif error := task.exception():
+                future.set_exception(error)
+            else:
+                future.set_result(task.result())
+
+        task.add_done_callback(done)
+
+    def _add(self, record: Record) -> None:
+        if not self._is_stopped:
+            self._recorder.add(record)
+
+    def _tell(self, notice: Notice) -> None:
+        if not self._is_stopped:
+            self._contexts.tell(notice)
+
+    def _start(self, call: int, digest: str, effect: Effect[Any]) -> None:
+        if not self._is_stopped:
+            self._running[call] = (effect, asyncio.create_task(self._run(call, digest, effect)))
+
+    async def _run(self, call: int, digest: str, effect: Effect[Any]) -> None:
+        try:
+            answer = await self._answer(call, digest, effect)
+        finally:
+            self._running.pop(call, None)
+        self.arrived(answer)
+
+    def _cancel(self, call: int) -> None:
+        if call in self._running:
+            self._running[call][1].cancel()
+
+    def _undo(self, answer: Answer) -> None:
+        match getattr(answer, "result", None):
+            case effects.Received(position):
+                self._inbox.put_back(position)
+            case effects.Pulled() as item if self._around.topics:
+                releasing = asyncio.create_task(self._topics.release(self._item(item)))
+                self._releasing.add(releasing)
+                releasing.add_done_callback(self._releasing.discard)
+
+    async def _answer(self, call: int, digest: str, effect: Effect[Any]) -> Answer:
+        name = type(effect).__name__
+        try:
+            return Returned(call, name, digest, await self._perform(call, effect))
+        except Exception as error:
+            return records.raised(call, name, digest, error)
+
+    async def _perform(self, call: int, effect: Effect[Any]) -> Any:
+        match effect:
+            case effects.Send():
+                return await self._outbox.wait_for_room()
+            case effects.Receive(timeout_s):
+                return await self._receive(timeout_s)
+            case effects.Models():
+                return await self._around.directory.models()
+            case effects.Encode():
+                return await self._contexts.encode(effect)
+            case effects.Decode():
+                return await self._contexts.decode(effect)
+            case effects.Generate(turn):
+                return await self._contexts.generate(turn)
+            case effects.NextPiece(turn, delivered):
+                return await self._contexts.next_piece(turn, delivered)
+            case effects.NextDistribution(turn):
+                return await self._contexts.distribution(turn)
+            case effects.ResidentTokens(context_id):
+                return await self._contexts.resident(context_id)
+            case effects.Mask():
+                return await self._contexts.mask(effect)
+            case effects.NextTopicEvent():
+                return await self._next_topic_event(effect)
+            case effects.Pull(queue, timeout_s):
+                return await self._pull(queue, timeout_s)
+            case effects.NextChildEvent(child_id, after, timeout_s):
+                return await self._next_child_event(child_id, after, timeout_s)
+        return await self._perform_outward(call, effect)
+
+    async def _perform_outward(self, call: int, effect: Effect[Any]) -> Any:
+        """What others see: in the order of the calls, and never ahead of the journal."""
+        async with self._outward:
+            await self._recorder.flushed()
+            match effect:
+                case effects.Broadcast(topic, value):
+                    work: Any = self._topics.publish(TopicId(topic, self._owner), value, MessageKey(self._id, call))
+                case effects.Push(queue, value):
+                    work = self._topics.push(TopicId(queue, self._owner), value, MessageKey(self._id, call))
+                case _:
+                    return await self._change(call, effect)
+        accepted = await work
+        return effects.Accepted(accepted.position, getattr(accepted, "num_subscribers", 0))
+
+    async def _change(self, call: int, effect: Effect[Any]) -> Any:
+        family, journal = self._around.family, self._around.journal
+        match effect:
+            case effects.Launch(program, arguments, name):
+                child_id = f"{self._id}-{call}"
+                await family.launch_child(child_id, program, arguments, self._owner, name, self._id)
+                return child_id
+            case effects.SendToChild(child_id, value):
+                return await family.deliver(child_id, self._owner, f"{self._id}/{call}", value)
+            case effects.TerminateChild(child_id):
+                return await family.terminate(child_id, self._owner)
+            case effects.Acknowledge(item):
+                return await self._topics.ack(self._item(item))
+            case effects.Release(item):
+                return await self._topics.release(self._item(item))
+            case effects.StoreGet(key):
+                found = await journal.get_item(f"store/{self._owner}", key)
+                return None if found is None else decode(found)
+            case effects.StorePut(key, value):
+                return await journal.put_item(f"store/{self._owner}", key, encode(value))
+            case effects.StoreDelete(key):
+                return await journal.delete_item(f"store/{self._owner}", key)
+            case effects.StoreList(prefix):
+                return await journal.list_items(f"store/{self._owner}", prefix)
+            case effects.Export(name, prefix):
+                return await self._export(name, prefix)
+            case effects.Import(model, name):
+                return await self._import(model, name)
+        raise AssertionError(f"no such effect: {effect}")
+
+    async def _receive(self, timeout_s: float | None) -> effects.Received | None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                position = await self._inbox.take()
+        except TimeoutError:
+            return None
+        return effects.Received(position, self._inbox.values[position])
+
+    async def _next_topic_event(self, effect: effects.NextTopicEvent) -> TopicEvent | None:
+        subscription, cursor = self._subscriptions.pop(effect.topic, (None, None))
+        if subscription is None or cursor != effect.after:
+            if subscription:
+                await subscription.close()
+            topic = TopicId(effect.topic, self._owner)
+            subscription = await self._topics.subscribe(
+                topic, subscriber=self._id, after=effect.after, replay=effect.replay
+            )
+        after = effect.after
+        try:
+            event = await subscription.recv(effect.timeout_s)
+            after = event.cursor
+            return event
+        except TimeoutError:
+            return None
+        finally:
+            self._subscriptions[effect.topic] = (subscription, after)
+
+    async def _pull(self, queue: str, timeout_s: float | None) -> effects.Pulled | None:
+        try:
+            item = await self._topics.pull(TopicId(queue, self._owner), timeout_s)
+        except TimeoutError:
+            return None
+        return effects.Pulled(queue, item.position, item.value, item.receipt, item.num_deliveries)
+
+    async def _next_child_event(self, child_id: str, after: int, timeout_s: float | None) -> effects.ChildEvent | None:
+        event = await self._around.family.next_event(child_id, self._owner, after, timeout_s)
+        return effects.ChildEvent(type(event).__name__, event.position, value_of(event)) if event else None
+
+    async def _export(self, name: str, prefix: effects.Prefix) -> None:
+        kept_id = f"prefix/{self._owner}/{prefix.model}/{name}/{len(prefix.tokens)}"
+        await self._contexts.export(prefix, kept_id)
+        kept = records.encode(effects.Prefix(prefix.model, kept_id, prefix.tokens, prefix.holes, prefix.role))
+        await self._around.journal.put_item(f"prefix/{self._owner}", f"{prefix.model}/{name}", kept)
+
+    async def _import(self, model: str, name: str) -> effects.Prefix:
+        kept = await self._around.journal.get_item(f"prefix/{self._owner}", f"{model}/{name}")
+        if kept is None:
+            raise NotFound(f"no context of model {model!r} was exported as {name!r}")
+        prefix: effects.Prefix = records.decode(kept)
+        return prefix
+
+    def _item(self, item: effects.Pulled) -> QueueItem:
+        queue = TopicId(item.queue, self._owner)
+        return QueueItem(queue, item.position, item.value, 0.0, item.receipt, item.num_deliveries, 0.0)
+
+    @property
+    def _topics(self) -> Topics:
+        if self._around.topics is None:
+            raise Unsupported("no broker runs here")
+        return self._around.topics

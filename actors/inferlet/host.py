@@ -1,0 +1,232 @@
+"""The host of one program: numbers its calls, answers them from the journal until it has caught up, then for real."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from actors.inferlet.output import Output
+from actors.inferlet.records import Answer, Cancelled, Raised, Record, Returned, Sent
+from actors.inferlet.replay import Diverged, Replay, described
+from api.inferlet.effects import Effect, Forked, Notice, Now, Random, Send
+from api.inferlet.host import Place
+from api.values import encode
+
+Result = TypeVar("Result")
+
+
+class Desk(Protocol):
+    """What a host needs of the actor around it. All but ``ask`` return at once; any thread may call them."""
+
+    def emit(self, record: Record) -> None:
+        """Record this, behind all that was emitted before."""
+        ...
+
+    def start(self, call: int, digest: str, effect: Effect[Any]) -> None:
+        """Perform an effect; its answer goes to ``ProgramHost.arrived``."""
+        ...
+
+    def ask(self, call: int, digest: str, effect: Effect[Any]) -> Answer:
+        """Perform an effect, and wait for its answer."""
+        ...
+
+    def cancel(self, call: int) -> None:
+        """Perform it no further."""
+        ...
+
+    def undo(self, answer: Answer) -> None:
+        """The program did not take this answer: what it took from somewhere goes back there."""
+        ...
+
+    def take_room(self, num_bytes: int) -> bool:
+        """Note a message that is being sent; whether there is room for another. Waits while far too many are there."""
+        ...
+
+    def tell(self, notice: Notice) -> None:
+        """See ``Host.tell``."""
+        ...
+
+
+class ProgramHost:
+    """See ``api.inferlet.host.Host``. Belongs to the program's thread, but for ``arrived``, ``tell`` and ``close``."""
+
+    def __init__(self, instance_id: str, replay: Replay, desk: Desk, output: Output) -> None:
+        self.instance_id = instance_id
+        self.places: dict[str, Place] = {}
+        self.replay = replay
+        self.output = output
+        self.diverged: Diverged | None = None
+        self.is_dormant = False
+        self._desk = desk
+        self._num_calls = 0
+        self._num_ids = 0
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._arrived: deque[Answer] = deque()
+        self._is_closed = False
+
+    def perform(self, effect: Effect[Result]) -> Result:
+        """See ``Host.perform``."""
+        call, digest = self._number(effect)
+        name = type(effect).__name__
+        answer = self._known(call, name, digest)
+        if answer is None:
+            answer = _local(call, digest, effect) or self._desk.ask(call, digest, effect)
+            self._desk.emit(answer)
+        else:
+            self.replay.take(call)
+        if isinstance(answer, Returned):
+            return answer.result  # type: ignore[no-any-return]
+        assert isinstance(answer, Raised), "what is waited for on the spot cannot be cancelled"
+        raise answer.exception
+
+    def begin(self, effect: Effect[Result]) -> Awaitable[Result]:
+        """See ``Host.begin``."""
+        call, digest = self._number(effect)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if isinstance(effect, Send) and not self._send(call, digest, effect):
+            future.set_result(None)
+            return future
+        name = type(effect).__name__
+        is_known = self._known(call, name, digest) is not None
+        self._waiting[call] = future
+        future.add_done_callback(partial(self._settled, call, name, digest))
+        if not is_known:
+            self._desk.start(call, digest, effect)
+        return future
+
+    def tell(self, notice: Notice) -> None:
+        """See ``Host.tell``. What an earlier life has forked is forked."""
+        if not self._is_closed and not (isinstance(notice, Forked) and self.replay.next()):
+            self._desk.tell(notice)
+
+    def unique_id(self) -> str:
+        """See ``Host.unique_id``."""
+        self._num_ids += 1
+        return f"{self.instance_id}.{self._num_ids}"
+
+    def arrived(self, answer: Answer) -> None:
+        """An effect has been performed."""
+        self._arrived.append(answer)
+
+    def on_idle(self, is_dormant: bool) -> bool:
+        """Give the program the next answer, if there is one."""
+        if self._is_closed:
+            return False
+        self.output.flush()
+        answer = self.replay.next()
+        is_given = self._give_again(answer) if answer else self._give_arrived()
+        self.is_dormant = is_dormant and not is_given
+        return is_given
+
+    def close(self) -> None:
+        """The program is over here: nothing that it still does counts."""
+        self._is_closed = True
+
+    @property
+    def is_closed(self) -> bool:
+        """See ``close``."""
+        return self._is_closed
+
+    @property
+    def is_settled(self) -> bool:
+        """The program has done all that it can, and waits for no timer."""
+        return self.is_dormant and not self._arrived and self.replay.next() is None
+
+    def check_caught_up(self) -> None:
+        """At the program's end.
+
+        Raises:
+            Diverged: it has not made all the calls that it made before.
+        """
+        if self.diverged:
+            raise self.diverged
+        answer = self.replay.next()
+        if answer:
+            raise Diverged(f"the program ended, and had made {described(answer)} before")
+
+    def _number(self, effect: Effect[Any]) -> tuple[int, str]:
+        if self._is_closed:
+            raise asyncio.CancelledError("the inferlet has ended")
+        if self.diverged:
+            raise self.diverged
+        self.is_dormant = False
+        self.output.flush()
+        self._num_calls += 1
+        return self._num_calls, hashlib.blake2b(repr(effect).encode(errors="replace"), digest_size=8).hexdigest()
+
+    def _known(self, call: int, name: str, digest: str) -> Answer | None:
+        try:
+            return self.replay.answer(call, name, digest)
+        except Diverged as error:
+            self.diverged = error
+            raise
+
+    def _send(self, call: int, digest: str, effect: Send) -> bool:
+        """Whether the program is to wait for room."""
+        try:
+            sent = self.replay.sent(call, "Send", digest)
+        except Diverged as error:
+            self.diverged = error
+            raise
+        if sent:
+            return sent.is_waiting
+        is_waiting = not self._desk.take_room(len(encode(effect.value)))
+        self._desk.emit(Sent(call, digest, effect.value, is_waiting))
+        return is_waiting
+
+    def _give_again(self, answer: Answer) -> bool:
+        future = self._waiting.get(answer.call)
+        if future is None or isinstance(answer, Cancelled):
+            return False  # it comes to that when a timer of the program has run out
+        self.replay.take(answer.call)
+        _resolve(future, answer)
+        return True
+
+    def _give_arrived(self) -> bool:
+        while self._arrived:
+            answer = self._arrived.popleft()
+            future = self._waiting.get(answer.call)
+            if future is None or future.cancelled():
+                self._desk.undo(answer)
+                continue
+            self._desk.emit(answer)
+            _resolve(future, answer)
+            return True
+        return False
+
+    def _settled(self, call: int, name: str, digest: str, future: asyncio.Future[Any]) -> None:
+        del self._waiting[call]
+        if not future.cancelled() or self._is_closed:
+            return
+        known = self.replay.answer(call, name, digest)
+        if known is None:
+            self._desk.cancel(call)
+            self._desk.emit(Cancelled(call, name, digest))
+            return
+        if not isinstance(known, Cancelled):
+            self.diverged = Diverged(f"{described(known)} was cancelled this time")
+        self.replay.take(call)
+
+
+def _local(call: int, digest: str, effect: Effect[Any]) -> Answer | None:
+    """The answer to what needs nobody else."""
+    if isinstance(effect, Now):
+        return Returned(call, "Now", digest, time.time())
+    if isinstance(effect, Random):
+        return Returned(call, "Random", digest, random.random())
+    return None
+
+
+def _resolve(future: asyncio.Future[Any], answer: Answer) -> None:
+    if isinstance(answer, Raised):
+        future.set_exception(answer.exception)
+        future.exception()  # a program may not look
+    else:
+        assert isinstance(answer, Returned)
+        future.set_result(answer.result)

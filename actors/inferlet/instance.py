@@ -1,0 +1,317 @@
+"""An instance of a program: launched or taken up again, running in its thread, heard and read by its clients."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from actors.directory_ref import INFERLET, journal_key
+from actors.inferlet import records
+from actors.inferlet.contexts import Contexts
+from actors.inferlet.desk import EffectDesk, Surroundings
+from actors.inferlet.host import ProgramHost
+from actors.inferlet.mailbox import Inbox, Outbox
+from actors.inferlet.output import Output
+from actors.inferlet.program import Source
+from actors.inferlet.recorder import Recorder
+from actors.inferlet.records import Delivered, Ended, Launched, Printed, PutAway, Read, Record, Resumed, Returned
+from actors.inferlet.replay import Replay
+from actors.inferlet.run import ProgramRun
+from actors.inferlet.watch import Watch
+from actors.journal.contract import Acquired
+from actors.messages import InferletSeed, Placement
+from actors.settings import InferletSettings
+from actors.turn_reader import TurnReader
+from api.errors import Conflict, Fenced, GreenroomError, Moved, TooBusy
+from api.inferlet import effects
+from api.inferlet_events import Event
+from api.inferlets import InferletDescription, InferletSummary, State
+from api.logs import event_logger
+from api.values import Value
+
+log = event_logger("greenroom.inferlet")
+
+
+class InferletDirectory(Protocol):
+    """What an instance needs of the directory."""
+
+    async def place(self, model: str | None, key: str, lost: str | None = None) -> Placement:
+        """The model actor for a context; see ``DirectoryRef.place``."""
+        ...
+
+    async def inferlet_ended(self, instance_id: str, how: str) -> None:
+        """It is over; see ``DirectoryRef.inferlet_ended``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InferletParts:
+    """What every instance on an actor is made with. ``die`` ends the process."""
+
+    directory: InferletDirectory
+    surroundings: Surroundings
+    settings: InferletSettings
+    recovery_timeout_s: float
+    die: Callable[[], object]
+
+
+class Instance:
+    """One program's life. Belongs to one event loop; the journal's epoch makes it the only one of its id.
+
+    Its life: launched or activated, running, perhaps put away and activated again, ended, deleted. What a client
+    sees is durable. Any call raises ``Moved`` once another actor has it, or it is being put away.
+    """
+
+    MAX_BATCH = 256
+    MAX_DEATHS = 3
+    CHECK_AGAIN_S = 0.2
+
+    def __init__(self, parts: InferletParts, instance_id: str) -> None:
+        self.id = instance_id
+        self.owner = ""
+        self.is_spent = False
+        self._parts = parts
+        self._inbox = Inbox()
+        self._outbox = Outbox(parts.settings.max_outbox_messages, parts.settings.max_outbox_bytes)
+        self._last_used_at = time.time()
+        self._num_readers = 0
+        self._is_leaving = False
+        self._run: ProgramRun | None = None
+        self._ended: Ended | None = None
+        self._finishing: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._noted_read = 0
+        self._num_shown = 0
+        self._acquired: Acquired
+        self._launched: Launched
+        self._recorder: Recorder
+
+    async def create(self, seed: InferletSeed) -> None:
+        """Launch it. Durable on return.
+
+        Raises:
+            Conflict: the id is taken.
+        """
+        launched = Launched(seed.program, seed.source, seed.file, seed.arguments, seed.name, seed.parent)
+        settings = self._parts.settings
+        expires_at = None if settings.idle_timeout_s is None else time.time() + settings.idle_timeout_s
+        key, journal = journal_key(INFERLET, self.id), self._parts.surroundings.journal
+        lines = (records.encode(launched),)
+        self._open(await journal.create(key, seed.owner, f"{seed.name}\n{seed.program}", lines, expires_at))
+        self._start(Replay(), [launched])
+
+    async def activate(self) -> None:
+        """Take it over from an actor that is gone, or that had put it away.
+
+        Raises:
+            NotFound: there is no such instance.
+        """
+        history = self._open(await self._parts.surroundings.journal.acquire(journal_key(INFERLET, self.id)))
+        if self._ended:
+            return
+        if not isinstance(history[-1], PutAway):
+            self._recorder.add(Resumed())
+            await self._flushed()
+        deaths = history[-self.MAX_DEATHS :]
+        if len(deaths) == self.MAX_DEATHS and all(isinstance(record, Resumed) for record in deaths):
+            self._end(Ended("failed", f"its process died {self.MAX_DEATHS + 1} times at the same point"))
+            return
+        log.info("takes up an inferlet again", instance_id=self.id, records=len(history))
+        self._start(Replay(history), history)
+
+    async def deliver(self, key: str, value: Value) -> int:
+        """See ``InferletHandle.send``."""
+        self._use()
+        known = self._inbox.position_of(key)
+        if known is None:
+            if self._ended:
+                raise Conflict(f"inferlet {self.id!r} has ended ({self._ended.how})")
+            if self._inbox.num_waiting >= self._parts.settings.max_inbox_messages:
+                raise TooBusy(f"{self._inbox.num_waiting} messages wait to be received")
+            known = self._inbox.reserve(key)
+            self._recorder.add(Delivered(key, value))
+        await self._flushed()
+        return known
+
+    async def read(self, after: int, wait_s: float) -> tuple[Event, ...]:
+        """Events behind a position, once there are some, or none after ``wait_s``; not more than a batch."""
+        self._use()
+        if self._outbox.read_up_to(after + 1):
+            self._note_read()
+        position, log = after + 1, self._outbox.log
+        grown = asyncio.Event()
+        log.watch(grown)
+        self._num_readers += 1
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    while log.end <= position and self._ended is None:
+                        grown.clear()
+                        await grown.wait()
+        finally:
+            self._num_readers -= 1
+            log.unwatch(grown)
+            self._last_used_at = time.time()
+        events = tuple(log.read(position)[: self.MAX_BATCH]) if position < log.end else ()
+        self._num_shown = max(self._num_shown, position + len(events))
+        if self._recorder.is_fenced:
+            raise Moved(f"inferlet {self.id!r} is not here any longer")
+        return events
+
+    async def describe(self) -> InferletDescription:
+        """See ``InferletHandle.describe``."""
+        info, launched = self._acquired.info, self._launched
+        state: State = self._ended.how if self._ended else "running"
+        summary = InferletSummary(
+            self.id, self.owner, launched.name, launched.program, state, info.created_at, self._last_used_at
+        )
+        return InferletDescription(summary, launched.arguments, launched.parent, self._outbox.log.end)
+
+    async def terminate(self) -> bool:
+        """See ``InferletHandle.terminate``."""
+        self._use()
+        is_first = self._ended is None
+        self._end(Ended("terminated"))
+        await self._flushed()
+        return is_first
+
+    async def close(self) -> None:
+        """Delete it, with its contexts and its journal."""
+        await self.stop()
+        await self._parts.surroundings.journal.delete(journal_key(INFERLET, self.id))
+
+    async def stop(self) -> None:
+        """Stop working on it here, and leave it to whoever activates it next."""
+        self._is_leaving = True
+        if self._watching:
+            self._watching.cancel()
+        if self._finishing:
+            await self._finishing
+        elif self._run and self._ended is None:
+            self._recorder.add(PutAway())
+            with suppress(Fenced):
+                await self._recorder.flushed()
+            self.is_spent = not await self._run.stop(frees_contexts=False)
+
+    @property
+    def is_fenced(self) -> bool:
+        """Another actor has it; nothing more is done here."""
+        return self._recorder.is_fenced
+
+    @property
+    def leaves_in_s(self) -> float:
+        """When this actor may be given back, if nothing happens until then; seconds."""
+        idle_s = time.time() - self._last_used_at
+        if self._num_readers or (self._finishing and not self._finishing.done()):
+            return self.CHECK_AGAIN_S
+        if self._ended:
+            return 0.0 if self._num_shown == self._outbox.log.end else self._parts.settings.linger_s - idle_s
+        is_waiting = self._run is not None and self._run.waits_for_clients_only and not self._recorder.is_busy
+        left_s = self._parts.settings.passivate_after_s - idle_s
+        return left_s if is_waiting and left_s <= 0 else self.CHECK_AGAIN_S
+
+    @property
+    def is_expired(self) -> bool:
+        """It has not been used for as long as it may be."""
+        settings = self._parts.settings
+        limit_s = settings.keep_ended_s if self._ended else settings.idle_timeout_s
+        return limit_s is not None and time.time() - self._last_used_at >= limit_s
+
+    def _open(self, acquired: Acquired) -> list[Record]:
+        history: list[Record] = [records.decode(line) for line in acquired.records]
+        assert isinstance(history[0], Launched), "the first record launches it"
+        self._acquired, self._launched, self.owner = acquired, history[0], acquired.info.owner
+        ended = [record for record in history if isinstance(record, Ended)]
+        self._ended = ended[0] if ended else None
+        settings, journal = self._parts.settings, self._parts.surroundings.journal
+        expiry = settings.keep_ended_s if ended else settings.idle_timeout_s
+        self._recorder = Recorder(journal, acquired, expiry, self._on_durable)
+        self._outbox.append(history)
+        self._outbox.recover()
+        for record in history:
+            if isinstance(record, Delivered):
+                self._inbox.put(record.key, record.value)
+            elif isinstance(record, Read):
+                self._outbox.read_up_to(record.position)
+        self._inbox.forget(
+            record.result.position
+            for record in history
+            if isinstance(record, Returned) and isinstance(record.result, effects.Received)
+        )
+        return history
+
+    def _start(self, replay: Replay, history: Sequence[Record]) -> None:
+        parts, launched = self._parts, self._launched
+        contexts = Contexts(parts.directory, TurnReader(), parts.recovery_timeout_s)
+        desk = EffectDesk(self.id, self.owner, parts.surroundings, contexts, self._inbox, self._outbox, self._recorder)
+        output = Output(desk.emit, parts.settings.max_output_chars)
+        for record in history:
+            if isinstance(record, Printed | records.OutputCut):
+                output.recover(record)
+        host = ProgramHost(self.id, replay, desk, output)
+        source = Source(launched.program, launched.file, launched.source)
+        is_again = len(history) > 1
+        self._run = ProgramRun(source, launched.arguments, host, desk, contexts, is_again, self._end)
+        self._run.start()
+        watch = Watch(parts.settings, self._run, self._acquired.info.created_at)
+        self._watching = asyncio.create_task(self._enforce(watch))
+
+    async def _enforce(self, watch: Watch) -> None:
+        """Until a limit is exceeded."""
+        violation = await watch.violation()
+        log.warning("inferlet stopped", instance_id=self.id, reason=violation.sentence)
+        self.is_spent = self.is_spent or violation.needs_new_process
+        self._end(Ended("failed", violation.sentence))
+
+    def _end(self, ended: Ended) -> None:
+        """The first end counts."""
+        if self._ended or self._recorder.is_fenced or self._is_leaving:
+            return
+        self._ended = ended
+        self._recorder.expire_after(self._parts.settings.keep_ended_s)
+        self._recorder.add(ended)
+        self._finishing = asyncio.create_task(self._finish(ended))
+
+    async def _finish(self, ended: Ended) -> None:
+        log.info("inferlet ended", instance_id=self.id, how=ended.how)
+        with suppress(Fenced):
+            await self._recorder.flushed()
+        if self._run and not await self._run.stop(frees_contexts=True, is_hopeless=self.is_spent):
+            self.is_spent = True
+        if self._watching and self._watching is not asyncio.current_task():
+            self._watching.cancel()
+        try:
+            await self._parts.directory.inferlet_ended(self.id, ended.how)
+        except GreenroomError as error:
+            log.warning("the directory was not told", instance_id=self.id, error=str(error))
+        self._last_used_at = time.time()
+        if self.is_spent:
+            log.warning("this process ends", instance_id=self.id)
+            self._parts.die()
+
+    def _on_durable(self, written: Sequence[Record]) -> None:
+        for record in written:
+            if isinstance(record, Delivered):
+                self._inbox.put(record.key, record.value)
+        self._outbox.append(written)
+
+    def _note_read(self) -> None:
+        """Now and then is enough: it only makes room for more."""
+        if self._ended is None and self._outbox.read_position - self._noted_read >= self.MAX_BATCH:
+            self._noted_read = self._outbox.read_position
+            self._recorder.add(Read(self._noted_read))
+
+    async def _flushed(self) -> None:
+        try:
+            await self._recorder.flushed()
+        except Fenced:
+            raise Moved(f"inferlet {self.id!r} is not here any longer") from None
+
+    def _use(self) -> None:
+        if self._recorder.is_fenced or self._is_leaving:
+            raise Moved(f"inferlet {self.id!r} is not here any longer")
+        self._last_used_at = time.time()

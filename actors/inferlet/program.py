@@ -1,0 +1,134 @@
+"""Programs: found, checked, loaded, and blamed for what they raise."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import linecache
+import sys
+import traceback
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from api.errors import InvalidRequest
+from api.inferlet.program import Program
+
+OWN_PACKAGES = ("api", "actors", "asyncio", "importlib", "concurrent", "threading")
+"""Whose frames a program's traceback does not show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A program that can be launched. ``text`` is None for one that is named ``module:function``."""
+
+    program: str
+    file: str
+    text: str | None = None
+
+
+def program_hash(text: str) -> str:
+    """The name of an uploaded program: the SHA-256 of its source."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check(text: str, file: str) -> None:
+    """Look at a source without running it.
+
+    Raises:
+        InvalidRequest: it is not Python, or has no ``@inferlet``.
+    """
+    try:
+        tree = ast.parse(text, file)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise InvalidRequest(_syntax_sentence(error, file)) from None
+    names = {"inferlet"} | {
+        alias.asname
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name == "inferlet" and alias.asname
+    }
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef)]
+    if not any(_decorator(node) in names for function in functions for node in function.decorator_list):
+        raise InvalidRequest(f"{file} has no function under @inferlet")
+
+
+def load(source: Source) -> Program:
+    """Run the source's own lines, and return what it has under ``@inferlet``.
+
+    Raises:
+        InvalidRequest: there is no such thing, or more than one.
+        BaseException: whatever its lines raise.
+    """
+    if source.text is None:
+        return _imported(source.program)
+    module = ModuleType("__inferlet__")
+    module.__file__ = source.file
+    linecache.cache[source.file] = (len(source.text), None, source.text.splitlines(keepends=True), source.file)
+    sys.modules[module.__name__] = module
+    exec(compile(source.text, source.file, "exec"), module.__dict__)
+    programs = {id(value): value for value in vars(module).values() if isinstance(value, Program)}
+    if len(programs) != 1:
+        raise InvalidRequest(f"{source.file} has {len(programs) or 'no'} functions under @inferlet; it takes one")
+    return next(iter(programs.values()))
+
+
+def blame(error: BaseException, source: Source) -> str:
+    """The traceback of what a program raised, with its own frames only."""
+    if isinstance(error, SyntaxError) and error.filename == source.file:
+        return _syntax_sentence(error, source.file)
+    if isinstance(error, InvalidRequest) and _is_ours_alone(error):
+        return str(error)
+    summary = traceback.TracebackException.from_exception(error, limit=None)
+    _strip(summary)
+    return "".join(summary.format())
+
+
+def _imported(name: str) -> Program:
+    module_name, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InvalidRequest(f"{name} cannot be imported: {error}") from error
+    if not isinstance(found, Program):
+        raise InvalidRequest(f"{name} is not under @inferlet")
+    return found
+
+
+def _decorator(node: ast.expr) -> str:
+    node = node.func if isinstance(node, ast.Call) else node
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def _syntax_sentence(error: BaseException, file: str) -> str:
+    if isinstance(error, SyntaxError):
+        return f"{file}, line {error.lineno}: {error.msg}" + (f": {error.text.strip()}" if error.text else "")
+    return f"{file} cannot be read: {error or type(error).__name__}"
+
+
+def _is_ours_alone(error: BaseException) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return all(_is_own(frame.filename) for frame in frames)
+
+
+def _is_own(filename: str) -> bool:
+    return any(filename.startswith(folder) for folder in _own_folders())
+
+
+def _own_folders() -> list[str]:
+    folders = []
+    for name in OWN_PACKAGES:
+        module: Any = sys.modules.get(name)
+        if module is not None and module.__file__:
+            folders.append(module.__file__.removesuffix("__init__.py"))
+    return [*folders, "<frozen importlib"]
+
+
+def _strip(summary: traceback.TracebackException) -> None:
+    kept = [frame for frame in summary.stack if not _is_own(frame.filename)]
+    summary.stack = traceback.StackSummary.from_list(kept)
+    for other in (summary.__cause__, summary.__context__):
+        if other is not None:
+            _strip(other)

@@ -1,0 +1,100 @@
+"""Writes an instance's records to the journal: in order, many to a write."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from actors.inferlet.records import Record, encode
+from actors.journal.contract import Acquired, Journal
+from api.errors import Fenced, GreenroomError
+from api.logs import event_logger
+
+log = event_logger("greenroom.inferlet")
+
+
+class Recorder:
+    """The only writer of one stream. Belongs to one event loop.
+
+    ``on_durable`` is given the records once they are written, and nobody outside sees what they say before.
+    """
+
+    RETRY_S = 0.2
+
+    def __init__(
+        self,
+        journal: Journal,
+        acquired: Acquired,
+        expires_after_s: float | None,
+        on_durable: Callable[[Sequence[Record]], object],
+    ) -> None:
+        self.is_fenced = False
+        self._journal = journal
+        self._info = acquired.info
+        self._position = len(acquired.records)
+        self._expires_after_s = expires_after_s
+        self._on_durable = on_durable
+        self._waiting: list[Record] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._num_added = 0
+        self._num_written = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Something is being written."""
+        return self._writing is not None
+
+    def add(self, record: Record) -> None:
+        """Write this next. After another owner has taken over, nothing happens."""
+        if self.is_fenced:
+            return
+        self._waiting.append(record)
+        self._num_added += 1
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write())
+
+    async def flushed(self) -> None:
+        """All that was added before is durable.
+
+        Raises:
+            Fenced: it never will be: another owner has taken over.
+        """
+        end = self._num_added
+        while self._num_written < end:
+            if self.is_fenced:
+                raise Fenced(self._info.key, self._info.epoch)
+            self._changed.clear()
+            await self._changed.wait()
+
+    def expire_after(self, seconds: float | None) -> None:
+        """From now on the stream goes when it has been unused for so long."""
+        self._expires_after_s = seconds
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting and not self.is_fenced:
+                batch, self._waiting = self._waiting, []
+                await self._append(batch)
+        finally:
+            self._writing = None
+            self._changed.set()
+
+    async def _append(self, batch: Sequence[Record]) -> None:
+        lines = [encode(record) for record in batch]
+        while True:
+            expires_at = None if self._expires_after_s is None else time.time() + self._expires_after_s
+            try:
+                await self._journal.append(self._info.key, self._info.epoch, self._position, lines, expires_at)
+                break
+            except Fenced:
+                self.is_fenced = True
+                return
+            except GreenroomError as error:
+                log.warning("the journal does not take records", key=self._info.key, error=str(error))
+                await asyncio.sleep(self.RETRY_S)
+        self._position += len(lines)
+        self._num_written += len(lines)
+        self._on_durable(batch)
+        self._changed.set()

@@ -1,0 +1,92 @@
+"""The thread that a program runs in, with an event loop of its own.
+
+So a program that blocks or never yields holds up nobody else, and the moments at which it can do nothing by itself are
+known: only then is it given the next result, one at a time. That makes what it does between two results depend on
+nothing but their order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+
+class IdleSelector(selectors.DefaultSelector):
+    """Tells when its event loop has nothing left to run.
+
+    ``on_idle(is_dormant)`` returns whether it has made something ready; dormant is a loop that waits for no timer.
+    """
+
+    MAX_BUSY_ROUNDS = 1000
+    """A program that polls with ``sleep(0)`` is never idle, and is told all the same."""
+
+    def __init__(self, on_idle: Callable[[bool], bool]) -> None:
+        super().__init__()
+        self._on_idle = on_idle
+        self._num_busy_rounds = 0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """See ``selectors.BaseSelector.select``."""
+        if timeout is not None and timeout <= 0 and self._num_busy_rounds < self.MAX_BUSY_ROUNDS:
+            self._num_busy_rounds += 1
+            return super().select(timeout)
+        self._num_busy_rounds = 0
+        return super().select(0 if self._on_idle(timeout is None) else timeout)
+
+
+class ProgramThread:
+    """Runs one coroutine to its end. ``on_idle`` and ``main`` are called in the thread, ``on_end`` on the outer loop.
+
+    Every other method may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        main: Callable[[], Coroutine[Any, Any, None]],
+        on_idle: Callable[[bool], bool],
+        on_end: Callable[[], object],
+    ) -> None:
+        self._main = main
+        self._on_end = on_end
+        self._outer = asyncio.get_running_loop()
+        self._loop = asyncio.SelectorEventLoop(IdleSelector(on_idle))
+        self._task: asyncio.Task[None] | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There may be something for it."""
+        self.call(lambda: None)
+
+    def cancel(self) -> None:
+        """Have it end, as by ``asyncio.Task.cancel``."""
+        self.call(lambda: self._task.cancel() if self._task else None)
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Call this in the thread, when it yields. After its end nothing happens."""
+        try:
+            self._loop.call_soon_threadsafe(function)
+        except RuntimeError:
+            return
+
+    def _run(self) -> None:
+        try:
+            with suppress(asyncio.CancelledError), asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._top())
+        finally:
+            try:
+                self._outer.call_soon_threadsafe(self._on_end)
+            except RuntimeError:
+                pass  # the process ends
+
+    async def _top(self) -> None:
+        self._task = asyncio.current_task()
+        await self._main()

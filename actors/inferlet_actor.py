@@ -1,0 +1,37 @@
+"""The actor that an inferlet lives on: one program in a process."""
+
+from __future__ import annotations
+
+import os
+
+import ray
+
+from actors.directory_ref import INFERLET
+from actors.inferlet.instance import InferletParts, Instance
+from actors.inferlet.output import route_streams
+from actors.slot import Slot, SlotDirectory
+
+CALLS = frozenset(("deliver", "read", "describe", "terminate"))
+
+
+class InferletSlot(Slot):
+    """Holds no inferlet or one; see ``Slot``."""
+
+    def __init__(self, name: str, parts: InferletParts, directory: SlotDirectory) -> None:
+        super().__init__(INFERLET, name, lambda id: Instance(parts, id), CALLS, directory, parts.die)
+
+
+class HostedInferlet(InferletSlot):
+    """The same in a Ray actor of its own, which ends with the programs that spoil it."""
+
+    def __init__(self, name: str, parts: InferletParts, directory: SlotDirectory) -> None:
+        super().__init__(name, parts, directory)
+        route_streams()
+
+
+def end_process() -> None:
+    """At once."""
+    os._exit(1)
+
+
+InferletActor = ray.remote(HostedInferlet)

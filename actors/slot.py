@@ -1,0 +1,180 @@
+"""An actor of a pool: started early, given a session or an inferlet when one is needed, and given back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from api.errors import GreenroomError, Moved
+from api.logs import event_logger, start_logging
+
+log = event_logger("greenroom.slot")
+
+
+class Tenant(Protocol):
+    """What lives on an actor: a ``Session`` or an ``Instance``.
+
+    Attributes:
+        is_spent: the process is good for nothing else after it.
+    """
+
+    id: str
+    owner: str
+    is_spent: bool
+
+    async def create(self, seed: Any) -> None:
+        """Make it. Durable on return."""
+        ...
+
+    async def activate(self) -> None:
+        """Take it over from an actor that is gone."""
+        ...
+
+    async def close(self) -> None:
+        """End it for good."""
+        ...
+
+    async def stop(self) -> None:
+        """Leave it to whoever activates it next."""
+        ...
+
+    @property
+    def is_fenced(self) -> bool:
+        """Another actor has it."""
+        ...
+
+    @property
+    def is_expired(self) -> bool:
+        """It has not been used for as long as it may be."""
+        ...
+
+    @property
+    def leaves_in_s(self) -> float:
+        """When it gives this actor back, if nothing happens until then; seconds."""
+        ...
+
+
+class SlotDirectory(Protocol):
+    """What an actor needs of the directory."""
+
+    async def released(self, kind: str, tenant_id: str, slot: str) -> None:
+        """The tenant is not on this actor any longer."""
+        ...
+
+    async def forget(self, kind: str, tenant_id: str) -> None:
+        """The tenant is no more."""
+        ...
+
+
+class Slot:
+    """Holds no tenant or one. Its life: waits in the pool, is assigned, is released, waits again.
+
+    A call names its tenant, so that an old handle never reaches the next one. ``calls`` are the tenant's methods that
+    may be called.
+    """
+
+    CHECK_INTERVAL_S = 5.0
+
+    def __init__(
+        self,
+        kind: str,
+        name: str,
+        make: Callable[[str], Tenant],
+        calls: frozenset[str],
+        directory: SlotDirectory,
+        die: Callable[[], object],
+    ) -> None:
+        self.tenant: Tenant | None = None
+        self._kind = kind
+        self._name = name
+        self._make = make
+        self._calls = calls
+        self._directory = directory
+        self._die = die
+        self._lock = asyncio.Lock()
+        self._watching: asyncio.Task[None] | None = None
+        start_logging()
+
+    async def ready(self) -> str | None:
+        """Once the process runs: the id of its tenant."""
+        return self.tenant.id if self.tenant else None
+
+    async def watched(self) -> None:
+        """Never returns: whoever waits for this learns when the process dies."""
+        await asyncio.Event().wait()
+
+    async def assign(self, tenant_id: str, seed: Any) -> str:
+        """Take a tenant: a new one from its seed, or (None) one from the journal. Returns its owner.
+
+        Raises:
+            NotFound: the journal has none of this id.
+            Conflict: the id is taken.
+            Moved: this actor holds another.
+        """
+        async with self._lock:
+            if self.tenant and self.tenant.id != tenant_id:
+                raise Moved(f"actor {self._name} holds another {self._kind}")
+            if self.tenant is None:
+                tenant = self._make(tenant_id)
+                await (tenant.create(seed) if seed else tenant.activate())
+                self.tenant = tenant
+                self._watching = asyncio.create_task(self._watch(tenant))
+            return self.tenant.owner
+
+    async def call(self, tenant_id: str, method: str, arguments: tuple[Any, ...]) -> Any:
+        """A call of the tenant.
+
+        Raises:
+            Moved: the tenant is not here.
+        """
+        tenant = self.tenant
+        if tenant is None or tenant.id != tenant_id:
+            raise Moved(f"{self._kind} {tenant_id!r} is not here")
+        assert method in self._calls, method
+        return await getattr(tenant, method)(*arguments)
+
+    async def close(self, tenant_id: str) -> None:
+        """End the tenant for good, and be free for another. Idempotent."""
+        async with self._lock:
+            tenant = self.tenant
+            if tenant is None or tenant.id != tenant_id:
+                return
+            await tenant.close()
+            self._vacate()
+        await self._directory.forget(self._kind, tenant_id)
+        self._leave(tenant)
+
+    async def expire(self, tenant_id: str) -> None:
+        """End the tenant if it has not been used for as long as it may be."""
+        tenant = self.tenant
+        if tenant and tenant.id == tenant_id and tenant.is_expired:
+            log.info("expired", kind=self._kind, id=tenant_id)
+            await self.close(tenant_id)
+
+    async def _watch(self, tenant: Tenant) -> None:
+        while not tenant.is_fenced and (left_s := tenant.leaves_in_s) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(min(self.CHECK_INTERVAL_S, left_s))
+        self._watching = None
+        async with self._lock:
+            if self.tenant is not tenant:
+                return
+            log.info("put away", kind=self._kind, id=tenant.id, fenced=tenant.is_fenced)
+            await tenant.stop()
+            self._vacate()
+        try:
+            await self._directory.released(self._kind, tenant.id, self._name)
+        except GreenroomError as error:
+            log.warning("the directory was not told", kind=self._kind, id=tenant.id, error=str(error))
+        self._leave(tenant)
+
+    def _leave(self, tenant: Tenant) -> None:
+        if tenant.is_spent:
+            log.warning("this process ends", kind=self._kind, id=tenant.id)
+            self._die()
+
+    def _vacate(self) -> None:
+        self.tenant = None
+        if self._watching:
+            self._watching.cancel()
+            self._watching = None

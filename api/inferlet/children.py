@@ -1,0 +1,81 @@
+"""Programs that a program starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from api.errors import GreenroomError
+from api.inferlet.effects import ChildEvent, Launch, NextChildEvent, SendToChild, TerminateChild
+from api.inferlet.host import host
+from api.values import Value, encode
+
+
+class ChildFailed(GreenroomError):
+    """A child ended without a result; the sentence says how."""
+
+    code = "child_failed"
+
+
+async def launch(program: str, arguments: Sequence[str] = (), name: str | None = None) -> Child:
+    """Start a child: a program by the SHA-256 of its source, or ``module:function`` from the configured list.
+
+    Raises:
+        NotFound: there is no such program.
+        TooBusy: as many as are allowed are there.
+    """
+    return Child(await host().begin(Launch(program, tuple(arguments), name)))
+
+
+class Child:
+    """An inferlet that this one has launched. It goes on when its parent ends."""
+
+    def __init__(self, instance_id: str) -> None:
+        self.instance_id = instance_id
+        self._position = -1
+        self._end: ChildEvent | None = None
+
+    async def send(self, message: Value) -> None:
+        """A message, which it gets by ``recv``."""
+        encode(message)
+        await host().begin(SendToChild(self.instance_id, message))
+
+    async def recv(self, timeout_s: float | None = None) -> Any:
+        """The next message that it sent.
+
+        Raises:
+            TimeoutError: none came in time.
+            ChildFailed: it has ended, and there will be none.
+        """
+        event = await self._next(timeout_s)
+        if event.kind != "Message":
+            raise ChildFailed(f"child {self.instance_id} has ended ({event.kind}: {event.value!r})")
+        return event.value
+
+    async def result(self, timeout_s: float | None = None) -> Any:
+        """What it returned, once it has ended; messages that were not received are passed over.
+
+        Raises:
+            TimeoutError: it did not end in time (counted from the last message).
+            ChildFailed: it failed, or was terminated.
+        """
+        while (event := await self._next(timeout_s)).kind == "Message":
+            pass
+        if event.kind != "Completed":
+            raise ChildFailed(f"child {self.instance_id} has ended ({event.kind}: {event.value!r})")
+        return event.value
+
+    async def terminate(self) -> None:
+        """End it. Idempotent."""
+        await host().begin(TerminateChild(self.instance_id))
+
+    async def _next(self, timeout_s: float | None) -> ChildEvent:
+        if self._end:
+            return self._end
+        event = await host().begin(NextChildEvent(self.instance_id, self._position, timeout_s))
+        if event is None:
+            raise TimeoutError(f"nothing came from child {self.instance_id} within {timeout_s} s")
+        self._position = event.position
+        if event.kind != "Message":
+            self._end = event
+        return event

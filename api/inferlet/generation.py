@@ -1,0 +1,134 @@
+"""What the model says next: awaited for the whole, or read as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Iterator
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from api.inferlet.effects import Decode, Generate, Generated, Left, NextDistribution, NextPiece, Turn
+from api.inferlet.host import host
+from api.inferlet.sampling import Candidates, Choose, Sampler
+from api.inferlet.stopping import StopCondition
+from api.turns import Finish, Stop, TurnRequest
+
+if TYPE_CHECKING:
+    from api.inferlet.context import Context
+
+NOTHING = Generated((), (), ())
+
+
+class Generation:
+    """One generation on a context; see ``Context.generate``. It begins when it is awaited or read, once.
+
+    Attributes:
+        ids: the tokens that have come.
+        text: their text.
+        finish: how it ended; None until then.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        request: TurnRequest,
+        unfinished: StopCondition | None,
+        stop: StopCondition | None,
+        sampler: Sampler,
+    ) -> None:
+        self.ids: tuple[int, ...] = ()
+        self.text = ""
+        self.finish: Finish | None = None
+        self._context = context
+        self._request = request
+        self._test = unfinished
+        self._stop = stop
+        self._sampler = sampler
+
+    def __await__(self) -> Generator[Any, None, str]:
+        return self._whole().__await__()
+
+    def __aiter__(self) -> AsyncGenerator[str]:
+        if self._sampler.choose is not None:
+            return self._chosen(self._sampler.choose)
+        return self._pieces()
+
+    async def _whole(self) -> str:
+        if self._sampler.choose is not None or self._test is not None:
+            async with aclosing(self.__aiter__()) as pieces:
+                async for _ in pieces:
+                    pass
+            return self.text
+        async with self._context.lock:
+            turn = self._context.turn(self._request)
+            output = await host().begin(Generate(turn))
+            self._context.extend(turn, output)
+        self._take(output)
+        return self.text
+
+    async def _pieces(self) -> AsyncGenerator[str]:
+        async with self._context.lock:
+            turn = self._context.turn(self._request)
+            output = NOTHING
+            try:
+                while self.finish is None:
+                    more = await host().begin(NextPiece(turn, output))
+                    for token in _tokens(more):
+                        output = _joined(output, token)
+                        self._context.extend(turn, output)
+                        self._take(self._tested(output, token))
+                        if token.text:
+                            yield token.text
+                        if self.finish:
+                            break
+            finally:
+                if output.finish is None:
+                    host().tell(Left(turn))
+
+    async def _chosen(self, choose: Choose) -> AsyncGenerator[str]:
+        """Each token drawn by the program's own function."""
+        context = self._context
+        async with context.lock:
+            while self.finish is None:
+                request = replace(self._request, stop=Stop(1), distribution=self._sampler.num_candidates)
+                turn = context.turn(request)
+                prompt_ids, distribution = await host().begin(NextDistribution(turn))
+                context.extend(turn, Generated(prompt_ids, (), ()))
+                token = choose(Candidates.of(distribution))
+                context.step(token)
+                yield self._chose(turn, token)
+
+    def _chose(self, turn: Turn, token: int) -> str:
+        ids = (*self.ids, token)
+        text = host().perform(Decode(turn.model, ids))
+        piece = text.removeprefix(self.text) if text.startswith(self.text) else ""
+        self._take(Generated((), (token,), (piece,), self._end(ids, text)))
+        return piece
+
+    def _end(self, ids: tuple[int, ...], text: str) -> Finish | None:
+        if self._stop is None:
+            return Finish("eos") if ids[-1] in self._context.info.eos_ids else None
+        return Finish("stop") if self._stop.holds(ids, text) else None
+
+    def _tested(self, output: Generated, token: Generated) -> Generated:
+        """The token, as the last one where the condition that the engine cannot test holds."""
+        if self._test is None or not self._test.holds(output.ids, output.text):
+            return token
+        return replace(token, finish=token.finish or Finish("stop"))
+
+    def _take(self, piece: Generated) -> None:
+        self.ids += piece.ids
+        self.text += piece.text
+        self.finish = piece.finish
+
+
+def _tokens(output: Generated) -> Iterator[Generated]:
+    """Its tokens one by one, so that what a program is given does not depend on when it came; the last has its end."""
+    last = len(output.ids) - 1
+    for index in range(max(1, len(output.ids))):
+        ids, pieces = output.ids[index : index + 1], output.pieces[index : index + 1]
+        yield Generated(output.prompt_ids, ids, pieces, output.finish if index >= last else None)
+
+
+def _joined(before: Generated, piece: Generated) -> Generated:
+    return Generated(piece.prompt_ids, before.ids + piece.ids, before.pieces + piece.pieces, piece.finish)

@@ -1,0 +1,73 @@
+"""The host of a running program: what stands behind every call of the SDK."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from api.errors import GreenroomError
+from api.inferlet.effects import Effect, Notice
+from api.topics import Cursor
+
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class Place:
+    """Where a program is in a topic; one of its tasks reads at a time."""
+
+    cursor: Cursor | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Host(Protocol):
+    """Performs a program's effects, once each over all of its lives. Belongs to the program's thread.
+
+    Effects raise the errors of ``api.errors``, and raise them again when they are replayed.
+
+    Attributes:
+        places: by topic.
+    """
+
+    instance_id: str
+    places: dict[str, Place]
+
+    def perform(self, effect: Effect[Result]) -> Result:
+        """Do it, and wait for its result on the spot; the program's other tasks wait too."""
+        ...
+
+    def begin(self, effect: Effect[Result]) -> Awaitable[Result]:
+        """Do it now, and hand over its result when that is awaited. Cancelling what awaits it ends it."""
+        ...
+
+    def tell(self, notice: Notice) -> None:
+        """Take note of what changes no result. May be called at any time, from any thread."""
+        ...
+
+    def unique_id(self) -> str:
+        """A name that no other instance and no earlier call has been given, the same in every life."""
+        ...
+
+
+_current: ContextVar[Host] = ContextVar("greenroom-inferlet")
+
+
+def host() -> Host:
+    """The host of the program that is calling.
+
+    Raises:
+        GreenroomError: nothing runs this code as an inferlet.
+    """
+    try:
+        return _current.get()
+    except LookupError:
+        raise GreenroomError("this is only there for an inferlet while it runs: launch the program") from None
+
+
+def hosted_by(new: Host) -> Callable[[], None]:
+    """Make this the host of what runs in the current context from now on; returns how to undo that."""
+    token = _current.set(new)
+    return lambda: _current.reset(token)

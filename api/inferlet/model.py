@@ -1,0 +1,94 @@
+"""Models, as a program sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from api.cluster import ModelInfo, Retention
+from api.errors import ModelNotFound, Unavailable
+from api.inferlet.context import Context
+from api.inferlet.effects import Decode, Encode, Forked, Import, Models
+from api.inferlet.host import host
+from api.turns import Message, Text
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageModel:
+    """A model that is served; ``info`` says what it is."""
+
+    info: ModelInfo
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.info.name
+
+    @property
+    def max_context_tokens(self) -> int:
+        """Tokens that a context may hold."""
+        return self.info.max_context_tokens
+
+    def eos_tokens(self) -> list[list[int]]:
+        """The token sequences that end an answer, for ``ends_with_any``."""
+        return [[id] for id in self.info.eos_ids]
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of a text alone, without a beginning-of-text token."""
+        return list(host().perform(Encode(self.name, (Text(text),))))
+
+    def detokenize(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
+        """The text of token ids."""
+        return host().perform(Decode(self.name, tuple(ids), skip_special_tokens))
+
+    def chat_template(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of a conversation from its start, ready for the model's answer.
+
+        Raises:
+            Unsupported: the model has no chat template.
+        """
+        return list(host().perform(Encode(self.name, tuple(messages), opens_answer=True)))
+
+    def create_context(self, retention: Retention | None = None) -> Context:
+        """An empty context; ``retention`` is what happens to its KV between turns (keep)."""
+        return Context(self.info, retention or Retention())
+
+    def import_context(self, name: str) -> Context:
+        """A context that begins as the one that was exported under this name, by any program of this owner.
+
+        Raises:
+            NotFound: there is none of this name for this model.
+        """
+        prefix = host().perform(Import(self.name, name))
+        context = Context(self.info, Retention(), prefix.tokens, prefix.holes, prefix.role)
+        host().tell(Forked(prefix.context_id, context.context_id, self.name, prefix.tokens, prefix.holes))
+        return context
+
+
+def get_all_models() -> list[LanguageModel]:
+    """The models, the default one first."""
+    return [LanguageModel(info) for info in host().perform(Models())]
+
+
+def get_auto_model() -> LanguageModel:
+    """The default model.
+
+    Raises:
+        Unavailable: none is served.
+    """
+    models = get_all_models()
+    if not models:
+        raise Unavailable("no model is served here")
+    return models[0]
+
+
+def get_model(name: str) -> LanguageModel:
+    """The model of this name or alias.
+
+    Raises:
+        ModelNotFound: there is none.
+    """
+    for model in get_all_models():
+        if name == model.name or name in model.info.aliases:
+            return model
+    raise ModelNotFound(name)
