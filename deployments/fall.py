@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from deployments.home import Home, Record
 from deployments.ray_connection import connect, find_cluster
-from deployments.ray_head import is_alive, stop_head
+from deployments.ray_head import forget_address, is_alive, stop_head
 
 
 def take_down(home: Home, keep_sessions: bool, say: Callable[[str], object]) -> None:
@@ -35,6 +35,7 @@ def take_down(home: Home, keep_sessions: bool, say: Callable[[str], object]) -> 
         say(f"Ray stays, since it runs others too: {', '.join(others)}.")
     elif record.processes:
         stop_head(record.processes)
+        forget_address(record.address)
         home.forget()
         say("Ray is stopped.")
     else:
@@ -65,4 +66,5 @@ def _stop_remains(home: Home) -> None:
     if record:
         if not is_alive(record.processes):
             stop_head(record.processes)
+            forget_address(record.address)
         home.forget()

@@ -90,6 +90,18 @@ def stop_head(processes: Sequence[HeadProcess]) -> None:
     _end(workers, grace_s=0)
 
 
+def forget_address(address: str) -> None:
+    """Remove Ray's note of this machine's cluster, which ``ray.init()`` follows, if it names a head that has ended."""
+    from ray._common.utils import get_ray_address_file
+
+    note = Path(get_ray_address_file(None))
+    try:
+        if note.read_text().strip().rpartition(":")[2] == address.rpartition(":")[2]:
+            note.unlink()
+    except FileNotFoundError:
+        return
+
+
 def has_token() -> bool:
     """Whether Ray finds an authentication token."""
     if os.environ.get("RAY_AUTH_TOKEN"):

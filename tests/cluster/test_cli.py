@@ -151,6 +151,7 @@ def test_down_ends_every_process_and_the_next_up_has_the_sessions(operator: Oper
     down = operator.run("down")
     assert (down.code, down.err) == (0, "")
     assert operator.processes() == []
+    assert not list(Path(operator.environment["RAY_TMPDIR"]).rglob("ray_current_cluster"))
     assert operator.run("down").out == "Nothing runs here.\n"
     assert operator.up().code == 0
     assert listed(operator)[session] == "passive"

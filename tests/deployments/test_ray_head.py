@@ -6,12 +6,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
 
 from deployments.home import HeadProcess
-from deployments.ray_head import free_ports, is_alive, stop_head
+from deployments.ray_head import forget_address, free_ports, is_alive, stop_head
 
 SLEEPER = "import signal; signal.pause()"
 
@@ -58,3 +59,15 @@ def test_a_later_process_of_the_same_pid_is_left_alone(running: list[subprocess.
 
 def test_free_ports_differ() -> None:
     assert len(set(free_ports(5))) == 5
+
+
+def test_only_the_note_of_the_head_that_has_ended_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    note = tmp_path / "ray" / "ray_current_cluster"
+    note.parent.mkdir()
+    note.write_text("192.0.2.7:6379\n")
+    forget_address("127.0.0.1:6380")
+    assert note.exists()
+    forget_address("127.0.0.1:6379")
+    assert not note.exists()
+    forget_address("127.0.0.1:6379")
