@@ -16,7 +16,7 @@ from actors.settings import InferletSettings, ModelSettings
 from api.inferlet_events import Completed, Event, Message, Stdout
 from deployments.config import embedded_model
 from tests.actors.inferlet.programs import all_events
-from tests.actors.inferlet.topics_in_small import TopicsInSmall
+from tests.actors.small_broker import SmallBroker
 from tests.actors.small_cluster import SmallCluster
 
 FOLDER = Path(__file__).parent
@@ -28,8 +28,9 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sma
     model = ModelSettings("pocket", embedded_model(), report_interval_s=0.05, poll_interval_s=0.001)
     settings = InferletSettings(pool_size=0, memory_limit_bytes=1 << 40)
     folder = tmp_path_factory.mktemp("journal")
-    async with SmallCluster(folder, inferlets=settings, topics=TopicsInSmall(), model=model, pool_size=0) as cluster:
-        yield cluster
+    async with SmallBroker(folder) as broker:
+        async with SmallCluster(folder, inferlets=settings, topics=broker.ref(), model=model, pool_size=0) as cluster:
+            yield cluster
 
 
 async def launched(cluster: SmallCluster, name: str, *arguments: object) -> InferletRef:
@@ -64,7 +65,6 @@ async def test_greeting_sends_one_message(cluster: SmallCluster) -> None:
 @pytest.mark.parametrize("first", [0, 1])
 @in_one_loop
 async def test_pair_hears_the_other_whoever_comes_first(cluster: SmallCluster, first: int) -> None:
-    cluster.topics.messages.clear()  # type: ignore[union-attr]
     instances = [await launched(cluster, "pair", "-r", rank) for rank in (first, 1 - first)]
     listener = instances[1 if first == 0 else 0]
     assert (await all_events(listener))[0] == Stdout(0, "Inferlet B received: Hello from Inferlet A!\n")

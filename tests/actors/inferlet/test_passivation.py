@@ -13,9 +13,9 @@ import pytest_asyncio
 
 from actors.settings import InferletSettings
 from api.inferlet_events import Completed, Message, Terminated
-from api.topics import TopicId
+from api.topics import TopicId, TopicMessage
 from tests.actors.inferlet.programs import all_events, launched
-from tests.actors.inferlet.topics_in_small import TopicsInSmall
+from tests.actors.small_broker import SmallBroker
 from tests.actors.small_cluster import SmallCluster
 
 COUNTER = """
@@ -45,8 +45,9 @@ async def cluster(tmp_path: Path) -> AsyncIterator[SmallCluster]:
     settings = InferletSettings(
         pool_size=0, passivate_after_s=0.05, linger_s=0.3, keep_ended_s=1.0, memory_limit_bytes=1 << 40
     )
-    async with SmallCluster(tmp_path, inferlets=settings, topics=TopicsInSmall(), pool_size=0) as cluster:
-        yield cluster
+    async with SmallBroker(tmp_path) as broker:
+        async with SmallCluster(tmp_path, inferlets=settings, topics=broker.ref(), pool_size=0) as cluster:
+            yield cluster
 
 
 async def until_state(cluster: SmallCluster, instance_id: str, *states: str) -> None:
@@ -95,9 +96,11 @@ async def test_one_that_works_goes_on_by_itself_when_its_process_dies(cluster: S
     await asyncio.sleep(0.1)
     cluster.kill_inferlet(instance.instance_id)
     await until_state(cluster, instance.instance_id, "completed")
-    topics = cluster.topics
-    assert isinstance(topics, TopicsInSmall)
-    assert [message.value for message in topics.messages[TopicId("topic")]] == list(range(10))
+    assert cluster.topics is not None
+    [topic] = await cluster.topics.topics("")
+    subscription = await cluster.topics.subscribe(TopicId("topic"))
+    events = [await subscription.recv(10) for _ in range(topic.end)]
+    assert [event.value for event in events if isinstance(event, TopicMessage)] == list(range(10))
 
 
 async def test_the_events_of_an_ended_one_are_kept_for_a_while_and_then_gone(cluster: SmallCluster) -> None:
@@ -112,7 +115,7 @@ async def test_the_events_of_an_ended_one_are_kept_for_a_while_and_then_gone(clu
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_a_publisher_a_subscriber_and_a_worker_lose_and_repeat_nothing_when_they_die(
+async def test_nothing_is_lost_or_repeated_when_who_publishes_or_subscribes_dies(
     cluster: SmallCluster, seed: int
 ) -> None:
     publisher = await launched(
@@ -137,11 +140,25 @@ async def test_a_publisher_a_subscriber_and_a_worker_lose_and_repeat_nothing_whe
                     return heard
         """,
     )
+    worker = await launched(
+        cluster,
+        """
+        @inferlet
+        async def main(args: Args) -> list:
+            done = []
+            while len(done) < 20:
+                item = await pull("queue")
+                assert await item.ack()
+                done.append(item.value)
+            return done
+        """,
+    )
     chance = random.Random(seed)
     for _ in range(3):
         await asyncio.sleep(chance.uniform(0, 0.02))
         cluster.kill_inferlet(chance.choice([publisher, subscriber]).instance_id)
     assert (await all_events(subscriber))[-1] == Completed(0, list(range(20)))
+    assert (await all_events(worker))[-1] == Completed(0, list(range(20)))
     await all_events(publisher)
 
 
