@@ -11,6 +11,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.disconnects import while_connected
+from api.errors import GreenroomError
+from api.views import error_message
 
 KEEP_ALIVE_S = 15.0
 """After so long without an event a comment is sent, so that nobody on the way takes the connection for dead."""
@@ -22,6 +24,11 @@ def event_text(event: str, data: Mapping[str, Any], event_id: str | None = None)
     """One event, on the wire."""
     lines = [f"id: {event_id}\n"] if event_id is not None else []
     return "".join((*lines, f"event: {event}\n", f"data: {json.dumps(data, separators=(',', ':'))}\n\n"))
+
+
+def error_text(error: GreenroomError) -> str:
+    """The last event of a stream that failed: its status had been sent before."""
+    return event_text("error", error_message(error))
 
 
 class EventStream(Response):

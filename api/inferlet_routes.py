@@ -26,11 +26,12 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from api.cluster import Cluster
 from api.errors import GreenroomError, InvalidRequest
+from api.event_stream import KEEP_ALIVE, KEEP_ALIVE_S, EventStream, error_text, event_text
 from api.inferlet_events import Event, event_view
 from api.inferlet_socket import inferlet_socket, position_of
 from api.inferlet_views import (
@@ -45,10 +46,7 @@ from api.inferlets import InferletHandle, ProgramInfo
 from api.schemas import LaunchBody, ProgramBody, parse_body
 from api.security import check_upload, owner_of
 from api.values import from_json
-from api.views import View, error_message
-
-HEARTBEAT_S = 15.0
-"""A stream in which nothing happens sends a comment so often, for whatever stands between it and the client."""
+from api.views import View
 
 
 def inferlet_routes() -> list[BaseRoute]:
@@ -113,26 +111,25 @@ async def send_message(request: Request) -> Response:
 async def show_events(request: Request) -> Response:
     handle = await _inferlet(request)
     after = position_of(request.headers.get("last-event-id") or request.query_params.get("after"))
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_stream(handle.events(after)), headers=headers, media_type="text/event-stream")
+    return EventStream(_texts(handle.events(after)))
 
 
-async def _stream(events: AsyncIterator[Event]) -> AsyncGenerator[str]:
-    """Events as they come, and comments while none do; the status is sent, so an error is an event too."""
+async def _texts(events: AsyncIterator[Event]) -> AsyncGenerator[str]:
+    """Events as they come, and comments while none do."""
     following = asyncio.ensure_future(anext(events, None))
     try:
         while True:
-            await asyncio.wait([following], timeout=HEARTBEAT_S)
+            await asyncio.wait([following], timeout=KEEP_ALIVE_S)
             if not following.done():
-                yield ":\n\n"
+                yield KEEP_ALIVE
                 continue
             event = following.result()
             if event is None:
                 return
-            yield f"id: {event.position}\ndata: {json.dumps(event_view(event), ensure_ascii=False)}\n\n"
+            yield event_text("message", event_view(event), str(event.position))
             following = asyncio.ensure_future(anext(events, None))
     except GreenroomError as error:
-        yield f"event: error\ndata: {json.dumps(error_message(error), ensure_ascii=False)}\n\n"
+        yield error_text(error)
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)

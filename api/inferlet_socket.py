@@ -9,29 +9,25 @@ is answered ``{"type": "accepted", "key", "position"}`` once it is durable, or `
 "retryable", "key"?}``. The same ``key`` again is the same message. ``{"type": "ping"}`` is answered
 ``{"type": "pong"}``.
 
-Closing the socket leaves the inferlet running: come back with ``after``. Close codes: 1008 unauthorised, 4404 unknown
-inferlet, 1013 too busy, 1011 a bug.
+Closing the socket leaves the inferlet running: come back with ``after``. Close codes: see ``api.conversation``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from typing import Any
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from api.cluster import Cluster
-from api.errors import GreenroomError, InferletNotFound, InvalidRequest, TooBusy, Unauthorized, Unavailable
+from api.conversation import converse, receive_data, send_view
+from api.errors import GreenroomError, InferletNotFound, InvalidRequest
 from api.inferlet_events import event_view
 from api.inferlets import InferletHandle
-from api.responses import close_socket
-from api.security import owner_of, selected_subprotocol
+from api.security import owner_of
 from api.values import from_json
 from api.views import error_message
-
-logger = logging.getLogger("greenroom.inferlets")
 
 
 def position_of(text: str | None) -> int:
@@ -49,43 +45,13 @@ def position_of(text: str | None) -> int:
 
 async def inferlet_socket(websocket: WebSocket) -> None:
     """Serve one socket from its opening to its close."""
-    await websocket.accept(selected_subprotocol(websocket))
-    code = 1000
-    try:
-        cluster: Cluster = websocket.app.state.cluster
-        handle = await cluster.inferlet(websocket.path_params["instance_id"], owner_of(websocket))
-        await Talk(websocket, handle, position_of(websocket.query_params.get("after"))).serve()
-    except GreenroomError as error:
-        code = _close_code(error)
-        await _send_last(websocket, error_message(error))
-    except WebSocketDisconnect:
-        pass
-    except Exception:
-        logger.exception("an inferlet's socket failed")
-        code = 1011
-        await _send_last(websocket, error_message(GreenroomError()))
-    finally:
-        await close_socket(websocket, code)
+    await converse(websocket, _talk)
 
 
-def _close_code(error: GreenroomError) -> int:
-    match error:
-        case Unauthorized():
-            return 1008
-        case InferletNotFound():
-            return 4404
-        case TooBusy() | Unavailable():
-            return 1013
-        case InvalidRequest():
-            return 1008
-    return 1011
-
-
-async def _send_last(websocket: WebSocket, view: dict[str, Any]) -> None:
-    try:
-        await websocket.send_text(json.dumps(view))
-    except (WebSocketDisconnect, RuntimeError):
-        pass
+async def _talk(websocket: WebSocket) -> None:
+    cluster: Cluster = websocket.app.state.cluster
+    handle = await cluster.inferlet(websocket.path_params["instance_id"], owner_of(websocket))
+    await Talk(websocket, handle, position_of(websocket.query_params.get("after"))).serve()
 
 
 class Talk:
@@ -120,10 +86,7 @@ class Talk:
     async def _receive(self) -> None:
         """In the order of arrival: each message is durable before the next one is taken."""
         while True:
-            message = await self._websocket.receive()
-            if message["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(message.get("code", 1005))
-            await self._take(message.get("text") or message.get("bytes") or b"")
+            await self._take(await receive_data(self._websocket))
 
     async def _take(self, data: str | bytes) -> None:
         body: dict[str, Any] = {}
@@ -141,7 +104,7 @@ class Talk:
             await self._send({**view, "key": body["key"]} if "key" in body else view)
 
     async def _send(self, view: dict[str, Any]) -> None:
-        await self._websocket.send_text(json.dumps(view, ensure_ascii=False, separators=(",", ":")))
+        await send_view(self._websocket, view)
 
 
 def _parse(data: str | bytes) -> dict[str, Any]:

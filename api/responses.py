@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from api.errors import GreenroomError, TooLarge, Unauthorized
+from api.errors import GreenroomError, NotFound, TooLarge, Unauthorized
 from api.security import selected_subprotocol
 
 logger = logging.getLogger("greenroom.http")
@@ -21,8 +21,8 @@ ERROR_HEADER = "X-Greenroom-Error"
 
 INTERNAL_MESSAGE = "Something inside the server went wrong; it has been logged."
 
-CLOSE_POLICY, CLOSE_TOO_LARGE, CLOSE_INTERNAL, CLOSE_TRY_LATER = 1008, 1009, 1011, 1013
-"""WebSocket close codes (RFC 6455, and the IANA registry for 1013)."""
+CLOSE_POLICY, CLOSE_TOO_LARGE, CLOSE_INTERNAL, CLOSE_TRY_LATER, CLOSE_NOT_FOUND = 1008, 1009, 1011, 1013, 4404
+"""WebSocket close codes (RFC 6455, the IANA registry for 1013, and one of the range for applications)."""
 
 
 def sentence_of(error: GreenroomError) -> str:
@@ -62,17 +62,23 @@ async def on_greenroom_error(connection: Request | WebSocket, error: Exception) 
     if error.status >= 500 and not error.retryable:
         logger.error("%s: %s", error.code, sentence_of(error), exc_info=error)
     if isinstance(connection, WebSocket):
-        await close_socket(connection, _close_code(error), error.code)
+        await close_socket(connection, close_code(error), error.code)
         return None
     return error_response(error)
 
 
-def _close_code(error: GreenroomError) -> int:
+def close_code(error: GreenroomError) -> int:
+    """The close code of a socket that this error ends."""
     if error.retryable:
         return CLOSE_TRY_LATER
     if error.status >= 500:
         return CLOSE_INTERNAL
-    return CLOSE_TOO_LARGE if isinstance(error, TooLarge) else CLOSE_POLICY
+    match error:
+        case NotFound():
+            return CLOSE_NOT_FOUND
+        case TooLarge():
+            return CLOSE_TOO_LARGE
+    return CLOSE_POLICY
 
 
 async def on_http_exception(connection: Request | WebSocket, error: Exception) -> Response | None:

@@ -21,25 +21,22 @@ From the server, for each turn ``started``, any number of ``tokens``, then ``fin
 - ``{"type": "error", "code", "message", "retryable", "retry_after_s"?, "turn_id"?}``: without ``turn_id`` it answers a
   message that could not be taken.
 
-Closing the socket leaves the turn running: come back and resume. Close codes: 1008 unauthorised, 4404 unknown session,
-1013 too busy, 1012 the server is going away, 1011 a bug.
+Closing the socket leaves the turn running: come back and resume. Close codes: see ``api.conversation``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 from collections import deque
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api.cluster import Cluster, SessionHandle, TurnStream
-from api.errors import GreenroomError, SessionNotFound, TooBusy, TooLarge, Unauthorized, Unavailable
-from api.responses import close_socket
+from api.conversation import converse, receive_data, send_view
+from api.errors import GreenroomError, SessionNotFound, TooBusy, TooLarge
 from api.schemas import CancelBody, GenerateBody, PingBody, ResumeBody, TypingBody, parse_message, turn_id_in
-from api.security import owner_of, selected_subprotocol
+from api.security import owner_of
 from api.settings import ApiSettings
 from api.turns import Frame, TurnRequest
 from api.views import FinishView, error_message
@@ -47,53 +44,23 @@ from api.views import FinishView, error_message
 MAX_QUEUED_TURNS = 16
 """Turns that one socket may have waiting, and turns that it may follow at once; more are refused with TooBusy."""
 
-logger = logging.getLogger("greenroom.sessions")
-
 
 async def session_socket(websocket: WebSocket) -> None:
     """Serve one socket from its opening to its close."""
-    await websocket.accept(selected_subprotocol(websocket))
-    code = 1000
-    try:
-        cluster: Cluster = websocket.app.state.cluster
-        handle = await cluster.session(websocket.path_params["session_id"], owner_of(websocket))
-        max_context = (await handle.describe()).max_context
-        await Conversation(websocket, handle, max_context, websocket.app.state.settings).serve()
-    except GreenroomError as error:
-        code = _close_code(error)
-        await _send_last(websocket, error_message(error))
-    except WebSocketDisconnect:
-        pass
-    except Exception:
-        logger.exception("a session socket failed")
-        code = 1011
-        await _send_last(websocket, error_message(GreenroomError()))
-    finally:
-        await close_socket(websocket, code)
+    await converse(websocket, _converse)
+
+
+async def _converse(websocket: WebSocket) -> None:
+    cluster: Cluster = websocket.app.state.cluster
+    handle = await cluster.session(websocket.path_params["session_id"], owner_of(websocket))
+    max_context = (await handle.describe()).max_context
+    await Conversation(websocket, handle, max_context, websocket.app.state.settings).serve()
 
 
 def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """What ended the conversation: a client that left is only the reason where nothing else is."""
     causes = sorted(group.exceptions, key=lambda error: isinstance(error, WebSocketDisconnect))
     return causes[0]
-
-
-def _close_code(error: GreenroomError) -> int:
-    match error:
-        case Unauthorized():
-            return 1008
-        case SessionNotFound():
-            return 4404
-        case TooBusy() | Unavailable():
-            return 1013
-    return 1011
-
-
-async def _send_last(websocket: WebSocket, view: dict[str, Any]) -> None:
-    try:
-        await websocket.send_text(json.dumps(view))
-    except (WebSocketDisconnect, RuntimeError):
-        pass
 
 
 class Conversation:
@@ -129,10 +96,7 @@ class Conversation:
 
     async def _receive(self) -> None:
         while True:
-            message = await self._websocket.receive()
-            if message["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(message.get("code", 1005))
-            data: str | bytes = message.get("text") or message.get("bytes") or b""
+            data = await receive_data(self._websocket)
             try:
                 await self._take(data)
             except SessionNotFound:
@@ -229,7 +193,7 @@ class Conversation:
                 await self._send(_finished(stream, frame))
 
     async def _send(self, view: dict[str, Any]) -> None:
-        await self._websocket.send_text(json.dumps(view, ensure_ascii=False, separators=(",", ":")))
+        await send_view(self._websocket, view)
 
 
 _cancelled = {"type": "finished", "offset": 0, "reason": "cancelled", "stop": None, "text": ""}

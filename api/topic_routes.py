@@ -28,8 +28,7 @@ from starlette.routing import BaseRoute, Route
 from api.cluster import Cluster
 from api.disconnects import while_connected
 from api.errors import Conflict, GreenroomError, InvalidRequest
-from api.event_stream import KEEP_ALIVE, KEEP_ALIVE_S, EventStream, event_text
-from api.responses import error_body, sentence_of
+from api.event_stream import KEEP_ALIVE, KEEP_ALIVE_S, EventStream, error_text, event_text
 from api.security import owner_of
 from api.topic_views import PublishedView, TopicsView, TopicView, event_view
 from api.topics import Cursor, Published, Subscription, TopicId, Topics
@@ -80,8 +79,7 @@ async def _events(subscription: Subscription) -> AsyncGenerator[str]:
             except Conflict:
                 return
             except GreenroomError as error:
-                body = error_body(error.code, sentence_of(error), error.retryable)["error"]
-                yield f"event: error\ndata: {json.dumps(body)}\n\n"
+                yield error_text(error)
                 return
 
 

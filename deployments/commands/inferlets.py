@@ -13,6 +13,7 @@ from rich.table import Table
 
 from api.client import Client
 from api.inferlet_views import InferletSummaryView
+from deployments.abbreviations import only_one
 from deployments.address import Key, Url, last_url
 from deployments.ago import ago
 from deployments.console import new_console
@@ -102,12 +103,8 @@ def _with_client(
 
 
 async def _find(client: Client, start: str) -> InferletSummaryView:
-    found = [one for one in await client.list_instances() if one.id.startswith(start)]
-    if len(found) > 1:
-        raise CommandFailed(f"{len(found)} inferlets begin with {start!r}: give more of the id")
-    if not found:
-        raise CommandFailed(f"no inferlet begins with {start!r}; `greenroom ps` names them")
-    return found[0]
+    inferlets = {one.id: one for one in await client.list_instances()}
+    return inferlets[only_one("inferlet", inferlets, start, "greenroom ps")]
 
 
 def _table(inferlets: tuple[InferletSummaryView, ...]) -> Table:

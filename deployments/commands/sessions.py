@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from api.turns import Message, Part, Text, Tokens
+from deployments.abbreviations import only_one
 from deployments.ago import ago
 from deployments.attached import with_greenroom
 from deployments.console import new_console
-from deployments.failures import CommandFailed
 from deployments.home import Record
 
 if TYPE_CHECKING:
@@ -84,12 +84,8 @@ def purge(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
 
 
 async def _find(greenroom: Greenroom, start: str) -> SessionSummary:
-    found = [one for one in await greenroom.directory.sessions(None) if one.session_id.startswith(start)]
-    if len(found) > 1:
-        raise CommandFailed(f"{len(found)} sessions begin with {start!r}: give more of the id")
-    if not found:
-        raise CommandFailed(f"no session begins with {start!r}; `greenroom sessions list` names them")
-    return found[0]
+    sessions = {one.session_id: one for one in await greenroom.directory.sessions(None)}
+    return sessions[only_one("session", sessions, start, "greenroom sessions list")]
 
 
 def _table(sessions: tuple[SessionSummary, ...]) -> Table:

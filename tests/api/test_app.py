@@ -85,7 +85,8 @@ async def test_unknown_paths_and_wrong_methods_are_errors_in_json() -> None:
     [
         (TooBusy("later"), True, 1013),
         (TooBusy("later"), False, 1013),
-        (NotFound(), False, 1008),
+        (NotFound(), False, 4404),
+        (Unauthorized(), True, 1008),
         (TooLarge("big"), True, 1009),
         (GreenroomError("oh"), True, 1011),
         (ZeroDivisionError(), True, 1011),
