@@ -26,11 +26,13 @@ from api.settings import ApiSettings
 from api.topic_routes import topic_routes
 
 
-def build_app(cluster: Cluster, settings: ApiSettings, routes: Sequence[BaseRoute] = ()) -> Starlette:
-    """The application, with ``state.cluster`` and ``state.settings`` for its handlers.
+def build_app(
+    cluster: Cluster, settings: ApiSettings, routes: Sequence[BaseRoute] = (), *, host: str = "127.0.0.1"
+) -> Starlette:
+    """The application, with ``state.cluster``, ``state.settings`` and ``state.host`` for its handlers.
 
     It keeps nothing between requests that another process would have to know: any number of them serve one cluster.
-    ``routes`` are tried after its own.
+    ``routes`` are tried after its own; ``host`` is where the server listens for its clients.
     """
     handlers: dict[Any, Any] = {GreenroomError: on_greenroom_error, HTTPException: on_http_exception}
     app = Starlette(
@@ -55,4 +57,5 @@ def build_app(cluster: Cluster, settings: ApiSettings, routes: Sequence[BaseRout
     app.router.redirect_slashes = False
     app.state.cluster = cluster
     app.state.settings = settings
+    app.state.host = host
     return app

@@ -44,7 +44,8 @@ from api.inferlet_views import (
 )
 from api.inferlets import InferletHandle, ProgramInfo
 from api.schemas import LaunchBody, ProgramBody, parse_body
-from api.security import check_upload, owner_of
+from api.security import owner_of
+from api.uploads import check_upload
 from api.values import from_json
 from api.views import View
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence
-from ipaddress import ip_address
 
 from starlette.requests import HTTPConnection
 
-from api.errors import Forbidden, Unauthorized
+from api.errors import Unauthorized
 from api.settings import ApiKey, ApiSettings
 
 SUBPROTOCOL = "greenroom"
@@ -33,32 +32,6 @@ def owner_of(connection: HTTPConnection) -> str:
     if key is None:
         raise Unauthorized("an API key is needed: Authorization: Bearer <key>")
     return _owner_of_key(key, settings.api_keys)
-
-
-def check_upload(request: HTTPConnection) -> None:
-    """Whether this client may upload programs; see ``ApiSettings.allow_upload``.
-
-    Raises:
-        Forbidden: it may not.
-    """
-    settings: ApiSettings = request.app.state.settings
-    if settings.allow_upload or _is_local(request):
-        return
-    raise Forbidden("programs may be uploaded from this machine only: elsewhere it takes allow_upload and API keys")
-
-
-def _is_local(request: HTTPConnection) -> bool:
-    if any(header in request.headers for header in ("forwarded", "x-forwarded-for", "via")):
-        return False
-    ends = (request.scope.get("client"), request.scope.get("server"))
-    return all(end is not None and _is_loopback(end[0]) for end in ends)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def selected_subprotocol(connection: HTTPConnection) -> str | None:

@@ -48,7 +48,7 @@ class ApiSettings(BaseModel):
         cors_origins: origins whose pages may use this server; "*" is any.
         api_keys: empty leaves the server open, with one owner whose name is "".
         allow_upload: programs, which are code that runs on the cluster, may be uploaded by whoever has a key. Without
-            it only from this machine, over the loopback interface, and not through a proxy that says it is one.
+            it only where the server listens on loopback, by programs of this machine and the server's own page.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

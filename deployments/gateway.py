@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from ray import serve
@@ -11,6 +12,7 @@ from actors.greenroom import Greenroom
 from api.app import build_app
 from api.logs import start_logging
 from deployments.config import GreenroomConfig
+from deployments.listening import serve_address
 
 GATEWAY = "Gateway"
 """Its name in Serve."""
@@ -24,10 +26,11 @@ class Gateway:
         self._settings = config.api
         self._pools = pools
         self._greenroom = await Greenroom.ensure(config.settings())
+        self._host = (await asyncio.to_thread(serve_address) or ("",))[0]
 
     async def __serve_build_asgi_app__(self) -> Starlette:
         """Serve calls this once, on the replica."""
-        return build_app(self._greenroom, self._settings)
+        return build_app(self._greenroom, self._settings, host=self._host)
 
 
 def gateway_deployment(config: GreenroomConfig, pools: list[serve.Application]) -> serve.Application:

@@ -14,6 +14,7 @@ from deployments.console import Steps
 from deployments.failures import CommandFailed
 from deployments.fall import take_down
 from deployments.home import Home, Record
+from deployments.listening import serve_address
 from deployments.plan import Plan, local_url
 from deployments.ray_connection import connect, find_cluster
 from deployments.ray_head import AUTH_MODE, DEFAULT_PORT, free_ports, start_head, stop_head
@@ -92,7 +93,7 @@ class Rise:
         from deployments import serving  # takes seconds
         from deployments.rollout import Rollout
 
-        listens_at, is_update = serving.serve_address(), serving.is_deployed()
+        listens_at, is_update = serve_address(), serving.is_deployed()
         if listens_at:
             self._listen_at(*listens_at, is_update)
         if is_update:

@@ -9,25 +9,19 @@ from typing import Any
 import ray
 from ray import serve
 from ray.exceptions import RayError
-from ray.serve.context import _get_global_client
 from ray.serve.exceptions import RayServeException
 
 from actors.greenroom import DIRECTORY, JOURNAL
 from actors.settings import NAMESPACE
 from deployments.app import build
 from deployments.failures import CommandFailed, sentence_of_trace
+from deployments.listening import serve_address
 from deployments.plan import Plan, local_url
 from deployments.rollout import APPLICATION
 
 logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
 
 _SERVE_NAMESPACE = "serve"
-
-
-def serve_address() -> tuple[str, int] | None:
-    """Host and port where Serve listens; None where it does not run."""
-    client = _get_global_client(raise_if_no_controller_running=False)
-    return (client.http_config.host, client.http_config.port) if client else None
 
 
 def serve_url() -> str:

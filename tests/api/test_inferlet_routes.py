@@ -128,6 +128,11 @@ async def test_an_inferlet_is_its_owners_alone(cluster: FakeCluster) -> None:
         (ApiSettings(), ("::1", 1), {}, 201),
         (ApiSettings(), ("192.0.2.7", 1), {}, 403),
         (ApiSettings(), ("127.0.0.1", 1), {"X-Forwarded-For": "192.0.2.7"}, 403),
+        (ApiSettings(), ("127.0.0.1", 1), {"Origin": "http://127.0.0.1"}, 201),
+        (ApiSettings(), ("127.0.0.1", 1), {"Origin": "http://127.0.0.1:81"}, 403),
+        (ApiSettings(), ("127.0.0.1", 1), {"Origin": "https://evil.example"}, 403),
+        (ApiSettings(), ("127.0.0.1", 1), {"Origin": "https://evil.example", "Host": "evil.example"}, 403),
+        (ApiSettings(), ("127.0.0.1", 1), {"Origin": "null"}, 403),
         (KEYS, ("192.0.2.7", 1), {"Authorization": "Bearer key-of-ada"}, 403),
         (KEYS.model_copy(update={"allow_upload": True}), ("192.0.2.7", 1), {"Authorization": "Bearer key-of-ada"}, 201),
         (KEYS.model_copy(update={"allow_upload": True}), ("127.0.0.1", 1), {}, 401),
@@ -138,6 +143,15 @@ async def test_programs_come_from_this_machine_or_with_a_key_where_that_is_allow
 ) -> None:
     transport = httpx.ASGITransport(build_app(cluster, settings), client=client)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as http:
+        assert (await http.post("/api/programs", json=SOURCE)).status_code == status
+
+
+@pytest.mark.parametrize(("host", "status"), [("127.0.0.1", 201), ("localhost", 201), ("0.0.0.0", 403), ("", 403)])
+async def test_a_server_that_others_reach_takes_no_programs_without_a_key(
+    cluster: FakeCluster, host: str, status: int
+) -> None:
+    transport = httpx.ASGITransport(build_app(cluster, ApiSettings(), host=host), client=("127.0.0.1", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
         assert (await http.post("/api/programs", json=SOURCE)).status_code == status
 
 

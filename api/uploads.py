@@ -1,0 +1,55 @@
+"""Who may upload a program, which is code that runs on the cluster: see ``ApiSettings.allow_upload``."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.requests import HTTPConnection
+
+from api.errors import Forbidden
+from api.settings import ApiSettings
+
+_SIGNS_OF_A_PROXY = ("forwarded", "x-forwarded-for", "via")
+
+
+def check_upload(request: HTTPConnection) -> None:
+    """Whether this client may upload programs.
+
+    Without ``allow_upload`` it takes a server that listens on loopback only (``state.host``), a client on this machine
+    that comes through no proxy, and no page of another site: any page that the operator's browser shows can send
+    requests to a port on loopback, and by a name of its own (DNS rebinding) even as the same origin.
+
+    Raises:
+        Forbidden: it may not.
+    """
+    settings: ApiSettings = request.app.state.settings
+    if settings.allow_upload:
+        return
+    if not (is_loopback(request.app.state.host) and _is_local(request)):
+        raise Forbidden("programs may be uploaded from this machine only: elsewhere it takes allow_upload and API keys")
+    if not _is_own_page(request):
+        raise Forbidden("a page of another site may not upload programs: that takes allow_upload and API keys")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address, or a name for one, is of the loopback interface."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _is_local(request: HTTPConnection) -> bool:
+    if any(header in request.headers for header in _SIGNS_OF_A_PROXY):
+        return False
+    ends = (request.scope.get("client"), request.scope.get("server"))
+    return all(end is not None and is_loopback(end[0]) for end in ends)
+
+
+def _is_own_page(request: HTTPConnection) -> bool:
+    origin = request.headers.get("origin")
+    if origin is None:
+        return True
+    own = urlsplit(f"//{request.headers.get('host', '')}")
+    return is_loopback(own.hostname or "") and urlsplit(origin).netloc.lower() == own.netloc.lower()
