@@ -42,12 +42,11 @@ class BetweenTurns:
             self._refilling.cancel()
 
     async def turn_ended(self, run: TurnRun, num_tokens: int) -> None:
-        """Let the model actor forget the turn's log, and do with the KV what the policy says."""
+        """Do with the KV what the policy says."""
         decision = self._retainer.turn_ended(num_tokens, time.monotonic())
         self.placement = run.placement
         assert run.placement is not None, "it ran"
         try:
-            await run.release()
             if decision.is_dropped:
                 await run.placement.model.drop(self._context_id)
         except ModelLost:

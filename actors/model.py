@@ -64,7 +64,8 @@ class Model:
     fails takes the process with it, and Ray starts another, with an empty cache: contexts are refilled by their owners.
     """
 
-    RELEASED_RETENTION_S = 30.0
+    READ_RETENTION_S = 30.0
+    """How long the output of an ended turn stays readable once it has been handed out to its end."""
 
     def __init__(
         self,
@@ -139,6 +140,7 @@ class Model:
         except TimeoutError:
             pass
         turn.read_at = time.monotonic()
+        turn.is_read = turn.is_ended
         if turn.error:
             raise turn.error
         return turn.output()
@@ -153,12 +155,6 @@ class Model:
         """See ``ModelRef.cancel``."""
         if key in self._turns:
             self._engine.cancel(key)
-
-    async def release(self, key: str) -> None:
-        """See ``ModelRef.release``."""
-        turn = self._turns.get(key)
-        if turn and turn.ended_at is not None:
-            turn.ended_at -= self._settings.log_retention_s - self.RELEASED_RETENTION_S
 
     async def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> None:
         """See ``Engine.fork``."""
@@ -313,13 +309,17 @@ class Model:
             await asyncio.sleep(self._settings.sweep_interval_s)
             now = time.monotonic()
             for turn in list(self._turns.values()):
-                if turn.ended_at is not None and now - turn.ended_at > self._settings.log_retention_s:
+                if turn.ended_at is not None and now - turn.ended_at > self._retention_s(turn):
                     del self._turns[turn.key]
                 elif not turn.is_ended and now - turn.read_at > self._settings.orphan_timeout_s:
                     log.warning("nobody reads this turn; it is cancelled", turn_id=turn.turn_id)
                     turn.is_orphaned = True
                     self._engine.cancel(turn.key)
             self._pollers.forget_idle(now)
+
+    def _retention_s(self, turn: ModelTurn) -> float:
+        longest_s = self._settings.log_retention_s
+        return min(self.READ_RETENTION_S, longest_s) if turn.is_read else longest_s
 
     async def _keep_reporting(self) -> None:
         while True:

@@ -68,10 +68,6 @@ class ModelRef:
         """End a turn within a step. Unknown or ended: nothing happens."""
         await self._ask("cancel", key)
 
-    async def release(self, key: str) -> None:
-        """The turn's output is recorded elsewhere; it may be forgotten soon."""
-        await self._ask("release", key)
-
     async def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> None:
         """See ``Engine.fork``."""
         await self._ask("fork", source_id, target_id, length, prefix_hash)

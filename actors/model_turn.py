@@ -24,7 +24,7 @@ class Token:
 class ModelTurn:
     """One attempt at a turn. Its log starts with what earlier attempts had delivered, so offsets hold across attempts.
 
-    Times are of ``time.monotonic``.
+    Times are of ``time.monotonic``. ``is_read`` once somebody was given its end.
     """
 
     message: StartTurn
@@ -37,6 +37,7 @@ class ModelTurn:
     read_at: float = field(default_factory=time.monotonic)
     ended_at: float | None = None
     is_orphaned: bool = False
+    is_read: bool = False
 
     def __post_init__(self) -> None:
         prior = self.message.prior
@@ -84,6 +85,7 @@ class ModelTurn:
     def frame(self, offset: int) -> Frame:
         """What there is from an offset on."""
         tokens = self.log.read(offset)
+        self.is_read = self.is_read or self.finish is not None
         return Frame(self.turn_id, self.message.attempt, offset, *_columns(tokens), self.finish)
 
     def _extend(self, ids: tuple[int, ...], pieces: tuple[str, ...], logprobs: tuple[TokenLogprobs, ...]) -> None:

@@ -20,7 +20,7 @@ class ModelSettings:
         engine: "torch" or "vllm".
         engine_args: settings of the engine, by their own names.
         orphan_timeout_s: a running turn that nobody has read for so long is cancelled.
-        log_retention_s: how long an ended turn's output stays readable when its session has not released it.
+        log_retention_s: how long an ended turn's output stays readable when nobody has read it to its end.
         poll_interval_s: least time between two frames of a running turn to one reader.
     """
 

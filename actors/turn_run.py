@@ -167,12 +167,6 @@ class TurnRun:
         self._delivered = delivered
         await self.start()
 
-    async def release(self) -> None:
-        """The turn's output has been read to its end."""
-        if self.placement:
-            with suppress(ModelLost):
-                await self.placement.model.release(self.key)
-
     @property
     def started(self) -> TurnStart:
         """As it was when it was first admitted."""

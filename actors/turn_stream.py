@@ -124,7 +124,8 @@ class OwnTurnStream:
         except TurnNotFound as error:
             raise GreenroomError(f"the turn was lost: {error}") from None
         finally:
-            await _shielded(self._run.release() if is_over else self._run.cancel())
+            if not is_over:
+                await _shielded(self._run.cancel())
 
 
 async def _shielded(work: Awaitable[None]) -> None:

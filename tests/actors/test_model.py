@@ -144,6 +144,25 @@ async def test_an_ended_turn_is_forgotten_after_its_time() -> None:
                 await asyncio.sleep(0.01)
 
 
+@pytest.mark.parametrize("by_poll", [True, False])
+async def test_an_ended_turn_that_was_read_is_forgotten_sooner(monkeypatch: pytest.MonkeyPatch, by_poll: bool) -> None:
+    monkeypatch.setattr(Model, "READ_RETENTION_S", 0.01)
+    async with running() as (model, _):
+        read, unread = start("read"), start("unread")
+        for message in (read, unread):
+            await model.start_turn(message)
+            await asyncio.wait_for(model._turns[message.key].log.wait_closed(), 5)
+        while by_poll and not (await model.poll("reader", {read.key: 0}, 1.0)).frames[read.key].finish:
+            pass
+        if not by_poll:
+            await model.output(read.key, 5.0)
+        async with asyncio.timeout(5):
+            while len(model._turns) > 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        assert list(model._turns) == [unread.key]
+
+
 async def test_draining_lets_running_turns_end_and_refuses_new_ones() -> None:
     async with running() as (model, engine):
         engine.hold.clear()
