@@ -34,8 +34,9 @@ class _Config(BaseModel):
 class AutoscalingSettings(_Config):
     """How many actors of a model there are: as many as the load wants, between two bounds.
 
-    Load is turns (running and waiting) against ``target_turns``, or KV in use against ``target_kv_use``, whichever
-    asks for more. Open connections do not count.
+    Load is turns (running and waiting) against ``target_turns``, or the KV of turns and of contexts that are to be
+    kept against ``target_kv_use``, whichever asks for more. Open connections do not count, nor does the KV of idle
+    contexts that may be evicted: a cache is meant to be full.
     """
 
     min_replicas: int = Field(1, ge=1)

@@ -67,7 +67,7 @@ class ModelPool:
         capacity = self._report.capacity
         return {
             "turns": float(capacity.num_running + capacity.num_waiting),
-            "kv_use": 1 - capacity.num_free_blocks / max(1, capacity.num_blocks),
+            "kv_use": capacity.num_claimed_blocks / max(1, capacity.num_blocks),
         }
 
     async def __del__(self) -> None:

@@ -38,6 +38,12 @@ class ContextStore:
         """Tokens whose KV fits."""
         return self.pool.num_blocks * self.block_size
 
+    @property
+    def num_claimed(self) -> int:
+        """Blocks of contexts that are in use, or to be kept: each counted once, however many share it."""
+        claiming = (one for one in self if one.turn_id is not None or one.eviction_rank == EVICT_LAST)
+        return len({block for context in claiming for block in held(context.blocks)})
+
     def get(self, context_id: str) -> Context | None:
         """The context of this id."""
         return self._contexts.get(context_id)

@@ -137,6 +137,8 @@ class Capacity:
     """Load and counters of an engine; counters only grow.
 
     Attributes:
+        num_claimed_blocks: of turns, and of contexts that are to be kept. What is neither claimed nor free belongs to
+            idle contexts, and goes where it is needed.
         num_waiting: turns admitted whose prompt has not been computed yet.
         counters: ``evictions``, ``evicted_tokens``, ``prompt_tokens``, ``resident_tokens`` (of contexts found at
             admission), ``output_tokens``, ``refills``, ``drops``, ``forks``, ``block_copies``, ``steps``.
@@ -145,6 +147,7 @@ class Capacity:
     block_size: int
     num_blocks: int
     num_free_blocks: int
+    num_claimed_blocks: int
     num_contexts: int
     num_running: int
     num_waiting: int

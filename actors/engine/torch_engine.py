@@ -217,6 +217,7 @@ class TorchEngine:
             block_size=self._settings.block_size,
             num_blocks=self._contexts.pool.num_blocks,
             num_free_blocks=self._contexts.pool.num_free,
+            num_claimed_blocks=self._contexts.num_claimed,
             num_contexts=len(self._contexts),
             num_running=self._scheduler.num_turns - num_waiting,
             num_waiting=num_waiting,

@@ -189,7 +189,7 @@ class FakeEngine:
 
     def capacity(self) -> Capacity:
         """See ``Engine``."""
-        return Capacity(16, 100, 100, len(self.contexts), len(self._turns), 0)
+        return Capacity(16, 100, 100, 0, len(self.contexts), len(self._turns), 0)
 
     def check(self) -> None:
         """See ``Engine``."""

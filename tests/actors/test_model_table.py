@@ -36,7 +36,7 @@ def table(*names: str, timeout_s: float = 0.05) -> ModelTable:
 def report(
     incarnation: str, turns: int = 0, free: int = 10, name: str = "m", actor: str = "", draining: bool = False
 ) -> ModelReport:
-    capacity = Capacity(16, 10, free, 0, turns, 0)
+    capacity = Capacity(16, 10, free, 10 - free, 0, turns, 0)
     ref = ModelRef(Actor(actor or incarnation))
     return ModelReport(name, incarnation, ref, INFO, capacity, None, "", False, draining)
 

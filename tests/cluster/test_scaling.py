@@ -91,6 +91,31 @@ def test_scaling_down_drains_and_changes_no_token(scaled: Deployed) -> None:
     scaled.wait(lambda: _ready(scaled) == {"pocket": 1}, 120)
 
 
+@pytest.mark.slow
+def test_load_makes_another_actor_and_rest_takes_it_away(deployed: Deployed) -> None:
+    undisturbed = asyncio.run(_turn(deployed)).ids
+    scaling = {"max_replicas": 2, "target_turns": 2, "upscale_delay_s": 0, "downscale_delay_s": 1}
+    deployed.deploy(models=[{"name": "pocket", "path": MODEL, "autoscaling": scaling}])
+
+    async def load() -> list[list[int]]:
+        """Six streams at a time until there are two actors; what they answered."""
+        answers: list[list[int]] = []
+
+        async def keep_asking() -> None:
+            while await asyncio.to_thread(_ready, deployed) != {"pocket": 2}:
+                answers.append((await _turn(deployed)).ids)
+
+        await asyncio.wait_for(asyncio.gather(*(keep_asking() for _ in range(6))), 120)
+        return answers
+
+    try:
+        answers = asyncio.run(load())
+        assert answers == [undisturbed] * len(answers)
+        deployed.wait(lambda: _ready(deployed) == {"pocket": 1}, 120)
+    finally:
+        deployed.deploy()
+
+
 async def _turn(deployed: Deployed, answer: Answer | None = None) -> Answer:
     async with httpx.AsyncClient(base_url=deployed.url, timeout=60) as client:
         session_id = (await client.post("/api/sessions", json={})).json()["id"]

@@ -136,3 +136,25 @@ async def test_any_order_of_calls_under_pressure_keeps_the_invariants_and_the_to
     await driver.finish(*expected)
     assert {turn_id: driver.output_ids(turn_id) for turn_id in expected} == expected
     await engine.stop()
+
+
+async def test_claimed_is_what_is_to_be_kept_and_what_is_in_use_and_shared_blocks_count_once(
+    checkpoint: Callable[[str], Path],
+) -> None:
+    engine = await start_engine(checkpoint("llama"), kv_cache_bytes=32 * BLOCK_BYTES)
+    driver = Driver(engine)
+
+    def in_use() -> tuple[int, int]:
+        capacity = engine.capacity()
+        return capacity.num_claimed_blocks, capacity.num_blocks - capacity.num_free_blocks
+
+    await driver.run("idle", prompt(4 * BLOCK), 1, eviction_rank=EVICT_NEXT)
+    assert in_use() == (0, 4)
+    await driver.run("kept", prompt(3 * BLOCK, seed=1), 1, eviction_rank=EVICT_LAST)
+    assert in_use() == (3, 7)
+    driver.fork("kept", "branch", 3 * BLOCK)
+    assert in_use() == (3, 7)
+    driver.begin("idle", prompt(2), 4, eviction_rank=EVICT_NEXT)
+    await driver.step()
+    assert in_use()[0] == 3 + 5
+    await engine.stop()
