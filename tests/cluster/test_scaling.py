@@ -102,8 +102,13 @@ def test_load_makes_another_actor_and_rest_takes_it_away(deployed: Deployed) -> 
         answers: list[list[int]] = []
 
         async def keep_asking() -> None:
-            while await asyncio.to_thread(_ready, deployed) != {"pocket": 2}:
-                answers.append((await _turn(deployed)).ids)
+            async with httpx.AsyncClient(base_url=deployed.url, timeout=60) as client:
+                session_id = (await client.post("/api/sessions", json={})).json()["id"]
+                while await asyncio.to_thread(_ready, deployed) != {"pocket": 2}:
+                    answer = await say(deployed.url, session_id, {**TURN, "turn_id": uuid.uuid4().hex})
+                    answers.append(answer.ids)
+                    await client.post(f"/api/sessions/{session_id}/rollback", json={"length": 0})
+                await client.delete(f"/api/sessions/{session_id}")
 
         await asyncio.wait_for(asyncio.gather(*(keep_asking() for _ in range(6))), 120)
         return answers
