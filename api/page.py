@@ -1,4 +1,4 @@
-"""The chat page: the files of ``api/pages``, served as they are.
+"""The pages for chats and for inferlets: the files of ``api/pages``, served as they are; and the JavaScript client.
 
 Every file has an entity tag of its content, so a browser asks each time and gets 304 until a new version is deployed.
 The content security policy allows nothing but these files and this server.
@@ -7,6 +7,7 @@ The content security policy allows nothing but these files and this server.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 PAGES = Path(__file__).parent / "pages"
+CLIENT = PAGES / "client"
 
 _MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -44,11 +46,18 @@ class PageFile:
 
 
 def page_routes() -> list[BaseRoute]:
-    """``/`` and the files that it loads, from ``/pages/``; read once, when this is called."""
-    files = {path.name: _read(path) for path in sorted(PAGES.iterdir()) if path.suffix in _MEDIA_TYPES}
+    """``/``, ``/inferlets``, what they load from ``/pages/``, and ``/client.js``; read once, when this is called."""
+    files = {path.name: _file(path.name, path.read_bytes()) for path in PAGES.iterdir() if path.suffix in _MEDIA_TYPES}
+    client = _file("client.js", client_module().encode())
 
-    async def show_index(request: Request) -> Response:
+    async def show_chat(request: Request) -> Response:
         return _respond(request, files["index.html"])
+
+    async def show_inferlets(request: Request) -> Response:
+        return _respond(request, files["inferlets.html"])
+
+    async def show_client(request: Request) -> Response:
+        return _respond(request, client)
 
     async def show_file(request: Request) -> Response:
         file = files.get(request.path_params["name"])
@@ -56,12 +65,27 @@ def page_routes() -> list[BaseRoute]:
             raise HTTPException(404)
         return _respond(request, file)
 
-    return [Route("/", show_index), Route("/pages/{name}", show_file)]
+    return [
+        Route("/", show_chat),
+        Route("/inferlets", show_inferlets),
+        Route("/client.js", show_client),
+        Route("/pages/{name}", show_file),
+    ]
 
 
-def _read(path: Path) -> PageFile:
-    content = path.read_bytes()
-    return PageFile(content, _MEDIA_TYPES[path.suffix], f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+def client_module() -> str:
+    """The JavaScript client as one module: the files of ``api/pages/client`` without their imports of each other.
+
+    Only what ``client.js`` exports is exported, so the top-level names of all files must differ.
+    """
+    parts = sorted(CLIENT.glob("*.js"), key=lambda path: (path.name != "client.js", path.name))
+    sources = [re.sub(r"^import .*\n", "", path.read_text(), flags=re.MULTILINE) for path in parts]
+    inner = [re.sub(r"^export ", "", source, flags=re.MULTILINE) for source in sources[1:]]
+    return "\n".join([sources[0], *inner])
+
+
+def _file(name: str, content: bytes) -> PageFile:
+    return PageFile(content, _MEDIA_TYPES[Path(name).suffix], f'"{hashlib.sha256(content).hexdigest()[:32]}"')
 
 
 def _respond(request: Request, file: PageFile) -> Response:

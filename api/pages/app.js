@@ -1,10 +1,10 @@
 // The chat page: puts its parts together. The address's fragment names the session that is shown.
 
+import { Client, GreenroomError } from "../client.js";
 import { Composer } from "./composer.js";
 import { Conversation, GONE_CODE } from "./conversation.js";
 import { byId, formatNumber, make } from "./dom.js";
 import { confirmDelete, keyAsker, SettingsPanel } from "./panel.js";
-import { Requests } from "./requests.js";
 import { Sidebar } from "./sidebar.js";
 import { Branches, Keyring, Settings } from "./storage.js";
 import { Thread } from "./thread.js";
@@ -12,11 +12,10 @@ import { Thread } from "./thread.js";
 const keyring = new Keyring();
 const settings = new Settings();
 const branches = new Branches();
-const askForKey = keyAsker(keyring);
-const requests = new Requests(keyring, askForKey);
+const client = new Client(".", { apiKey: keyring.key, askForKey: keyAsker(keyring), patienceS: Infinity });
 let sessions = [];
 
-const conversation = new Conversation(requests, branches, settings, {
+const conversation = new Conversation(client, branches, settings, {
   turnsChanged() {
     thread.show(conversation.turns);
     showState();
@@ -31,10 +30,6 @@ const conversation = new Conversation(requests, branches, settings, {
     announce(turn);
   },
   status: showConnection,
-  async unauthorized() {
-    await askForKey(Boolean(keyring.key));
-    conversation.reconnect();
-  },
   gone() {
     showConnection("idle");
     offerNewChat();
@@ -66,6 +61,7 @@ const composer = new Composer({
 const sidebar = new Sidebar(branches, { show: (sessionId) => showSession(sessionId), remove, startNew });
 
 new SettingsPanel(settings, keyring, () => {
+  client.apiKey = keyring.key;
   conversation.reconnect();
   attempt(refreshAll);
 });
@@ -124,7 +120,7 @@ function startNew() {
 async function remove(sessionIds) {
   if (!await confirmDelete()) return;
   await attempt(async () => {
-    for (const id of sessionIds) await requests.send("DELETE", `api/sessions/${id}`);
+    for (const id of sessionIds) await client.session(id).close();
     branches.forget(sessionIds);
     if (sessionIds.includes(conversation.sessionId)) startNew();
     await refreshSessions();
@@ -132,13 +128,13 @@ async function remove(sessionIds) {
 }
 
 async function refreshSessions() {
-  sessions = (await requests.send("GET", "api/sessions")).sessions;
+  sessions = await client.sessions();
   branches.keep(sessions.map((session) => session.id));
   sidebar.show(sessions, conversation.sessionId);
 }
 
 async function refreshModels() {
-  const { models } = await requests.send("GET", "api/models");
+  const models = await client.models();
   const names = models.map((model) => model.name);
   const label = (model) => (model.num_ready ? model.name : `${model.name} (not ready)`);
   byId("model").replaceChildren(...models.map((model) => make("option", { value: model.name }, label(model))));
@@ -155,10 +151,10 @@ async function attempt(action, onFailure) {
   try {
     await action();
   } catch (error) {
-    if (!("isRetryable" in error)) throw error;
+    if (!(error instanceof GreenroomError)) throw error;
     await onFailure?.(error);
     if (error.code === GONE_CODE) return offerNewChat();
-    notify(error.message, onFailure || !error.isRetryable ? null : "Try again", () => attempt(action));
+    notify(error.message, onFailure || !error.retryable ? null : "Try again", () => attempt(action));
   }
 }
 

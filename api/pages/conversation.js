@@ -1,7 +1,6 @@
 // The state of the branch that is on the screen: its session, its turns, and what can be done with them.
 
-import { Connection } from "./connection.js";
-import { ApiError } from "./requests.js";
+import { GreenroomError } from "../client.js";
 
 export const GONE_CODE = "session_not_found";
 const GONE = "This conversation has expired or was deleted.";
@@ -14,7 +13,7 @@ export class Turn {
   constructor(id, messages) {
     Object.assign(this, { id, messages, text: "", state: "waiting", baseLength: 0, finish: null, usage: null, error: null });
     Object.assign(this, { numTokens: 0, numPrompt: 0, numResident: null, sentAt: null, firstAt: null, lastAt: null });
-    this.request = null;
+    Object.assign(this, { options: null, answer: null });
   }
 
   static recorded(record) {
@@ -44,16 +43,17 @@ export class Turn {
 
 /** The listener is told: turnsChanged(), turnChanged(turn), turnEnded(turn), and the connection's news. */
 export class Conversation {
-  #connection = null;
+  #session = null;
 
-  constructor(requests, branches, settings, listener) {
-    Object.assign(this, { requests, branches, settings, listener });
+  constructor(client, branches, settings, listener) {
+    Object.assign(this, { client, branches, settings, listener });
     this.clear();
   }
 
   clear() {
-    this.#connection?.close();
-    this.#connection = null;
+    const session = this.#session;
+    this.#session = null;
+    session?.detach();
     Object.assign(this, { sessionId: null, model: null, maxContext: null, turns: [], isGone: false });
   }
 
@@ -71,7 +71,8 @@ export class Conversation {
   async open(sessionId) {
     this.clear();
     this.sessionId = sessionId;
-    const session = await this.requests.send("GET", `api/sessions/${encodeURIComponent(sessionId)}`);
+    const session = this.client.session(sessionId);
+    await session.describe();
     if (this.sessionId !== sessionId) return false;
     this.#adopt(session);
     const title = this.branches.get(sessionId).title;
@@ -81,10 +82,10 @@ export class Conversation {
 
   /** Ask; opens a session where there is none yet. */
   async ask(text, model) {
-    if (this.isGone) throw new ApiError(404, GONE_CODE, GONE, false);
+    if (this.isGone) throw new GreenroomError(GONE_CODE, GONE, { status: 404 });
     const { system, retention } = this.settings.values;
     if (!this.sessionId) {
-      this.#adopt(await this.requests.send("POST", "api/sessions", { model, retention: { policy: retention } }));
+      this.#adopt(await this.client.openSession({ model, retention: { policy: retention } }));
       this.branches.note(this.sessionId, { title: titleOf(text), system });
     }
     const instruction = this.turns.length ? "" : (this.branches.get(this.sessionId).system ?? system);
@@ -95,7 +96,7 @@ export class Conversation {
   /** Put a new turn in the place of an earlier one, in a branch of its own. The branch that was shown stays as it is. */
   async branch(turn, text) {
     const source = this.sessionId;
-    const session = await this.requests.send("POST", `api/sessions/${source}/fork`, { length: turn.baseLength });
+    const session = await this.client.session(source).fork({ length: turn.baseLength });
     this.branches.note(source, { title: titleOf(this.turns[0].question), ...this.branches.get(source) });
     const { title, system } = this.branches.get(source);
     this.branches.note(session.id, { parent: source, at: turn.baseLength, title, system });
@@ -110,8 +111,7 @@ export class Conversation {
     if (this.isGone) return this.listener.gone();
     Object.assign(turn, { state: "waiting", error: null, sentAt: performance.now() });
     this.listener.turnChanged(turn);
-    if (turn.request && !turn.numTokens) this.#connection.generate(turn.id, turn.request);
-    else this.#connection.follow(turn.id, turn.numTokens);
+    this.#ask(turn);
   }
 
   /** Take a turn that failed before it began off the screen. */
@@ -121,67 +121,68 @@ export class Conversation {
   }
 
   stop() {
-    if (this.running) this.#connection?.cancel(this.running.id);
+    this.running?.answer.cancel();
   }
 
   typing() {
-    this.#connection?.typing();
+    this.#session?.typing();
   }
 
-  /** The session is no more; what was said stays on the screen. */
-  lose() {
-    this.isGone = true;
-    this.#connection?.close();
-    this.#connection = null;
-    for (const turn of this.turns.filter((turn) => turn.isUnfinished)) this.#onFailed(turn, { message: GONE });
-  }
-
+  /** Connect anew, with the key as it is now. */
   reconnect() {
-    if (this.sessionId && !this.isGone) this.#connect();
+    if (!this.isGone) this.#session?.reconnect();
   }
 
   #adopt(session) {
-    Object.assign(this, { sessionId: session.id, model: session.model, maxContext: session.max_context });
-    this.turns = session.turns.map(Turn.recorded);
-    this.#connect();
+    const { id, model, max_context, turns } = session.description;
+    Object.assign(this, { sessionId: id, model, maxContext: max_context, turns: turns.map(Turn.recorded) });
+    this.#session = session;
+    session.onState = (state, about) => session === this.#session && this.#onState(state, about);
+    session.onRefused = (error) => this.listener.refused(error);
+    session.connect();
+    for (const turn of this.turns.filter((turn) => turn.isUnfinished)) this.#ask(turn);
     this.listener.turnsChanged();
-  }
-
-  #connect() {
-    this.#connection?.close();
-    this.#connection = new Connection(this.sessionId, this.requests.keyring, this.#news());
-    for (const turn of this.turns.filter((turn) => turn.isUnfinished)) {
-      if (turn.state === "waiting") this.#connection.generate(turn.id, turn.request);
-      else this.#connection.follow(turn.id, turn.numTokens);
-    }
   }
 
   #begin(messages) {
     const turn = new Turn(crypto.randomUUID?.() ?? randomId(), messages);
-    turn.request = { messages, ...this.settings.generation() };
+    turn.options = this.settings.generation();
     turn.sentAt = performance.now();
     turn.baseLength = this.turns.at(-1)?.usage?.context_tokens ?? 0;
     this.turns.push(turn);
     this.listener.turnsChanged();
-    this.#connection.generate(turn.id, turn.request);
+    this.#ask(turn);
   }
 
-  #news() {
-    const on = (change) => (turnId, ...details) => {
-      const turn = this.turns.find((turn) => turn.id === turnId);
-      if (turn) change(turn, ...details);
-    };
-    return {
-      ...this.listener,
-      gone: () => {
-        this.lose();
-        this.listener.gone();
-      },
-      started: on((turn, message) => this.#onStarted(turn, message)),
-      tokens: on((turn, text, count) => this.#onTokens(turn, text, count)),
-      finished: on((turn, message) => this.#onFinished(turn, message)),
-      failed: on((turn, error) => this.#onFailed(turn, error)),
-    };
+  /** Ask for the turn, or for what is missing of it. Repeating it is safe: its id says which it is. */
+  #ask(turn) {
+    const session = this.#session;
+    const isNew = turn.options && !turn.numTokens;
+    if (isNew) turn.answer = session.generate(turn.messages, { ...turn.options, turnId: turn.id });
+    else turn.answer = session.resume(turn.id, turn.numTokens);
+    this.#read(turn, turn.answer);
+  }
+
+  async #read(turn, answer) {
+    const isShown = () => this.turns.includes(turn) && turn.answer === answer;
+    try {
+      for await (const message of answer.messages()) {
+        if (!isShown()) return;
+        if (message.type === "started") this.#onStarted(turn, message);
+        if (message.type === "tokens") this.#onTokens(turn, message.text, message.ids.length);
+        if (message.type === "finished") this.#onFinished(turn, message);
+      }
+    } catch (error) {
+      if (!(error instanceof GreenroomError)) throw error;
+      if (isShown()) this.#onFailed(turn, error);
+    }
+  }
+
+  #onState(state, { delayMs, error }) {
+    if (state !== "closed") return this.listener.status(state, delayMs);
+    if (error?.code !== GONE_CODE) return this.listener.status("idle");
+    this.isGone = true; // what was said stays on the screen
+    this.listener.gone();
   }
 
   #onStarted(turn, message) {
@@ -211,7 +212,7 @@ export class Conversation {
   }
 
   #onFailed(turn, error) {
-    Object.assign(turn, { state: "failed", error });
+    Object.assign(turn, { state: "failed", error: error.code === GONE_CODE ? { message: GONE } : error });
     this.listener.turnEnded(turn);
   }
 }

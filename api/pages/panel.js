@@ -57,7 +57,7 @@ export class SettingsPanel {
   }
 }
 
-/** Ask for an API key; resolves when one was given. Several callers share one dialog. */
+/** Ask for an API key; resolves with the one that was given. Several callers share one dialog. */
 export function keyAsker(keyring) {
   const dialog = byId("key-dialog");
   const form = byId("key-form");
@@ -70,7 +70,7 @@ export function keyAsker(keyring) {
       form.onsubmit = () => {
         keyring.key = form.elements.key.value;
         asked = null;
-        resolve();
+        resolve(keyring.key);
       };
       dialog.showModal();
     });

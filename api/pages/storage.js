@@ -63,10 +63,10 @@ export class Settings {
     write("model", name);
   }
 
-  /** The fields of a generate message. */
+  /** The options of `Session.generate`. */
   generation() {
     const { temperature, top_p, min_p, repetition_penalty, top_k, seed, max_tokens } = this.values;
-    return { sampling: { temperature, top_p, min_p, repetition_penalty, top_k, seed }, max_tokens };
+    return { sampling: { temperature, top_p, min_p, repetition_penalty, top_k, seed }, maxTokens: max_tokens };
   }
 }
 

@@ -1,0 +1,41 @@
+// What goes wrong, in one class. The codes and their meaning are those of the server's tree (`api/errors.py`).
+
+/**
+ * An error for the caller to act on.
+ *
+ * `code` is the server's, such as "inferlet_not_found" or "too_busy"; "unavailable" with status 0 is a server that
+ * cannot be reached, and "timeout" a wait that ended by itself. `status` is HTTP's; 0 where the error is this client's
+ * own, or came within a stream. `retryable`: the same call may succeed later, after `retryAfterS` seconds where that is
+ * not null.
+ */
+export class GreenroomError extends Error {
+  /**
+   * @param {string} code
+   * @param {string} message
+   * @param {{status?: number, retryable?: boolean, retryAfterS?: number | null, cause?: unknown}} [facts]
+   */
+  constructor(code, message, { status = 0, retryable = false, retryAfterS = null, cause } = {}) {
+    super(message, { cause });
+    this.name = "GreenroomError";
+    this.code = code;
+    this.status = status;
+    this.retryable = retryable;
+    this.retryAfterS = retryAfterS;
+  }
+}
+
+/** The server, or the way to it, does not answer. @param {unknown} cause */
+export function unreachable(cause) {
+  return new GreenroomError("unavailable", "The server cannot be reached.", { retryable: true, cause });
+}
+
+/**
+ * What the server says went wrong: `{code, message, retryable}`, from an answer, a stream or a socket.
+ *
+ * @param {any} view
+ * @param {{status?: number, retryAfterS?: number | null}} [facts]
+ */
+export function errorOf(view, { status = 0, retryAfterS = null } = {}) {
+  const { code = "unavailable", message = `The server answered ${status}.`, retryable = status >= 500 } = view ?? {};
+  return new GreenroomError(code, message, { status, retryable, retryAfterS: view?.retry_after_s ?? retryAfterS });
+}

@@ -1,0 +1,143 @@
+// One session on the server: its turns, its branches, its end.
+
+import { Answer } from "./answer.js";
+import { randomId } from "./outbox.js";
+import { SessionSocket } from "./session_socket.js";
+
+/**
+ * A message of a chat.
+ *
+ * @typedef {{role: "system" | "user" | "assistant" | "tool", content: string}} ChatMessage
+ */
+
+/**
+ * How a turn is asked for. `sampling` has the fields of `api/schemas.py`, such as `{temperature, top_p, seed}`.
+ *
+ * @typedef {object} TurnOptions
+ * @property {string} [text] plain text instead of messages
+ * @property {Record<string, any>} [sampling]
+ * @property {number} [maxTokens]
+ * @property {string[]} [stop]
+ * @property {string} [turnId] the same id again is the same turn
+ */
+
+/**
+ * Made by `Client`. It connects when it is first used, and stays connected until `detach` or `close`; all its answers
+ * survive lost connections and restarted servers. Needs a WebSocket, since the conversation runs over one.
+ */
+export class Session {
+  /** @type {Answer | null} */
+  #opening = null;
+
+  /**
+   * @param {import("./server.js").Server} server
+   * @param {string} id
+   * @param {string | null} [system]
+   * @param {any} [description]
+   */
+  constructor(server, id, system = null, description = null) {
+    this.id = id;
+    /** What the server last said about it: `{id, model, length, max_context, turns, …}`; null where it has not. */
+    this.description = description;
+    /**
+     * Called with each change of the connection; see `SocketNews`.
+     *
+     * @type {import("./session_socket.js").SocketNews["state"]}
+     */
+    this.onState = () => {};
+    /**
+     * Called when the server could not take a message that belongs to no turn.
+     *
+     * @type {import("./session_socket.js").SocketNews["refused"]}
+     */
+    this.onRefused = () => {};
+    this.server = server;
+    this.system = system;
+    this.path = `api/sessions/${encodeURIComponent(id)}`;
+    this.socket = new SessionSocket(server, id, {
+      state: (state, about) => this.onState(state, about),
+      refused: (error) => this.onRefused(error),
+    });
+  }
+
+  /**
+   * Extend the context by a user's message (or messages, or plain `text`, or nothing) and answer it. It is on its way
+   * when this returns. Turns of one session run one after another.
+   *
+   * @param {string | ChatMessage[] | null} [prompt]
+   * @param {TurnOptions} [options]
+   */
+  generate(prompt = null, { text, sampling, maxTokens, stop, turnId = randomId() } = {}) {
+    const said = typeof prompt === "string" ? [{ role: "user", content: prompt }] : prompt;
+    const isFirst = !this.#opening?.start;
+    const messages = said && this.system && isFirst ? [{ role: "system", content: this.system }, ...said] : said;
+    const answer = new Answer(this.socket, turnId, 0);
+    if (isFirst) this.#opening = answer;
+    const content = text === undefined ? messages && { messages } : { text };
+    this.socket.begin(answer, { ...content, sampling, max_tokens: maxTokens, stop });
+    return answer;
+  }
+
+  /** Follow a turn that was begun earlier, from a token offset. @param {string} turnId @param {number} [offset] */
+  resume(turnId, offset = 0) {
+    const answer = new Answer(this.socket, turnId, offset);
+    this.socket.follow(answer);
+    return answer;
+  }
+
+  /** End a turn, or (without an id) the one that runs. @param {string | null} [turnId] */
+  cancel(turnId = null) {
+    this.socket.cancel(turnId);
+  }
+
+  /** The user has begun to type: the context is made ready where it is not. */
+  typing() {
+    this.socket.tell({ type: "typing" });
+  }
+
+  /** The session and its history. */
+  async describe() {
+    return (this.description = await this.server.ask("GET", this.path));
+  }
+
+  /**
+   * A new session with this one's first `length` tokens, or with all before a turn, or with all.
+   *
+   * @param {{length?: number, turnId?: string}} [place]
+   */
+  async fork({ length, turnId } = {}) {
+    const view = await this.server.ask("POST", `${this.path}/fork`, JSON.stringify({ length, turn_id: turnId }));
+    return new Session(this.server, view.id, view.length ? null : this.system, view);
+  }
+
+  /**
+   * Cut the context back to a length in tokens, or to right before a turn.
+   *
+   * @param {{length?: number, turnId?: string}} place
+   */
+  async rollback({ length, turnId }) {
+    const body = JSON.stringify({ length, turn_id: turnId });
+    return (this.description = await this.server.ask("POST", `${this.path}/rollback`, body));
+  }
+
+  /** Be connected, and tell `onState` of it. */
+  connect() {
+    this.socket.connect();
+  }
+
+  /** Connect anew, with the API key as it is now. */
+  reconnect() {
+    this.socket.reconnect();
+  }
+
+  /** Leave it as it is on the server. Idempotent. */
+  detach() {
+    this.socket.close();
+  }
+
+  /** End it on the server. Idempotent. */
+  async close() {
+    this.detach();
+    await this.server.ask("DELETE", this.path);
+  }
+}

@@ -1,0 +1,189 @@
+"""The JavaScript client and sessions, in Node, over real sockets that break."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from api.errors import LengthExceeded, TooBusy
+from tests.api.cutting_proxy import proxying
+from tests.api.fake_cluster import FakeCluster
+from tests.api.javascript.node_script import node_script
+from tests.api.pages.site import SteadyPace
+from tests.api.session_client import new_session
+from tests.api.toy_answers import chat_ids, continuation
+
+pytestmark = pytest.mark.node
+
+PROMPT = chat_ids(("user", "hello"))
+OPEN = """
+const client = new Client(url, { patienceS: 20 });
+const session = await client.openSession({ system: null });
+"""
+
+
+async def test_an_answer_comes_in_pieces_or_whole(server: str, tmp_path: Path) -> None:
+    source = """
+    const names = (await client.models()).map((model) => model.name);
+    tell([names, (await client.sessions()).map((one) => one.id), session.id]);
+    const answer = session.generate("hello", { maxTokens: 20 });
+    let text = "";
+    for await (const piece of answer) text += piece;
+    tell([text, answer.text, answer.finish.reason, answer.usage.output_tokens, answer.start.base_length]);
+    tell([await answer.whole(), await session.generate("more", { maxTokens: 5 }).whole()]);
+    tell((await session.describe()).turns.map((turn) => turn.text));
+    await session.close();
+    tell((await client.sessions()).length);
+    """
+    expected = continuation(PROMPT, 20)
+    second = continuation([*PROMPT, *expected.encode(), *chat_ids(("user", "more"))[1:]], 5)
+    async with node_script(tmp_path, server, OPEN + source) as script:
+        models, sessions, session_id = await script.told()
+        assert (models, sessions) == (["toy", "other"], [session_id])
+        assert await script.told() == [expected, expected, "length", 20, 0]
+        whole = await script.told()
+        assert whole[0] == expected
+        assert await script.told() == whole
+        assert await script.told() == 0
+    assert len(whole[1]) == len(second) == 5
+
+
+async def test_the_system_prompt_opens_the_first_turn_only(server: str, cluster: FakeCluster, tmp_path: Path) -> None:
+    source = """
+    const client = new Client(url);
+    const session = await client.openSession({ system: "be kind", retention: { policy: "drop" } });
+    await session.generate("hello", { maxTokens: 3, sampling: { temperature: 0.5, seed: 7 } }).whole();
+    await session.generate([{ role: "user", content: "again" }], { maxTokens: 3 }).whole();
+    await client.close();
+    """
+    async with node_script(tmp_path, server, source):
+        pass
+    first, second = (turn.request for turn in cluster.turns)
+    assert [part.content for part in first.prompt] == ["be kind", "hello"]  # type: ignore[union-attr]
+    assert [part.content for part in second.prompt] == ["again"]  # type: ignore[union-attr]
+    assert (first.sampling.temperature, first.sampling.seed, first.stop.max_tokens) == (0.5, 7, 3)
+    (session,) = cluster.open_sessions.values()
+    assert session.options.retention.policy == "drop"
+
+
+async def test_connections_that_break_at_ten_random_points_lose_and_repeat_no_token(
+    server: str, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    """Node sends a socket's handshake over a connection that it has kept, where it has one; here it has none."""
+    source = f"""
+    const session = new Client(url, {{ patienceS: 20 }}).session("{await new_session(cluster)}");
+    tell(await session.generate("hello", {{ maxTokens: 300 }}).whole());
+    session.detach();
+    """
+    cluster.pace = SteadyPace(0.002)
+    async with proxying(server) as (url, proxy):
+        proxy.limits = [random.Random(7).randrange(1, 2000) for _ in range(10)]
+        async with node_script(tmp_path, url, source, client_url=server) as script:
+            told = await script.told()
+    assert told == continuation(PROMPT, 300)
+    assert proxy.num_cut == 10
+    assert len(cluster.turns) == 1
+
+
+async def test_a_cancelled_answer_ends_and_its_session_goes_on(
+    server: str, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    source = """
+    const answer = session.generate("hello");
+    for await (const piece of answer) {
+      tell(piece);
+      answer.cancel();
+    }
+    tell([answer.finish.reason, answer.text]);
+    tell(await session.generate("more", { maxTokens: 5 }).whole());
+    await client.close();
+    """
+    cluster.pace.hold()
+    async with node_script(tmp_path, server, OPEN + source) as script:
+        async with cluster.begun:
+            cluster.pace.allow(3)
+        first = await script.told()
+        while isinstance(told := await script.told(), str):
+            first += told
+        assert told == ["cancelled", first]
+        cluster.pace.release()
+        assert len(await script.told()) == 5
+
+
+async def test_a_turn_can_be_followed_by_another_client_from_any_token(
+    server: str, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    source = """
+    const answer = session.generate("hello", { maxTokens: 20, turnId: "mine" });
+    await answer.whole();
+    const other = new Client(url).session(session.id);
+    tell([answer.turnId, await other.resume("mine").whole(), await other.resume("mine", 15).whole()]);
+    tell(await failure(other.resume("unknown").whole()));
+    other.detach();
+    tell(await failure(other.resume("mine").whole()).then((found) => found.unexpected.length));
+    other.detach();
+    await client.close();
+    """
+    expected = continuation(PROMPT, 20)
+    async with node_script(tmp_path, server, OPEN + source) as script:
+        assert await script.told() == ["mine", expected, expected[15:]]
+        assert (await script.told())["code"] == "turn_not_found"
+        assert await script.told() == 20
+
+
+async def test_branches_and_undoing(server: str, cluster: FakeCluster, tmp_path: Path) -> None:
+    source = """
+    const first = await session.generate("hello", { maxTokens: 20, turnId: "one" }).whole();
+    await session.generate("more", { maxTokens: 5 }).whole();
+    const branch = await session.fork({ turnId: "one" });
+    tell([first, await branch.generate("hello", { maxTokens: 20 }).whole(), branch.description.length]);
+    tell((await session.rollback({ length: 0 })).length);
+    tell(await failure(session.rollback({ turnId: "unknown" })));
+    await client.close();
+    """
+    expected = continuation(PROMPT, 20)
+    async with node_script(tmp_path, server, OPEN + source) as script:
+        assert await script.told() == [expected, expected, 0]
+        assert await script.told() == 0
+        assert (await script.told())["status"] == 404
+
+
+async def test_errors_of_turns_are_thrown_where_the_answer_is_read(
+    server: str, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    source = """
+    tell(await failure(session.generate("hello").whole()));
+    await hear();
+    tell((await session.generate("hello", { maxTokens: 20 }).whole()).length);
+    tell(await failure(client.session("nothing").generate("hello").whole()));
+    const lonely = new Client(url, { WebSocket: class { constructor() { throw new SyntaxError("no"); } } });
+    tell(await failure(lonely.session(session.id).generate("hello").whole()));
+    await client.close();
+    """
+    cluster.refusal = LengthExceeded(10, 20, 25)
+    async with node_script(tmp_path, server, OPEN + source) as script:
+        refused = await script.told()
+        assert (refused["code"], refused["retryable"]) == ("length_exceeded", False)
+        assert "Maximum length exceeded" in refused["message"]
+        cluster.refusal = TooBusy("one moment")
+        await script.say("go")
+        assert await script.told() == 20, "what is retryable is tried again"
+        gone, unauthorized = await script.told(), await script.told()
+    assert (gone["code"], gone["status"]) == ("session_not_found", 404)
+    assert unauthorized["code"] == "unauthorized"
+
+
+async def test_a_server_that_is_gone_for_good_ends_the_answer(server: str, tmp_path: Path) -> None:
+    source = """
+    const client = new Client("http://127.0.0.1:9", { patienceS: 0.3 });
+    const states = [];
+    const session = client.session("any");
+    session.onState = (state) => states.push(state);
+    tell(await failure(session.generate("hello").whole()));
+    tell([states[0], states.at(-1)]);
+    """
+    async with node_script(tmp_path, server, source) as script:
+        assert (await script.told())["code"] == "unavailable"
+        assert await script.told() == ["connecting", "closed"]
