@@ -4,6 +4,7 @@ import { Client, GreenroomError } from "../client.js";
 import { Composer } from "./composer.js";
 import { Conversation, GONE_CODE } from "./conversation.js";
 import { byId, formatNumber, make } from "./dom.js";
+import { Notice } from "./notice.js";
 import { confirmDelete, keyAsker, SettingsPanel } from "./panel.js";
 import { Sidebar } from "./sidebar.js";
 import { Branches, Keyring, Settings } from "./storage.js";
@@ -13,6 +14,7 @@ const keyring = new Keyring();
 const settings = new Settings();
 const branches = new Branches();
 const client = new Client(".", { apiKey: keyring.key, askForKey: keyAsker(keyring), patienceS: Infinity });
+const notice = new Notice();
 let sessions = [];
 
 const conversation = new Conversation(client, branches, settings, {
@@ -36,7 +38,7 @@ const conversation = new Conversation(client, branches, settings, {
     attempt(refreshSessions);
   },
   refused(error) {
-    notify(error.message);
+    notice.show(error.message);
   },
 });
 
@@ -68,7 +70,7 @@ new SettingsPanel(settings, keyring, () => {
 
 async function ask(text) {
   const isNew = !conversation.sessionId;
-  hideNotice();
+  notice.hide();
   await conversation.ask(text, byId("model").value || null);
   if (isNew) await nameSession();
 }
@@ -92,7 +94,7 @@ function showSession(sessionId) {
 
 async function openFromAddress() {
   const sessionId = decodeURIComponent(location.hash.slice(1));
-  hideNotice();
+  notice.hide();
   if (!sessionId) return startNew();
   if (sessionId === conversation.sessionId) return undefined;
   return attempt(async () => {
@@ -109,7 +111,7 @@ async function openFromAddress() {
 function startNew() {
   if (location.hash) history.pushState(null, "", location.pathname + location.search);
   conversation.clear();
-  hideNotice();
+  notice.hide();
   thread.show([]);
   showConnection("idle");
   showState();
@@ -154,12 +156,12 @@ async function attempt(action, onFailure) {
     if (!(error instanceof GreenroomError)) throw error;
     await onFailure?.(error);
     if (error.code === GONE_CODE) return offerNewChat();
-    notify(error.message, onFailure || !error.retryable ? null : "Try again", () => attempt(action));
+    notice.show(error.message, onFailure || !error.retryable ? null : "Try again", () => attempt(action));
   }
 }
 
 function offerNewChat() {
-  notify("This conversation has expired or was deleted.", "New chat", startNew);
+  notice.show("This conversation has expired or was deleted.", "New chat", startNew);
 }
 
 function showState() {
@@ -196,22 +198,6 @@ function announce(turn) {
   byId("announcer").textContent = turn.state === "failed" ? "" : `Answer: ${turn.text}`;
 }
 
-function notify(text, actionText = null, action = null) {
-  byId("notice-text").textContent = text;
-  byId("notice-action").hidden = !actionText;
-  byId("notice-action").textContent = actionText ?? "";
-  byId("notice-action").onclick = () => {
-    hideNotice();
-    action();
-  };
-  byId("notice").hidden = false;
-}
-
-function hideNotice() {
-  byId("notice").hidden = true;
-}
-
-byId("notice-close").addEventListener("click", hideNotice);
 byId("model").addEventListener("change", (event) => (settings.model = event.target.value));
 byId("starters").addEventListener("click", (event) => {
   const starter = event.target.closest("button");
@@ -219,7 +205,7 @@ byId("starters").addEventListener("click", (event) => {
 });
 addEventListener("popstate", openFromAddress);
 addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && conversation.running && !document.querySelector("dialog[open]") && !sidebar.isOpen) conversation.stop();
+  if (event.key === "Escape" && conversation.running && !document.querySelector("dialog[open]") && !sidebar.drawer.isOpen) conversation.stop();
 });
 
 attempt(refreshAll);

@@ -4,7 +4,7 @@ import { byId } from "./dom.js";
 
 const TYPING_EVERY_MS = 5000;
 
-/** Actions: send(text), stop(), typing(). */
+/** Actions: send(text); where there is a button to stop, stop(); where the server is to hear of typing, typing(). */
 export class Composer {
   #field = byId("composer-input");
   #lastTyping = -Infinity;
@@ -17,7 +17,7 @@ export class Composer {
       event.preventDefault();
       this.#submit();
     });
-    byId("stop").addEventListener("click", () => actions.stop());
+    byId("stop")?.addEventListener("click", () => actions.stop());
     this.#field.addEventListener("input", () => this.#onInput());
     this.#field.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -69,7 +69,7 @@ export class Composer {
     const now = performance.now();
     if (isEmpty || now - this.#lastTyping < TYPING_EVERY_MS) return;
     this.#lastTyping = now;
-    this.actions.typing();
+    this.actions.typing?.();
   }
 
   #fit() {

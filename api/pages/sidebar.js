@@ -1,36 +1,19 @@
-// The list of conversations. On a narrow screen it slides in over the page.
+// The list of conversations.
 
 import { byId, make, tool } from "./dom.js";
+import { Drawer } from "./drawer.js";
 
 /** Actions: show(sessionId), remove(sessionIds), startNew(). */
 export class Sidebar {
   #list = byId("chats");
-  #sidebar = byId("sidebar");
-  #opener = byId("sidebar-open");
+  drawer = new Drawer();
 
   constructor(branches, actions) {
     Object.assign(this, { branches, actions });
-    this.#opener.addEventListener("click", () => this.toggle(true));
-    byId("sidebar-close").addEventListener("click", () => this.toggle(false));
-    byId("scrim").addEventListener("click", () => this.toggle(false));
     byId("new-chat").addEventListener("click", () => {
-      this.toggle(false, false);
+      this.drawer.toggle(false, false);
       actions.startNew();
     });
-    this.#sidebar.addEventListener("keydown", (event) => event.key === "Escape" && this.toggle(false));
-  }
-
-  get isOpen() {
-    return this.#sidebar.classList.contains("open");
-  }
-
-  toggle(isOpen, moveFocus = true) {
-    const wasOpen = this.isOpen;
-    this.#sidebar.classList.toggle("open", isOpen);
-    byId("scrim").hidden = !isOpen;
-    this.#opener.setAttribute("aria-expanded", isOpen);
-    if (moveFocus && isOpen) byId("sidebar-close").focus();
-    else if (moveFocus && wasOpen) this.#opener.focus();
   }
 
   /** One entry for each conversation: branches of one root are together, named for the latest used. */
@@ -52,7 +35,7 @@ export class Sidebar {
       make("span", { class: "chat-facts" }, factsOf(latest, members.length)));
     if (isCurrent) open.setAttribute("aria-current", "page");
     open.onclick = () => {
-      this.toggle(false, false);
+      this.drawer.toggle(false, false);
       this.actions.show(latest.id);
     };
     const remove = tool("trash", `Delete “${title}”`, () => this.actions.remove(members.map((session) => session.id)));

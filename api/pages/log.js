@@ -1,0 +1,81 @@
+// The log on the screen: messages, what was printed, and the end. It stays at its end unless the reader has scrolled up.
+
+import { byId, make } from "./dom.js";
+
+const MOST_SHOWN = 2000;
+const MOST_BYTES = 256;
+const NEAR_END_PX = 80;
+
+export class Log {
+  #list = byId("entries");
+  #scroller = byId("thread");
+  #isAtEnd = true;
+  #waiting = [];
+
+  constructor() {
+    this.#scroller.addEventListener("scroll", () => this.#noteScroll(), { passive: true });
+    byId("to-end").addEventListener("click", () => this.scrollToEnd());
+  }
+
+  clear() {
+    this.#waiting = [];
+    this.#list.replaceChildren();
+    this.scrollToEnd();
+  }
+
+  /** Show an entry with the next picture; the answer is its element. */
+  add(entry) {
+    const item = itemOf(entry);
+    if (!this.#waiting.length) requestAnimationFrame(() => this.#flush());
+    this.#waiting.push(item);
+    return item;
+  }
+
+  scrollToEnd() {
+    this.#isAtEnd = true;
+    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    byId("to-end").hidden = true;
+  }
+
+  #flush() {
+    for (const item of this.#waiting.splice(0)) {
+      const last = this.#list.lastElementChild;
+      const goesOn = item.dataset.stream && item.dataset.stream === last?.dataset.stream;
+      if (goesOn) last.querySelector("pre").append(item.querySelector("pre").textContent);
+      else this.#list.append(item);
+    }
+    while (this.#list.children.length > MOST_SHOWN) this.#list.firstElementChild.remove();
+    if (this.#isAtEnd) this.scrollToEnd();
+    else this.#noteScroll();
+  }
+
+  #noteScroll() {
+    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
+    this.#isAtEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
+    byId("to-end").hidden = this.#isAtEnd;
+  }
+}
+
+function itemOf({ kind, value, label, state }) {
+  if (kind === "note") return make("li", { class: "entry note" }, value);
+  if (kind === "stdout" || kind === "stderr") {
+    const item = make("li", { class: `entry output ${kind}` }, make("p", { class: "label" }, label), make("pre", {}, value));
+    item.dataset.stream = kind;
+    return item;
+  }
+  if (kind === "mine") {
+    return make("li", { class: "entry mine", "aria-label": "You" }, make("div", { class: "bubble" }, shown(value)));
+  }
+  const parts = [make("p", { class: "label" }, label)];
+  if (kind === "theirs" || value !== null) parts.push(shown(value));
+  return make("li", { class: `entry ${kind} ${state ?? ""}` }, ...parts);
+}
+
+/** A value as its reader can tell what it is: text, JSON or bytes. */
+function shown(value) {
+  if (typeof value === "string") return make("div", { class: "text" }, value);
+  if (!(value instanceof Uint8Array)) return make("pre", { class: "value" }, JSON.stringify(value, null, 2));
+  const digits = Array.from(value.subarray(0, MOST_BYTES), (byte) => byte.toString(16).padStart(2, "0")).join(" ");
+  const bytes = value.length > MOST_BYTES ? `${digits} …` : digits;
+  return make("div", {}, make("p", { class: "label" }, `${value.length} bytes`), make("pre", { class: "value" }, bytes));
+}
