@@ -1,6 +1,6 @@
 // The lists at the side: inferlets, those that run first, and topics with how much is said on them.
 
-import { byId, formatNumber, make } from "./dom.js";
+import { byId, count, formatNumber, make } from "./dom.js";
 
 const MOST_SHOWN_IN_A_LIST = 200;
 const RUNNING = new Set(["running", "waiting"]);
@@ -63,10 +63,6 @@ export class Catalogue {
 
 export function rateOf(perSecond) {
   return `${perSecond >= 10 ? formatNumber(Math.round(perSecond)) : perSecond.toFixed(1)}/s`;
-}
-
-export function count(number, noun) {
-  return `${formatNumber(number)} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 function timeOf(seconds) {

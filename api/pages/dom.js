@@ -55,3 +55,8 @@ function copyBySelection(text) {
 export function formatNumber(value) {
   return value.toLocaleString("en");
 }
+
+/** "1 message", "1,024 messages". */
+export function count(number, noun) {
+  return `${formatNumber(number)} ${noun}${number === 1 ? "" : "s"}`;
+}

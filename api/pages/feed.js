@@ -1,5 +1,6 @@
 // What the page follows: one inferlet, or one topic. Both give entries for the log, and take messages.
 
+import { count } from "./dom.js";
 import { Sent } from "./sent.js";
 
 /**
@@ -80,7 +81,8 @@ function entryOf({ type, position, isEnd, value }) {
 }
 
 function topicEntry({ type, position, value, publishedAt, missed }) {
-  if (type === "lagged") return { kind: "note", value: `${missed} messages before this are no longer retained.` };
+  const were = `${count(missed ?? 0, "message")} before this ${missed === 1 ? "is" : "are"} no longer retained.`;
+  if (type === "lagged") return { kind: "note", value: were };
   if (type === "new_epoch") return { kind: "note", value: "The topic has begun anew." };
   const time = new Date(publishedAt * 1000).toLocaleTimeString();
   return { kind: "theirs", value, label: `Message ${position} · ${time}` };

@@ -1,9 +1,9 @@
 // The page for inferlets and topics. The address's fragment names the one that is shown: #inferlet/ID or #topic/NAME.
 
 import { Client, GreenroomError } from "../client.js";
-import { Catalogue, count, rateOf } from "./catalogue.js";
+import { Catalogue, rateOf } from "./catalogue.js";
 import { Composer } from "./composer.js";
-import { byId } from "./dom.js";
+import { byId, count } from "./dom.js";
 import { Drawer } from "./drawer.js";
 import { InferletFeed, TopicFeed } from "./feed.js";
 import { Launcher } from "./launcher.js";

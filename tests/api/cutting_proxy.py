@@ -23,6 +23,12 @@ class CuttingProxy:
         self.num_connections = 0
         self.num_cut = 0
         self._target_port = target_port
+        self._open: set[asyncio.StreamWriter] = set()
+
+    def cut(self) -> None:
+        """Cut every connection that is open, so that the next request needs a new one."""
+        for writer in self._open:
+            writer.transport.abort()
 
     async def relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, until either side leaves or the limit is reached."""
@@ -33,6 +39,7 @@ class CuttingProxy:
         except OSError:
             writer.transport.abort()
             return
+        self._open.add(writer)
         upwards = asyncio.create_task(_copy(reader, server_writer, None))
         downwards = asyncio.create_task(_copy(server_reader, writer, limit))
         try:
@@ -41,6 +48,7 @@ class CuttingProxy:
         finally:
             for task in (upwards, downwards):
                 task.cancel()
+            self._open.discard(writer)
             writer.transport.abort()
             server_writer.transport.abort()
 

@@ -19,9 +19,10 @@ def http_client() -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 
 
-async def test_the_page_allows_nothing_but_its_own_files() -> None:
+@pytest.mark.parametrize("path", ["/", "/inferlets"])
+async def test_a_page_allows_nothing_but_its_own_files(path: str) -> None:
     async with http_client() as http:
-        response = await http.get("/")
+        response = await http.get(path)
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     policy = response.headers["content-security-policy"]
     assert "default-src 'self'" in policy
@@ -30,9 +31,10 @@ async def test_the_page_allows_nothing_but_its_own_files() -> None:
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", response.text)
 
 
-async def test_every_file_that_the_page_names_is_served() -> None:
+async def test_every_file_that_the_pages_name_is_served() -> None:
     async with http_client() as http:
-        named = set(re.findall(r'(?:href|src)="(pages/[^"]+)"', (await http.get("/")).text))
+        texts = [(await http.get(path)).text for path in ("/", "/inferlets")]
+        named = {name for text in texts for name in re.findall(r'(?:href|src)="(pages/[^"#]+)', text)} | {"inferlets"}
         for script in PAGES.glob("*.js"):
             named |= {f"pages/{name}" for name in re.findall(r'from "\./([^"]+)"', script.read_text())}
         assert len(named) >= 10
@@ -41,9 +43,31 @@ async def test_every_file_that_the_page_names_is_served() -> None:
 
 
 def test_nothing_comes_from_elsewhere() -> None:
-    for path in PAGES.iterdir():
-        addresses = set(re.findall(r"https?://[\w.]+", path.read_text())) - {"http://www.w3.org"}
+    for path in PAGES.rglob("*.*"):
+        addresses = set(re.findall(r"https?://[\w.]+", path.read_text())) - {"http://www.w3.org", "http://127.0.0.1"}
         assert not addresses, path.name
+
+
+async def test_every_icon_that_is_named_is_drawn() -> None:
+    drawn = set(re.findall(r'<symbol id="icon-(\w+)"', (PAGES / "icons.svg").read_text()))
+    texts = [path.read_text() for path in PAGES.glob("*.*")]
+    named = {name for text in texts for name in re.findall(r'icons\.svg#icon-(\w+)|\b(?:icon|tool)\("(\w+)"', text)}
+    assert {plain or called for plain, called in named} <= drawn
+
+
+async def test_the_client_is_one_module_of_its_own_that_any_page_may_load() -> None:
+    async with http_client() as http:
+        response = await http.get("/client.js", headers={"Origin": "http://elsewhere.test"})
+    assert response.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert response.headers["access-control-allow-origin"] == "http://elsewhere.test"
+    assert "\nimport " not in response.text
+    assert re.findall(r"^export .*", response.text, re.MULTILINE) == [
+        "export class Client {",
+        "export { GreenroomError };",
+    ]
+    top = re.findall(r"^(?:const|function|async function\*?|class|export class) (\w+)", response.text, re.MULTILINE)
+    assert len(top) > 30
+    assert len(top) == len(set(top))
 
 
 async def test_a_file_that_the_browser_has_is_not_sent_again() -> None:

@@ -30,12 +30,13 @@ export function unreachable(cause) {
 }
 
 /**
- * What the server says went wrong: `{code, message, retryable}`, from an answer, a stream or a socket.
+ * What the server says went wrong: `{code, message, retryable}`, from an answer, a stream or a socket. Where it says
+ * nothing that can be read, somebody on the way has spoken in its place, and it is "unavailable".
  *
  * @param {any} view
  * @param {{status?: number, retryAfterS?: number | null}} [facts]
  */
 export function errorOf(view, { status = 0, retryAfterS = null } = {}) {
-  const { code = "unavailable", message = `The server answered ${status}.`, retryable = status >= 500 } = view ?? {};
+  const { code = "unavailable", message = `The server answered ${status}.`, retryable = true } = view ?? {};
   return new GreenroomError(code, message, { status, retryable, retryAfterS: view?.retry_after_s ?? retryAfterS });
 }
