@@ -90,11 +90,12 @@ async def test_a_conversation_over_a_broken_line_is_the_one_over_a_whole_line(
     for await (const [event, message] of instance) found.push(message);
     tell(found);
     """
+    chance = random.Random(5)
     async with proxying(deployed.url) as (address, proxy):
         async with node_script(tmp_path, address, source, client_url=deployed.url) as script:
             while (told := await script.told()) == "next":
                 proxy.cut()
-                proxy.limits = [random.Random(5).randrange(1, 300) for _ in range(2)]
+                proxy.limits = [chance.randrange(1, 300) for _ in range(2)]
                 await script.say("go")
     assert told == await conversation_in_python(deployed, tmp_path)
     assert told[0] == "Hello, user! How can I help you today?"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -32,6 +33,17 @@ BYTES = bytes(range(256)) * 100
 
 async def launched(script: NodeScript, cluster: FakeCluster) -> FakeInferlet:
     return cluster.launched[await script.told()]
+
+
+def accept_slowly(inferlet: FakeInferlet) -> None:
+    """Each message takes a time of its own, so that two on their way at once would arrive in another order."""
+    accept, chance = inferlet.send, random.Random(3)
+
+    async def slowly(value: Value, key: str | None = None) -> int:
+        await asyncio.sleep(chance.uniform(0, 0.02))
+        return await accept(value, key)
+
+    inferlet.send = slowly  # type: ignore[method-assign]
 
 
 async def test_a_program_is_uploaded_listed_and_launched(server: str, cluster: FakeCluster, tmp_path: Path) -> None:
@@ -116,6 +128,7 @@ async def test_a_receive_that_times_out_a_hundred_times_loses_nothing(
           numTimeouts += 1;
         }
       }
+      await sleep(0.002);
       if (numTimeouts >= 5 * (found.length + 1)) tell("next");
     }
     tell([numTimeouts, found]);
@@ -133,12 +146,15 @@ async def test_messages_are_sent_in_order_without_waiting_and_awaited_for_their_
     server: str, cluster: FakeCluster, tmp_path: Path
 ) -> None:
     source = """
+    await hear();
     const value = { number: 0 };
     const sent = Array.from({ length: 100 }, (_, number) => instance.send(Object.assign(value, { number })));
     tell(await Promise.all(sent));
     """
     async with node_script(tmp_path, server, LAUNCH + source) as script:
         inferlet = await launched(script, cluster)
+        accept_slowly(inferlet)
+        await script.say("go")
         assert await script.told() == list(range(100))
     assert list(inferlet.received.values()) == [{"number": number} for number in range(100)]
 
@@ -244,7 +260,9 @@ async def test_connections_that_break_at_ten_random_points_lose_and_repeat_nothi
     async with proxying(server) as (address, proxy), node_script(tmp_path, address, LAUNCH + source) as script:
         inferlet = await launched(script, cluster)
         inferlet.add(*(Message(position, position) for position in range(200)))
-        proxy.limits = [random.Random(7).randrange(100, 900) for _ in range(10)]
+        chance = random.Random(7)
+        proxy.limits = [chance.randrange(100, 900) for _ in range(10)]
+        proxy.cut()
         await script.say("go")
         found = await script.told()
     assert proxy.num_cut == 10
@@ -287,13 +305,16 @@ async def test_closing_the_client_ends_every_connection_and_lets_node_end(
     server: str, cluster: FakeCluster, tmp_path: Path
 ) -> None:
     source = """
+    await hear();
     const waiting = failure(instance.recv());
+    instance.send("first");
     instance.send("last");
-    await sleep(0.1);
     await client.close();
     tell([await waiting, await failure(client.listPrograms())]);
     """
     async with node_script(tmp_path, server, LAUNCH + source) as script:
         inferlet = await launched(script, cluster)
+        accept_slowly(inferlet)
+        await script.say("go")
         assert [error["code"] for error in await script.told()] == ["conflict", "conflict"]
-    assert list(inferlet.received.values()) == ["last"]
+    assert list(inferlet.received.values()) == ["first", "last"]

@@ -79,7 +79,8 @@ async def test_connections_that_break_at_ten_random_points_lose_and_repeat_no_to
     """
     cluster.pace = SteadyPace(0.002)
     async with proxying(server) as (url, proxy):
-        proxy.limits = [random.Random(7).randrange(1, 2000) for _ in range(10)]
+        chance = random.Random(7)
+        proxy.limits = [chance.randrange(1, 2000) for _ in range(10)]
         async with node_script(tmp_path, url, source, client_url=server) as script:
             told = await script.told()
     assert told == continuation(PROMPT, 300)

@@ -60,7 +60,8 @@ async def test_connections_that_break_at_ten_random_points_lose_and_repeat_nothi
         await page.goto(f"{address}/inferlets")
         inferlet = cluster.launched[await page.evaluate(LAUNCH)]
         inferlet.add(*(Message(position, value) for position, value in enumerate(values)), Message(100, b"\x00\xff"))
-        proxy.limits = [random.Random(5).randrange(100, 900) for _ in range(10)]
+        chance = random.Random(5)
+        proxy.limits = [chance.randrange(100, 900) for _ in range(10)]
         proxy.cut()
         found = await page.evaluate(TALK, 101)
     assert proxy.num_cut == 10
