@@ -21,16 +21,20 @@ export class InferletFeed {
    */
   async *entries(place) {
     this.#instance = await this.client.attachInstance(this.id, place);
-    this.description = await this.#instance.describe();
-    this.isOpen = true;
-    yield [null, place];
-    const latest = this.description.end_position - 1;
-    if ((place ?? -1) >= latest) yield* this.#mine(Infinity, place);
-    for await (const [event] of this.#instance) {
-      yield* this.#mine(event.position, event.position - 1);
-      this.hasEnded = event.isEnd;
-      yield [entryOf(event), event.position];
-      if (event.position === latest) yield* this.#mine(Infinity, latest);
+    try {
+      this.description = await this.#instance.describe();
+      this.isOpen = true;
+      yield [null, place];
+      const latest = this.description.end_position - 1;
+      if ((place ?? -1) >= latest) yield* this.#mine(Infinity, place);
+      for await (const [event] of this.#instance) {
+        yield* this.#mine(event.position, event.position - 1);
+        this.hasEnded = event.isEnd;
+        yield [entryOf(event), event.position];
+        if (event.position === latest) yield* this.#mine(Infinity, latest);
+      }
+    } finally {
+      this.leave();
     }
   }
 
@@ -59,9 +63,13 @@ export class TopicFeed {
 
   async *entries(place) {
     this.#subscription = await this.client.subscribe(this.id, { after: place });
-    this.isOpen = true;
-    yield [null, place];
-    for await (const event of this.#subscription) yield [topicEntry(event), this.#subscription.cursor];
+    try {
+      this.isOpen = true;
+      yield [null, place];
+      for await (const event of this.#subscription) yield [topicEntry(event), this.#subscription.cursor];
+    } finally {
+      this.leave();
+    }
   }
 
   send(value) {

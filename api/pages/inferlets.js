@@ -59,6 +59,7 @@ async function follow(followed) {
         place = next;
         if (entry) showEntry(entry);
         else showOpen();
+        if (document.hidden) break;
       }
     } catch (error) {
       if (!(error instanceof GreenroomError)) throw error;

@@ -4,8 +4,10 @@ import { errorOf, GreenroomError, unreachable } from "./errors.js";
 import { Patience } from "./patience.js";
 
 const PING_EVERY_MS = 20_000;
-const PONG_WITHIN_MS = 10_000;
+const ANSWER_WITHIN_MS = 10_000;
 const MOST_TRIES = 4;
+const CONNECTING = 0;
+const OPEN = 1;
 const CLOSED_UNAUTHORIZED = 1008;
 const CLOSED_NOT_FOUND = 4404;
 const SAID_BY_CLOSE = new Set(["unauthorized", "session_not_found"]);
@@ -149,6 +151,8 @@ export class SessionSocket {
     socket.onmessage = (event) => isCurrent() && this.#onMessage(JSON.parse(event.data));
     socket.onclose = (event) => isCurrent() && this.#onClose(event.code, key);
     socket.onerror = () => isCurrent() && this.#onClose(1006, key); // Node 20 tells no more than this
+    const longest = Math.min(ANSWER_WITHIN_MS, this.server.timeoutS * 1000);
+    this.#later(longest, () => socket.readyState === CONNECTING && this.#onClose(1006, key));
   }
 
   /** @param {WebSocket} socket */
@@ -190,7 +194,7 @@ export class SessionSocket {
     this.#later(PING_EVERY_MS, () => {
       this.#send({ type: "ping" });
       this.#isPongDue = true;
-      this.#later(PONG_WITHIN_MS, () => (this.#isPongDue ? this.#onClose(1006, null) : this.#ping()));
+      this.#later(ANSWER_WITHIN_MS, () => (this.#isPongDue ? this.#onClose(1006, null) : this.#ping()));
     });
   }
 
@@ -211,7 +215,7 @@ export class SessionSocket {
 
   /** @param {any} message */
   #send(message) {
-    const isOpen = this.#socket?.readyState === 1;
+    const isOpen = this.#socket?.readyState === OPEN;
     if (isOpen) this.#socket?.send(JSON.stringify(message));
     return isOpen;
   }

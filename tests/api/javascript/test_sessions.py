@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from pathlib import Path
 
@@ -86,6 +87,31 @@ async def test_connections_that_break_at_ten_random_points_lose_and_repeat_no_to
     assert told == continuation(PROMPT, 300)
     assert proxy.num_cut == 10
     assert len(cluster.turns) == 1
+
+
+async def test_a_connection_that_is_never_answered_is_given_up(
+    server: str, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    source = f"""
+    const session = new Client(url, {{ timeoutS: 0.5 }}).session("{await new_session(cluster)}");
+    tell(await session.generate("hello", {{ maxTokens: 20 }}).whole());
+    session.detach();
+    """
+    connections: list[asyncio.StreamWriter] = []
+
+    async with proxying(server) as (_, proxy):
+
+        async def answer_the_second(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connections.append(writer)
+            if len(connections) > 1:
+                await proxy.relay(reader, writer)
+
+        silent = await asyncio.start_server(answer_the_second, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+        async with silent, node_script(tmp_path, url, source, client_url=server) as script:
+            assert await script.told() == continuation(PROMPT, 20)
+        connections[0].transport.abort()
+    assert len(connections) == 2
 
 
 async def test_a_cancelled_answer_ends_and_its_session_goes_on(
