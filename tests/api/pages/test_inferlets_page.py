@@ -15,6 +15,7 @@ from tests.api.fake_cluster import FakeCluster
 from tests.api.fake_inferlets import FakeInferlet
 from tests.api.pages.inferlets_page import InferletsPage
 from tests.api.pages.site import Restartable, fake_site
+from tests.api.pages.widths import has_no_sideways_scroll
 from tests.api.test_security import KEYS
 
 pytestmark = pytest.mark.browser
@@ -262,8 +263,3 @@ async def test_a_phone_shows_all_without_scrolling_sideways(
     await has_no_sideways_scroll(page)
     await page.get_by_role("link", name="Chat").click()
     await expect(page.get_by_role("heading", name="The room is ready.")).to_be_visible()
-
-
-async def has_no_sideways_scroll(page: Page) -> None:
-    widths = await page.evaluate("() => [document.documentElement.scrollWidth, window.innerWidth]")
-    assert widths[0] <= widths[1]

@@ -9,6 +9,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.api.pages.chat_page import ChatPage
 from tests.api.pages.site import Site
+from tests.api.pages.widths import has_no_sideways_scroll
 
 pytestmark = pytest.mark.browser
 
@@ -157,17 +158,12 @@ async def test_a_phone_shows_all_without_scrolling_sideways(browser: Browser, si
     chat = ChatPage(page, site.base_url)
     await chat.visit()
     await chat.ask_and_wait(f"Hello {'x' * 200}")
-    await _has_no_sideways_scroll(page)
+    await has_no_sideways_scroll(page)
     await page.get_by_role("button", name="Conversations").click()
     await expect(page.get_by_role("navigation", name="Conversations")).to_be_visible()
-    await _has_no_sideways_scroll(page)
+    await has_no_sideways_scroll(page)
     await page.get_by_role("button", name="New chat").click()
     await expect(page.get_by_role("heading", name="The room is ready.")).to_be_visible()
     await page.get_by_role("button", name="Settings").click()
     await expect(page.get_by_role("dialog", name="Settings")).to_be_visible()
-    await _has_no_sideways_scroll(page)
-
-
-async def _has_no_sideways_scroll(page: Page) -> None:
-    widths = await page.evaluate("() => [document.documentElement.scrollWidth, window.innerWidth]")
-    assert widths[0] <= widths[1]
+    await has_no_sideways_scroll(page)
