@@ -217,8 +217,9 @@ async def benchmark(
             for name, stream in ways.items():
                 await clients.reset()
                 found[name].append(await measure(stream, num_streams))
-        base = statistics.median(row.tokens_per_s for row in found["engine alone"])
+        base = found["engine alone"]
         for name, rows in found.items():
+            ratio = statistics.median(row.tokens_per_s / of.tokens_per_s for row, of in zip(rows, base, strict=True))
             rate, first, each = (
                 statistics.median(getattr(row, field) for row in rows)
                 for field in ("tokens_per_s", "first_token_ms", "per_token_ms")
@@ -227,7 +228,7 @@ async def benchmark(
             table.add_row(
                 str(num_streams),
                 name,
-                f"{rate / base:.0%}",
+                f"{ratio:.0%}",
                 f"{rate:.0f}",
                 f"{first:.1f}" if is_streamed else "-",
                 f"{each:.2f}" if is_streamed else "-",
