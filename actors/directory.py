@@ -79,7 +79,7 @@ class Directory:
         await self.start()
         self._settings = settings
         self._models.configure(settings)
-        self._sessions.pool.resize(settings.sessions.pool_size)
+        self._sessions.pool.resize(settings.sessions.pool_size, settings.sessions.max_processes)
         self._sessions.limits = _session_limits(settings)
         self._inferlets.configure(settings.inferlets)
 

@@ -65,8 +65,11 @@ class HostedDirectory(Directory):
             return await _spawn(InferletActor, name, parts, own, PYTHONHASHSEED="0")  # sets repeat their order
 
         pools = {
-            SESSION: SlotPool(SESSION, settings.sessions.pool_size, spawn_session, _find, _kill),
-            INFERLET: SlotPool(INFERLET, settings.inferlets.pool_size, spawn_inferlet, _find, _kill),
+            kind: SlotPool(kind, limits.pool_size, limits.max_processes, spawn, _find, _kill)
+            for kind, limits, spawn in (
+                (SESSION, settings.sessions, spawn_session),
+                (INFERLET, settings.inferlets, spawn_inferlet),
+            )
         }
         super().__init__(settings, journal_ref, pools, RayMetrics())
 

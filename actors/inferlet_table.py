@@ -56,7 +56,7 @@ class InferletTable:
     def configure(self, settings: InferletSettings) -> None:
         """Take new settings."""
         self._registry.limits = _limits(settings)
-        self._registry.pool.resize(settings.pool_size)
+        self._registry.pool.resize(settings.pool_size, settings.max_processes)
 
     async def recover(self, streams: Mapping[str, StreamInfo]) -> None:
         """Find what there is, and take up again what ran and has lost its process."""

@@ -104,6 +104,7 @@ class Registry:
             self._activated("lost" if entry.slot else "passive")
             if entry.slot:
                 log.warning("lost its actor", kind=self._kind, id=tenant_id, slot=entry.slot.name)
+                self.pool.lost(entry.slot)
             try:
                 return await self._assign(tenant_id, None)
             except NotFound:
@@ -130,7 +131,8 @@ class Registry:
     def vacate(self, tenant_id: str, assignment: str) -> None:
         """The process of this assignment has died, and nothing need be done about it."""
         entry = self.entries.get(tenant_id)
-        if entry and entry.assignment == assignment:
+        if entry and entry.slot and entry.assignment == assignment:
+            self.pool.lost(entry.slot)
             entry.slot = None
 
     async def close(self, tenant_id: str) -> None:
@@ -140,6 +142,8 @@ class Registry:
             if entry is None:
                 return
             if entry.slot is None or not await self.pool.close_tenant(entry.slot, tenant_id):
+                if entry.slot:
+                    self.pool.lost(entry.slot)
                 await self._journal.delete(journal_key(self._kind, tenant_id))
                 await self._remove(tenant_id, True)
 
@@ -157,6 +161,7 @@ class Registry:
             try:
                 owner = await self.pool.assign(slot, tenant_id, seed)
             except Moved:
+                self.pool.lost(slot)
                 if seed and await self._journal.info(journal_key(self._kind, tenant_id)):
                     seed = None  # it was made, and took the process with it
                 continue

@@ -42,12 +42,15 @@ class SessionSettings:
 
     Attributes:
         pool_size: started actors that wait for a session.
+        max_processes: actors at one time, the waiting ones included; where one more is needed, one that is idle gives
+            its process back early.
         max_queued_turns: turns that may wait for the running one.
         idle_timeout_s: a session unused for so long is closed and deleted; None for never.
         passivate_after_s: a session unused for so long gives its process back; its next call activates it again.
     """
 
     pool_size: int = 2
+    max_processes: int = 200
     max_sessions: int = 10_000
     max_sessions_per_owner: int = 10_000
     max_queued_turns: int = 16
@@ -133,6 +136,7 @@ class InferletSettings:
 
     Attributes:
         pool_size: started actors that wait for an inferlet.
+        max_processes: as for sessions.
         programs: what may be launched as ``module:function``.
         memory_limit_bytes: resident memory of the process; above it the inferlet fails.
         time_limit_s: from launch to end; None for none.
@@ -148,6 +152,7 @@ class InferletSettings:
     """
 
     pool_size: int = 2
+    max_processes: int = 100
     max_inferlets: int = 10_000
     max_inferlets_per_owner: int = 10_000
     programs: tuple[str, ...] = ()

@@ -49,6 +49,10 @@ class Tenant(Protocol):
         """It has not been used for as long as it may be."""
         ...
 
+    def idle_s(self) -> float:
+        """Seconds since it was used; 0 while it works."""
+        ...
+
     @property
     def leaves_in_s(self) -> float:
         """When it gives this actor back, if nothing happens until then; seconds."""
@@ -75,6 +79,7 @@ class Slot:
     """
 
     CHECK_INTERVAL_S = 5.0
+    MIN_IDLE_S = 0.2
 
     def __init__(
         self,
@@ -152,12 +157,20 @@ class Slot:
             log.info("expired", kind=self._kind, id=tenant_id)
             await self.close(tenant_id)
 
+    async def leave(self) -> None:
+        """Its process is needed: put the tenant away if it is idle."""
+        if self.tenant:
+            await self._put_away(self.tenant, self.MIN_IDLE_S)
+
     async def _watch(self, tenant: Tenant) -> None:
         while not tenant.is_fenced and (left_s := tenant.leaves_in_s) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(self.CHECK_INTERVAL_S, left_s))
         self._watching = None
+        await self._put_away(tenant)
+
+    async def _put_away(self, tenant: Tenant, min_idle_s: float = 0.0) -> None:
         async with self._lock:
-            if self.tenant is not tenant:
+            if self.tenant is not tenant or tenant.idle_s() < min_idle_s:
                 return
             log.info("put away", kind=self._kind, id=tenant.id, fenced=tenant.is_fenced)
             await tenant.stop()

@@ -97,6 +97,7 @@ class SessionConfig(_Config):
     """Limits of sessions; see ``actors.settings.SessionSettings``."""
 
     pool_size: int = Field(2, ge=0, le=1000)
+    max_processes: int = Field(200, ge=1)
     max_sessions: int = Field(10_000, ge=1)
     max_sessions_per_owner: int = Field(10_000, ge=1)
     max_queued_turns: int = Field(16, ge=0)
@@ -160,6 +161,7 @@ class InferletConfig(_Config):
     """Limits of inferlets; see ``actors.settings.InferletSettings``."""
 
     pool_size: int = Field(2, ge=0, le=1000)
+    max_processes: int = Field(100, ge=1)
     max_inferlets: int = Field(10_000, ge=1)
     max_inferlets_per_owner: int = Field(10_000, ge=1)
     programs: tuple[str, ...] = ()

@@ -202,17 +202,21 @@ class Instance:
         """Another actor has it; nothing more is done here."""
         return self._recorder.is_fenced
 
+    def idle_s(self) -> float:
+        """Seconds since its clients were heard of; 0 while it works, or one of them listens."""
+        if self._num_readers or (self._finishing and not self._finishing.done()):
+            return 0.0
+        is_waiting = self._run is not None and self._run.waits_for_clients_only and not self._recorder.is_busy
+        return time.time() - self._last_used_at if is_waiting or self._ended else 0.0
+
     @property
     def leaves_in_s(self) -> float:
         """When this actor may be given back, if nothing happens until then; seconds."""
-        idle_s = time.time() - self._last_used_at
-        if self._num_readers or (self._finishing and not self._finishing.done()):
-            return self.CHECK_AGAIN_S
-        if self._ended:
-            return 0.0 if self._num_shown == self._outbox.log.end else self._parts.settings.linger_s - idle_s
-        is_waiting = self._run is not None and self._run.waits_for_clients_only and not self._recorder.is_busy
-        left_s = self._parts.settings.passivate_after_s - idle_s
-        return left_s if is_waiting and left_s <= 0 else self.CHECK_AGAIN_S
+        idle_s, settings = self.idle_s(), self._parts.settings
+        if self._ended and idle_s > 0:
+            return 0.0 if self._num_shown == self._outbox.log.end else settings.linger_s - idle_s
+        left_s = settings.passivate_after_s - idle_s
+        return left_s if left_s <= 0 else self.CHECK_AGAIN_S
 
     @property
     def is_expired(self) -> bool:

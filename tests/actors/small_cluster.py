@@ -208,10 +208,18 @@ class SmallCluster:
         self._directory.revive(self._make_directory())
 
     def _make_directory(self) -> Directory:
-        sizes = {SESSION: self.settings.sessions.pool_size, INFERLET: self.settings.inferlets.pool_size}
+        limits = {SESSION: self.settings.sessions, INFERLET: self.settings.inferlets}
         spawns = {SESSION: self._spawn_session, INFERLET: self._spawn_inferlet}
         pools = {
-            kind: SlotPool(kind, sizes[kind], spawns[kind], self._find, lambda actor: actor.kill()) for kind in sizes
+            kind: SlotPool(
+                kind,
+                limits[kind].pool_size,
+                limits[kind].max_processes,
+                spawns[kind],
+                self._find,
+                lambda actor: actor.kill(),
+            )
+            for kind in limits
         }
         return Directory(self.settings, self.journal, pools, _NoMetrics())
 
