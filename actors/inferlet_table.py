@@ -146,7 +146,7 @@ class InferletTable:
             return
         await self._registry.pool.wait_for_death(entry.slot)
         entry = self._registry.entries.get(location.id, entry)
-        if entry.assignment != location.assignment or entry.slot is None:
+        if entry.assignment != location.assignment:
             return
         if location.id in self._states:
             self._registry.vacate(location.id, location.assignment)

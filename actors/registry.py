@@ -105,6 +105,7 @@ class Registry:
             if entry.slot:
                 log.warning("lost its actor", kind=self._kind, id=tenant_id, slot=entry.slot.name)
                 self.pool.lost(entry.slot)
+                entry.slot = None  # what its process still says, if it lives after all, does not count
             try:
                 return await self._assign(tenant_id, None)
             except NotFound:

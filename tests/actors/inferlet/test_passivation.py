@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from actors.directory_ref import INFERLET
 from actors.settings import InferletSettings
+from actors.slot_pool import Slot, SlotPool
 from api.inferlet_events import Completed, Message, Terminated
 from api.topics import TopicId, TopicMessage
 from tests.actors.inferlet.programs import all_events, launched
@@ -101,6 +103,33 @@ async def test_one_that_works_goes_on_by_itself_when_its_process_dies(cluster: S
     subscription = await cluster.topics.subscribe(TopicId("topic"))
     events = [await subscription.recv(10) for _ in range(topic.end)]
     assert [event.value for event in events if isinstance(event, TopicMessage)] == list(range(10))
+
+
+async def test_a_process_that_was_taken_for_dead_cannot_put_its_inferlet_away(
+    cluster: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = await launched(
+        cluster,
+        """
+        @inferlet
+        async def main(args: Args) -> str:
+            send("here")
+            await asyncio.sleep(0.1)
+            return "done"
+        """,
+    )
+    await instance.read(-1, 10.0)
+    [old] = cluster.slots
+    real = SlotPool.assign
+
+    async def assign(pool: SlotPool, slot: Slot, tenant_id: str, seed: Any) -> str:
+        await cluster.directory.released(INFERLET, tenant_id, old)
+        return await real(pool, slot, tenant_id, seed)
+
+    monkeypatch.setattr(SlotPool, "assign", assign)
+    cluster.kill_inferlet(instance.instance_id)
+    await until_state(cluster, instance.instance_id, "completed")
+    assert await all_events(instance) == [Message(0, "here"), Completed(1, "done")]
 
 
 async def test_the_events_of_an_ended_one_are_kept_for_a_while_and_then_gone(cluster: SmallCluster) -> None:
