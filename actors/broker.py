@@ -103,7 +103,8 @@ class Broker:
     async def poll(self, reader_id: str, progress: Mapping[str, Progress], wait_s: float) -> PollReply:
         """What is new in these subscriptions, once there is something; ends an earlier poll of this reader."""
         reader = self._readers.touch(reader_id, self._clock())
-        unknown = tuple(key for key in progress if key not in reader.subscriptions)
+        reader.ended.intersection_update(progress)
+        unknown = tuple(key for key in progress if key not in reader.subscriptions and key not in reader.ended)
         wanted: dict[str, int] = {}
         for subscription_id, place in progress.items():
             subscription = reader.subscriptions.get(subscription_id)
@@ -113,11 +114,12 @@ class Broker:
                     wanted[subscription_id] = place.next
         reader.num_calls += 1
         try:
-            batches = await wait_for_batches(reader, wanted, 0.0 if unknown else wait_s, self._settings.poll_interval_s)
+            wait_s = 0.0 if unknown or reader.ended else wait_s
+            batches = await wait_for_batches(reader, wanted, wait_s, self._settings.poll_interval_s)
         finally:
             reader.num_calls -= 1
             reader.seen_at = self._clock()
-        return PollReply(batches, unknown)
+        return PollReply(batches, unknown, tuple(reader.ended.intersection(progress)))
 
     async def pull(
         self, reader_id: str, ticket: str, queue: TopicId, wait_s: float, lease_s: float | None
@@ -148,6 +150,23 @@ class Broker:
         found = self._queues.get(queue)
         if found:
             found.release(ticket)
+
+    async def delete(self, key: TopicId) -> bool:
+        """See ``Topics.delete``."""
+        topic = self._topics.get(key)
+        if topic is None:
+            return False
+        await self._fenced(topic.delete())
+        if self._topics.get(key) is topic:
+            del self._topics[key]
+            self._num_owned[key.owner] -= 1
+        for reader in topic.readers:
+            ended = [id for id, subscription in reader.subscriptions.items() if subscription.topic is topic]
+            for subscription_id in ended:
+                self._end(reader, subscription_id)
+            reader.ended.update(ended)
+            reader.end_poll()
+        return True
 
     async def topics(self, owner: str) -> tuple[TopicInfo, ...]:
         """See ``Topics.topics``."""

@@ -20,7 +20,7 @@ from api.logs import event_logger, start_logging
 log = event_logger("greenroom.broker")
 
 CALLS = frozenset(
-    ("configure", "publish", "push", "subscribe", "unsubscribe", "poll", "pull", "ack", "release", "topics")
+    ("configure", "publish", "push", "subscribe", "unsubscribe", "poll", "pull", "ack", "release", "delete", "topics")
 )
 
 

@@ -66,6 +66,10 @@ class BrokerRef:
         request = SubscribeRequest("", topic, subscriber, after, replay)
         return await self._shard(topic).incoming.subscribe(request)
 
+    async def delete(self, topic: TopicId) -> bool:
+        """See ``Topics.delete``."""
+        return await self._shard(topic).ref.delete(topic)
+
     async def topics(self, owner: str) -> tuple[TopicInfo, ...]:
         """See ``Topics.topics``."""
         found = await asyncio.gather(*(shard.ref.topics(owner) for shard in self._shards))

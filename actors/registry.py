@@ -104,7 +104,6 @@ class Registry:
             self._activated("lost" if entry.slot else "passive")
             if entry.slot:
                 log.warning("lost its actor", kind=self._kind, id=tenant_id, slot=entry.slot.name)
-                self.pool.lost(entry.slot)
                 entry.slot = None  # what its process still says, if it lives after all, does not count
             try:
                 return await self._assign(tenant_id, None)
@@ -132,8 +131,7 @@ class Registry:
     def vacate(self, tenant_id: str, assignment: str) -> None:
         """The process of this assignment has died, and nothing need be done about it."""
         entry = self.entries.get(tenant_id)
-        if entry and entry.slot and entry.assignment == assignment:
-            self.pool.lost(entry.slot)
+        if entry and entry.assignment == assignment:
             entry.slot = None
 
     async def close(self, tenant_id: str) -> None:
@@ -143,8 +141,6 @@ class Registry:
             if entry is None:
                 return
             if entry.slot is None or not await self.pool.close_tenant(entry.slot, tenant_id):
-                if entry.slot:
-                    self.pool.lost(entry.slot)
                 await self._journal.delete(journal_key(self._kind, tenant_id))
                 await self._remove(tenant_id, True)
 
@@ -162,7 +158,6 @@ class Registry:
             try:
                 owner = await self.pool.assign(slot, tenant_id, seed)
             except Moved:
-                self.pool.lost(slot)
                 if seed and await self._journal.info(journal_key(self._kind, tenant_id)):
                     seed = None  # it was made, and took the process with it
                 continue

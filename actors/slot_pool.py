@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,7 @@ class SlotPool:
         self._kill = kill
         self._free: list[Slot] = []
         self._held: dict[str, Slot] = {}
+        self._dying: dict[str, asyncio.Task[None]] = {}
         self._filling: asyncio.Task[None] | None = None
         self._clearing: asyncio.Task[None] | None = None
         self._num_waiting = 0
@@ -64,6 +66,8 @@ class SlotPool:
         taken = {tenant_id: slot for slot, tenant_id in zip(slots, held, strict=True) if tenant_id}
         self._free = [slot for slot, tenant_id in zip(slots, held, strict=True) if tenant_id == ""]
         self._held = {slot.name: slot for slot in taken.values()}
+        for slot in (*self._free, *self._held.values()):
+            self._watch(slot)
         self._fill()
         return taken
 
@@ -122,25 +126,19 @@ class SlotPool:
 
     async def wait_for_death(self, slot: Slot) -> None:
         """Return when the actor's process has died."""
-        try:
-            await ask(slot.actor.watched.remote())
-        except ActorGone:
-            return
+        if dying := self._dying.get(slot.name):
+            await asyncio.wait([dying])
 
     def give_back(self, slot: Slot) -> None:
         """An actor is free again; one more than twice the pool's size is ended, unless somebody waits for it."""
         if slot in self._free:
             return
         self._held.pop(slot.name, None)
+        self._watch(slot)
         if len(self._free) >= max(1, 2 * self._size, self._num_waiting):
             self._kill(slot.actor)
             return
         self._free.append(slot)
-        self._arrived.set()
-
-    def lost(self, slot: Slot) -> None:
-        """An actor is dead."""
-        self._held.pop(slot.name, None)
         self._arrived.set()
 
     async def recognise(self, name: str) -> None:
@@ -166,7 +164,9 @@ class SlotPool:
         try:
             while len(self._free) < max(self._size, at_least) and not self._is_full:
                 name = self._prefix + secrets.token_hex(8)
-                self._free.append(Slot(name, await self._spawn(name)))
+                slot = Slot(name, await self._spawn(name))
+                self._watch(slot)
+                self._free.append(slot)
                 self._arrived.set()
         except Exception:
             log.exception("an actor did not start", kind=self._prefix)
@@ -193,10 +193,24 @@ class SlotPool:
             self._clearing = None
 
     async def _leave(self, slot: Slot) -> None:
-        try:
+        with suppress(ActorGone):
             await ask(slot.actor.leave.remote())
+
+    def _watch(self, slot: Slot) -> None:
+        """One call for each actor, whoever it holds: calls that never return are not many to an actor."""
+        if slot.name not in self._dying:
+            self._dying[slot.name] = asyncio.create_task(self._outlive(slot))
+
+    async def _outlive(self, slot: Slot) -> None:
+        try:
+            await ask(slot.actor.watched.remote())
         except ActorGone:
-            self.lost(slot)
+            log.info("an actor is gone", slot=slot.name)
+        finally:
+            del self._dying[slot.name]
+            self._held.pop(slot.name, None)
+            self._free = [free for free in self._free if free.name != slot.name]
+            self._arrived.set()
 
 
 async def _holds(slot: Slot) -> str | None:

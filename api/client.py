@@ -126,6 +126,15 @@ class Client:
         response = await self._send("POST", topic_path(topic), content=content, headers={"Content-Type": content_type})
         return PublishedView.model_validate_json(response.content)
 
+    async def delete_topic(self, topic: str) -> None:
+        """Delete a topic with its messages; those who read it get ``TopicNotFound``.
+
+        Raises:
+            TopicNotFound: there is none of this name.
+            Forbidden: it is everybody's.
+        """
+        await self._send("DELETE", topic_path(topic))
+
     async def subscribe(self, topic: str, *, after: Cursor | None = None, replay: bool = True) -> ClientSubscription:
         """Read a topic, from the oldest message that is retained, or from the next one, or behind a place.
 

@@ -11,7 +11,8 @@
     │   ├── SessionNotFound         404  session_not_found
     │   ├── TurnNotFound            404  turn_not_found
     │   ├── InferletNotFound        404  inferlet_not_found
-    │   └── ProgramNotFound         404  program_not_found
+    │   ├── ProgramNotFound         404  program_not_found
+    │   └── TopicNotFound           404  topic_not_found
     ├── Conflict                    409  conflict
     ├── TooLarge                    413  too_large
     ├── TooBusy                     429  too_busy           retryable
@@ -158,6 +159,19 @@ class ProgramNotFound(NotFound):
 
     def __str__(self) -> str:
         return f"program {self.program!r} was not uploaded and is not in the configured list"
+
+
+class TopicNotFound(NotFound):
+    """The topic has been deleted, or never was."""
+
+    code = "topic_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"topic {self.name!r} was deleted or does not exist"
 
 
 class Conflict(GreenroomError):

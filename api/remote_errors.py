@@ -13,6 +13,7 @@ from api.errors import (
     ModelNotFound,
     ProgramNotFound,
     SessionNotFound,
+    TopicNotFound,
     TurnNotFound,
 )
 
@@ -23,7 +24,7 @@ def error_of(code: str, message: str) -> GreenroomError:
     if kind is LengthExceeded:
         lengths = [int(digits) for digits in re.findall(r"\d+", message)]
         return LengthExceeded(*lengths) if len(lengths) == 3 else InvalidRequest(message)
-    if kind in (SessionNotFound, TurnNotFound, ModelNotFound, InferletNotFound, ProgramNotFound):
+    if kind in (SessionNotFound, TurnNotFound, ModelNotFound, InferletNotFound, ProgramNotFound, TopicNotFound):
         named = re.search(r"(['\"])(.*)\1", message)
         return kind(named[2] if named else message)
     return kind(message)

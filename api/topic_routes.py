@@ -4,6 +4,7 @@
 |---|---|---|
 | `GET /api/topics` | | 200 `{"topics": [{name, epoch, first, end, num_subscribers, rate, is_durable}]}` |
 | `POST /api/topics/{topic}` | the message | 200 `{position, num_subscribers}`, once it is accepted |
+| `DELETE /api/topics/{topic}` | | 204; those who read it get an `error`, `topic_not_found` |
 | `GET /api/topics/{topic}/events?after=&replay=` | | 200 server-sent events |
 
 A body is text where its content type is `text/…` (or a plain form's, as curl sends), a JSON value where it is JSON, and
@@ -27,7 +28,7 @@ from starlette.routing import BaseRoute, Route
 
 from api.cluster import Cluster
 from api.disconnects import while_connected
-from api.errors import Conflict, GreenroomError, InvalidRequest
+from api.errors import Conflict, Forbidden, GreenroomError, InvalidRequest, TopicNotFound
 from api.event_stream import KEEP_ALIVE, KEEP_ALIVE_S, EventStream, error_text, event_text
 from api.security import owner_of
 from api.topic_views import PublishedView, TopicsView, TopicView, event_view
@@ -44,6 +45,7 @@ def topic_routes() -> list[BaseRoute]:
         Route("/api/topics", list_topics, methods=["GET"]),
         Route("/api/topics/{topic:path}/events", follow_topic, methods=["GET"]),
         Route("/api/topics/{topic:path}", publish, methods=["POST"]),
+        Route("/api/topics/{topic:path}", delete_topic, methods=["DELETE"]),
     ]
 
 
@@ -59,6 +61,15 @@ async def publish(request: Request) -> Response:
     published = await while_connected(request, _publish(_topics(request), topic, value))
     view = PublishedView(position=published.position, num_subscribers=published.num_subscribers)
     return Response(view.model_dump_json(), media_type="application/json")
+
+
+async def delete_topic(request: Request) -> Response:
+    topic = _topic(request)
+    if topic.is_public and owner_of(request):
+        raise Forbidden(f"topic {topic.name!r} is everybody's: nobody deletes it alone")
+    if not await _topics(request).delete(topic):
+        raise TopicNotFound(topic.name)
+    return Response(status_code=204)
 
 
 async def follow_topic(request: Request) -> Response:

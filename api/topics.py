@@ -201,6 +201,7 @@ class Subscription(Protocol):
         Raises:
             TimeoutError: nothing came within ``timeout_s``.
             Conflict: the subscription is closed.
+            TopicNotFound: the topic was deleted; there will be nothing more.
             Unavailable: the broker cannot be reached; call again to go on.
         """
         ...
@@ -253,6 +254,13 @@ class Topics(Protocol):
 
         Raises:
             TooBusy: there are as many subscriptions or topics as are allowed.
+        """
+        ...
+
+    async def delete(self, topic: TopicId) -> bool:
+        """Delete a topic with its messages; whether it was there. Its subscriptions end, and say so.
+
+        Who publishes to it or subscribes to it afterwards begins another of this name.
         """
         ...
 

@@ -12,7 +12,7 @@ from typing import Any
 from actors.topics.messages import PollReply, Progress, Subscribed, SubscribeRequest
 from actors.topics.shard_ref import ShardRef
 from actors.topics.subscription import BrokerSubscription
-from api.errors import GreenroomError
+from api.errors import GreenroomError, TopicNotFound
 
 WAIT_S = 10.0
 RETRY_S = 0.1
@@ -100,6 +100,10 @@ class Incoming:
             subscription = self._subscriptions.get(key)
             if subscription is not None:
                 subscription.take(batch)
+        for key in reply.deleted:
+            subscription = self._subscriptions.pop(key, None)
+            if subscription is not None:
+                subscription.end(TopicNotFound(subscription.topic.name))
 
     async def _resume(self, lost: Sequence[BrokerSubscription]) -> None:
         """Subscribe again where a new broker, or one that took this process for dead, does not know of it."""

@@ -85,10 +85,16 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class PollReply:
-    """What is new in the subscriptions of a reader; ``unknown`` ones are not known here, or no longer."""
+    """What is new in the subscriptions of a reader.
+
+    Attributes:
+        unknown: subscriptions that are not known here, or no longer.
+        deleted: subscriptions whose topic was deleted.
+    """
 
     batches: Mapping[str, Batch]
     unknown: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ class Subscription:
 class Reader:
     """A process that reads, alive for as long as it asks.
 
-    ``waiting`` is the poll that waits, and ``num_calls`` counts calls of any kind that do.
+    ``waiting`` is the poll that waits, and ``num_calls`` counts calls of any kind that do. ``ended`` are subscriptions
+    whose topic was deleted, until it knows.
     """
 
     seen_at: float
@@ -33,11 +34,17 @@ class Reader:
     num_calls: int = 0
     num_polls: int = 0
     replied_at: float = 0.0
+    ended: set[str] = field(default_factory=set)
 
     def wake(self) -> None:
         """There may be something new for it."""
         if self.waiting:
             self.waiting.set()
+
+    def end_poll(self) -> None:
+        """The poll that waits is to be answered, new or not."""
+        self.wake()
+        self.waiting = None
 
 
 class Readers:

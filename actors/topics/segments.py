@@ -91,6 +91,13 @@ class Segments:
                 await self._journal.delete(self._segments[0].key, self._segments[0].epoch)
                 del self._segments[0]
 
+    async def delete(self) -> None:
+        """Drop all of them."""
+        async with self._lock:
+            while self._segments:
+                await self._journal.delete(self._segments[0].key, self._segments[0].epoch)
+                del self._segments[0]
+
     async def _append(self, records: Sequence[bytes], num_messages: int) -> None:
         async with self._lock:
             last = self._segments[-1] if self._segments else None

@@ -66,6 +66,10 @@ class ShardRef:
         """An item is not wanted."""
         await self._ask("release", queue, ticket)
 
+    async def delete(self, topic: TopicId) -> bool:
+        """Delete a topic; whether it was there."""
+        return await self._ask("delete", topic)  # type: ignore[no-any-return]
+
     async def topics(self, owner: str) -> tuple[TopicInfo, ...]:
         """The topics of an owner, and the public ones."""
         return await self._ask("topics", owner)  # type: ignore[no-any-return]

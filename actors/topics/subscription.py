@@ -43,6 +43,7 @@ class BrokerSubscription:
         self._num_bytes = 0
         self._changed = asyncio.Event()
         self._error: Exception | None = None
+        self._end: Exception | None = None
         self._is_paused = False
         self.is_closed = False
         self._begin = subscribed.next
@@ -131,6 +132,11 @@ class BrokerSubscription:
         self._error = error
         self._changed.set()
 
+    def end(self, error: Exception) -> None:
+        """There will be nothing more: whoever has read what is there is told so."""
+        self._end = error
+        self._changed.set()
+
     def _put(self, event: Lagged | NewEpoch) -> None:
         self._events.append(event)
         self._changed.set()
@@ -140,6 +146,8 @@ class BrokerSubscription:
         while not self._events:
             if self.is_closed:
                 raise Conflict("the subscription is closed")
+            if self._end:
+                raise self._end
             if self._error:
                 error, self._error = self._error, None
                 raise error

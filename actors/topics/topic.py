@@ -15,7 +15,7 @@ from actors.topics.readers import Reader, Subscription
 from actors.topics.retained import Retained
 from actors.topics.room import Room
 from actors.topics.segments import Segments
-from api.errors import GreenroomError, TooBusy
+from api.errors import GreenroomError, TooBusy, TopicNotFound
 from api.topics import TopicId, TopicInfo
 
 MAX_BATCH_MESSAGES = 1000
@@ -66,6 +66,7 @@ class Topic:
         self._subscriptions: set[Subscription] = set()
         self._places: dict[str, _Place] = {}
         self._lock = asyncio.Lock()
+        self._is_deleted = False
         self._rate = 0.0
         self._rate_at = 0.0
 
@@ -73,6 +74,11 @@ class Topic:
     def num_subscribers(self) -> int:
         """Live subscriptions."""
         return len(self._subscriptions)
+
+    @property
+    def readers(self) -> set[Reader]:
+        """Those who read it."""
+        return {subscription.reader for subscription in self._subscriptions}
 
     @property
     def is_durable(self) -> bool:
@@ -144,6 +150,14 @@ class Topic:
         if self._segments is not None:
             await self._segments.drop_before(self.retained.first)
 
+    async def delete(self) -> None:
+        """Take no more messages, and drop what the journal has."""
+        async with self._lock:
+            if self._segments is not None:
+                await self._segments.delete()
+            self._is_deleted = True
+            self.room.announce()
+
     def is_idle(self, now: float, timeout_s: float) -> bool:
         """Whether nothing would be missed if it were forgotten."""
         is_used = self._subscriptions or self._segments or self.retained.first < self.retained.end
@@ -164,6 +178,8 @@ class Topic:
     async def _accept_durably(self, lane: Lane, segments: Segments, now: float) -> LaneAnswer:
         """To its end, whoever waits: what is written must be here too."""
         async with self._lock:
+            if self._is_deleted:
+                raise TopicNotFound(self.id.name)
             plan = self._plan(lane, now)
             if plan.entries:
                 records = [

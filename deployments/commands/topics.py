@@ -1,4 +1,4 @@
-"""``greenroom pub`` and ``greenroom sub``: topics from a terminal."""
+"""``greenroom pub``, ``greenroom sub`` and ``greenroom topics``: topics from a terminal."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from api.client import Client
-from api.topics import Cursor, Lagged, NewEpoch, TopicEvent, TopicMessage
+from api.topics import Cursor, Lagged, NewEpoch, TopicEvent, TopicInfo, TopicMessage
 from api.values import Value
 from deployments.address import Key, Url, last_url
 from deployments.console import new_console
 
+app = typer.Typer(help="List and delete topics.", no_args_is_help=True)
+
+Topic = Annotated[str, typer.Argument(help="A name; everybody's where it begins with public/.")]
+
 
 def pub(
-    topic: Annotated[str, typer.Argument(help="A name; everybody's where it begins with public/.")],
+    topic: Topic,
     message: Annotated[str, typer.Argument(help="The message; - takes the standard input.")],
     as_json: Annotated[bool, typer.Option("--json", help="The message is a JSON value.")] = False,
     url: Url = None,
@@ -33,7 +38,7 @@ def pub(
 
 
 def sub(
-    topic: Annotated[str, typer.Argument(help="A name; everybody's where it begins with public/.")],
+    topic: Topic,
     after: Annotated[str | None, typer.Option(metavar="EPOCH:POSITION", help="Go on behind this place.")] = None,
     replay: Annotated[bool, typer.Option(help="Begin with what is retained, or with the next message.")] = True,
     count: Annotated[int | None, typer.Option(min=1, help="Leave after so many messages.")] = None,
@@ -46,6 +51,40 @@ def sub(
         asyncio.run(_follow(url, api_key, topic, place, replay, count))
     except KeyboardInterrupt:
         return
+
+
+@app.command("list")
+def list_topics(url: Url = None, api_key: Key = None) -> None:
+    """The caller's topics and the public ones, by name."""
+    found = asyncio.run(_list(url, api_key))
+    new_console().print(_table(found) if found else "There are no topics.")
+
+
+@app.command()
+def delete(topic: Topic, url: Url = None, api_key: Key = None) -> None:
+    """Delete a topic with its messages; those who read it are told."""
+    asyncio.run(_delete(url, api_key, topic))
+    new_console().print(f"Topic {topic} is deleted.")
+
+
+async def _list(url: str | None, api_key: str | None) -> tuple[TopicInfo, ...]:
+    async with Client(url or last_url(), api_key) as client:
+        return await client.topics()
+
+
+async def _delete(url: str | None, api_key: str | None, topic: str) -> None:
+    async with Client(url or last_url(), api_key) as client:
+        await client.delete_topic(topic)
+
+
+def _table(topics: tuple[TopicInfo, ...]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("topic", "retained", "end", "subscribers", "messages/s", "durable"):
+        table.add_column(name)
+    for one in topics:
+        counts = (one.end - one.first, one.end, one.num_subscribers, round(one.rate, 1))
+        table.add_row(one.topic.name, *map(str, counts), "yes" if one.is_durable else "no")
+    return table
 
 
 async def _publish(url: str | None, api_key: str | None, topic: str, value: Value) -> None:

@@ -208,7 +208,10 @@ class SmallCluster:
         self._directory.revive(self._make_directory())
 
     def _make_directory(self) -> Directory:
-        limits = {SESSION: self.settings.sessions, INFERLET: self.settings.inferlets}
+        limits: dict[str, SessionSettings | InferletSettings] = {
+            SESSION: self.settings.sessions,
+            INFERLET: self.settings.inferlets,
+        }
         spawns = {SESSION: self._spawn_session, INFERLET: self._spawn_inferlet}
         pools = {
             kind: SlotPool(

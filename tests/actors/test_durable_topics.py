@@ -14,7 +14,7 @@ from actors.settings import QueueSettings, TopicSettings
 from actors.topics.messages import Lane
 from actors.topics.segments import SegmentKey, Segments
 from actors.topics.subscription import BrokerSubscription
-from api.errors import Unavailable
+from api.errors import TopicNotFound, Unavailable
 from api.topics import Cursor, MessageKey, TopicEvent, TopicId, TopicMessage
 from tests.actors.small_broker import SmallBroker
 
@@ -257,3 +257,47 @@ async def test_a_queue_over_many_segments_and_deaths_gives_each_item_once(
 def test_a_segments_name_says_what_it_holds() -> None:
     key = SegmentKey("topic", "e1", 7, NEWS)
     assert SegmentKey.parse(str(key)) == key
+
+
+@pytest.mark.parametrize("is_durable", [True, False])
+async def test_a_deleted_topic_is_gone_for_good_and_each_of_its_readers_is_told(
+    tmp_path: Path, is_durable: bool
+) -> None:
+    async with SmallBroker(tmp_path, topics=(TopicSettings(is_durable=is_durable),)) as small:
+        refs = [small.ref() for _ in range(3)]
+        subscriptions = [await ref.subscribe(topic) for ref in refs for topic in (NEWS, TopicId("other"))]
+        assert await refs[0].delete(TopicId("nothing")) is False
+        for index in range(3):
+            await refs[0].publish(NEWS, index)
+        await read(subscriptions[0], 3)
+        assert await refs[1].delete(NEWS) is True
+        assert await refs[1].delete(NEWS) is False
+        for subscription in subscriptions[::2]:
+            with pytest.raises(TopicNotFound, match="'news' was deleted"):
+                await read(subscription, 4)
+        assert [ref.num_subscriptions for ref in refs] == [1, 1, 1]
+        await refs[0].publish(TopicId("other"), "still there")
+        assert [(await other.recv(5)).position for other in subscriptions[1::2]] == [0, 0, 0]
+        await small.restart()
+        assert NEWS not in {info.topic for info in await refs[0].topics(NEWS.owner)}
+        assert (await refs[0].publish(NEWS, "anew")).position == 0
+
+
+async def test_a_message_that_comes_while_its_topic_is_deleted_is_not_found_later(
+    small: SmallBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref, late = small.ref(), []
+    await ref.publish(NEWS, "early")
+    real = small.journal.delete
+
+    async def delete(key: str, epoch: int | None = None) -> None:
+        late.append(ref.publish(NEWS, "late"))
+        await asyncio.sleep(0.05)
+        await real(key, epoch)
+
+    monkeypatch.setattr(small.journal, "delete", delete)
+    assert await ref.delete(NEWS) is True
+    with pytest.raises(TopicNotFound):
+        await late[0]
+    await small.restart()
+    assert await ref.topics(NEWS.owner) == ()

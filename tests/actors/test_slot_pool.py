@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from actors.settings import InferletSettings
+from actors.slot import Slot
 from actors.slot_pool import SlotPool
 from api.cluster import SessionOptions
 from api.errors import TooBusy
@@ -88,3 +89,21 @@ async def test_a_dead_process_makes_room_for_another(cluster: SmallCluster) -> N
     for instance in instances:
         assert await instance.read(-1, 10.0) == (Message(0, "at work"),)
     assert num_processes(cluster, "inferlet") == MAX_PROCESSES
+
+
+async def test_a_process_is_watched_once_however_many_it_has_held(
+    cluster: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    num_watches = 0
+    real = Slot.watched
+
+    async def watched(slot: Slot) -> None:
+        nonlocal num_watches
+        num_watches += 1
+        await real(slot)
+
+    monkeypatch.setattr(Slot, "watched", watched)
+    for instance in [await launched(cluster, ECHO) for _ in range(10)]:
+        await instance.send("done")
+        await all_events(instance)
+    assert num_watches == len(cluster.slots) < 10

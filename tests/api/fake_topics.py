@@ -7,7 +7,7 @@ from collections import defaultdict
 from types import TracebackType
 from typing import Self
 
-from api.errors import Conflict, GreenroomError
+from api.errors import Conflict, GreenroomError, TopicNotFound
 from api.topics import (
     Cursor,
     Lagged,
@@ -39,6 +39,7 @@ class FakeTopics:
         self.first = 0
         self.refusal: GreenroomError | None = None
         self.num_subscribers = 0
+        self.deleted: set[TopicId] = set()
         self.messages: defaultdict[TopicId, list[TopicMessage]] = defaultdict(list)
         self.changed = asyncio.Condition()
         self._items: defaultdict[TopicId, list[QueueItem]] = defaultdict(list)
@@ -69,6 +70,14 @@ class FakeTopics:
         self.messages.clear()
         async with self.changed:
             self.changed.notify_all()
+
+    async def delete(self, topic: TopicId) -> bool:
+        """Without its messages its readers end."""
+        was_there = self.messages.pop(topic, None) is not None
+        self.deleted.add(topic)
+        async with self.changed:
+            self.changed.notify_all()
+        return was_there
 
     async def topics(self, owner: str) -> tuple[TopicInfo, ...]:
         """Those that were published to."""
@@ -125,6 +134,8 @@ class FakeSubscription:
         """The next event."""
         async with asyncio.timeout(timeout_s), self._topics.changed:
             while self._is_open:
+                if self.topic in self._topics.deleted:
+                    raise TopicNotFound(self.topic.name)
                 if event := self._event():
                     self._position, self._epoch = event.position + 1, event.epoch
                     return event

@@ -10,7 +10,7 @@ import pytest
 
 from api.app import build_app
 from api.client import Client
-from api.errors import Conflict, InvalidRequest, TooBusy, Unavailable
+from api.errors import Conflict, InvalidRequest, TooBusy, TopicNotFound, Unavailable
 from api.settings import ApiSettings
 from api.topics import Cursor, Lagged, NewEpoch, TopicId, TopicMessage
 from api.values import Value
@@ -128,3 +128,15 @@ async def test_a_server_that_is_gone_for_good_is_an_error_not_silence(cluster: F
 async def test_a_subscription_that_is_refused_says_why(client: Client, cluster: FakeCluster) -> None:
     with pytest.raises(InvalidRequest):
         await client.subscribe("a\nb")
+
+
+async def test_who_reads_a_topic_that_is_deleted_gets_a_clear_end(client: Client) -> None:
+    await client.publish("a/b", "last")
+    async with await client.subscribe("a/b") as subscription:
+        assert (await subscription.recv(5)).position == 0
+        await client.delete_topic("a/b")
+        for _ in range(2):
+            with pytest.raises(TopicNotFound, match="'a/b' was deleted"):
+                await subscription.recv(5)
+    with pytest.raises(TopicNotFound):
+        await client.delete_topic("a/b")

@@ -197,3 +197,27 @@ async def test_each_key_has_its_own_topics_and_public_ones_are_everybodys(cluste
         assert (await blocks(http, "/api/topics/public/news/events", 2, headers=bob))[1]["id"] == "e1:0"
         for method, path in (("GET", ""), ("POST", "/news"), ("GET", "/news/events")):
             assert (await http.request(method, f"/api/topics{path}")).status_code == 401
+
+
+async def test_a_deleted_topic_is_gone_and_its_reader_is_told(http: httpx.AsyncClient) -> None:
+    await http.post("/api/topics/a/b", content="x")
+    reading = asyncio.create_task(blocks(http, "/api/topics/a/b/events", 3))
+    while (await http.get("/api/topics")).json()["topics"][0]["num_subscribers"] == 0:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    assert (await http.delete("/api/topics/a/b")).status_code == 204
+    [*_, last] = await asyncio.wait_for(reading, 10)
+    assert last["event"] == "error"
+    assert json.loads(last["data"])["code"] == "topic_not_found"
+    again = await http.delete("/api/topics/a/b")
+    assert (again.status_code, again.json()["error"]["code"]) == (404, "topic_not_found")
+
+
+async def test_a_topic_is_deleted_by_its_owner_and_a_public_one_by_nobody(cluster: FakeCluster) -> None:
+    ada, bob = ({"Authorization": f"Bearer key-of-{name}"} for name in ("ada", "bob"))
+    async with serving(build_app(cluster, KEYS)) as url, httpx.AsyncClient(base_url=url) as http:
+        for topic in ("news", "public/news"):
+            await http.post(f"/api/topics/{topic}", content="x", headers=ada)
+        assert (await http.delete("/api/topics/news", headers=bob)).status_code == 404
+        assert (await http.delete("/api/topics/news", headers=ada)).status_code == 204
+        assert (await http.delete("/api/topics/public/news", headers=ada)).status_code == 403
+    assert [topic.name for topic in cluster.topics.messages] == ["public/news"]

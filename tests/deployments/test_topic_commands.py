@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from api.app import build_app
+from api.errors import TopicNotFound
 from api.settings import ApiSettings
 from api.topics import TopicId
 from deployments.cli import app
@@ -52,6 +53,15 @@ async def test_what_is_missing_is_said_on_stderr(url: str, cluster: FakeCluster)
         "the topic has begun anew; messages may be missing",
         "2 messages are no longer retained",
     ]
+
+
+async def test_topics_are_listed_and_deleted(url: str) -> None:
+    assert (await run("topics", "list", "--url", url)).stdout == "There are no topics.\n"
+    await run("pub", "news", "x", "--url", url)
+    assert "news" in (await run("topics", "list", "--url", url)).stdout
+    assert (await run("topics", "delete", "news", "--url", url)).stdout == "Topic news is deleted.\n"
+    again = await run("topics", "delete", "news", "--url", url)
+    assert isinstance(again.exception, TopicNotFound)
 
 
 async def test_a_message_that_is_not_json_is_a_wrong_use(url: str) -> None:
