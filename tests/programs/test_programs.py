@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from actors.inferlet.output import route_streams
 from actors.inferlet_ref import InferletRef
 from actors.settings import InferletSettings, ModelSettings
 from api.inferlet_events import Completed, Event, Message, Stdout
 from deployments.config import embedded_model
-from tests.actors.inferlet.programs import all_events
+from tests.actors.inferlet.programs import all_events, capture_prints
 from tests.actors.small_broker import SmallBroker
 from tests.actors.small_cluster import SmallCluster
 
@@ -34,7 +33,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sma
 
 
 async def launched(cluster: SmallCluster, name: str, *arguments: object) -> InferletRef:
-    route_streams()
+    capture_prints()
     file = FOLDER / f"{name}.py"
     program = await cluster.inferlets.upload_program(file.read_text(), file.name, "")
     return await cluster.inferlets.launch(program, tuple(str(argument) for argument in arguments))

@@ -228,8 +228,9 @@ async def test_a_program_that_prints_without_end_is_cut_and_told(cluster: SmallC
         """
         @inferlet
         async def main(args: Args) -> str:
-            for _ in range(100_000):
+            for _ in range(10_000):
                 print("x" * 99)
+                await asyncio.sleep(0)
             return "done"
         """,
     )
