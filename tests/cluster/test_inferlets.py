@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import random
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from actors.greenroom import Greenroom
 from api.client import Client
 from api.errors import InferletNotFound, InvalidRequest, ProgramNotFound
 from api.inferlet_events import Completed, Event, Failed, Message, Stderr, Stdout, Terminated
 from api.instance import ClientInstance
+from tests.actors.long_pocket import CACHE_TOKENS, ENGINE_ARGS, long_pocket
 from tests.cluster.deployed import Deployed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -84,41 +83,6 @@ def test_the_chat_of_the_tutorial_runs_and_ends(deployed: Deployed) -> None:
     assert all(isinstance(answer, str) and answer for answer in found[1:4])
 
 
-def test_kills_at_random_points_of_the_chat_change_no_message(deployed: Deployed, tmp_path: Path) -> None:
-    """Greedy, since each instance draws with seeds of its own."""
-    file = tmp_path / "chat.py"
-    file.write_text((PROGRAMS / "chat.py").read_text().replace("Sampler.top_p(0.6, 0.95)", "Sampler.greedy()"))
-    chance = random.Random(3)
-
-    async def conversation(one: Client, after_s: float | None) -> list[Any]:
-        instance = await launched(one, file)
-        for question in QUESTIONS:
-            await instance.send(question)
-        killing = asyncio.create_task(kill_after(deployed, instance.instance_id, after_s))
-        async with asyncio.timeout(120):
-            found = [(type(event), value) async for event, value in instance]
-        await killing
-        return found
-
-    async def scenario() -> None:
-        async with client(deployed) as one:
-            undisturbed = await conversation(one, None)
-            assert len(undisturbed) == 6
-            for _ in range(10):
-                assert await conversation(one, chance.uniform(0, 0.3)) == undisturbed
-
-    asyncio.run(scenario())
-
-
-async def kill_after(deployed: Deployed, instance_id: str, after_s: float | None) -> None:
-    if after_s is None:
-        return
-    pids = await asyncio.to_thread(deployed.pids, "inferlet", instance_id)
-    await asyncio.sleep(after_s)
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-
-
 def test_bad_programs_get_a_clear_end_and_disturb_nobody(deployed: Deployed, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with client(deployed) as one:
@@ -183,6 +147,28 @@ def test_an_idle_inferlet_gives_its_process_back_and_goes_on_with_the_next_messa
             assert (await again.recv(timeout_s=60))[1] == "Goodbye!"
 
     asyncio.run(scenario())
+
+
+def test_a_sink_and_a_window_write_four_thousand_tokens_where_a_tenth_has_room(
+    deployed: Deployed, tmp_path: Path
+) -> None:
+    async def scenario() -> Event:
+        async with client(deployed) as one, asyncio.timeout(120):
+            instance = await launched(one, PROGRAMS / "sink.py", "--model", "long", "--tokens", "4000")
+            return [event async for event, _ in instance][-1]
+
+    long = {"name": "long", "path": str(long_pocket(tmp_path)), "engine_args": ENGINE_ARGS}
+    deployed.deploy(models=[*deployed.fields["models"], long])
+    deployed.wait(lambda: deployed.run(num_ready)["long"] == 1, 60)
+    end = asyncio.run(scenario())
+    deployed.deploy()
+    assert isinstance(end, Completed), end
+    assert isinstance(end.value, dict)
+    assert len(end.value["ids"]) > 4000 > 10 * CACHE_TOKENS
+
+
+async def num_ready(greenroom: Greenroom) -> dict[str, int]:
+    return {model.name: model.num_ready for model in await greenroom.models()}
 
 
 def test_eight_generations_together_take_clearly_less_than_eight_times_one(deployed: Deployed, tmp_path: Path) -> None:

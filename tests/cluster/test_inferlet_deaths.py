@@ -1,0 +1,126 @@
+"""Kill -9 of inferlets on a real Ray cluster: what their clients see equals the undisturbed run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.client import Client
+from tests.cluster.deployed import Deployed
+from tests.cluster.test_inferlets import PROGRAMS, QUESTIONS, client, launched
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+
+NUM_KILLS = 10
+PARENT = """
+from api.inferlet import inferlet, launch, recv, send
+
+@inferlet
+async def parent(args):
+    program = await recv()
+    children = [await launch(program, [str(number)]) for number in range(3)]
+    for question in ("Please count from 1 to 9.", "Hello! My name is Quillon.", "What is my name?"):
+        for child in children:
+            await child.send(question)
+        for child in children:
+            send(await child.recv())
+    return [await child.result() for child in children]
+"""
+CHILD = """
+from api.inferlet import get_auto_model, inferlet, max_len, recv, send
+
+@inferlet
+async def child(args):
+    context = get_auto_model().create_context()
+    for _ in range(3):
+        context.fill_user(await recv())
+        send([args.argv[0], await context.generate(stop=max_len(40))])
+    return [args.argv[0], context.length]
+"""
+
+
+def test_kills_at_random_points_of_the_chat_change_no_message(deployed: Deployed, tmp_path: Path) -> None:
+    """Greedy, since each instance draws with seeds of its own."""
+    file = tmp_path / "chat.py"
+    file.write_text((PROGRAMS / "chat.py").read_text().replace("Sampler.top_p(0.6, 0.95)", "Sampler.greedy()"))
+    chance = random.Random(3)
+
+    async def conversation(one: Client, after_s: float | None) -> list[Any]:
+        instance = await launched(one, file)
+        for question in QUESTIONS:
+            await instance.send(question)
+        killing = asyncio.create_task(kill_after(deployed, instance.instance_id, after_s))
+        async with asyncio.timeout(120):
+            found = [(type(event), value) async for event, value in instance]
+        await killing
+        return found
+
+    async def scenario() -> None:
+        async with client(deployed) as one:
+            undisturbed = await conversation(one, None)
+            assert len(undisturbed) == 6
+            for _ in range(NUM_KILLS):
+                assert await conversation(one, chance.uniform(0, 0.3)) == undisturbed
+
+    asyncio.run(scenario())
+
+
+async def kill_after(deployed: Deployed, instance_id: str, after_s: float | None) -> None:
+    if after_s is None:
+        return
+    pids = await asyncio.to_thread(deployed.pids, "inferlet", instance_id)
+    await asyncio.sleep(after_s)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_kills_at_random_points_of_a_parent_and_its_children_change_nothing(deployed: Deployed, tmp_path: Path) -> None:
+    chance = random.Random(5)
+
+    async def family(one: Client, child: str, kills: bool, within_s: float) -> tuple[list[Any], int]:
+        """All that the parent's client sees; how many of its processes were killed."""
+        instance = await launched(one, tmp_path / "parent.py")
+        await instance.send(child)
+        killing = asyncio.create_task(kill_one_of(one, instance.instance_id, chance.uniform(0, within_s)))
+        if not kills:
+            killing.cancel()
+        async with asyncio.timeout(120):
+            found = [(type(event), value) async for event, value in instance]
+        return found, await killing if kills else 0
+
+    async def kill_one_of(one: Client, parent_id: str, after_s: float) -> int:
+        await asyncio.sleep(after_s)
+        ids = [known.id for known in await one.list_instances() if known.id.startswith(parent_id)]
+        victim = parent_id if chance.random() < 0.5 else chance.choice(ids)
+        pids = await asyncio.to_thread(deployed.pids, "inferlet", victim)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        return len(pids)
+
+    async def scenario() -> int:
+        async with client(deployed) as one:
+            child = await one.upload_program(tmp_path / "child.py")
+            num_before, began = len(await one.list_instances()), time.monotonic()
+            undisturbed, _ = await family(one, child, False, 0.0)
+            taken_s = time.monotonic() - began
+            assert len(undisturbed) == 10
+            num_killed = 0
+            for _ in range(NUM_KILLS):
+                found, killed = await family(one, child, True, taken_s)
+                assert found == undisturbed
+                num_killed += killed
+            assert len(await one.list_instances()) - num_before == 4 * (1 + NUM_KILLS), "each child was launched once"
+            return num_killed
+
+    for name, source in (("parent.py", PARENT), ("child.py", CHILD)):
+        (tmp_path / name).write_text(source)
+    num_killed = asyncio.run(scenario())
+    print(f"\n{num_killed} of {NUM_KILLS} kills came before the end")  # noqa: T201
+    assert num_killed >= NUM_KILLS // 2
