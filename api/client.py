@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
@@ -32,13 +32,14 @@ from websockets.exceptions import WebSocketException
 from api.answer import Answer
 from api.client_topics import SILENCE_S, ClientSubscription, message_body, topic_path
 from api.cluster import Retention
-from api.errors import Unavailable
+from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
+from api.errors import GreenroomError, Unavailable
 from api.inferlet_views import InferletSummaryView, InferletsView, InferletView, ProgramsView, ProgramView
 from api.instance import ClientInstance
 from api.remote_errors import error_of
 from api.topic_views import PublishedView, TopicsView
 from api.topics import Cursor, TopicId, TopicInfo
-from api.turns import Message, Sampling
+from api.turns import Distribution, Message, Sampling
 from api.values import Value
 from api.views import ModelsView, ModelView, SessionsView, SessionView, SummaryView, View
 
@@ -291,6 +292,8 @@ class ClientSession:
         sampling: Sampling | None = None,
         max_tokens: int | None = None,
         stop: Sequence[str] = (),
+        constraint: Constraint | None = None,
+        allowed_tokens: Collection[int] | None = None,
         turn_id: str | None = None,
     ) -> Answer:
         """Extend the context by a user's message (or messages, or plain ``text``, or nothing) and answer it.
@@ -300,22 +303,39 @@ class ClientSession:
 
         Raises (when the answer is read):
             InvalidRequest, LengthExceeded, SessionNotFound, TooBusy, Unauthorized, Unavailable
+            Unsupported: the engine cannot constrain.
         """
-        request: dict[str, Any] = {"type": "generate", "turn_id": turn_id or uuid4().hex}
-        if text is not None:
-            request["text"] = text
-        elif messages := self._messages(prompt):
-            request["messages"] = [asdict(message) for message in messages]
+        request = self._request(prompt, text, turn_id)
+        if constraint is not None:
+            request["constraint"] = _constraint_body(constraint)
+        if allowed_tokens is not None:
+            request["allowed_tokens"] = list(allowed_tokens)
         if sampling is not None:
             request["sampling"] = _sampling_body(sampling)
         if max_tokens is not None:
             request["max_tokens"] = max_tokens
         if stop:
             request["stop"] = list(stop)
-        answer = self._answer(request)
-        if self._opening is None or not self._opening.has_started:
-            self._opening = answer
-        return answer
+        return self._begin(request)
+
+    async def next_distribution(
+        self,
+        num_candidates: int,
+        prompt: str | Message | Sequence[Message] | None = None,
+        *,
+        text: str | None = None,
+    ) -> Distribution:
+        """The likeliest next tokens, behind a prompt (which stays in the context), or behind what is there.
+
+        Raises:
+            As ``generate``.
+        """
+        answer = self._begin({**self._request(prompt, text, None), "distribution": num_candidates})
+        await answer
+        assert answer.finish is not None
+        if answer.finish.distribution is None:
+            raise GreenroomError(f"the turn was {answer.finish.reason} before it had a distribution")
+        return Distribution(**answer.finish.distribution.model_dump())
 
     def resume(self, turn_id: str, offset: int = 0) -> Answer:
         """Follow a turn that was begun earlier, from a token offset."""
@@ -364,6 +384,21 @@ class ClientSession:
         socket = partial(self._client.socket, self.session_id)
         return Answer(self.session_id, request, socket, self._client.patience_s)
 
+    def _request(
+        self, prompt: str | Message | Sequence[Message] | None, text: str | None, turn_id: str | None
+    ) -> dict[str, Any]:
+        request: dict[str, Any] = {"type": "generate", "turn_id": turn_id or uuid4().hex}
+        if text is not None:
+            return {**request, "text": text}
+        messages = self._messages(prompt)
+        return {**request, "messages": [asdict(message) for message in messages]} if messages else request
+
+    def _begin(self, request: dict[str, Any]) -> Answer:
+        answer = self._answer(request)
+        if self._opening is None or not self._opening.has_started:
+            self._opening = answer
+        return answer
+
     def _messages(self, prompt: str | Message | Sequence[Message] | None) -> list[Message]:
         """The prompt's messages; before the first turn has started, with the system prompt in front."""
         if prompt is None:
@@ -389,6 +424,18 @@ def _check(response: httpx.Response) -> None:
 
 def _sampling_body(sampling: Sampling) -> dict[str, Any]:
     return {**asdict(sampling), "logit_bias": {str(token): bias for token, bias in sampling.logit_bias}}
+
+
+def _constraint_body(constraint: Constraint) -> dict[str, Any]:
+    match constraint:
+        case JsonSchema(schema):
+            return {"json_schema": json.loads(schema)}
+        case Regex(pattern):
+            return {"regex": pattern}
+        case Choice(options):
+            return {"choice": list(options)}
+        case Grammar(ebnf):
+            return {"grammar": ebnf}
 
 
 def _place(length: int | None, turn_id: str | None) -> dict[str, Any]:

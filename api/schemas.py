@@ -5,17 +5,22 @@ JSON types are strict (``"0.7"`` is no number) and unknown fields are refused; t
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from api.cluster import Retention, SessionOptions
+from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
 from api.errors import InvalidRequest
-from api.turns import Message, Part, Sampling, Stop, Text, Tokens, TurnRequest
+from api.turns import MAX_DISTRIBUTION, Message, Part, Sampling, Stop, Text, Tokens, TurnRequest
 
 DEFAULT_MAX_TOKENS = 256
 """Tokens that a turn may produce when its request does not say."""
+
+MAX_ALLOWED_TOKENS = 65_536
+"""Of a turn whose request names them."""
 
 TurnId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$")]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
@@ -102,8 +107,38 @@ class SamplingBody(Body):
         return Sampling(**fields, logit_bias=tuple(self.logit_bias.items()))
 
 
+class ConstraintBody(Body):
+    """What the output's text is held to, by one of these; see ``api.constraints``."""
+
+    json_schema: dict[str, Any] | None = None
+    regex: str | None = None
+    choice: tuple[str, ...] | None = None
+    grammar: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> ConstraintBody:
+        if len(self.model_dump(exclude_none=True)) != 1:
+            raise ValueError("give one of json_schema, regex, choice and grammar")
+        return self
+
+    def constraint(self) -> Constraint:
+        """The same for the engine.
+
+        Raises:
+            InvalidRequest: it is empty or too long.
+        """
+        if self.regex is not None:
+            return Regex(self.regex)
+        if self.choice is not None:
+            return Choice(self.choice)
+        return JsonSchema(json.dumps(self.json_schema)) if self.grammar is None else Grammar(self.grammar)
+
+
 class GenerateBody(Body):
-    """``{"type": "generate"}``: extend the context by messages, text or tokens, or (none of them) just go on."""
+    """``{"type": "generate"}``: extend the context by messages, text or tokens, or (none of them) just go on.
+
+    With ``distribution`` the turn adds no token of its own: it ends with so many of the likeliest next ones.
+    """
 
     type: Literal["generate"]
     turn_id: TurnId | None = None
@@ -113,6 +148,9 @@ class GenerateBody(Body):
     sampling: SamplingBody = SamplingBody()
     max_tokens: int = Field(default=DEFAULT_MAX_TOKENS, ge=1)
     stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field(default=(), max_length=16)
+    constraint: ConstraintBody | None = None
+    allowed_tokens: tuple[TokenId, ...] | None = Field(default=None, min_length=1, max_length=MAX_ALLOWED_TOKENS)
+    distribution: int | None = Field(default=None, ge=1, le=MAX_DISTRIBUTION)
 
     @model_validator(mode="after")
     def _check(self) -> GenerateBody:
@@ -124,13 +162,16 @@ class GenerateBody(Body):
         """The turn; an id is chosen where the client did not.
 
         Raises:
-            InvalidRequest: a sampling parameter is out of range.
+            InvalidRequest: a sampling parameter is out of range, or a constraint cannot be.
         """
         return TurnRequest(
             turn_id=self.turn_id or uuid4().hex,
             prompt=self._prompt(),
             sampling=self.sampling.sampling(),
             stop=Stop(max_tokens=self.max_tokens, texts=self.stop),
+            allowed_tokens=self.allowed_tokens,
+            constraint=self.constraint.constraint() if self.constraint else None,
+            distribution=self.distribution,
         )
 
     @property

@@ -3,7 +3,10 @@
 From the client:
 
 - ``{"type": "generate", "turn_id"?, "messages": [{role, content}] | "text" | "tokens", "sampling"?, "max_tokens"?,
-  "stop"?}`` extends the context; without a prompt it just goes on. Several may be sent: they run one after another.
+  "stop"?, "constraint"?, "allowed_tokens"?, "distribution"?}`` extends the context; without a prompt it just goes on.
+  Several may be sent: they run one after another. A constraint is one of ``{"json_schema"}``, ``{"regex"}``,
+  ``{"choice"}``, ``{"grammar"}``; an engine that cannot answers ``unsupported``. With ``distribution`` (a number)
+  nothing is sampled: ``finished`` has so many of the next token's candidates.
   ``turn_id`` is the client's choice, and asking twice with one id is asking once: it is safe to repeat.
 - ``{"type": "resume", "turn_id", "offset"}`` follows a running or ended turn from a token offset.
 - ``{"type": "cancel", "turn_id"?}`` ends a turn (without an id: the one that runs); it finishes with "cancelled".
@@ -15,9 +18,10 @@ From the server, for each turn ``started``, any number of ``tokens``, then ``fin
   prompt, ``resident_tokens`` were found computed.
 - ``{"type": "tokens", "turn_id", "offset", "ids", "text", "logprobs"?}``: ids at ``offset`` of the turn's output, and
   the text that they completed. Without gap or repeat; the next offset is ``offset + len(ids)``.
-- ``{"type": "finished", "turn_id", "offset", "reason", "stop", "text", "usage"}``: ``text`` is what was still held
-  back; ``usage`` counts ``prompt_tokens``, ``output_tokens``, ``context_tokens`` and ``resident_tokens``. A turn that
-  was cancelled before it began has neither ``started`` nor ``usage``.
+- ``{"type": "finished", "turn_id", "offset", "reason", "stop", "distribution"?, "text", "usage"}``: ``text`` is what
+  was still held back; ``distribution`` is ``{"top": [[id, logprob]], "entropy"}``; ``usage`` counts ``prompt_tokens``,
+  ``output_tokens``, ``context_tokens`` and ``resident_tokens``. A turn that was cancelled before it began has neither
+  ``started`` nor ``usage``.
 - ``{"type": "error", "code", "message", "retryable", "retry_after_s"?, "turn_id"?}``: without ``turn_id`` it answers a
   message that could not be taken.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from api.cluster import ModelInfo, Retention, SessionDescription, SessionSummary, TurnRecord
 from api.errors import GreenroomError
@@ -74,16 +74,31 @@ class MessageView(View):
     content: str
 
 
+class DistributionView(View):
+    """What may come next: ``[token id, natural log-probability]``, likeliest first; ``entropy`` in nats, of all."""
+
+    top: tuple[tuple[int, float], ...]
+    entropy: float
+
+
 class FinishView(View):
-    """How a turn ended: eos, stop (and at which text), length, context or cancelled."""
+    """How a turn ended: eos, stop (and at which text), length, context, cancelled, or (as asked for) distribution."""
 
     reason: Reason
     stop: str | None
+    distribution: DistributionView | None = None
 
     @classmethod
     def of(cls, finish: Finish) -> FinishView:
         """From the engine's value."""
-        return cls(reason=finish.reason, stop=finish.stop)
+        found = finish.distribution
+        view = None if found is None else DistributionView(top=found.top, entropy=found.entropy)
+        return cls(reason=finish.reason, stop=finish.stop, distribution=view)
+
+    @model_serializer(mode="wrap")
+    def _fields(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = plain(self)
+        return fields if self.distribution else {name: fields[name] for name in ("reason", "stop")}
 
 
 class UsageView(View):

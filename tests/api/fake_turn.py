@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from api.errors import InvalidRequest, LengthExceeded
-from api.turns import Finish, Frame, Reason, TurnRequest, TurnStart
+from api.turns import Distribution, Finish, Frame, Reason, TurnRequest, TurnStart
 from tests.api import toy_model
 
 
@@ -87,6 +87,9 @@ class FakeTurn:
 
     async def _run(self) -> None:
         try:
+            if self.request.distribution:
+                top = tuple((token, -float(token)) for token in range(self.request.distribution))
+                await self._emit((), (), Finish("distribution", distribution=Distribution(top, 0.5)))
             while self.finish is None:
                 if not await self._is_stepped():
                     await self._emit((), (), Finish("cancelled", tail=self._decoder.end()))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from api.app import build_app
+from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
 from api.errors import TooBusy
 from api.session_socket import MAX_QUEUED_TURNS
 from api.settings import ApiKey, ApiSettings
@@ -304,3 +305,44 @@ async def test_nothing_is_left_behind_when_a_client_leaves(server: str, cluster:
     async with asyncio.timeout(5):
         while left := [task for task in asyncio.all_tasks() - before if not task.done()]:
             await asyncio.wait(left, timeout=0.05)
+
+
+@pytest.mark.parametrize(
+    ("constraint", "meant"),
+    [
+        ({"json_schema": {"type": "object"}}, JsonSchema('{"type": "object"}')),
+        ({"regex": "a+"}, Regex("a+")),
+        ({"choice": ["yes", "no"]}, Choice(("yes", "no"))),
+        ({"grammar": 'root ::= "a"'}, Grammar('root ::= "a"')),
+    ],
+)
+async def test_a_turn_may_be_held_to_a_constraint_and_to_some_tokens(
+    server: str, cluster: FakeCluster, constraint: dict[str, Any], meant: Constraint
+) -> None:
+    async with wire_to(server, await new_session(cluster)) as wire:
+        await wire.send(type="generate", text="a", max_tokens=2, constraint=constraint, allowed_tokens=[5, 6])
+        await wire.until("finished")
+    [turn] = cluster.turns
+    assert (turn.request.constraint, turn.request.allowed_tokens) == (meant, (5, 6))
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"constraint": {}}, "constraint: give one of json_schema, regex, choice and grammar"),
+        ({"constraint": {"regex": "a", "choice": ["b"]}}, "constraint: give one of"),
+        ({"constraint": {"choice": []}}, "a choice needs options"),
+        ({"constraint": {"regex": "a" * 65_537}}, "a regular expression can have 65536 characters"),
+        ({"constraint": {"xml": "<a/>"}}, "constraint.xml: no such field"),
+        ({"allowed_tokens": []}, "allowed_tokens"),
+        ({"distribution": 4097}, "distribution"),
+    ],
+)
+async def test_what_cannot_be_held_to_is_refused_with_its_reason(
+    server: str, cluster: FakeCluster, fields: dict[str, Any], sentence: str
+) -> None:
+    async with wire_to(server, await new_session(cluster)) as wire:
+        await wire.send(type="generate", turn_id="t", text="a", **fields)
+        answer = await wire.receive()
+    assert (answer["type"], answer["code"], answer["turn_id"]) == ("error", "invalid_request", "t")
+    assert sentence in answer["message"]

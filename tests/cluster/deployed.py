@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -83,8 +84,7 @@ class Deployed:
         if what == "model":
             return processes("ray::HostedModel")
         if what in ("session", "inferlet"):
-            slots = [_pid(name) for name in _names(f"{what}-") if _holds(name) == session_id]
-            return [pid for pid in slots if pid]
+            return [pid for held, pid in _tenants(f"{what}-") if held == session_id]
         pid = _pid({"journal": JOURNAL, "directory": DIRECTORY, "broker": BROKER}[what])
         return [pid] if pid else []
 
@@ -117,16 +117,21 @@ def _names(prefix: str) -> list[str]:
 
 
 def _pid(name: str) -> int | None:
-    return _ask(name, lambda actor: os.getpid())  # type: ignore[no-any-return]
+    return next(iter(_ask([name], lambda actor: os.getpid())), None)
 
 
-def _holds(name: str) -> str | None:
-    return _ask(name, lambda slot: slot.tenant.id if slot.tenant else None)  # type: ignore[no-any-return]
+def _tenants(prefix: str) -> list[tuple[str, int]]:
+    """What each actor of a pool holds ("" for nothing), and its process id."""
+    return _ask(_names(prefix), lambda slot: (slot.tenant.id if slot.tenant else "", os.getpid()))
 
 
-def _ask(name: str, function: Callable[[Any], Any]) -> Any:
-    try:
-        actor = ray.get_actor(name, namespace=NAMESPACE)
-        return ray.get(actor.__ray_call__.remote(function), timeout=20)
-    except (ValueError, ray.exceptions.RayActorError):
-        return None
+def _ask(names: list[str], function: Callable[[Any], Answer]) -> list[Answer]:
+    """All of them at once; those that are dead do not answer."""
+    asked, answers = [], []
+    for name in names:
+        with suppress(ValueError):
+            asked.append(ray.get_actor(name, namespace=NAMESPACE).__ray_call__.remote(function))
+    for call in asked:
+        with suppress(ray.exceptions.RayActorError):
+            answers.append(ray.get(call, timeout=20))
+    return answers

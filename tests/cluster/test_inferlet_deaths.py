@@ -41,7 +41,7 @@ async def child(args):
     context = get_auto_model().create_context()
     for _ in range(3):
         context.fill_user(await recv())
-        send([args.argv[0], await context.generate(stop=max_len(40))])
+        send([args.argv[0], await context.generate(stop=max_len(150))])
     return [args.argv[0], context.length]
 """
 
