@@ -24,7 +24,9 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = ROOT / "tests" / "programs"
 QUESTIONS = ("Hello! My name is Quillon.", "Please count from 1 to 9.", "What is my name?", "exit")
 ALONE = sorted(
-    file.stem for file in PROGRAMS.glob("[!_]*.py") if file.stem not in ("pair", "swarm", "chat", "test_programs")
+    file.stem
+    for file in PROGRAMS.glob("[!_]*.py")
+    if file.stem not in ("pair", "swarm", "chat") and not file.stem.startswith("test_")
 )
 MAIN = "@inferlet\nasync def main(args):\n    "
 BAD = {
