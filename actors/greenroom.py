@@ -24,7 +24,7 @@ from actors.turn_reader import TurnReader
 from actors.turn_run import TurnRun
 from actors.turn_stream import OwnTurnStream
 from api.cluster import ModelInfo, SessionOptions, SessionSummary
-from api.errors import SessionNotFound, Unavailable
+from api.errors import InvalidRequest, SessionNotFound, Unavailable
 from api.inferlets import InferletSummary, ProgramInfo
 from api.topics import Topics
 from api.turns import TurnRequest
@@ -80,7 +80,12 @@ class Greenroom:
 
     @classmethod
     async def ensure(cls, settings: ClusterSettings) -> Greenroom:
-        """The same, with its journal and its directory started where they do not run, and with these settings."""
+        """The same, with its journal and its directory started where they do not run, and with these settings.
+
+        Raises:
+            InvalidRequest: the broker that runs has another number of shards.
+        """
+        await _check_shards(settings.broker.num_shards)
         brokers, directory, journal = await asyncio.to_thread(_ensure_actors, settings)
         broker = BrokerRef(brokers, settings.recovery_timeout_s, settings.broker.max_message_bytes)
         greenroom = cls._of(directory, journal, broker, settings.recovery_timeout_s)
@@ -170,6 +175,20 @@ def _broker_names(num_shards: int) -> list[str]:
 
 def _named_brokers(num_shards: int) -> list[Any]:
     return [named(name) for name in _broker_names(num_shards)]
+
+
+async def _check_shards(num_shards: int) -> None:
+    """Inferlets that run hold references to the shards that there are."""
+    try:
+        directory = await asyncio.to_thread(named, DIRECTORY)
+    except Unavailable:
+        return
+    running = (await DirectoryRef(directory).settings()).broker.num_shards
+    if running != num_shards:
+        raise InvalidRequest(
+            f"broker.num_shards is {running} in the Greenroom that runs, and cannot become {num_shards} meanwhile: "
+            "run `greenroom down` first"
+        )
 
 
 def _ensure_brokers(settings: ClusterSettings) -> list[Any]:

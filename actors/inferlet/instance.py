@@ -35,6 +35,11 @@ from api.values import Value
 
 log = event_logger("greenroom.inferlet")
 
+JOURNAL_FULL = (
+    "the program's journal has more than {} MiB: one that is to run for ever keeps what it needs with store_put, "
+    "launches its successor, and ends"
+)
+
 
 class InferletDirectory(Protocol):
     """What an instance needs of the directory."""
@@ -302,6 +307,9 @@ class Instance:
             if isinstance(record, Delivered):
                 self._inbox.put(record.key, record.value)
         self._outbox.append(written)
+        limit = self._parts.settings.max_journal_bytes
+        if self._recorder.num_bytes > limit:
+            self._end(Ended("failed", JOURNAL_FULL.format(limit >> 20)))
 
     def _note_read(self) -> None:
         """Now and then is enough: it only makes room for more."""

@@ -33,6 +33,7 @@ class Recorder:
         self._journal = journal
         self._info = acquired.info
         self._position = len(acquired.records)
+        self._num_bytes = sum(map(len, acquired.records))
         self._expires_after_s = expires_after_s
         self._on_durable = on_durable
         self._waiting: list[Record] = []
@@ -40,6 +41,11 @@ class Recorder:
         self._changed = asyncio.Event()
         self._num_added = 0
         self._num_written = 0
+
+    @property
+    def num_bytes(self) -> int:
+        """What the stream takes, of all lives."""
+        return self._num_bytes
 
     @property
     def is_busy(self) -> bool:
@@ -96,5 +102,6 @@ class Recorder:
                 await asyncio.sleep(self.RETRY_S)
         self._position += len(lines)
         self._num_written += len(lines)
+        self._num_bytes += sum(map(len, lines))
         self._on_durable(batch)
         self._changed.set()

@@ -1,102 +1,118 @@
-"""Inferlets: launching one that sends a message at once, memory per live and idle one, and waking the idle ones.
+"""Inferlets: what launching one takes, with and without processes that wait for it, and the memory of a live one.
 
-``python -m tests.benchmarks.inferlets [--launches N] [--idle N]``
+``python -m tests.benchmarks.inferlets [--launches N]``
+
+From the call to the first message of a program that sends it at once. Idle ones: ``tests.benchmarks.idle_inferlets``.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import statistics
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
-import psutil
 from rich.console import Console
 
 from actors.greenroom import Greenroom
-from actors.inferlet_ref import InferletRef
-from tests.cluster.deployed import Deployed, processes
+from api.client import Client
+from tests.benchmarks.idle_inferlets import INFERLETS, memory, shown
+from tests.cluster.deployed import Deployed
 
+NUM_TOGETHER = 100
+POOL_SIZE = 8
 GREETING = Path(__file__).parents[1] / "programs" / "greeting.py"
-ECHO = """
-from api.inferlet import inferlet, recv, send
+LIVE = """
+from api.inferlet import inferlet, send
+import asyncio
 @inferlet
-async def echo(args):
-    while True:
-        send(await recv())
+async def live(args):
+    send("Hello World!")
+    await asyncio.sleep(600)
 """
-PASSIVATE_AFTER_S = 5.0
 
 
-async def greeted(greenroom: Greenroom, program: str) -> float:
-    """Launch one; seconds until its message is there."""
+async def timed(call: Callable[[], Awaitable[Any]]) -> float:
+    """Seconds that it takes."""
     began = time.perf_counter()
+    await call()
+    return time.perf_counter() - began
+
+
+async def series(call: Callable[[], Awaitable[Any]], count: int) -> list[float]:
+    """Seconds of each of so many, one after another."""
+    return [await timed(call) for _ in range(count)]
+
+
+async def greeted(greenroom: Greenroom, program: str) -> None:
+    """Launch one, up to its message."""
     instance = await greenroom.launch(program)
     await instance.read(-1, 60.0)
-    return time.perf_counter() - began
 
 
-async def answered(instance: InferletRef, number: int) -> float:
-    """Send one a message; seconds until it has come back."""
-    began = time.perf_counter()
-    await instance.send(number)
-    while not await instance.read(number - 1, 60.0):
-        pass
-    return time.perf_counter() - began
+async def greeted_by_client(client: Client, program: str) -> None:
+    """The same over HTTP and a WebSocket."""
+    instance = await client.launch_instance(program)
+    await instance.recv()
+    await instance.detach()
 
 
-def memory() -> tuple[int, int]:
-    """How many inferlet actors there are, and their USS together in bytes."""
-    pids = processes("ray::HostedInferlet")
-    return len(pids), sum(psutil.Process(pid).memory_full_info().uss for pid in pids)
+async def cold(num_launches: int, console: Console) -> None:
+    """Each takes a process that starts for it, and keeps it."""
+    greenroom = await Greenroom.connect()
+    program = await greenroom.upload_program(LIVE, "live.py")
+    _, before = await asyncio.to_thread(memory)
+    found = await series(lambda: greeted(greenroom, program), num_launches)
+    console.print(f"{num_launches} in sequence, each in a process that starts for it: {shown(found)}")
+    counts, used = await asyncio.to_thread(memory)
+    each = (used[INFERLETS] - before[INFERLETS]) / num_launches
+    console.print(f"{counts[INFERLETS]} live inferlets, {each / 1e6:.1f} MB each (USS of its process)")
+    for one in await greenroom.inferlets():
+        await (await greenroom.inferlet(one.instance_id)).terminate()
 
 
-def said(seconds: list[float]) -> str:
-    """Median and largest, in ms."""
-    return f"median {statistics.median(seconds) * 1e3:.0f} ms, largest {max(seconds) * 1e3:.0f} ms"
-
-
-async def measure(num_launches: int, num_idle: int, console: Console) -> None:
-    """Launch, talk, wait, wake."""
+async def warm(num_launches: int, url: str, console: Console) -> None:
+    """Processes wait, and are used again."""
     greenroom = await Greenroom.connect()
     program = await greenroom.upload_program(GREETING.read_text(), GREETING.name)
-    cold = [await greeted(greenroom, program) for _ in range(num_launches)]
-    console.print(f"launch to first message, {num_launches} in sequence: {said(cold)}")
+    await series(lambda: greeted(greenroom, program), POOL_SIZE)
+    whole = await series(lambda: greeted(greenroom, program), num_launches)
+    console.print(f"{num_launches} in sequence, in processes that wait: {shown(whole)}")
+    calls = await series(greenroom.directory.settings, num_launches)
+    console.print(f"  of that: a call of an actor takes {shown(calls)}; there are eight, some in others:")
+    reads = await series(greenroom.programs, num_launches)
+    console.print(
+        f"  source, directory, process, journal, two to report, journal, reader; the journal's: {shown(reads)}"
+    )
+    launches = await series(lambda: greenroom.launch(program), num_launches)
+    console.print(
+        f"  until the launch is durable: {shown(launches)}; the rest is the program, its message and its reader"
+    )
+    async with Client(url) as client:
+        found = await series(lambda: greeted_by_client(client, program), num_launches)
+    console.print(f"{num_launches} in sequence over HTTP and WebSocket: {shown(found)}")
     began = time.perf_counter()
-    together = await asyncio.gather(*(greeted(greenroom, program) for _ in range(100)))
-    console.print(f"100 at a time: {said(together)}, {time.perf_counter() - began:.1f} s for all")
-    warm = [await greeted(greenroom, program) for _ in range(num_launches)]
-    console.print(f"{num_launches} in sequence with warm processes: {said(warm)}")
-    echo = await greenroom.upload_program(ECHO, "echo.py")
-    instances = []
-    for _ in range(num_idle):
-        instance = await greenroom.launch(echo)
-        await answered(instance, 0)
-        instances.append(instance)
-    count, used = await asyncio.to_thread(memory)
-    console.print(f"{count} processes, {used / 1e6:.0f} MB, {used / max(1, count) / 1e6:.1f} MB each (USS)")
-    while sum(one.state == "waiting" for one in await greenroom.inferlets()) < num_idle:  # noqa: ASYNC110
-        await asyncio.sleep(0.5)
-    count, used = await asyncio.to_thread(memory)
-    console.print(f"{num_idle} are put away: {count} processes are left, {used / 1e6:.0f} MB")
-    woken = [await answered(instance, 1) for instance in instances]
-    console.print(f"waking each once, to its answer: {said(woken)}")
+    together = await asyncio.gather(*(timed(lambda: greeted(greenroom, program)) for _ in range(NUM_TOGETHER)))
+    rate = NUM_TOGETHER / (time.perf_counter() - began)
+    console.print(f"{NUM_TOGETHER} at a time, {rate:.0f}/s: {shown(together)}")
 
 
 def main() -> None:
     """Deploy, measure, take down."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--launches", type=int, default=50)
-    parser.add_argument("--idle", type=int, default=200)
-    arguments = parser.parse_args()
+    num_launches, console = parser.parse_args().launches, Console(width=160)
     with tempfile.TemporaryDirectory() as folder:
-        config = {"inferlets": {"pool_size": 8, "passivate_after_s": PASSIVATE_AFTER_S, "linger_s": 0.5}}
-        deployed = Deployed(config, Path(folder) / "journal.db")
+        deployed = Deployed({"inferlets": {"pool_size": 0}}, Path(folder) / "journal.db")
         deployed.start()
         try:
-            asyncio.run(measure(arguments.launches, arguments.idle, Console()))
+            asyncio.run(cold(num_launches, console))
+            deployed.deploy(inferlets={"pool_size": POOL_SIZE, "linger_s": 0.5})
+            time.sleep(POOL_SIZE)
+            asyncio.run(warm(num_launches, deployed.url, console))
         finally:
             deployed.stop()
 

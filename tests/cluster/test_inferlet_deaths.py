@@ -107,16 +107,18 @@ def test_kills_at_random_points_of_a_parent_and_its_children_change_nothing(depl
     async def scenario() -> int:
         async with client(deployed) as one:
             child = await one.upload_program(tmp_path / "child.py")
-            num_before, began = len(await one.list_instances()), time.monotonic()
+            num_before = len(await one.list_instances())
             undisturbed, _ = await family(one, child, False, 0.0)
-            taken_s = time.monotonic() - began
             assert len(undisturbed) == 10
+            began = time.monotonic()
+            assert (await family(one, child, False, 0.0))[0] == undisturbed
+            taken_s = time.monotonic() - began
             num_killed = 0
             for _ in range(NUM_KILLS):
                 found, killed = await family(one, child, True, taken_s)
                 assert found == undisturbed
                 num_killed += killed
-            assert len(await one.list_instances()) - num_before == 4 * (1 + NUM_KILLS), "each child was launched once"
+            assert len(await one.list_instances()) - num_before == 4 * (2 + NUM_KILLS), "each child was launched once"
             return num_killed
 
     for name, source in (("parent.py", PARENT), ("child.py", CHILD)):

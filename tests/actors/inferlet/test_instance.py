@@ -35,6 +35,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[SmallCluster]:
         max_inbox_messages=50,
         replay_timeout_s=5.0,
         memory_limit_bytes=1 << 40,
+        max_journal_bytes=1 << 20,
     )
     async with SmallCluster(tmp_path, inferlets=settings, pool_size=0) as cluster:
         yield cluster
@@ -267,6 +268,25 @@ async def test_messages_that_are_not_received_are_refused_beyond_a_limit(cluster
         await instance.send("too many")
     with pytest.raises(TooLarge):
         await instance.send("x" * (1 << 21))
+
+
+async def test_a_program_whose_journal_grows_without_end_fails_with_what_to_do(cluster: SmallCluster) -> None:
+    instance = await launched(
+        cluster,
+        """
+        @inferlet
+        async def main(args: Args) -> None:
+            while True:
+                await store_put("key", "x" * 100_000)
+                await store_get("key")
+        """,
+    )
+    [failed] = await all_events(instance)
+    assert isinstance(failed, Failed)
+    assert "journal has more than 1 MiB" in failed.error
+    [stream] = await cluster.journal.streams()
+    kept = (await cluster.journal.acquire(stream.key)).records
+    assert 1 << 20 < sum(map(len, kept)) < 2 << 20
 
 
 async def test_a_program_that_does_something_else_the_second_time_is_told_which_call(cluster: SmallCluster) -> None:
