@@ -60,6 +60,7 @@ class Directory:
             journal,
             pools[SESSION],
             _session_limits(settings),
+            settings.sessions,
             SessionNotFound,
             metrics.activated,
             self._session_removed,
@@ -80,7 +81,7 @@ class Directory:
         self._settings = settings
         self._models.configure(settings)
         self._sessions.pool.resize(settings.sessions.pool_size, settings.sessions.max_processes)
-        self._sessions.limits = _session_limits(settings)
+        self._sessions.limits, self._sessions.settings = _session_limits(settings), settings.sessions
         self._inferlets.configure(settings.inferlets)
 
     async def settings(self) -> ClusterSettings:

@@ -85,7 +85,7 @@ class Greenroom:
         Raises:
             InvalidRequest: the broker that runs has another number of shards.
         """
-        await _check_shards(settings.broker.num_shards)
+        await check_shards(settings.broker.num_shards)
         brokers, directory, journal = await asyncio.to_thread(_ensure_actors, settings)
         broker = BrokerRef(brokers, settings.recovery_timeout_s, settings.broker.max_message_bytes)
         greenroom = cls._of(directory, journal, broker, settings.recovery_timeout_s)
@@ -177,8 +177,12 @@ def _named_brokers(num_shards: int) -> list[Any]:
     return [named(name) for name in _broker_names(num_shards)]
 
 
-async def _check_shards(num_shards: int) -> None:
-    """Inferlets that run hold references to the shards that there are."""
+async def check_shards(num_shards: int) -> None:
+    """Whether the broker can have so many: inferlets that run hold references to the shards that there are.
+
+    Raises:
+        InvalidRequest: a Greenroom runs, and has another number.
+    """
     try:
         directory = await asyncio.to_thread(named, DIRECTORY)
     except Unavailable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import ray
 
@@ -18,7 +19,14 @@ class InferletSlot(Slot):
     """Holds no inferlet or one; see ``Slot``."""
 
     def __init__(self, name: str, parts: InferletParts, directory: SlotDirectory) -> None:
-        super().__init__(INFERLET, name, lambda id: Instance(parts, id), CALLS, directory, parts.die)
+        super().__init__(
+            INFERLET,
+            name,
+            lambda id, settings: Instance(replace(parts, settings=settings), id),
+            CALLS,
+            directory,
+            parts.die,
+        )
 
 
 class HostedInferlet(InferletSlot):

@@ -45,7 +45,7 @@ class InferletTable:
         self._states: dict[str, State] = {}
         self._watching: dict[str, asyncio.Task[None]] = {}
         self._registry = Registry(
-            INFERLET, journal, pool, _limits(settings), InferletNotFound, metrics.activated, self._removed
+            INFERLET, journal, pool, _limits(settings), settings, InferletNotFound, metrics.activated, self._removed
         )
 
     @property
@@ -55,7 +55,7 @@ class InferletTable:
 
     def configure(self, settings: InferletSettings) -> None:
         """Take new settings."""
-        self._registry.limits = _limits(settings)
+        self._registry.limits, self._registry.settings = _limits(settings), settings
         self._registry.pool.resize(settings.pool_size, settings.max_processes)
 
     async def recover(self, streams: Mapping[str, StreamInfo]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from actors.directory_ref import Location, journal_key
 from actors.journal.contract import Journal, StreamInfo
+from actors.settings import InferletSettings, SessionSettings
 from actors.slot_pool import Slot, SlotPool
 from api.errors import Moved, NotFound, TooBusy
 from api.logs import event_logger
@@ -38,6 +39,7 @@ class Registry:
     """All of one kind, by id. Belongs to one event loop. For each, one activation at a time.
 
     Args:
+        settings: those that each gets when it is put on a slot.
         not_found: the error for an id that is not there.
         activated: told the reason each time that one is put on a slot.
         removed: told the id of one that is no more, with whether its actor could not see to that itself.
@@ -49,11 +51,13 @@ class Registry:
         journal: Journal,
         pool: SlotPool,
         limits: Limits,
+        settings: SessionSettings | InferletSettings,
         not_found: Callable[[str], NotFound],
         activated: Callable[[str], object],
         removed: Callable[[str, bool], Awaitable[object]],
     ) -> None:
         self.limits = limits
+        self.settings = settings
         self.pool = pool
         self.entries: dict[str, Entry] = {}
         self._kind = kind
@@ -156,7 +160,7 @@ class Registry:
         while True:
             slot = await self.pool.take()
             try:
-                owner = await self.pool.assign(slot, tenant_id, seed)
+                owner = await self.pool.assign(slot, tenant_id, seed, self.settings)
             except Moved:
                 if seed and await self._journal.info(journal_key(self._kind, tenant_id)):
                     seed = None  # it was made, and took the process with it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import ray
 
@@ -17,7 +18,14 @@ class SessionSlot(Slot):
     """Holds no session or one; see ``Slot``."""
 
     def __init__(self, name: str, parts: SessionParts, directory: SlotDirectory) -> None:
-        super().__init__(SESSION, name, lambda id: Session(parts, id), CALLS, directory, lambda: os._exit(1))
+        super().__init__(
+            SESSION,
+            name,
+            lambda id, settings: Session(replace(parts, settings=settings), id),
+            CALLS,
+            directory,
+            lambda: os._exit(1),
+        )
 
 
 SessionActor = ray.remote(SessionSlot)

@@ -74,8 +74,8 @@ class SlotDirectory(Protocol):
 class Slot:
     """Holds no tenant or one. Its life: waits in the pool, is assigned, is released, waits again.
 
-    A call names its tenant, so that an old handle never reaches the next one. ``calls`` are the tenant's methods that
-    may be called.
+    A call names its tenant, so that an old handle never reaches the next one. ``make`` makes one from its id and the
+    settings that count now; ``calls`` are the tenant's methods that may be called.
     """
 
     CHECK_INTERVAL_S = 5.0
@@ -85,7 +85,7 @@ class Slot:
         self,
         kind: str,
         name: str,
-        make: Callable[[str], Tenant],
+        make: Callable[[str, Any], Tenant],
         calls: frozenset[str],
         directory: SlotDirectory,
         die: Callable[[], object],
@@ -109,7 +109,7 @@ class Slot:
         """Never returns: whoever waits for this learns when the process dies."""
         await asyncio.Event().wait()
 
-    async def assign(self, tenant_id: str, seed: Any) -> str:
+    async def assign(self, tenant_id: str, seed: Any, settings: Any) -> str:
         """Take a tenant: a new one from its seed, or (None) one from the journal. Returns its owner.
 
         Raises:
@@ -121,7 +121,7 @@ class Slot:
             if self.tenant and self.tenant.id != tenant_id:
                 raise Moved(f"actor {self._name} holds another {self._kind}")
             if self.tenant is None:
-                tenant = self._make(tenant_id)
+                tenant = self._make(tenant_id, settings)
                 await (tenant.create(seed) if seed else tenant.activate())
                 self.tenant = tenant
                 self._watching = asyncio.create_task(self._watch(tenant))

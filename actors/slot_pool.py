@@ -97,15 +97,15 @@ class SlotPool:
         self._fill()
         return slot
 
-    async def assign(self, slot: Slot, tenant_id: str, seed: Any) -> str:
-        """Put a session or an inferlet on an actor; returns its owner.
+    async def assign(self, slot: Slot, tenant_id: str, seed: Any, settings: Any) -> str:
+        """Put a session or an inferlet on an actor, with these settings; returns its owner.
 
         Raises:
             Moved: the actor is dead, or not free.
             NotFound, Conflict: see ``actors.slot.Slot.assign``.
         """
         try:
-            return await ask(slot.actor.assign.remote(tenant_id, seed))  # type: ignore[no-any-return]
+            return await ask(slot.actor.assign.remote(tenant_id, seed, settings))  # type: ignore[no-any-return]
         except ActorGone:
             raise Moved(f"actor {slot.name} is gone") from None
 

@@ -90,13 +90,15 @@ class Rise:
         return self._record
 
     def _deploy(self, record: Record, is_local: bool) -> None:
-        from deployments import serving  # takes seconds
+        from actors.greenroom import check_shards  # takes seconds, as these do
+        from deployments import serving
         from deployments.rollout import Rollout
 
         listens_at, is_update = serve_address(), serving.is_deployed()
         if listens_at:
             self._listen_at(*listens_at, is_update)
         if is_update:
+            asyncio.run(check_shards(self._plan.config.broker.num_shards))
             self._steps.say("Greenroom", f"runs already at {self.url}/: it is updated in place, its sessions stay")
         elif is_local and not self._has_started_ray:
             self._check_local(has_port=listens_at is not None)

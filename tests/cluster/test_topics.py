@@ -13,11 +13,13 @@ import httpx
 import pytest
 import ray
 
-from actors.greenroom import Greenroom
+from actors.greenroom import BROKER, Greenroom
 from actors.settings import NAMESPACE
 from api.client import Client
+from api.errors import InvalidRequest
 from api.topics import NewEpoch, TopicId, TopicMessage
 from api.values import Value
+from deployments.config import GreenroomConfig
 from tests.cluster.deployed import Deployed
 from tests.cluster.topic_reader import Reader
 
@@ -182,3 +184,11 @@ def test_the_broker_is_one_named_actor(deployed: Deployed) -> None:
     names = [actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)]
     assert names.count("broker") == 1
     assert ray.get_actor("broker", namespace=NAMESPACE) is not None
+
+
+def test_the_number_of_shards_stays_while_inferlets_may_hold_them(deployed: Deployed) -> None:
+    config = GreenroomConfig.model_validate({**deployed.fields, "broker": {"num_shards": 3}})
+    with pytest.raises(InvalidRequest, match="num_shards is 1 in the Greenroom that runs.*greenroom down"):
+        asyncio.run(Greenroom.ensure(config.settings()))
+    names = [actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)]
+    assert [name for name in names if name.startswith(BROKER)] == [BROKER]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest_asyncio
 from actors.directory_ref import INFERLET
 from actors.settings import InferletSettings
 from actors.slot_pool import Slot, SlotPool
-from api.inferlet_events import Completed, Message, Terminated
+from api.inferlet_events import Completed, Message, Stdout, Terminated
 from api.topics import TopicId, TopicMessage
 from tests.actors.inferlet.programs import all_events, launched
 from tests.actors.small_broker import SmallBroker
@@ -105,6 +106,23 @@ async def test_one_that_works_goes_on_by_itself_when_its_process_dies(cluster: S
     assert [event.value for event in events if isinstance(event, TopicMessage)] == list(range(10))
 
 
+async def test_new_limits_count_for_those_that_are_launched_or_taken_up_from_then_on(cluster: SmallCluster) -> None:
+    source = """
+        @inferlet
+        async def main(args: Args) -> None:
+            while (message := await recv()) != "exit":
+                print("x" * message)
+        """
+    early = await launched(cluster, source)
+    await until_state(cluster, early.instance_id, "waiting")
+    strict = replace(cluster.settings.inferlets, max_output_chars=10)
+    await cluster.directory.configure(replace(cluster.settings, inferlets=strict))
+    for instance in (early, await launched(cluster, source)):
+        for message in (100, "exit"):
+            await instance.send(message)
+        assert sum(len(event.text) for event in await all_events(instance) if isinstance(event, Stdout)) == 10
+
+
 async def test_a_process_that_was_taken_for_dead_cannot_put_its_inferlet_away(
     cluster: SmallCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,9 +140,9 @@ async def test_a_process_that_was_taken_for_dead_cannot_put_its_inferlet_away(
     [old] = cluster.slots
     real = SlotPool.assign
 
-    async def assign(pool: SlotPool, slot: Slot, tenant_id: str, seed: Any) -> str:
+    async def assign(pool: SlotPool, slot: Slot, tenant_id: str, seed: Any, settings: Any) -> str:
         await cluster.directory.released(INFERLET, tenant_id, old)
-        return await real(pool, slot, tenant_id, seed)
+        return await real(pool, slot, tenant_id, seed, settings)
 
     monkeypatch.setattr(SlotPool, "assign", assign)
     cluster.kill_inferlet(instance.instance_id)
