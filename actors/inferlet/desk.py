@@ -1,26 +1,26 @@
-"""Performs what a program asks for: between its thread and the event loop of its actor."""
+"""Performs what a program asks for."""
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import contextvars
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from actors.inferlet import records
 from actors.inferlet.contexts import Contexts
+from actors.inferlet.crossing import Crossing
+from actors.inferlet.exchange import Exchange
 from actors.inferlet.mailbox import Inbox, Outbox
 from actors.inferlet.recorder import Recorder
 from actors.inferlet.records import Answer, Record, Returned
 from actors.journal.contract import Journal
 from api.cluster import ModelInfo
-from api.errors import NotFound, Unsupported
+from api.errors import NotFound
 from api.inferlet import effects
 from api.inferlet.effects import Effect, Notice
 from api.inferlet_events import Event, value_of
-from api.topics import Cursor, MessageKey, QueueItem, Subscription, TopicEvent, TopicId, Topics
+from api.topics import Topics
 from api.values import Value, decode, encode
 
 
@@ -78,21 +78,20 @@ class EffectDesk:
         recorder: Recorder,
     ) -> None:
         self.arrived: Callable[[Answer], object]
-        self.is_blocking = False
         self._id, self._owner = instance_id, owner
         self._around = surroundings
         self._contexts = contexts
         self._inbox, self._outbox = inbox, outbox
         self._recorder = recorder
-        self._loop = asyncio.get_running_loop()
-        self._context = contextvars.copy_context()
-        self._working: dict[concurrent.futures.Future[Any], asyncio.Task[Any]] = {}
+        self._crossing = Crossing()
+        self._exchange = Exchange(instance_id, owner, surroundings.topics)
         self._running: dict[int, tuple[Effect[Any], asyncio.Task[None]]] = {}
-        self._asking: set[concurrent.futures.Future[Any]] = set()
-        self._subscriptions: dict[str, tuple[Subscription, Cursor | None]] = {}
         self._outward = asyncio.Lock()
-        self._releasing: set[asyncio.Task[None]] = set()
-        self._is_stopped = False
+
+    @property
+    def is_blocking(self) -> bool:
+        """The program's thread waits for an answer."""
+        return self._crossing.is_blocking
 
     @property
     def waits_for_clients_only(self) -> bool:
@@ -102,100 +101,55 @@ class EffectDesk:
 
     def emit(self, record: Record) -> None:
         """See ``Desk.emit``."""
-        self._call(self._add, record)
+        self._crossing.call(self._add, record)
 
     def start(self, call: int, digest: str, effect: Effect[Any]) -> None:
         """See ``Desk.start``."""
-        self._call(self._start, call, digest, effect)
+        self._crossing.call(self._start, call, digest, effect)
 
     def ask(self, call: int, digest: str, effect: Effect[Any]) -> Answer:
         """See ``Desk.ask``."""
-        answer: Answer = self._wait(self._answer(call, digest, effect))
+        answer: Answer = self._crossing.wait(self._answer(call, digest, effect))
         return answer
 
     def cancel(self, call: int) -> None:
         """See ``Desk.cancel``."""
-        self._call(self._cancel, call)
+        self._crossing.call(self._cancel, call)
 
     def undo(self, answer: Answer) -> None:
         """See ``Desk.undo``."""
-        self._call(self._undo, answer)
+        self._crossing.call(self._undo, answer)
 
     def take_room(self, num_bytes: int) -> bool:
         """See ``Desk.take_room``."""
         if self._outbox.is_full(times=2):
-            self._wait(self._outbox.wait_for_room(times=2))
+            self._crossing.wait(self._outbox.wait_for_room(times=2))
         self._outbox.took(num_bytes)
         return not self._outbox.is_full()
 
     def tell(self, notice: Notice) -> None:
         """See ``Desk.tell``."""
-        self._call(self._tell, notice)
+        self._crossing.call(self._tell, notice)
 
     async def stop(self) -> None:
         """Perform nothing any longer; whoever waits for an answer is cancelled."""
-        self._is_stopped = True
+        self._crossing.close()
         tasks = [task for _, task in self._running.values()]
         for task in tasks:
             task.cancel()
-        for asking in list(self._asking):
-            asking.cancel()
-        for work in list(self._working.values()):
-            work.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for subscription, _ in self._subscriptions.values():
-            await subscription.close()
-
-    def _wait(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """In the program's thread."""
-        future: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        self._asking.add(future)
-        self._call(self._work, work, future)
-        self.is_blocking = True
-        try:
-            if self._is_stopped:
-                future.cancel()
-            return future.result()
-        except concurrent.futures.CancelledError:
-            raise asyncio.CancelledError("the inferlet has ended") from None
-        finally:
-            self.is_blocking = False
-            self._asking.discard(future)
-
-    def _call(self, function: Callable[..., object], *arguments: object) -> None:
-        """On the actor's loop, and in its context: what is printed there is not the program's."""
-        try:
-            self._loop.call_soon_threadsafe(function, *arguments, context=self._context.copy())
-        except RuntimeError:
-            return  # the process ends
-
-    def _work(self, work: Coroutine[Any, Any, Any], future: concurrent.futures.Future[Any]) -> None:
-        task = asyncio.create_task(work)
-        self._working[future] = task
-
-        def done(task: asyncio.Task[Any]) -> None:
-            del self._working[future]
-            if future.cancelled():
-                return
-            if task.cancelled():
-                future.cancel()
-            elif error := task.exception():
-                future.set_exception(error)
-            else:
-                future.set_result(task.result())
-
-        task.add_done_callback(done)
+        await self._exchange.close()
 
     def _add(self, record: Record) -> None:
-        if not self._is_stopped:
+        if not self._crossing.is_closed:
             self._recorder.add(record)
 
     def _tell(self, notice: Notice) -> None:
-        if not self._is_stopped:
+        if not self._crossing.is_closed:
             self._contexts.tell(notice)
 
     def _start(self, call: int, digest: str, effect: Effect[Any]) -> None:
-        if not self._is_stopped:
+        if not self._crossing.is_closed:
             self._running[call] = (effect, asyncio.create_task(self._run(call, digest, effect)))
 
     async def _run(self, call: int, digest: str, effect: Effect[Any]) -> None:
@@ -213,10 +167,8 @@ class EffectDesk:
         match getattr(answer, "result", None):
             case effects.Received(position):
                 self._inbox.put_back(position)
-            case effects.Pulled() as item if self._around.topics:
-                releasing = asyncio.create_task(self._topics.release(self._item(item)))
-                self._releasing.add(releasing)
-                releasing.add_done_callback(self._releasing.discard)
+            case effects.Pulled() as item:
+                self._exchange.give_back(item)
 
     async def _answer(self, call: int, digest: str, effect: Effect[Any]) -> Answer:
         name = type(effect).__name__
@@ -248,9 +200,9 @@ class EffectDesk:
             case effects.Mask():
                 return await self._contexts.mask(effect)
             case effects.NextTopicEvent():
-                return await self._next_topic_event(effect)
+                return await self._exchange.next_event(effect)
             case effects.Pull(queue, timeout_s):
-                return await self._pull(queue, timeout_s)
+                return await self._exchange.pull(queue, timeout_s)
             case effects.NextChildEvent(child_id, after, timeout_s):
                 return await self._next_child_event(child_id, after, timeout_s)
         return await self._perform_outward(call, effect)
@@ -261,13 +213,12 @@ class EffectDesk:
             await self._recorder.flushed()
             match effect:
                 case effects.Broadcast(topic, value):
-                    work: Any = self._topics.publish(TopicId(topic, self._owner), value, MessageKey(self._id, call))
+                    accepted = self._exchange.publish(topic, value, call)
                 case effects.Push(queue, value):
-                    work = self._topics.push(TopicId(queue, self._owner), value, MessageKey(self._id, call))
+                    accepted = self._exchange.push(queue, value, call)
                 case _:
                     return await self._change(call, effect)
-        accepted = await work
-        return effects.Accepted(accepted.position, getattr(accepted, "num_subscribers", 0))
+        return await accepted
 
     async def _change(self, call: int, effect: Effect[Any]) -> Any:
         family, journal = self._around.family, self._around.journal
@@ -281,9 +232,9 @@ class EffectDesk:
             case effects.TerminateChild(child_id):
                 return await family.terminate(child_id, self._owner)
             case effects.Acknowledge(item):
-                return await self._topics.ack(self._item(item))
+                return await self._exchange.acknowledge(item)
             case effects.Release(item):
-                return await self._topics.release(self._item(item))
+                return await self._exchange.release(item)
             case effects.StoreGet(key):
                 found = await journal.get_item(f"store/{self._owner}", key)
                 return None if found is None else decode(found)
@@ -307,32 +258,6 @@ class EffectDesk:
             return None
         return effects.Received(position, self._inbox.values[position])
 
-    async def _next_topic_event(self, effect: effects.NextTopicEvent) -> TopicEvent | None:
-        subscription, cursor = self._subscriptions.pop(effect.topic, (None, None))
-        if subscription is None or cursor != effect.after:
-            if subscription:
-                await subscription.close()
-            topic = TopicId(effect.topic, self._owner)
-            subscription = await self._topics.subscribe(
-                topic, subscriber=self._id, after=effect.after, replay=effect.replay
-            )
-        after = effect.after
-        try:
-            event = await subscription.recv(effect.timeout_s)
-            after = event.cursor
-            return event
-        except TimeoutError:
-            return None
-        finally:
-            self._subscriptions[effect.topic] = (subscription, after)
-
-    async def _pull(self, queue: str, timeout_s: float | None) -> effects.Pulled | None:
-        try:
-            item = await self._topics.pull(TopicId(queue, self._owner), timeout_s)
-        except TimeoutError:
-            return None
-        return effects.Pulled(queue, item.position, item.value, item.receipt, item.num_deliveries)
-
     async def _next_child_event(self, child_id: str, after: int, timeout_s: float | None) -> effects.ChildEvent | None:
         event = await self._around.family.next_event(child_id, self._owner, after, timeout_s)
         return effects.ChildEvent(type(event).__name__, event.position, value_of(event)) if event else None
@@ -349,13 +274,3 @@ class EffectDesk:
             raise NotFound(f"no context of model {model!r} was exported as {name!r}")
         prefix: effects.Prefix = records.decode(kept)
         return prefix
-
-    def _item(self, item: effects.Pulled) -> QueueItem:
-        queue = TopicId(item.queue, self._owner)
-        return QueueItem(queue, item.position, item.value, 0.0, item.receipt, item.num_deliveries, 0.0)
-
-    @property
-    def _topics(self) -> Topics:
-        if self._around.topics is None:
-            raise Unsupported("no broker runs here")
-        return self._around.topics

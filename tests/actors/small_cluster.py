@@ -101,12 +101,10 @@ def kill_instance(instance: Instance) -> None:
     run = instance._run
     if run:
         run.host.close()
-        run.desk._is_stopped = True
         tasks = [task for _, task in run.desk._running.values()]
         for task in [*tasks, *run._contexts._tasks]:
             task.cancel()
-        for asking in list(run.desk._asking):
-            asking.cancel()
+        run.desk._crossing.close()
         run._thread.cancel()
 
 
