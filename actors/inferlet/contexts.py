@@ -17,8 +17,8 @@ from actors.turn_run import Placer, TurnRun
 from actors.turn_stream import OwnTurnStream
 from api.cluster import Retention
 from api.errors import ContextLost, GreenroomError, ModelLost, Unavailable
-from api.inferlet import effects
-from api.inferlet.effects import Closed, Dropped, Forked, Generated, Left, Notice, Refilled, Turn
+from api.inferlet import context_effects
+from api.inferlet.context_effects import Closed, Dropped, Forked, Generated, Left, Notice, Refilled, Turn
 from api.logs import event_logger
 from api.turns import Distribution, Finish, Frame
 
@@ -115,7 +115,7 @@ class Contexts:
             return residency.num_resident if residency else 0
         return 0
 
-    async def mask(self, effect: effects.Mask) -> None:
+    async def mask(self, effect: context_effects.Mask) -> None:
         """Make a hole in a context where it is held; elsewhere it comes with the next turn.
 
         Raises:
@@ -126,11 +126,11 @@ class Contexts:
         with suppress(ModelLost, ContextLost):
             await placement.model.mask(effect.context_id, effect.start, effect.end, len(effect.tokens), digest)
 
-    async def export(self, prefix: effects.Prefix, target_id: str) -> None:
+    async def export(self, prefix: context_effects.Prefix, target_id: str) -> None:
         """Keep a copy of a context's KV under another id, as well as that goes."""
         await self._fork(Forked(prefix.context_id, target_id, prefix.model, prefix.tokens, prefix.holes))
 
-    async def encode(self, effect: effects.Encode) -> tuple[int, ...]:
+    async def encode(self, effect: context_effects.Encode) -> tuple[int, ...]:
         """See ``ModelRef.encode``, over the deaths of model actors."""
         for _ in range(self.MAX_ATTEMPTS):
             with suppress(ModelLost):
@@ -139,7 +139,7 @@ class Contexts:
             await asyncio.sleep(self.RETRY_S)
         raise Unavailable("no model actor answers")
 
-    async def decode(self, effect: effects.Decode) -> str:
+    async def decode(self, effect: context_effects.Decode) -> str:
         """See ``ModelRef.decode``, over the deaths of model actors."""
         for _ in range(self.MAX_ATTEMPTS):
             with suppress(ModelLost):
@@ -284,5 +284,5 @@ def _joined(before: TurnOutput, frame: Frame) -> TurnOutput:
     return TurnOutput(before.ids + frame.ids, before.pieces + frame.pieces)
 
 
-def _holes(holes: tuple[effects.Hole, ...]) -> tuple[Hole, ...]:
+def _holes(holes: tuple[context_effects.Hole, ...]) -> tuple[Hole, ...]:
     return tuple(Hole(*hole) for hole in holes)

@@ -17,8 +17,9 @@ from actors.inferlet.records import Answer, Record, Returned
 from actors.journal.contract import Journal
 from api.cluster import ModelInfo
 from api.errors import NotFound
-from api.inferlet import effects
-from api.inferlet.effects import Effect, Notice
+from api.inferlet import context_effects, effects
+from api.inferlet.context_effects import Notice
+from api.inferlet.effects import Effect
 from api.inferlet_events import Event, value_of
 from api.topics import Topics
 from api.values import Value, decode, encode
@@ -183,21 +184,21 @@ class EffectDesk:
                 return await self._outbox.wait_for_room()
             case effects.Receive(timeout_s):
                 return await self._receive(timeout_s)
-            case effects.Models():
+            case context_effects.Models():
                 return await self._around.directory.models()
-            case effects.Encode():
+            case context_effects.Encode():
                 return await self._contexts.encode(effect)
-            case effects.Decode():
+            case context_effects.Decode():
                 return await self._contexts.decode(effect)
-            case effects.Generate(turn):
+            case context_effects.Generate(turn):
                 return await self._contexts.generate(turn)
-            case effects.NextPiece(turn, delivered):
+            case context_effects.NextPiece(turn, delivered):
                 return await self._contexts.next_piece(turn, delivered)
-            case effects.NextDistribution(turn):
+            case context_effects.NextDistribution(turn):
                 return await self._contexts.distribution(turn)
-            case effects.ResidentTokens(context_id):
+            case context_effects.ResidentTokens(context_id):
                 return await self._contexts.resident(context_id)
-            case effects.Mask():
+            case context_effects.Mask():
                 return await self._contexts.mask(effect)
             case effects.NextTopicEvent():
                 return await self._exchange.next_event(effect)
@@ -244,9 +245,9 @@ class EffectDesk:
                 return await journal.delete_item(f"store/{self._owner}", key)
             case effects.StoreList(prefix):
                 return await journal.list_items(f"store/{self._owner}", prefix)
-            case effects.Export(name, prefix):
+            case context_effects.Export(name, prefix):
                 return await self._export(name, prefix)
-            case effects.Import(model, name):
+            case context_effects.Import(model, name):
                 return await self._import(model, name)
         raise AssertionError(f"no such effect: {effect}")
 
@@ -262,15 +263,15 @@ class EffectDesk:
         event = await self._around.family.next_event(child_id, self._owner, after, timeout_s)
         return effects.ChildEvent(type(event).__name__, event.position, value_of(event)) if event else None
 
-    async def _export(self, name: str, prefix: effects.Prefix) -> None:
+    async def _export(self, name: str, prefix: context_effects.Prefix) -> None:
         kept_id = f"prefix/{self._owner}/{prefix.model}/{name}/{len(prefix.tokens)}"
         await self._contexts.export(prefix, kept_id)
-        kept = records.encode(effects.Prefix(prefix.model, kept_id, prefix.tokens, prefix.holes, prefix.role))
+        kept = records.encode(context_effects.Prefix(prefix.model, kept_id, prefix.tokens, prefix.holes, prefix.role))
         await self._around.journal.put_item(f"prefix/{self._owner}", f"{prefix.model}/{name}", kept)
 
-    async def _import(self, model: str, name: str) -> effects.Prefix:
+    async def _import(self, model: str, name: str) -> context_effects.Prefix:
         kept = await self._around.journal.get_item(f"prefix/{self._owner}", f"{model}/{name}")
         if kept is None:
             raise NotFound(f"no context of model {model!r} was exported as {name!r}")
-        prefix: effects.Prefix = records.decode(kept)
+        prefix: context_effects.Prefix = records.decode(kept)
         return prefix

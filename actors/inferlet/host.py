@@ -14,7 +14,8 @@ from typing import Any, Protocol, TypeVar
 from actors.inferlet.output import Output
 from actors.inferlet.records import Answer, Cancelled, Raised, Record, Returned, Sent
 from actors.inferlet.replay import Diverged, Replay, described
-from api.inferlet.effects import Effect, Forked, Notice, Now, Random, Send
+from api.inferlet.context_effects import Forked, Notice
+from api.inferlet.effects import Effect, Now, Random, Send
 from api.inferlet.host import Place
 from api.values import encode
 

@@ -14,11 +14,11 @@ from actors.inferlet import records
 from actors.inferlet.contexts import Contexts
 from actors.inferlet.desk import EffectDesk, Surroundings
 from actors.inferlet.host import ProgramHost
-from actors.inferlet.mailbox import Inbox, Outbox
 from actors.inferlet.output import Output
 from actors.inferlet.program import Source
+from actors.inferlet.reception import Reception
 from actors.inferlet.recorder import Recorder
-from actors.inferlet.records import Delivered, Ended, Launched, Printed, PutAway, Read, Record, Resumed, Returned
+from actors.inferlet.records import Ended, Launched, Printed, PutAway, Record, Resumed, Returned
 from actors.inferlet.replay import Replay
 from actors.inferlet.run import ProgramRun
 from actors.inferlet.watch import Watch
@@ -26,7 +26,7 @@ from actors.journal.contract import Acquired
 from actors.messages import InferletSeed, Placement
 from actors.settings import InferletSettings
 from actors.turn_reader import TurnReader
-from api.errors import Conflict, Fenced, GreenroomError, Moved, TooBusy
+from api.errors import Fenced, GreenroomError
 from api.inferlet import effects
 from api.inferlet_events import Event
 from api.inferlets import InferletDescription, InferletSummary, State
@@ -71,7 +71,6 @@ class Instance:
     sees is durable. Any call raises ``Moved`` once another actor has it, or it is being put away.
     """
 
-    MAX_BATCH = 256
     MAX_DEATHS = 3
     CHECK_AGAIN_S = 0.2
 
@@ -80,17 +79,10 @@ class Instance:
         self.owner = ""
         self.is_spent = False
         self._parts = parts
-        self._inbox = Inbox()
-        self._outbox = Outbox(parts.settings.max_outbox_messages, parts.settings.max_outbox_bytes)
-        self._last_used_at = time.time()
-        self._num_readers = 0
-        self._is_leaving = False
+        self._reception = Reception(instance_id, parts.settings)
         self._run: ProgramRun | None = None
-        self._ended: Ended | None = None
         self._finishing: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._noted_read = 0
-        self._num_shown = 0
         self._acquired: Acquired
         self._launched: Launched
         self._recorder: Recorder
@@ -116,11 +108,11 @@ class Instance:
             NotFound: there is no such instance.
         """
         history = self._open(await self._parts.surroundings.journal.acquire(journal_key(INFERLET, self.id)))
-        if self._ended:
+        if self._reception.ended:
             return
         if not isinstance(history[-1], PutAway):
             self._recorder.add(Resumed())
-            await self._flushed()
+            await self._reception.flushed()
         deaths = history[-self.MAX_DEATHS :]
         if len(deaths) == self.MAX_DEATHS and all(isinstance(record, Resumed) for record in deaths):
             self._end(Ended("failed", f"its process died {self.MAX_DEATHS + 1} times at the same point"))
@@ -130,58 +122,27 @@ class Instance:
 
     async def deliver(self, key: str, value: Value) -> int:
         """See ``InferletHandle.send``."""
-        self._use()
-        known = self._inbox.position_of(key)
-        if known is None:
-            if self._ended:
-                raise Conflict(f"inferlet {self.id!r} has ended ({self._ended.how})")
-            if self._inbox.num_waiting >= self._parts.settings.max_inbox_messages:
-                raise TooBusy(f"{self._inbox.num_waiting} messages wait to be received")
-            known = self._inbox.reserve(key)
-            self._recorder.add(Delivered(key, value))
-        await self._flushed()
-        return known
+        return await self._reception.deliver(key, value)
 
     async def read(self, after: int, wait_s: float) -> tuple[Event, ...]:
-        """Events behind a position, once there are some, or none after ``wait_s``; not more than a batch."""
-        self._use()
-        if self._outbox.read_up_to(after + 1):
-            self._note_read()
-        position, log = after + 1, self._outbox.log
-        grown = asyncio.Event()
-        log.watch(grown)
-        self._num_readers += 1
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    while log.end <= position and self._ended is None:
-                        grown.clear()
-                        await grown.wait()
-        finally:
-            self._num_readers -= 1
-            log.unwatch(grown)
-            self._last_used_at = time.time()
-        events = tuple(log.read(position)[: self.MAX_BATCH]) if position < log.end else ()
-        self._num_shown = max(self._num_shown, position + len(events))
-        if self._recorder.is_fenced:
-            raise Moved(f"inferlet {self.id!r} is not here any longer")
-        return events
+        """See ``Reception.read``."""
+        return await self._reception.read(after, wait_s)
 
     async def describe(self) -> InferletDescription:
         """See ``InferletHandle.describe``."""
         info, launched = self._acquired.info, self._launched
-        state: State = self._ended.how if self._ended else "running"
+        state: State = self._reception.ended.how if self._reception.ended else "running"
         summary = InferletSummary(
-            self.id, self.owner, launched.name, launched.program, state, info.created_at, self._last_used_at
+            self.id, self.owner, launched.name, launched.program, state, info.created_at, self._reception.used_at
         )
-        return InferletDescription(summary, launched.arguments, launched.parent, self._outbox.log.end)
+        return InferletDescription(summary, launched.arguments, launched.parent, self._reception.outbox.log.end)
 
     async def terminate(self) -> bool:
         """See ``InferletHandle.terminate``."""
-        self._use()
-        is_first = self._ended is None
+        self._reception.use()
+        is_first = self._reception.ended is None
         self._end(Ended("terminated"))
-        await self._flushed()
+        await self._reception.flushed()
         return is_first
 
     async def close(self) -> None:
@@ -191,12 +152,12 @@ class Instance:
 
     async def stop(self) -> None:
         """Stop working on it here, and leave it to whoever activates it next."""
-        self._is_leaving = True
+        self._reception.is_closed = True
         if self._watching:
             self._watching.cancel()
         if self._finishing:
             await self._finishing
-        elif self._run and self._ended is None:
+        elif self._run and self._reception.ended is None:
             self._recorder.add(PutAway())
             with suppress(Fenced):
                 await self._recorder.flushed()
@@ -209,17 +170,17 @@ class Instance:
 
     def idle_s(self) -> float:
         """Seconds since its clients were heard of; 0 while it works, or one of them listens."""
-        if self._num_readers or (self._finishing and not self._finishing.done()):
+        if self._reception.num_readers or (self._finishing and not self._finishing.done()):
             return 0.0
         is_waiting = self._run is not None and self._run.waits_for_clients_only and not self._recorder.is_busy
-        return time.time() - self._last_used_at if is_waiting or self._ended else 0.0
+        return time.time() - self._reception.used_at if is_waiting or self._reception.ended else 0.0
 
     @property
     def leaves_in_s(self) -> float:
         """When this actor may be given back, if nothing happens until then; seconds."""
         idle_s, settings = self.idle_s(), self._parts.settings
-        if self._ended and idle_s > 0:
-            return 0.0 if self._num_shown == self._outbox.log.end else settings.linger_s - idle_s
+        if self._reception.ended and idle_s > 0:
+            return 0.0 if self._reception.has_shown_all else settings.linger_s - idle_s
         left_s = settings.passivate_after_s - idle_s
         return left_s if left_s <= 0 else self.CHECK_AGAIN_S
 
@@ -227,36 +188,30 @@ class Instance:
     def is_expired(self) -> bool:
         """It has not been used for as long as it may be."""
         settings = self._parts.settings
-        limit_s = settings.keep_ended_s if self._ended else settings.idle_timeout_s
-        return limit_s is not None and time.time() - self._last_used_at >= limit_s
+        limit_s = settings.keep_ended_s if self._reception.ended else settings.idle_timeout_s
+        return limit_s is not None and time.time() - self._reception.used_at >= limit_s
 
     def _open(self, acquired: Acquired) -> list[Record]:
         history: list[Record] = [records.decode(line) for line in acquired.records]
         assert isinstance(history[0], Launched), "the first record launches it"
         self._acquired, self._launched, self.owner = acquired, history[0], acquired.info.owner
         ended = [record for record in history if isinstance(record, Ended)]
-        self._ended = ended[0] if ended else None
+        self._reception.ended = ended[0] if ended else None
         settings, journal = self._parts.settings, self._parts.surroundings.journal
         expiry = settings.keep_ended_s if ended else settings.idle_timeout_s
         self._recorder = Recorder(journal, acquired, expiry, self._on_durable)
-        self._outbox.append(history)
-        self._outbox.recover()
-        for record in history:
-            if isinstance(record, Delivered):
-                self._inbox.put(record.key, record.value)
-            elif isinstance(record, Read):
-                self._outbox.read_up_to(record.position)
-        self._inbox.forget(
-            record.result.position
-            for record in history
-            if isinstance(record, Returned) and isinstance(record.result, effects.Received)
-        )
+        self._reception.recorder = self._recorder
+        results = [record.result for record in history if isinstance(record, Returned)]
+        self._reception.recover(history, [one.position for one in results if isinstance(one, effects.Received)])
         return history
 
     def _start(self, replay: Replay, history: Sequence[Record]) -> None:
         parts, launched = self._parts, self._launched
         contexts = Contexts(parts.directory, TurnReader(), parts.recovery_timeout_s)
-        desk = EffectDesk(self.id, self.owner, parts.surroundings, contexts, self._inbox, self._outbox, self._recorder)
+        reception = self._reception
+        desk = EffectDesk(
+            self.id, self.owner, parts.surroundings, contexts, reception.inbox, reception.outbox, self._recorder
+        )
         output = Output(desk.emit, parts.settings.max_output_chars)
         for record in history:
             if isinstance(record, Printed | records.OutputCut):
@@ -278,9 +233,9 @@ class Instance:
 
     def _end(self, ended: Ended) -> None:
         """The first end counts."""
-        if self._ended or self._recorder.is_fenced or self._is_leaving:
+        if self._reception.ended or self._recorder.is_fenced or self._reception.is_closed:
             return
-        self._ended = ended
+        self._reception.ended = ended
         self._recorder.expire_after(self._parts.settings.keep_ended_s)
         self._recorder.add(ended)
         self._finishing = asyncio.create_task(self._finish(ended))
@@ -297,33 +252,13 @@ class Instance:
             await self._parts.directory.inferlet_ended(self.id, ended.how)
         except GreenroomError as error:
             log.warning("the directory was not told", instance_id=self.id, error=str(error))
-        self._last_used_at = time.time()
+        self._reception.used_at = time.time()
         if self.is_spent:
             log.warning("this process ends", instance_id=self.id)
             self._parts.die()
 
     def _on_durable(self, written: Sequence[Record]) -> None:
-        for record in written:
-            if isinstance(record, Delivered):
-                self._inbox.put(record.key, record.value)
-        self._outbox.append(written)
+        self._reception.on_durable(written)
         limit = self._parts.settings.max_journal_bytes
         if self._recorder.num_bytes > limit:
             self._end(Ended("failed", JOURNAL_FULL.format(limit >> 20)))
-
-    def _note_read(self) -> None:
-        """Now and then is enough: it only makes room for more."""
-        if self._ended is None and self._outbox.read_position - self._noted_read >= self.MAX_BATCH:
-            self._noted_read = self._outbox.read_position
-            self._recorder.add(Read(self._noted_read))
-
-    async def _flushed(self) -> None:
-        try:
-            await self._recorder.flushed()
-        except Fenced:
-            raise Moved(f"inferlet {self.id!r} is not here any longer") from None
-
-    def _use(self) -> None:
-        if self._recorder.is_fenced or self._is_leaving:
-            raise Moved(f"inferlet {self.id!r} is not here any longer")
-        self._last_used_at = time.time()

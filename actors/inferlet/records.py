@@ -10,6 +10,7 @@ from api import errors, topics
 from api.cluster import ModelInfo, Retention
 from api.errors import GreenroomError
 from api.inferlet import effects
+from api.inferlet.context_effects import Generated, Prefix
 from api.turns import Distribution, Finish
 from api.values import Value
 
@@ -132,7 +133,7 @@ Record: TypeAlias = Launched | Delivered | Sent | Printed | OutputCut | Answer |
 _codec = Codec(
     (
         *(Launched, Delivered, Sent, Printed, OutputCut, Returned, Raised, Cancelled, Read, PutAway, Resumed, Ended),
-        *(effects.Received, effects.Generated, effects.Prefix, effects.Accepted, effects.Pulled, effects.ChildEvent),
+        *(effects.Received, effects.Accepted, effects.Pulled, effects.ChildEvent, Generated, Prefix),
         *(ModelInfo, Retention, Finish, Distribution),
         *(topics.TopicMessage, topics.Lagged, topics.NewEpoch),
     )

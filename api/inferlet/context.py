@@ -12,7 +12,7 @@ from typing import Any
 from api.cluster import ModelInfo, Retention
 from api.constraints import Constraint
 from api.errors import InvalidRequest, Unsupported
-from api.inferlet.effects import (
+from api.inferlet.context_effects import (
     Closed,
     Decode,
     Dropped,

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from api.inferlet.effects import Decode, Generate, Generated, Left, NextDistribution, NextPiece, Turn
+from api.inferlet.context_effects import Decode, Generate, Generated, Left, NextDistribution, NextPiece, Turn
 from api.inferlet.host import host
 from api.inferlet.sampling import Candidates, Choose, Sampler
 from api.inferlet.stopping import StopCondition

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from api.errors import GreenroomError
-from api.inferlet.effects import Effect, Notice
+from api.inferlet.context_effects import Notice
+from api.inferlet.effects import Effect
 from api.topics import Cursor
 
 Result = TypeVar("Result")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from api.cluster import ModelInfo, Retention
 from api.errors import ModelNotFound, Unavailable
 from api.inferlet.context import Context
-from api.inferlet.effects import Decode, Encode, Forked, Import, Models
+from api.inferlet.context_effects import Decode, Encode, Forked, Import, Models
 from api.inferlet.host import host
 from api.turns import Message, Text
 

@@ -35,29 +35,36 @@ async def live(args):
 """
 
 
-async def timed(call: Callable[[], Awaitable[Any]]) -> float:
-    """Seconds that it takes."""
-    began = time.perf_counter()
-    await call()
-    return time.perf_counter() - began
-
-
 async def series(call: Callable[[], Awaitable[Any]], count: int) -> list[float]:
     """Seconds of each of so many, one after another."""
-    return [await timed(call) for _ in range(count)]
+    found = []
+    for _ in range(count):
+        began = time.perf_counter()
+        await call()
+        found.append(time.perf_counter() - began)
+    return found
 
 
-async def greeted(greenroom: Greenroom, program: str) -> None:
-    """Launch one, up to its message."""
+async def greeted(greenroom: Greenroom, program: str, is_read: bool = True) -> float:
+    """Launch one; seconds until its message is there. Then its end is read too."""
+    began = time.perf_counter()
     instance = await greenroom.launch(program)
-    await instance.read(-1, 60.0)
+    [*_, last] = await instance.read(-1, 60.0)
+    taken_s = time.perf_counter() - began
+    while is_read and not last.is_end:
+        [*_, last] = await instance.read(last.position, 60.0)
+    return taken_s
 
 
-async def greeted_by_client(client: Client, program: str) -> None:
+async def greeted_by_client(client: Client, program: str) -> float:
     """The same over HTTP and a WebSocket."""
+    began = time.perf_counter()
     instance = await client.launch_instance(program)
     await instance.recv()
-    await instance.detach()
+    taken_s = time.perf_counter() - began
+    async for _ in instance:
+        pass
+    return taken_s
 
 
 async def cold(num_launches: int, console: Console) -> None:
@@ -65,7 +72,7 @@ async def cold(num_launches: int, console: Console) -> None:
     greenroom = await Greenroom.connect()
     program = await greenroom.upload_program(LIVE, "live.py")
     _, before = await asyncio.to_thread(memory)
-    found = await series(lambda: greeted(greenroom, program), num_launches)
+    found = [await greeted(greenroom, program, is_read=False) for _ in range(num_launches)]
     console.print(f"{num_launches} in sequence, each in a process that starts for it: {shown(found)}")
     counts, used = await asyncio.to_thread(memory)
     each = (used[INFERLETS] - before[INFERLETS]) / num_launches
@@ -78,8 +85,9 @@ async def warm(num_launches: int, url: str, console: Console) -> None:
     """Processes wait, and are used again."""
     greenroom = await Greenroom.connect()
     program = await greenroom.upload_program(GREETING.read_text(), GREETING.name)
-    await series(lambda: greeted(greenroom, program), POOL_SIZE)
-    whole = await series(lambda: greeted(greenroom, program), num_launches)
+    for _ in range(POOL_SIZE):
+        await greeted(greenroom, program)
+    whole = [await greeted(greenroom, program) for _ in range(num_launches)]
     console.print(f"{num_launches} in sequence, in processes that wait: {shown(whole)}")
     calls = await series(greenroom.directory.settings, num_launches)
     console.print(f"  of that: a call of an actor takes {shown(calls)}; there are eight, some in others:")
@@ -92,10 +100,10 @@ async def warm(num_launches: int, url: str, console: Console) -> None:
         f"  until the launch is durable: {shown(launches)}; the rest is the program, its message and its reader"
     )
     async with Client(url) as client:
-        found = await series(lambda: greeted_by_client(client, program), num_launches)
+        found = [await greeted_by_client(client, program) for _ in range(num_launches)]
     console.print(f"{num_launches} in sequence over HTTP and WebSocket: {shown(found)}")
     began = time.perf_counter()
-    together = await asyncio.gather(*(timed(lambda: greeted(greenroom, program)) for _ in range(NUM_TOGETHER)))
+    together = await asyncio.gather(*(greeted(greenroom, program) for _ in range(NUM_TOGETHER)))
     rate = NUM_TOGETHER / (time.perf_counter() - began)
     console.print(f"{NUM_TOGETHER} at a time, {rate:.0f}/s: {shown(together)}")
 
