@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from actors.journal.sqlite import SqliteJournal
 from actors.settings import BrokerSettings
 from actors.topics.messages import shard_of
 from api.topics import TopicId
-from tests.actors.small_cluster import Loopback
+from tests.actors.small_cluster import Loopback, cancel_others
 
 
 class _Host:
@@ -46,13 +45,9 @@ class SmallBroker:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        current = asyncio.current_task()
         while self.journal._committing:
             await self.journal._committing
-        tasks = [task for task in asyncio.all_tasks() if task is not current]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_others()
         await self.journal.stop()
 
     def ref(self, timeout_s: float = 10.0) -> BrokerRef:

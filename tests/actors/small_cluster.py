@@ -84,6 +84,14 @@ class _Method:
             await asyncio.gather(running, dying, return_exceptions=True)
 
 
+async def cancel_others() -> None:
+    """End every other task of this loop, and those that begin meanwhile."""
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+
 class _NoMetrics:
     def activated(self, reason: str) -> None:
         """Nothing."""
@@ -152,13 +160,9 @@ class SmallCluster:
         for slot in self.slots.values():
             if isinstance(slot.target.tenant, Instance):
                 kill_instance(slot.target.tenant)
-        current = asyncio.current_task()
-        tasks = [task for task in asyncio.all_tasks() if task is not current]
         while self.journal._committing:
             await self.journal._committing
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_others()
         await self.journal.stop()
 
     async def start_model(self, index: int) -> None:
