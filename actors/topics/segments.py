@@ -85,9 +85,12 @@ class Segments:
         await asyncio.shield(asyncio.ensure_future(self._append(records, num_messages)))
 
     async def drop_before(self, position: int) -> None:
-        """Drop the segments that hold nothing from this position on; the last one stays."""
+        """Drop the segments that hold nothing from this position on, but the latest of them.
+
+        It may have what was acknowledged right before the broker died, and is acknowledged again.
+        """
         async with self._lock:
-            while len(self._segments) > 1 and self._segments[1].begin <= position:
+            while len(self._segments) > 2 and self._segments[2].begin <= position:
                 await self._journal.delete(self._segments[0].key, self._segments[0].epoch)
                 del self._segments[0]
 

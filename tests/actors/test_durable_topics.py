@@ -301,3 +301,17 @@ async def test_a_message_that_comes_while_its_topic_is_deleted_is_not_found_late
         await late[0]
     await small.restart()
     assert await ref.topics(NEWS.owner) == ()
+
+
+async def test_an_item_whose_acknowledgement_was_not_answered_is_acknowledged_again_after_the_brokers_death(
+    small: SmallBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Segments, "MAX_RECORDS", 2)
+    ref = small.ref()
+    await ref.push(WORK, "first")
+    item = await ref.pull(WORK)
+    assert await ref.ack(item)
+    await ref.push(WORK, "second, in another segment")
+    await small.broker().sweep()
+    await small.restart()
+    assert await ref.ack(item)
