@@ -107,8 +107,12 @@ class Deployed:
 
 def processes(title: str) -> list[int]:
     """Processes that Ray has given this title, below this process."""
-    mine = psutil.Process().children(recursive=True)
-    return [process.pid for process in mine if (process.cmdline() or [""])[0].startswith(title)]
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # a zombie is one too
+            if (process.cmdline() or [""])[0].startswith(title):
+                found.append(process.pid)
+    return found
 
 
 def _names(prefix: str) -> list[str]:
