@@ -89,16 +89,16 @@ async def warm(num_launches: int, url: str, console: Console) -> None:
         await greeted(greenroom, program)
     whole = [await greeted(greenroom, program) for _ in range(num_launches)]
     console.print(f"{num_launches} in sequence, in processes that wait: {shown(whole)}")
-    calls = await series(greenroom.directory.settings, num_launches)
-    console.print(f"  of that: a call of an actor takes {shown(calls)}; there are eight, some in others:")
-    reads = await series(greenroom.programs, num_launches)
-    console.print(
-        f"  source, directory, process, journal, two to report, journal, reader; the journal's: {shown(reads)}"
-    )
     launches = await series(lambda: greenroom.launch(program), num_launches)
+    console.print(f"  of that, until it is durable that it was launched: {shown(launches)}")
     console.print(
-        f"  until the launch is durable: {shown(launches)}; the rest is the program, its message and its reader"
+        "  which is a call for the source, and one of the directory, in it one of the process, in it one of the journal;"
     )
+    console.print("  the rest is the program's start, a call of the journal for its message, and one of the reader")
+    calls = await series(greenroom.directory.settings, num_launches)
+    console.print(f"  a call of an actor and back: {shown(calls)}")
+    writes = await series(lambda: greenroom.upload_program(GREETING.read_text(), GREETING.name), num_launches)
+    console.print(f"  a call of the journal that writes to the disk: {shown(writes)}")
     async with Client(url) as client:
         found = [await greeted_by_client(client, program) for _ in range(num_launches)]
     console.print(f"{num_launches} in sequence over HTTP and WebSocket: {shown(found)}")
