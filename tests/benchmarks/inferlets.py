@@ -92,7 +92,7 @@ async def warm(num_launches: int, url: str, console: Console) -> None:
     launches = await series(lambda: greenroom.launch(program), num_launches)
     console.print(f"  of that, until it is durable that it was launched: {shown(launches)}")
     console.print(
-        "  which is a call for the source, and one of the directory, in it one of the process, in it one of the journal;"
+        "  a call for its source, and one of the directory, which calls its process, which calls the journal;"
     )
     console.print("  the rest is the program's start, a call of the journal for its message, and one of the reader")
     calls = await series(greenroom.directory.settings, num_launches)
