@@ -10,6 +10,7 @@ import ray
 from actors.directory_ref import INFERLET
 from actors.inferlet.instance import InferletParts, Instance
 from actors.inferlet.output import route_streams
+from actors.niceness import stand_back
 from actors.slot import Slot, SlotDirectory
 
 CALLS = frozenset(("deliver", "read", "describe", "terminate"))
@@ -33,6 +34,7 @@ class HostedInferlet(InferletSlot):
     """The same in a Ray actor of its own, which ends with the programs that spoil it."""
 
     def __init__(self, name: str, parts: InferletParts, directory: SlotDirectory) -> None:
+        stand_back()
         super().__init__(name, parts, directory)
         route_streams()
 

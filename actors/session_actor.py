@@ -8,6 +8,7 @@ from dataclasses import replace
 import ray
 
 from actors.directory_ref import SESSION
+from actors.niceness import stand_back
 from actors.session import Session, SessionParts
 from actors.slot import Slot, SlotDirectory
 
@@ -28,4 +29,12 @@ class SessionSlot(Slot):
         )
 
 
-SessionActor = ray.remote(SessionSlot)
+class HostedSession(SessionSlot):
+    """The same in a Ray actor of its own."""
+
+    def __init__(self, name: str, parts: SessionParts, directory: SlotDirectory) -> None:
+        stand_back()
+        super().__init__(name, parts, directory)
+
+
+SessionActor = ray.remote(HostedSession)

@@ -13,6 +13,9 @@ from actors.model_ref import ModelRef
 from api.errors import ModelLost
 from api.turns import Frame
 
+GATHER_S = 0.005
+"""Polls of one model actor begin so far apart, or further: turns that begin together are asked for together."""
+
 
 @dataclass(slots=True)
 class _Followed:
@@ -59,12 +62,7 @@ class TurnReader:
 
 
 class _ActorReader:
-    """The poll of one model actor: runs while something is followed.
-
-    Turns that begin together are asked for together: polls begin ``GATHER_S`` apart or more.
-    """
-
-    GATHER_S = 0.005
+    """The poll of one model actor: runs while something is followed."""
 
     def __init__(self, reader_id: str, model: ModelRef) -> None:
         self._reader_id = f"{reader_id}-{secrets.token_hex(4)}"
@@ -94,7 +92,7 @@ class _ActorReader:
         if self._next:
             return
         loop = asyncio.get_running_loop()
-        due = self._polled_at + self.GATHER_S
+        due = self._polled_at + GATHER_S
         if loop.time() >= due:
             self._poll()
         else:

@@ -9,6 +9,7 @@ from ray import serve
 from starlette.applications import Starlette
 
 from actors.greenroom import Greenroom
+from actors.niceness import stand_back
 from api.app import build_app
 from api.logs import start_logging
 from deployments.config import GreenroomConfig
@@ -23,6 +24,7 @@ class Gateway:
 
     async def __init__(self, config: GreenroomConfig, pools: list[Any]) -> None:  # type: ignore[misc]
         start_logging()
+        stand_back()
         self._settings = config.api
         self._pools = pools
         self._greenroom = await Greenroom.ensure(config.settings())

@@ -38,7 +38,7 @@ async def use(session: SessionRef, index: int) -> float:
 
 def memory() -> tuple[int, int]:
     """How many session actors there are, and their USS together in bytes."""
-    pids = processes("ray::SessionSlot")
+    pids = processes("ray::HostedSession")
     return len(pids), sum(psutil.Process(pid).memory_full_info().uss for pid in pids)
 
 

@@ -260,7 +260,7 @@ def main() -> None:
         config = {"models": [model], "sessions": {"pool_size": max(arguments.streams)}}
         deployed = Deployed(config, Path(folder) / "journal.db")
         deployed.start()
-        deployed.wait(lambda: len(processes("ray::SessionSlot")) >= max(arguments.streams), 300)
+        deployed.wait(lambda: len(processes("ray::HostedSession")) >= max(arguments.streams), 300)
         try:
             asyncio.run(benchmark(deployed, settings, arguments.streams, arguments.tokens, arguments.rounds))
         finally:

@@ -107,7 +107,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         deployed = Deployed({"sessions": {"pool_size": arguments.streams}}, Path(folder) / "journal.db")
         deployed.start()
-        deployed.wait(lambda: len(processes("ray::SessionSlot")) >= arguments.streams, 300)
+        deployed.wait(lambda: len(processes("ray::HostedSession")) >= arguments.streams, 300)
         deployed.run(stop_refilling)
         try:
             is_well = asyncio.run(soak(deployed, arguments.minutes, arguments.streams, Console()))

@@ -183,4 +183,4 @@ async def _open(deployed: Deployed) -> str:
 
 def _session_pids(deployed: Deployed) -> list[int]:
     time.sleep(1.5)
-    return processes("ray::SessionSlot")
+    return processes("ray::HostedSession")
