@@ -142,7 +142,8 @@ class ClientInstance:
         while self._over is None:
             try:
                 async with self._open_socket(self._came) as socket:
-                    await self._talk(socket)
+                    with self._patience.connected():
+                        await self._talk(socket)
             except (ConnectionClosed, InvalidHandshake, OSError, TimeoutError) as error:
                 await self._wait(error)
             except GreenroomError as error:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from api.errors import GreenroomError
 
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 5.0
+LASTING_S = 5.0
+"""A connection that held for so long was progress, even if nothing came over it."""
 
 
 class Patience:
@@ -27,6 +31,16 @@ class Patience:
         """There was progress."""
         self._num_failures = 0
         self._deadline = None
+
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        """While there is a connection."""
+        began = asyncio.get_running_loop().time()
+        try:
+            yield
+        finally:
+            if asyncio.get_running_loop().time() - began >= LASTING_S:
+                self.renew()
 
     async def wait(self, error: GreenroomError, at_least_s: float = 0.0) -> None:
         """Wait before the next try.

@@ -8,7 +8,7 @@ import signal
 from rich.console import Console
 
 from api.answer import Answer
-from api.client import ClientSession
+from api.client_session import ClientSession
 from api.errors import GreenroomError
 from api.turns import Message, Sampling
 from api.views import SessionView, TurnView

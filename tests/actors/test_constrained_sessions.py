@@ -13,7 +13,8 @@ import pytest_asyncio
 
 from actors.settings import ModelSettings
 from api.app import build_app
-from api.client import Client, ClientSession
+from api.client import Client
+from api.client_session import ClientSession
 from api.constraints import Choice, JsonSchema, Regex
 from api.errors import InvalidRequest, Unsupported
 from api.settings import ApiSettings

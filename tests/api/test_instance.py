@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from api import patience
 from api.app import build_app
 from api.client import Client
 from api.errors import Conflict, GreenroomError, InferletNotFound, ProgramNotFound
@@ -128,3 +129,17 @@ async def test_a_connection_that_breaks_ten_times_loses_and_repeats_nothing(
             await asyncio.wait_for(asyncio.gather(*sent), 20)
     assert proxy.num_cut == 10
     assert sorted(inferlet.received.values(), key=str) == sorted(f"message {number}" for number in range(100))
+
+
+async def test_a_connection_that_held_is_progress_even_when_nothing_came_over_it(
+    cluster: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "LASTING_S", 0.05)
+    async with serving(build_app(cluster, ApiSettings())) as url, proxying(url) as (address, proxy):
+        async with Client(address, patience_s=0.4) as client:
+            instance, inferlet = await launched(client, cluster, tmp_path)
+            for _ in range(5):
+                await asyncio.sleep(0.25)
+                proxy.cut()
+            inferlet.add(Message(0, "still here"))
+            assert (await instance.recv(timeout_s=10))[1] == "still here"
