@@ -14,7 +14,6 @@ from deployments.console import Steps
 from deployments.failures import CommandFailed
 from deployments.fall import take_down
 from deployments.home import Home, Record
-from deployments.listening import serve_address
 from deployments.plan import Plan, local_url
 from deployments.ray_connection import connect, find_cluster
 from deployments.ray_head import AUTH_MODE, DEFAULT_PORT, free_ports, start_head, stop_head
@@ -92,6 +91,7 @@ class Rise:
     def _deploy(self, record: Record, is_local: bool) -> None:
         from actors.greenroom import check_shards  # takes seconds, as these do
         from deployments import serving
+        from deployments.listening import serve_address
         from deployments.rollout import Rollout
 
         listens_at, is_update = serve_address(), serving.is_deployed()

@@ -14,6 +14,7 @@ import pytest
         ("actors.journal.actor", ("torch", "transformers", "ray.serve", "starlette")),
         ("api.client", ("torch", "transformers", "ray")),
         ("api.app", ("torch", "transformers", "ray")),
+        ("deployments.rise", ("torch", "ray")),  # Ray reads how to authenticate when it is imported
         ("actors.engine.torch_engine", ("xgrammar",)),
     ],
 )
