@@ -17,7 +17,7 @@ class ModelSettings:
 
     Attributes:
         path: a local directory, the same on every node.
-        engine: "torch" or "vllm".
+        engine: "torch", "vllm", or "auto": vllm where it is installed and a GPU is there, else torch.
         engine_args: settings of the engine, by their own names.
         orphan_timeout_s: a running turn that nobody has read for so long is cancelled.
         log_retention_s: how long an ended turn's output stays readable when nobody has read it to its end.
@@ -27,7 +27,7 @@ class ModelSettings:
     name: str
     path: str
     aliases: tuple[str, ...] = ()
-    engine: str = "torch"
+    engine: str = "auto"
     engine_args: Mapping[str, Any] = field(default_factory=dict)
     orphan_timeout_s: float = 30.0
     log_retention_s: float = 300.0

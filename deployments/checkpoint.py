@@ -16,6 +16,9 @@ from deployments.failures import CommandFailed
 PROCESS_BYTES = 400_000_000
 """What a model actor takes beside its weights and its attention cache (Linux, torch 2.13 for the CPU)."""
 
+VLLM_BYTES = 1_400_000_000
+"""The same with vLLM, which has a process of its own."""
+
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _LONGEST_HEADER = 100_000_000
 
@@ -33,23 +36,28 @@ class Checkpoint:
 
     def cache_bytes(self, model: ModelConfig) -> int:
         """Of the attention cache: what the settings say, else the least that makes sense, which is one full context."""
-        if given := model.engine_args.get("kv_cache_bytes"):
+        arguments = model.engine_args
+        if given := arguments.get("kv_cache_bytes") or arguments.get("kv_cache_memory_bytes"):
             return int(given)
         heads = _integer(self.config, "num_attention_heads", "n_head")
         key_heads = _integer(self.config, "num_key_value_heads") or heads
         head_size = _integer(self.config, "head_dim") or _integer(self.config, "hidden_size", "n_embd") // max(1, heads)
         layers = _integer(self.config, "num_hidden_layers", "n_layer")
-        length = model.engine_args.get("max_context_tokens") or _integer(
-            self.config, "max_position_embeddings", "n_positions"
-        )
+        given = arguments.get("max_context_tokens") or arguments.get("max_model_len")
+        length = given or _integer(self.config, "max_position_embeddings", "n_positions")
         return 2 * layers * key_heads * head_size * int(length) * self._width(model)
 
     def bytes_of_actor(self, model: ModelConfig) -> int:
         """Of one model actor."""
-        return self.weight_bytes(model) + self.cache_bytes(model) + PROCESS_BYTES
+        return self.weight_bytes(model) + self.cache_bytes(model) + process_bytes(model)
 
     def _width(self, model: ModelConfig) -> int:
         return _DTYPE_BYTES.get(str(model.engine_args.get("dtype")), 4)
+
+
+def process_bytes(model: ModelConfig) -> int:
+    """What a model's actor takes beside its weights and its attention cache."""
+    return VLLM_BYTES if model.engine == "vllm" else PROCESS_BYTES
 
 
 def read_checkpoint(model: ModelConfig) -> Checkpoint:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import psutil
 
-from deployments.checkpoint import PROCESS_BYTES, Checkpoint, read_checkpoint
+from actors.engine.choice import require_vllm
+from api.errors import InvalidRequest
+from deployments.checkpoint import Checkpoint, process_bytes, read_checkpoint
 from deployments.config import GreenroomConfig, ModelConfig
 from deployments.failures import CommandFailed
 
@@ -61,6 +63,19 @@ def check_journal(path: str) -> None:
         raise CommandFailed(f"the journal {file} cannot be written: {file.parent} is no directory") from None
     except OSError as error:
         raise CommandFailed(f"the journal {file} cannot be written: {error.strerror}") from None
+
+
+def check_engines(models: Sequence[ModelConfig]) -> None:
+    """That the engines that were asked for are installed on this machine.
+
+    Raises:
+        CommandFailed: one is not; says what to install.
+    """
+    if any(model.engine == "vllm" for model in models):
+        try:
+            require_vllm()
+        except InvalidRequest as error:
+            raise CommandFailed(str(error)) from None
 
 
 def check_memory(models: Sequence[ModelConfig], available: int | None = None) -> None:
@@ -116,7 +131,7 @@ def _too_large(model: ModelConfig, checkpoint: Checkpoint, need: int, left: int)
     times = f", {_num_actors(model)} times" if _num_actors(model) > 1 else ""
     return (
         f"not enough memory: model {model.name!r} needs {_giga(need)} ({_giga(weights)} of weights, "
-        f"{_giga(cache)} of attention cache, {_giga(PROCESS_BYTES)} for its process{times}), "
+        f"{_giga(cache)} of attention cache, {_giga(process_bytes(model))} for its process{times}), "
         f"and {_giga(max(0, left))} are available"
     )
 

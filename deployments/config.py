@@ -59,14 +59,15 @@ class ModelConfig(_Config):
     Attributes:
         path: a local directory (the same on every node), or "pocket" for the embedded model.
         num_gpus, num_cpus: what Ray reserves for each actor of this model.
-        engine_args: settings of the engine, by their own names.
+        engine: "auto" takes vllm where it is installed and a GPU is there, else torch.
+        engine_args: settings of the engine, by their own names: ``TorchSettings``, or vLLM's ``AsyncEngineArgs``.
         start_timeout_s: an actor that is away for longer is given up and replaced.
     """
 
     name: str = Field(min_length=1, max_length=200)
     path: str = Field(EMBEDDED, validate_default=True)
     aliases: tuple[str, ...] = ()
-    engine: Literal["torch"] = "torch"
+    engine: Literal["auto", "torch", "vllm"] = "auto"
     engine_args: dict[str, Any] = Field(default_factory=dict)
     num_replicas: int = Field(1, ge=1)
     autoscaling: AutoscalingSettings | None = None
@@ -80,6 +81,12 @@ class ModelConfig(_Config):
     @classmethod
     def _resolve(cls, path: str) -> str:
         return embedded_model() if path == EMBEDDED else str(Path(path).expanduser().resolve())
+
+    @model_validator(mode="after")
+    def _has_a_gpu_for_each_part(self) -> ModelConfig:
+        if self.num_gpus and self.engine_args.get("tensor_parallel_size", 1) > self.num_gpus:
+            raise ValueError(f"model {self.name!r}: tensor_parallel_size is larger than num_gpus")
+        return self
 
     def settings(self) -> ModelSettings:
         """For the actors."""

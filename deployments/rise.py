@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from deployments.checkpoint import read_checkpoint
-from deployments.checks import check_journal, check_memory, check_port, check_resources, is_free
+from deployments.checks import check_engines, check_journal, check_memory, check_port, check_resources, is_free
 from deployments.console import Steps
 from deployments.failures import CommandFailed
 from deployments.fall import take_down
@@ -74,6 +74,7 @@ class Rise:
 
     def _check_machine(self) -> None:
         check_port(self._plan.host, self._plan.port)
+        check_engines(self._plan.config.models)
         check_memory(self._plan.config.models)
         check_journal(self._plan.config.journal.path)
 
@@ -113,6 +114,7 @@ class Rise:
     def _check_local(self, has_port: bool) -> None:
         if not has_port:
             check_port(self._plan.host, self._plan.port)
+        check_engines(self._plan.config.models)
         check_memory(self._plan.config.models)
         check_journal(self._plan.config.journal.path)
 

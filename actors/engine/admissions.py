@@ -7,6 +7,13 @@ from collections.abc import Sequence
 
 import torch
 
+from actors.engine.admission_checks import (
+    check_constraint,
+    check_context,
+    check_length,
+    check_tokens,
+    max_length,
+)
 from actors.engine.context import Context
 from actors.engine.context_store import ContextStore
 from actors.engine.contract import Admission, EngineInfo, Hole, holes_within
@@ -15,7 +22,7 @@ from actors.engine.history import TokenHistory, needs_history
 from actors.engine.output import OutputRules, TurnOutput
 from actors.engine.scheduler import Scheduler
 from actors.engine.turn import Turn
-from api.errors import CapacityExhausted, Conflict, ContextLost, InvalidRequest, LengthExceeded
+from api.errors import CapacityExhausted, Conflict
 
 
 class Admissions:
@@ -41,13 +48,16 @@ class Admissions:
     def admit(self, admission: Admission) -> Turn:
         """See ``Engine.admit``."""
         context = self._contexts.get(admission.context_id)
-        self._check_context(admission, context)
-        self._check_tokens(admission)
+        if self._scheduler.get(admission.turn_id) is not None:
+            raise Conflict(f"turn {admission.turn_id!r} is running")
+        check_context(admission, context)
+        check_tokens(admission, self._info.vocab_size)
+        check_length(admission, self._info)
         holes = admission.holes
         if context is not None and admission.base_length:
             holes = holes_within(context.holes, admission.base_length)
         self._check_room(admission, holes)
-        self._check_constraint(admission)
+        check_constraint(admission, self._grammars)
         if context is None:
             context = self._contexts.create(admission.context_id)
         self._extend(context, admission, holes)
@@ -58,58 +68,12 @@ class Admissions:
         self._scheduler.add(turn)
         return turn
 
-    def _check_context(self, admission: Admission, context: Context | None) -> None:
-        if self._scheduler.get(admission.turn_id) is not None:
-            raise Conflict(f"turn {admission.turn_id!r} is running")
-        if context is None:
-            if not admission.create or admission.base_length:
-                raise ContextLost(admission.context_id)
-        elif context.turn_id is not None:
-            raise Conflict(f"a turn is running on context {admission.context_id!r}")
-        elif not context.starts_with(admission.base_length, admission.base_hash):
-            raise ContextLost(admission.context_id)
-
-    def _check_tokens(self, admission: Admission) -> None:
-        vocab_size = self._info.vocab_size
-        if admission.num_prior_output > len(admission.tokens):
-            raise InvalidRequest("num_prior_output counts more tokens than were sent")
-        if admission.base_length + len(admission.tokens) == admission.num_prior_output:
-            raise InvalidRequest("there is nothing to go on from: the context and the prompt are empty")
-        if admission.tokens and not 0 <= min(admission.tokens) <= max(admission.tokens) < vocab_size:
-            raise InvalidRequest(f"token ids must lie between 0 and {vocab_size - 1}")
-        if any(not 0 <= token_id < vocab_size for token_id, _ in admission.sampling.logit_bias):
-            raise InvalidRequest(f"logit_bias ids must lie between 0 and {vocab_size - 1}")
-        if any(not 0 <= token_id < vocab_size for token_id in admission.allowed_tokens or ()):
-            raise InvalidRequest(f"allowed_tokens must lie between 0 and {vocab_size - 1}")
-        if any(not 0 <= hole.start < hole.end <= hole.since <= len(admission.tokens) for hole in admission.holes):
-            raise InvalidRequest("a hole lies within the tokens before it")
-        if admission.holes and admission.base_length:
-            raise InvalidRequest("holes are sent with all tokens only")
-
     def _check_room(self, admission: Admission, holes: Sequence[Hole]) -> None:
         num_tokens = admission.base_length + len(admission.tokens)
-        maximum = self._maximum(admission)
-        if num_tokens > maximum:
-            # The base's last token enters the cache with this turn.
-            num_cached = max(0, admission.base_length - 1)
-            raise LengthExceeded(num_cached, num_tokens - num_cached, maximum)
         if not self._contexts.fits(num_tokens, holes):
             raise CapacityExhausted(f"the attention cache is full: it holds {self._contexts.num_tokens} tokens in all")
         if not self._scheduler.has_room:
             raise CapacityExhausted("as many turns as may are waiting already")
-
-    def _check_constraint(self, admission: Admission) -> None:
-        if admission.constraint is None:
-            return
-        matcher = self._grammars.matcher(admission.constraint)
-        prior = admission.tokens[len(admission.tokens) - admission.num_prior_output :]
-        if not all(matcher.accept(token_id) for token_id in prior):
-            raise InvalidRequest("the turn's earlier output is not what its constraint allows")
-
-    def _maximum(self, admission: Admission) -> int:
-        """Tokens that may have KV."""
-        model_limit = self._info.max_context_tokens
-        return model_limit if admission.max_context is None else min(admission.max_context, model_limit)
 
     def _extend(self, context: Context, admission: Admission, holes: Sequence[Hole]) -> None:
         """Make it base and tokens, with these holes; KV stays as far as they agree, but the last must be computed."""
@@ -123,7 +87,7 @@ class Admissions:
 
     def _new_turn(self, admission: Admission, context: Context) -> Turn:
         num_before = len(context.ids) - admission.num_prior_output
-        room = min(self._maximum(admission), self._contexts.room(context)) - num_before + 1
+        room = min(max_length(admission, self._info), self._contexts.room(context)) - num_before + 1
         sampling, before = admission.sampling, context.ids[:num_before]
         self._num_admitted += 1
         turn = Turn(

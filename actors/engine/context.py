@@ -25,6 +25,7 @@ class Context:
         version: changes when KV is taken away, so that a step in flight does not count what it computed.
         is_open: False once closed.
         visibility: its holes; None without any, and then no block in the table is ``FREED``.
+        tenant: whose it is, where an engine may share KV between contexts by itself.
     """
 
     context_id: str
@@ -38,6 +39,7 @@ class Context:
     version: int = 0
     is_open: bool = True
     visibility: Visibility | None = None
+    tenant: str = ""
 
     @property
     def num_missing(self) -> int:

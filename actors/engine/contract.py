@@ -91,6 +91,7 @@ class Admission:
         allowed_tokens, constraint, distribution: see ``TurnRequest``; the constraint has been through
             ``Engine.prepare``.
         holes: of the context, where all of its tokens are sent (``create``); else it keeps those that it has.
+        tenant: whose it is. KV may be shared between contexts of one tenant, not between tenants.
     """
 
     turn_id: str
@@ -110,6 +111,7 @@ class Admission:
     constraint: Constraint | None = None
     distribution: int | None = None
     holes: tuple[Hole, ...] = ()
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True)

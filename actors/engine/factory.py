@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from actors.engine.choice import ENGINES, has_vllm, require_vllm
 from actors.engine.contract import Engine
 from actors.engine.tokenizer import Tokenizer
 from actors.settings import ModelSettings
@@ -19,8 +20,20 @@ def build_engine(settings: ModelSettings) -> tuple[Engine, Tokenizer]:
     path = Path(settings.path)
     if not (path / "config.json").is_file():
         raise InvalidRequest(f"no model in {path}: it has no config.json")
-    if settings.engine != "torch":
-        raise InvalidRequest(f"no engine is called {settings.engine!r}; there is: torch")
+    if settings.engine not in ENGINES:
+        raise InvalidRequest(f"no engine is called {settings.engine!r}; there are: {', '.join(ENGINES)}")
+    if settings.engine == "vllm" or (settings.engine == "auto" and has_vllm() and _has_gpu()):
+        return _vllm(settings, path)
+    return _torch(settings, path)
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _torch(settings: ModelSettings, path: Path) -> tuple[Engine, Tokenizer]:
     from actors.engine.torch_engine import TorchEngine, TorchSettings
 
     tokenizer = Tokenizer.load(path)
@@ -29,3 +42,14 @@ def build_engine(settings: ModelSettings) -> tuple[Engine, Tokenizer]:
     except TypeError as error:
         raise InvalidRequest(f"engine_args of model {settings.name!r}: {error}") from None
     return TorchEngine(torch_settings, tokenizer), tokenizer
+
+
+def _vllm(settings: ModelSettings, path: Path) -> tuple[Engine, Tokenizer]:
+    require_vllm()
+    from actors.engine.vllm.settings import set_environment
+
+    set_environment()
+    from actors.engine.vllm.engine import VllmEngine
+
+    tokenizer = Tokenizer.load(path)
+    return VllmEngine(path, dict(settings.engine_args), tokenizer), tokenizer

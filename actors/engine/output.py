@@ -66,6 +66,11 @@ class TurnOutput:
             return piece[: end - (len(text) - len(piece))], Finish("stop", stop_text)
         return piece, self._end(token_id, text)
 
+    @property
+    def num_left(self) -> int:
+        """Tokens that may still come."""
+        return min(self._stop.max_tokens, self._room) - self.num_tokens
+
     def end(self, reason: Reason) -> Finish:
         """How the turn ends when it ends now, for a reason that is not in its tokens."""
         return Finish(reason, tail=self._detokenizer.finish())

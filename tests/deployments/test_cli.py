@@ -33,7 +33,7 @@ def test_what_can_be_known_beforehand_is_told_before_anything_starts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert failure(capsys, "up", "--model", str(tmp_path / "no")) == f"model 'no': there is no directory {tmp_path}/no"
-    assert failure(capsys, "up", "--engine", "steam") == "models.0.engine: input should be 'torch'"
+    assert failure(capsys, "up", "--engine", "steam") == "models.0.engine: input should be 'auto', 'torch' or 'vllm'"
     huge = write_checkpoint(tmp_path / "huge", [[1_000_000, 1_000_000]])
     sentence = failure(capsys, "up", "--model", str(huge), "--port", "1025")
     assert sentence.startswith("not enough memory: model 'huge' needs 4000.4 GB (4000.0 GB of weights")

@@ -58,7 +58,7 @@ def test_a_file_for_serve_gives_its_arguments_and_its_address(tmp_path: Path) ->
         ("sessions: {pool_size: many}", "sessions.pool_size: input should be a valid integer"),
         ("modells: []", "modells: no such setting"),
         ("models: []", "models: tuple should have at least 1 item after validation, not 0"),
-        ("models: [{name: a, engine: steam}]", "models.0.engine: input should be 'torch'"),
+        ("models: [{name: a, engine: steam}]", "models.0.engine: input should be 'auto', 'torch' or 'vllm'"),
         ("models: [{name: a}, {name: b, aliases: [a]}]", "two models share a name or an alias"),
         ("applications: []", "one application with import_path deployments.app:build is needed, there are 0"),
         (

@@ -13,7 +13,7 @@ from actors.engine.torch_engine import TorchEngine, TorchSettings
 from api.turns import Finish, Sampling, Stop, TokenLogprobs
 
 BLOCK = 4
-BLOCK_BYTES = BLOCK * 2 * 2 * 2 * 8 * 4
+BLOCK_BYTES = BLOCK * 2 * 2 * 2 * 32 * 4
 """Tokens, layers, keys and values, heads, width, bytes of a number: of the tiny checkpoints."""
 
 

@@ -1,0 +1,65 @@
+"""The way of a turn into a vLLM engine: checked first, so that a refused one changes nothing."""
+
+from __future__ import annotations
+
+import secrets
+
+from actors.engine.admission_checks import check_constraint, check_context, check_length, check_tokens, max_length
+from actors.engine.context import Context
+from actors.engine.contract import Admission, EngineInfo
+from actors.engine.grammars import Grammars
+from actors.engine.output import OutputRules, TurnOutput
+from actors.engine.turn import Turn
+from actors.engine.vllm.contexts import Contexts
+
+
+class Admissions:
+    """Checks admissions, and brings contexts to the tokens that they ask for."""
+
+    def __init__(self, contexts: Contexts, info: EngineInfo, rules: OutputRules, grammars: Grammars) -> None:
+        self._contexts = contexts
+        self._info = info
+        self._rules = rules
+        self._grammars = grammars
+        self._num_admitted = 0
+
+    def admit(self, admission: Admission) -> Turn:
+        """See ``Engine.admit``; a turn that its earlier output has ended has a ``finish``."""
+        context = self._contexts.get(admission.context_id)
+        check_context(admission, context)
+        check_tokens(admission, self._info.vocab_size)
+        if admission.holes:
+            self._info.require("mask")
+        check_length(admission, self._info)
+        check_constraint(admission, self._grammars)
+        if context is None:
+            context = self._contexts.create(admission.context_id)
+        self._extend(context, admission)
+        context.turn_id, context.tenant = admission.turn_id, admission.tenant
+        context.eviction_rank = admission.eviction_rank
+        return self._new_turn(admission, context)
+
+    def _extend(self, context: Context, admission: Admission) -> None:
+        """Make it base and tokens."""
+        common = context.common_length(admission.base_length, admission.tokens)
+        if common < len(context.ids):
+            self._contexts.cut(context, common)
+        context.ids.extend(admission.tokens[common - admission.base_length :])
+
+    def _new_turn(self, admission: Admission, context: Context) -> Turn:
+        num_before = len(context.ids) - admission.num_prior_output
+        room = max_length(admission, self._info) - num_before + 1
+        before, skips = context.ids[:num_before], admission.skip_special_tokens
+        self._num_admitted += 1
+        turn = Turn(
+            admission=admission,
+            context=context,
+            order=self._num_admitted,
+            output=TurnOutput(self._rules, before, admission.stop, room, skips),
+            seed=secrets.randbits(63) if admission.sampling.seed is None else admission.sampling.seed,
+            history=None,
+            matcher=None if admission.constraint is None else self._grammars.matcher(admission.constraint),
+        )
+        for token_id in context.ids[num_before:]:
+            turn.finish = turn.finish or turn.take(token_id)[1]
+        return turn

@@ -1,0 +1,304 @@
+"""The engine that operators run: vLLM's ``AsyncLLM``, with contexts, retention and sampling of ours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from vllm.v1.engine.exceptions import EngineDeadError
+
+from actors.engine.context import Context
+from actors.engine.contract import Admission, Capacity, EngineInfo, Output, Residency
+from actors.engine.grammars import Grammars
+from actors.engine.output import OutputRules
+from actors.engine.tokenizer import Tokenizer
+from actors.engine.turn import Turn
+from actors.engine.vllm.admissions import Admissions
+from actors.engine.vllm.contexts import Contexts
+from actors.engine.vllm.link import REFILL, TURN, Link
+from actors.engine.vllm.outcome import outcome
+from actors.engine.vllm.parameters import refill_parameters, turn_parameters
+from actors.engine.vllm.requests import Requests
+from actors.engine.vllm.settings import sentence_of, vllm_config
+from api.constraints import Constraint
+from api.errors import (
+    CapacityExhausted,
+    Conflict,
+    ContextLost,
+    GreenroomError,
+    InvalidRequest,
+    Unavailable,
+)
+
+MAX_WAITING = 1024
+"""Turns that have not ended, at most; more are refused."""
+
+
+class VllmEngine:
+    """An ``Engine``: vLLM computes in processes of its own, all else is on the event loop.
+
+    What vLLM holds for a context is known from its reports, a step later at the latest; only whole blocks of its cache
+    count, so a turn computes up to ``block_size`` tokens again that came before it.
+    """
+
+    def __init__(self, model_path: Path, engine_args: dict[str, Any], tokenizer: Tokenizer) -> None:
+        self._model_path = model_path
+        self._engine_args = engine_args
+        self._tokenizer = tokenizer
+        self._compiler = ThreadPoolExecutor(max_workers=1, thread_name_prefix="grammar-compiler")
+        self._counters: Counter[str] = Counter()
+        self._turns: dict[str, Turn] = {}
+        self._requests = Requests()
+        self._ready: list[Output] = []
+        self._is_ready = asyncio.Event()
+        self._failure: Unavailable | None = None
+        self._cache_usage = 0.0
+        self._contexts: Contexts
+        self._link: Link
+        self._info: EngineInfo
+        self._grammars: Grammars
+        self._admissions: Admissions
+
+    async def start(self) -> EngineInfo:
+        """See ``Engine.start``."""
+        config = await asyncio.to_thread(vllm_config, self._model_path, self._engine_args)
+        self._link = Link(config, self._take, self._note)
+        try:
+            await self._link.start()
+        except Exception as error:
+            await self._link.stop()
+            raise InvalidRequest(f"vLLM cannot start with {self._model_path}: {sentence_of(error)}") from error
+        self._contexts = Contexts(int(config.cache_config.block_size), self._link.call)
+        self._num_blocks = int(config.cache_config.num_gpu_blocks) - 1
+        self._info = EngineInfo(
+            engine="vllm",
+            device=str(config.device_config.device_type),
+            # vLLM counts the last sampled token too.
+            max_context_tokens=int(config.model_config.max_model_len) - 1,
+            vocab_size=int(config.model_config.get_vocab_size()),
+            eos_ids=self._tokenizer.eos_ids,
+            features=frozenset({"allowed_tokens", "constraint", "distribution"}),
+        )
+        rules = OutputRules.of(self._tokenizer)
+        self._grammars = Grammars(rules, self._info.vocab_size, self._compiler)
+        self._admissions = Admissions(self._contexts, self._info, rules, self._grammars)
+        return self._info
+
+    async def stop(self) -> None:
+        """See ``Engine.stop``."""
+        self._compiler.shutdown(wait=False, cancel_futures=True)
+        self._fail(Unavailable("the engine has been stopped"))
+        await self._link.stop()
+
+    async def prepare(self, constraint: Constraint) -> None:
+        """See ``Engine.prepare``."""
+        await self._grammars.prepare(constraint)
+
+    def admit(self, admission: Admission) -> Residency:
+        """See ``Engine.admit``."""
+        if self._failure is not None:
+            raise self._failure
+        if admission.turn_id in self._turns:
+            raise Conflict(f"turn {admission.turn_id!r} is running")
+        if len(self._turns) >= MAX_WAITING:
+            raise CapacityExhausted("as many turns as may are waiting already")
+        turn = self._admissions.admit(admission)
+        context = turn.context
+        self._stop_refill(context)
+        self._turns[admission.turn_id] = turn
+        self._counters["prompt_tokens"] += len(admission.tokens)
+        request_id, parameters = self._requests.add(turn), turn_parameters(turn, self._info)
+        if turn.finish is None:
+            self._link.request(request_id, context.ids.tolist(), parameters, TURN, admission.tenant)
+        else:
+            self._end(turn, Output(turn.turn_id, finish=turn.finish))
+        return Residency(len(context.ids), self._contexts.in_blocks(min(context.num_resident, len(context.ids) - 1)))
+
+    async def step(self) -> Sequence[Output]:
+        """See ``Engine.step``.
+
+        Raises:
+            Unavailable: the engine has been stopped, or vLLM has failed.
+        """
+        while not self._ready:
+            if self._failure is not None:
+                raise self._failure
+            self._is_ready.clear()
+            await self._is_ready.wait()
+        outputs, self._ready = self._ready, []
+        return outputs
+
+    def cancel(self, turn_id: str) -> None:
+        """See ``Engine.cancel``."""
+        turn = self._turns.get(turn_id)
+        if turn is not None:
+            self._abort(turn)
+            self._end(turn, Output(turn_id, finish=turn.output.end("cancelled")))
+
+    def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> Residency:
+        """See ``Engine.fork``."""
+        target = self._contexts.get(target_id)
+        if target is not None and len(target.ids) == length and target.starts_with(length, prefix_hash):
+            return _residency(target)
+        source = self._contexts.get(source_id)
+        if source is None or not source.starts_with(length, prefix_hash):
+            raise ContextLost(source_id)
+        if target is not None:
+            raise Conflict(f"context {target_id!r} exists with other tokens")
+        self._counters["forks"] += 1
+        return _residency(self._contexts.fork(source, target_id, length))
+
+    def rollback(self, context_id: str, length: int) -> None:
+        """See ``Engine.rollback``."""
+        context = self._contexts.get(context_id)
+        if context is None:
+            return
+        if context.turn_id is not None:
+            raise Conflict(f"a turn is running on context {context_id!r}")
+        self._stop_refill(context)
+        self._contexts.cut(context, length)
+
+    def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
+        """See ``Engine.mask``; vLLM cannot."""
+        self._info.require("mask")
+
+    def drop(self, context_id: str) -> None:
+        """See ``Engine.drop``."""
+        context = self._contexts.get(context_id)
+        if context is not None and context.turn_id is None:
+            self._stop_refill(context)
+            self._counters["drops"] += context.num_resident > 0
+            self._contexts.drop(context)
+
+    def refill(self, context_id: str) -> None:
+        """See ``Engine.refill``."""
+        context = self._contexts.get(context_id)
+        if context is None or context.turn_id is not None or context.wants_refill:
+            return
+        tokens = context.ids[: self._info.max_context_tokens]
+        if context.num_resident < self._contexts.in_blocks(len(tokens)):
+            self._counters["refills"] += 1
+            context.wants_refill = True
+            request_id = self._requests.add(context)
+            self._link.request(request_id, tokens.tolist(), refill_parameters(context), REFILL, context.tenant)
+
+    def close(self, context_id: str) -> None:
+        """See ``Engine.close``."""
+        context = self._contexts.get(context_id)
+        if context is None:
+            return
+        if context.turn_id is not None:
+            self.cancel(context.turn_id)
+        if context.is_open:
+            self._close(context)
+
+    def residency(self, context_id: str) -> Residency | None:
+        """See ``Engine.residency``."""
+        context = self._contexts.get(context_id)
+        return None if context is None else _residency(context)
+
+    def capacity(self) -> Capacity:
+        """See ``Engine.capacity``."""
+        num_started = sum(turn.has_started for turn in self._turns.values())
+        return Capacity(
+            block_size=self._contexts.block_size,
+            num_blocks=self._num_blocks,
+            num_free_blocks=round(self._num_blocks * (1 - self._cache_usage)),
+            num_contexts=len(self._contexts),
+            num_running=num_started,
+            num_waiting=len(self._turns) - num_started,
+            counters=dict(self._counters),
+        )
+
+    def check(self) -> None:
+        """See ``Engine.check``; vLLM's own tables are not looked at."""
+        for turn in self._turns.values():
+            assert turn.context.turn_id == turn.turn_id, f"turn {turn.turn_id} is misplaced"
+            assert turn.finish is None
+        assert all(context.turn_id is None or context.turn_id in self._turns for context in self._contexts)
+        self._contexts.check()
+        self._requests.check(set(self._turns.values()))
+
+    # What comes back.
+
+    def _take(self, request_id: str, output: Any) -> None:
+        owner = self._requests.owner(request_id)
+        if isinstance(output, EngineDeadError):
+            self._fail(Unavailable(f"the engine is broken: {sentence_of(output)}"))
+        elif isinstance(owner, Context):
+            if isinstance(output, Exception) or output.finished:
+                self._requests.forget(owner)
+                owner.wants_refill = False
+        elif isinstance(owner, Turn) and isinstance(output, Exception):
+            error = GreenroomError(f"vLLM refused the turn: {sentence_of(output)}")
+            self._end(owner, Output(owner.turn_id, error=error))
+        elif isinstance(owner, Turn):
+            self._take_output(owner, output)
+
+    def _take_output(self, turn: Turn, request_output: Any) -> None:
+        context = turn.context
+        if not turn.has_started:
+            turn.has_started = True
+            self._counters["resident_tokens"] += request_output.num_cached_tokens or 0
+        output = outcome(turn, request_output.outputs[0], request_output.finished)
+        context.ids.extend(output.ids)
+        self._counters["output_tokens"] += len(output.ids)
+        has_ended = output.finish is not None or output.error is not None
+        if not request_output.finished:
+            self._contexts.computed(context)
+            if has_ended:
+                self._abort(turn)
+        if has_ended:
+            self._end(turn, output)
+        elif output.ids:
+            self._give(output)
+
+    def _end(self, turn: Turn, output: Output) -> None:
+        """A turn has ended: its context is idle, and closed if it was temporary."""
+        self._requests.forget(turn)
+        del self._turns[turn.turn_id]
+        turn.context.turn_id = None
+        if turn.admission.is_temporary:
+            self._close(turn.context)
+        self._give(output)
+
+    def _give(self, output: Output) -> None:
+        self._ready.append(output)
+        self._is_ready.set()
+
+    def _fail(self, failure: Unavailable) -> None:
+        self._failure = self._failure or failure
+        self._is_ready.set()
+
+    def _note(self, stats: Any) -> None:
+        """What vLLM reports behind a step."""
+        self._counters["steps"] += 1
+        self._cache_usage = stats.kv_cache_usage
+        if report := stats.kv_connector_stats:
+            self._contexts.reported(report["resident"])
+            self._counters |= {name: report[name] for name in ("evictions", "evicted_tokens")}
+
+    # Contexts.
+
+    def _close(self, context: Context) -> None:
+        self._stop_refill(context)
+        self._contexts.close(context)
+
+    def _abort(self, turn: Turn) -> None:
+        """Let vLLM end a turn; it may be ahead of what has been taken."""
+        if (request_id := self._requests.forget(turn)) is not None:
+            self._link.abort(request_id)
+            self._contexts.trim(turn.context)
+
+    def _stop_refill(self, context: Context) -> None:
+        if (request_id := self._requests.forget(context)) is not None:
+            self._link.abort(request_id)
+        context.wants_refill = False
+
+
+def _residency(context: Context) -> Residency:
+    return Residency(len(context.ids), context.num_resident)

@@ -1,0 +1,141 @@
+"""The way to vLLM: requests and calls go out in the order in which they were made, deltas come back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from vllm import SamplingParams
+from vllm.inputs import tokens_input
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.metrics.loggers import PrometheusStatLogger
+
+TURN, REFILL = 0, 1
+"""Priorities of requests: a refill waits for every turn."""
+
+
+class Link:
+    """Belongs to one event loop.
+
+    Args:
+        config: vLLM's.
+        take: is given what came for a request: vLLM's ``RequestOutput``, or the error that ended it.
+        note: is given vLLM's ``SchedulerStats`` behind each step, before the step's outputs are taken.
+    """
+
+    def __init__(
+        self, config: Any, take: Callable[[str, Any], None], note: Callable[[Any], None], stop_timeout_s: float = 5.0
+    ) -> None:
+        self._config = config
+        self._take = take
+        self._note = note
+        self._stop_timeout_s = stop_timeout_s
+        self._calls: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
+        self._collectors: dict[str, Any] = {}
+        self._readers: dict[str, asyncio.Task[None]] = {}
+        self._sender: asyncio.Task[None] | None = None
+        self._num_calls = 0
+        self._llm: Any = None
+
+    async def start(self) -> None:
+        """Start vLLM, which takes some ten seconds and blocks nobody, and see that it can compute.
+
+        Raises:
+            Exception: vLLM's own.
+        """
+        loggers = [_notifier(self._note)]
+        self._llm = await asyncio.to_thread(
+            AsyncLLM.from_vllm_config, self._config, stat_loggers=loggers, disable_log_stats=True
+        )
+        parameters = SamplingParams(temperature=0, max_tokens=1, ignore_eos=True, detokenize=False)
+        async for _ in self._llm.generate(tokens_input([0]), parameters, "first"):
+            pass
+        self._sender = asyncio.create_task(self._send())
+
+    async def stop(self) -> None:
+        """End vLLM. Idempotent."""
+        tasks = [task for task in (self._sender, *self._readers.values()) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._llm is not None:
+            await asyncio.to_thread(self._llm.shutdown, self._stop_timeout_s)
+            self._llm = None
+
+    def request(self, request_id: str, tokens: Sequence[int], parameters: Any, priority: int, salt: str) -> None:
+        """Let vLLM run a request; an id is used once.
+
+        Args:
+            parameters: vLLM's ``SamplingParams``.
+            salt: KV is shared among requests of one salt only.
+        """
+        prompt = tokens_input(list(tokens), cache_salt=salt or None)
+        self._calls.put_nowait(partial(self._add, request_id, prompt, parameters, priority))
+
+    def abort(self, request_id: str) -> None:
+        """End a request; nothing comes for it any more."""
+        self._calls.put_nowait(partial(self._abort, request_id))
+
+    def call(self, parameters: Mapping[str, Any]) -> None:
+        """Tell ``Retention`` to do something."""
+        self._num_calls += 1
+        request_id = f"call-{self._num_calls}"
+        self._calls.put_nowait(lambda: self._llm.notify_kv_transfer_request_rejected(request_id, dict(parameters)))
+
+    async def _send(self) -> None:
+        while True:
+            await (await self._calls.get())()
+
+    async def _add(self, request_id: str, prompt: Any, parameters: Any, priority: int) -> None:
+        try:
+            collector = await self._llm.add_request(request_id, prompt, parameters, priority=priority)
+        except Exception as error:
+            self._take(request_id, error)
+            return
+        self._collectors[request_id] = collector
+        self._readers[request_id] = asyncio.create_task(self._read(request_id, collector))
+
+    async def _read(self, request_id: str, collector: Any) -> None:
+        try:
+            is_finished = False
+            while not is_finished:
+                output = collector.get_nowait() or await collector.get()
+                is_finished = output.finished
+                self._take(request_id, output)
+        except Exception as error:
+            self._take(request_id, error)
+        finally:
+            self._collectors.pop(request_id, None)
+            self._readers.pop(request_id, None)
+
+    async def _abort(self, request_id: str) -> None:
+        reader, collector = self._readers.get(request_id), self._collectors.get(request_id)
+        if reader is None or collector is None:
+            return
+        reader.cancel()
+        with suppress(asyncio.CancelledError):
+            await reader
+        await self._llm.abort(collector.request_id, internal=True)
+
+
+def _notifier(note: Callable[[Any], None]) -> Any:
+    """What vLLM makes its statistics logger from. It stands for the one for Prometheus, which costs each step time."""
+
+    class Notifier(PrometheusStatLogger):  # type: ignore[misc]
+        def __init__(self, vllm_config: Any, engine_indexes: list[int] | None = None) -> None:
+            pass
+
+        def record(self, scheduler_stats: Any, iteration_stats: Any, *others: Any, **more: Any) -> None:
+            if scheduler_stats is not None:
+                note(scheduler_stats)
+
+        def log_engine_initialized(self) -> None:
+            pass
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda *arguments, **options: None
+
+    return Notifier

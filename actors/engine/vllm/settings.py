@@ -1,0 +1,115 @@
+"""How vLLM is set up: what the operator says, what we need, and what suits the machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from api.errors import InvalidRequest
+
+OURS: Mapping[str, Any] = {
+    "skip_tokenizer_init": True,
+    "enable_prefix_caching": True,
+    "scheduling_policy": "priority",
+    "logits_processors": ["actors.engine.vllm.draws:Draws"],
+    "logprobs_mode": "processed_logits",
+    "max_logprobs": -1,
+    "disable_log_stats": True,
+    "kv_transfer_config": {
+        "kv_connector": "Retention",
+        "kv_connector_module_path": "actors.engine.vllm.retention",
+        "kv_role": "kv_consumer",
+    },
+}
+"""Arguments of vLLM that this engine rests on."""
+
+ON_A_CPU: Mapping[str, Any] = {
+    "dtype": "float32",
+    "enforce_eager": True,
+    "block_size": 32,
+    "max_num_seqs": 64,
+    "distributed_executor_backend": "uni",
+}
+"""Better there than vLLM's defaults: its blocks of 128 tokens keep little of a chat; compiling takes a minute."""
+
+_ENVIRONMENT = {
+    "VLLM_USE_V2_MODEL_RUNNER": "0",  # the other one has another interface for who draws tokens
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_OFFLINE": "1",
+}
+_ENVIRONMENT_ON_A_CPU = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process beside ours, not two
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "TORCHDYNAMO_DISABLE": "1",
+}
+_MEMORY_FRACTION = 0.5
+
+
+def set_environment() -> None:
+    """Set what vLLM reads from there, where nobody has; before it is imported."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def vllm_config(model_path: Path, engine_args: Mapping[str, Any]) -> Any:
+    """vLLM's configuration for a model.
+
+    Args:
+        engine_args: those of ``AsyncEngineArgs`` that the operator has set.
+
+    Raises:
+        InvalidRequest: one sentence on what is wrong with the arguments or the model.
+    """
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.platforms import current_platform
+
+    known = {field.name for field in dataclasses.fields(AsyncEngineArgs)}
+    if unknown := sorted(set(engine_args) - known):
+        raise InvalidRequest(f"vLLM has no engine_args {', '.join(unknown)}")
+    if taken := sorted(set(engine_args) & {"model", "tokenizer", "speculative_config", *OURS}):
+        raise InvalidRequest(f"engine_args {', '.join(taken)} cannot be set: the vllm engine rests on its own")
+    defaults: Mapping[str, Any] = {}
+    if current_platform.is_cpu():
+        defaults = ON_A_CPU
+        for name, value in _ENVIRONMENT_ON_A_CPU.items():
+            os.environ.setdefault(name, value)
+    try:
+        arguments = AsyncEngineArgs(model=str(model_path), **{**defaults, **engine_args, **OURS})
+        config = arguments.create_engine_config()
+        if current_platform.is_cpu() and "kv_cache_memory_bytes" not in engine_args:
+            config.cache_config.kv_cache_memory_bytes = _cache_bytes(config)
+    except InvalidRequest:
+        raise
+    except (ValueError, TypeError, RuntimeError, OSError, NotImplementedError) as error:
+        raise InvalidRequest(f"vLLM cannot run {model_path}: {sentence_of(error)}") from error
+    return config
+
+
+def sentence_of(error: Exception) -> str:
+    """What vLLM said, without pydantic's way of saying it."""
+    errors = getattr(error, "errors", None)
+    text = str(errors()[0]["msg"]) if callable(errors) and errors() else str(error)
+    lines = text.removeprefix("Value error, ").strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _cache_bytes(config: Any) -> int:
+    """Of the attention cache on a CPU: what is free, but no more than twice what all running turns can fill."""
+    model, cache = config.model_config, config.cache_config
+    heads = model.get_num_kv_heads(config.parallel_config)
+    token = 2 * model.get_num_layers(config.parallel_config) * heads * model.get_head_size() * model.dtype.itemsize
+    num_tokens = -(-model.max_model_len // cache.block_size) * cache.block_size
+    allowed = int(psutil.virtual_memory().available * _MEMORY_FRACTION)
+    if allowed < 2 * token * num_tokens:
+        need = 2 * token * num_tokens / 1e9
+        raise InvalidRequest(
+            f"not enough memory: two contexts of {model.max_model_len} tokens need {need:.1f} GB of attention cache, "
+            f"and {allowed / 1e9:.1f} GB may be taken for it; set kv_cache_memory_bytes or a smaller max_model_len"
+        )
+    return int(min(allowed, 2 * config.scheduler_config.max_num_seqs * token * num_tokens))
