@@ -111,9 +111,9 @@ class VllmEngine:
         self._stop_refill(context)
         self._turns[admission.turn_id] = turn
         self._counters["prompt_tokens"] += len(admission.tokens)
-        request_id, parameters = self._requests.add(turn), turn_parameters(turn, self._info)
         if turn.finish is None:
-            self._link.request(request_id, context.ids.tolist(), parameters, TURN, admission.tenant)
+            parameters = turn_parameters(turn, self._info)
+            self._link.request(self._requests.add(turn), context.ids.tolist(), parameters, TURN, admission.tenant)
         else:
             self._end(turn, Output(turn.turn_id, finish=turn.finish))
         return Residency(len(context.ids), self._contexts.in_blocks(min(context.num_resident, len(context.ids) - 1)))

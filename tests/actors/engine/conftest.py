@@ -1,16 +1,37 @@
-"""Tiny checkpoints, made once."""
+"""Tiny checkpoints, made once, and engines that run them."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
+import pytest_asyncio
 import torch
 
+from actors.engine.choice import has_vllm
+from actors.engine.factory import build_engine
+from actors.settings import ModelSettings
 from tests.actors.engine.checkpoints import Oracle, make_checkpoint
-from tests.actors.engine.driver import Driver, start_engine
+from tests.actors.engine.driver import Driver, TorchDriver, start_engine
+
+if TYPE_CHECKING:
+    from actors.engine.vllm.engine import VllmEngine
+
+VLLM_BLOCK = 32
+VLLM_BLOCKS = 24
+"""Tokens in a block of vLLM's cache, and how many there are: for three contexts of the tiny models' longest."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests here share an event loop, which vLLM belongs to."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,9 +51,80 @@ def oracle(checkpoint: Callable[[str], Path]) -> Callable[[str], Oracle]:
     return cache(lambda architecture: Oracle(checkpoint(architecture)))
 
 
-@pytest.fixture
-async def driver(checkpoint: Callable[[str], Path]) -> AsyncIterator[Driver]:
-    """A started engine with the tiny Llama."""
+@pytest_asyncio.fixture(loop_scope="session")
+async def torch_driver(checkpoint: Callable[[str], Path]) -> AsyncIterator[TorchDriver]:
+    """A started torch engine with the tiny Llama."""
     engine = await start_engine(checkpoint("llama"))
-    yield Driver(engine)
+    yield TorchDriver(engine)
+    await engine.stop()
+
+
+class SharedVllm:
+    """One vLLM engine for all tests, since starting one takes ten seconds; started by the first that needs it."""
+
+    def __init__(self, path: Path) -> None:
+        block_bytes = VLLM_BLOCK * 2 * 2 * 2 * 32 * 4
+        arguments = {"kv_cache_memory_bytes": (VLLM_BLOCKS + 1) * block_bytes, "max_num_batched_tokens": 512}
+        self._settings = ModelSettings("tiny", str(path), engine="vllm", engine_args=arguments)
+        self._engine: VllmEngine | None = None
+
+    async def engine(self) -> VllmEngine:
+        """The engine, with no contexts."""
+        if not has_vllm():
+            pytest.skip("vLLM is not installed")
+        if self._engine is None:
+            with warnings.catch_warnings(action="ignore"):  # those of vLLM's imports
+                engine, _ = build_engine(self._settings)
+                await engine.start()
+            self._engine = cast("VllmEngine", engine)
+        return self._engine
+
+    async def stop(self) -> None:
+        """End it."""
+        if self._engine is not None:
+            await self._engine.stop()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_vllm(checkpoint: Callable[[str], Path]) -> AsyncIterator[SharedVllm]:
+    """See there."""
+    shared = SharedVllm(checkpoint("llama"))
+    yield shared
+    await shared.stop()
+
+
+@asynccontextmanager
+async def driving(shared_vllm: SharedVllm) -> AsyncIterator[Driver]:
+    """vLLM, left as it was found."""
+    engine = await shared_vllm.engine()
+    driver = Driver(engine, whole_blocks=VLLM_BLOCK, max_context=255)
+    yield driver
+    for context in list(engine._contexts):
+        engine.close(context.context_id)
+    await driver.finish(*driver.outputs)
+    await driver.until(lambda: engine.capacity().num_free_blocks == VLLM_BLOCKS)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def vllm_driver(shared_vllm: SharedVllm) -> AsyncIterator[Driver]:
+    """vLLM with the tiny Llama."""
+    async with driving(shared_vllm) as driver:
+        yield driver
+
+
+@pytest_asyncio.fixture(loop_scope="session", params=["torch", pytest.param("vllm", marks=pytest.mark.vllm)])
+async def driver(
+    request: pytest.FixtureRequest, checkpoint: Callable[[str], Path], shared_vllm: SharedVllm
+) -> AsyncIterator[Driver]:
+    """Either engine with the tiny Llama: what holds for both is tested on both.
+
+    Where the arithmetic of two engines differs, it is in the last bits. The tiny model's logits lie so far apart that a
+    greedy token never depends on them, so tokens are compared to the end and not to the first near-tie.
+    """
+    if request.param == "vllm":
+        async with driving(shared_vllm) as driver:
+            yield driver
+        return
+    engine = await start_engine(checkpoint("llama"))
+    yield TorchDriver(engine)
     await engine.stop()

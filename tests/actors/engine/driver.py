@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from actors.engine.contract import Admission, Hole, Output, Residency, holes_within, tokens_hash
+from actors.engine.contract import Admission, Engine, Hole, Output, Residency, holes_within, tokens_hash
 from actors.engine.tokenizer import Tokenizer
 from actors.engine.torch_engine import TorchEngine, TorchSettings
 from api.turns import Finish, Sampling, Stop, TokenLogprobs
@@ -32,10 +33,18 @@ def prompt(length: int, seed: int = 0) -> list[int]:
 
 
 class Driver:
-    """Contexts and turns of one engine, with what each turn gave."""
+    """Contexts and turns of one engine, with what each turn gave.
 
-    def __init__(self, engine: TorchEngine) -> None:
+    Args:
+        whole_blocks: tokens in a block of an engine that keeps only whole ones; else 1.
+        max_context: the model's limit, in tokens, on this engine.
+    """
+
+    def __init__(self, engine: Engine, whole_blocks: int = 1, max_context: int = 256) -> None:
         self.engine = engine
+        self.max_context = max_context
+        self._whole_blocks = whole_blocks
+        self._counters = dict(engine.capacity().counters)
         self.ids: dict[str, list[int]] = {}
         self.holes: dict[str, tuple[Hole, ...]] = {}
         self.outputs: dict[str, list[Output]] = {}
@@ -116,8 +125,8 @@ class Driver:
         return any(of == context_id and not self.has_ended(turn_id) for turn_id, of in self._contexts.items())
 
     def counter(self, name: str) -> int:
-        """A counter of the engine."""
-        return self.engine.capacity().counters.get(name, 0)
+        """By how much a counter of the engine has grown."""
+        return self.engine.capacity().counters.get(name, 0) - self._counters.get(name, 0)
 
     def resident(self, context_id: str) -> int:
         """Tokens of a context that have KV."""
@@ -125,10 +134,19 @@ class Driver:
         assert residency is not None
         return residency.num_resident
 
-    @staticmethod
-    def residency(length: int, num_resident: int) -> Residency:
-        """What ``Engine.residency`` is expected to give."""
-        return Residency(length, num_resident)
+    def residency(self, length: int, num_resident: int) -> Residency:
+        """What ``Engine.residency`` is expected to give where so many tokens have been computed."""
+        return Residency(length, num_resident // self._whole_blocks * self._whole_blocks)
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Let the engine work until something is so."""
+        async with asyncio.timeout(20):
+            while not is_so():
+                await self._work()
+
+    async def _work(self) -> None:
+        """A step, which an engine takes by itself where nobody has asked for its output."""
+        await asyncio.sleep(0.002)
 
     def has_ended(self, turn_id: str) -> bool:
         """Whether a turn's last output has come."""
@@ -157,3 +175,12 @@ class Driver:
     def num_free_blocks(self) -> int:
         """Blocks that nobody holds."""
         return self.engine.capacity().num_free_blocks
+
+
+class TorchDriver(Driver):
+    """The same for the torch engine, which steps when it is told to."""
+
+    engine: TorchEngine
+
+    async def _work(self) -> None:
+        await self.step()

@@ -23,7 +23,7 @@ from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
 from api.errors import InvalidRequest
 from api.turns import Finish, Sampling, Stop
 from tests.actors.engine.checkpoints import Oracle
-from tests.actors.engine.driver import Driver, prompt, start_engine
+from tests.actors.engine.driver import Driver, TorchDriver, prompt, start_engine
 
 EOS = 2
 READABLE = {chr(code) for code in range(32, 127)}
@@ -221,16 +221,16 @@ class SlowCompiler:
 
 
 async def test_other_turns_go_on_while_a_constraint_is_compiled_once_for_all_who_wait(
-    driver: Driver, monkeypatch: pytest.MonkeyPatch
+    torch_driver: TorchDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = SlowCompiler()
     monkeypatch.setattr(grammars, "_compile", slow.compile)
-    preparing = [asyncio.create_task(driver.engine.prepare(Regex("a+"))) for _ in range(3)]
-    assert len(await driver.run("other", prompt(4), 6)) == 6
+    preparing = [asyncio.create_task(torch_driver.engine.prepare(Regex("a+"))) for _ in range(3)]
+    assert len(await torch_driver.run("other", prompt(4), 6)) == 6
     assert not any(task.done() for task in preparing)
     slow.go_on.set()
     await asyncio.gather(*preparing)
-    await driver.engine.prepare(Regex("a+"))
+    await torch_driver.engine.prepare(Regex("a+"))
     assert slow.num_compiled == 1
 
 
@@ -251,13 +251,13 @@ async def test_only_the_last_grammars_are_remembered(
 
 
 async def test_a_grammar_that_contradicts_itself_ends_its_own_turn_only(
-    driver: Driver, monkeypatch: pytest.MonkeyPatch
+    torch_driver: TorchDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await driver.engine.prepare(Regex("a{9}"))
+    await torch_driver.engine.prepare(Regex("a{9}"))
     monkeypatch.setattr(grammars.Matcher, "accept", lambda *_: False)
-    driver.begin("contradicted", prompt(6), constraint=Regex("a{9}"))
-    driver.begin("other", prompt(4), 6)
-    await driver.finish("contradicted", "other")
-    assert str(driver.outputs["contradicted"][-1].error) == "the turn's constraint contradicts itself"
-    assert driver.engine.residency("contradicted") == driver.residency(6, 6)
-    assert len(driver.output_ids("other")) == 6
+    torch_driver.begin("contradicted", prompt(6), constraint=Regex("a{9}"))
+    torch_driver.begin("other", prompt(4), 6)
+    await torch_driver.finish("contradicted", "other")
+    assert str(torch_driver.outputs["contradicted"][-1].error) == "the turn's constraint contradicts itself"
+    assert torch_driver.engine.residency("contradicted") == torch_driver.residency(6, 6)
+    assert len(torch_driver.output_ids("other")) == 6

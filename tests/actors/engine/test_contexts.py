@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 
 from actors.engine.contract import EVICT_FIRST, Admission, tokens_hash
 from api.errors import Conflict, ContextLost, InvalidRequest, LengthExceeded, Unavailable
 from api.turns import Sampling, Stop
-from tests.actors.engine.driver import Driver, prompt
+from tests.actors.engine.checkpoints import Oracle
+from tests.actors.engine.driver import Driver, TorchDriver, prompt
 
 
 def admission(base: list[int], tokens: list[int], context_id: str = "context", create: bool = False) -> Admission:
@@ -41,9 +43,9 @@ async def test_a_context_with_other_tokens_is_lost_and_stays(driver: Driver) -> 
 
 
 async def test_the_last_sampled_token_gets_its_kv_with_the_next_turn(driver: Driver) -> None:
-    await driver.run("context", prompt(5), 3)
-    assert driver.engine.residency("context") == driver.residency(8, 7)
-    assert driver.begin("context", prompt(2), 1, turn_id="next") == driver.residency(10, 7)
+    await driver.run("context", prompt(30), 3)
+    assert driver.engine.residency("context") == driver.residency(33, 32)
+    assert driver.begin("context", prompt(2), 1, turn_id="next") == driver.residency(35, 32)
     await driver.finish("next")
 
 
@@ -58,8 +60,10 @@ async def test_max_context_counts_kv_so_the_text_may_be_one_longer(driver: Drive
 
 
 async def test_the_models_own_limit_holds_too(driver: Driver) -> None:
-    with pytest.raises(LengthExceeded, match="maximum 256"):
-        driver.begin("context", prompt(257), 1, max_context=9999)
+    with pytest.raises(LengthExceeded, match=f"maximum {driver.max_context}"):
+        driver.begin("context", prompt(driver.max_context + 1), 1, max_context=9999)
+    assert len(await driver.run("context", prompt(driver.max_context - 3), 99)) == 4
+    assert driver.finish_of("context").reason == "context"
 
 
 async def test_what_cannot_be_is_refused_and_changes_nothing(driver: Driver) -> None:
@@ -92,50 +96,87 @@ async def test_one_turn_at_a_time_on_a_context(driver: Driver) -> None:
     assert driver.engine.residency("context") == driver.residency(1, 1)
 
 
-async def test_cancelling_ends_a_turn_with_the_next_step(driver: Driver) -> None:
-    driver.begin("running", prompt(3), 50)
-    driver.begin("other", prompt(4), 50)
-    await driver.step()
-    driver.begin("waiting", prompt(5), 50)
-    driver.engine.cancel("running")
-    driver.engine.cancel("waiting")
-    driver.engine.cancel("unknown")
-    outputs = await driver.step()
+async def test_cancelling_ends_a_turn_with_the_next_step(torch_driver: TorchDriver) -> None:
+    torch_driver.begin("running", prompt(3), 50)
+    torch_driver.begin("other", prompt(4), 50)
+    await torch_driver.step()
+    torch_driver.begin("waiting", prompt(5), 50)
+    torch_driver.engine.cancel("running")
+    torch_driver.engine.cancel("waiting")
+    torch_driver.engine.cancel("unknown")
+    outputs = await torch_driver.step()
     assert {output.turn_id: output.finish and output.finish.reason for output in outputs} == {
         "running": "cancelled",
         "waiting": "cancelled",
     }
-    assert driver.engine.residency("running") == driver.residency(4, 3)
-    await driver.step()
-    assert len(driver.output_ids("other")) == 2
-    assert await driver.run("running", [], 2, turn_id="on") != []
+    assert torch_driver.engine.residency("running") == torch_driver.residency(4, 3)
+    await torch_driver.step()
+    assert len(torch_driver.output_ids("other")) == 2
+    assert await torch_driver.run("running", [], 2, turn_id="on") != []
 
 
-async def test_closing_a_context_cancels_its_turn(driver: Driver) -> None:
+async def test_a_cancelled_turn_ends_and_its_context_and_others_go_on(
+    driver: Driver, oracle: Callable[[str], Oracle]
+) -> None:
+    driver.begin("running", prompt(33), 150)
+    driver.begin("other", prompt(4), 50)
+    while not driver.output_ids("running"):
+        await driver.step()
+    driver.engine.cancel("running")
+    driver.engine.cancel("unknown")
+    driver.begin("waiting", prompt(5), 50)
+    driver.engine.cancel("waiting")
+    await driver.finish("running", "waiting")
+    assert [driver.finish_of(name).reason for name in ("running", "waiting")] == ["cancelled", "cancelled"]
+    output = driver.output_ids("running")
+    assert 0 < len(output) < 150
+    assert output == oracle("llama").greedy(prompt(33), len(output))
+    expected = oracle("llama").greedy([*driver.ids["running"], 9], 6)
+    assert await driver.run("running", [9], 6, turn_id="on") == expected
+    await driver.finish("other")
+    assert driver.output_ids("other") == oracle("llama").greedy(prompt(4), 50)
+
+
+async def test_a_closed_context_ends_its_turn_and_frees_its_blocks(driver: Driver) -> None:
     baseline = driver.num_free_blocks()
-    driver.begin("context", prompt(9), 50)
-    await driver.step()
+    driver.begin("context", prompt(90), 90)
+    while not driver.output_ids("context"):
+        await driver.step()
     driver.engine.close("context")
     driver.engine.close("unknown")
     assert driver.engine.residency("context") is None
-    await driver.step()
+    await driver.finish("context")
     assert driver.finish_of("context").reason == "cancelled"
-    assert driver.num_free_blocks() == baseline
+    await driver.run("temporary", prompt(90), 3, is_temporary=True, eviction_rank=EVICT_FIRST)
+    assert driver.engine.residency("temporary") is None
+    await driver.until(lambda: driver.num_free_blocks() == baseline)
 
 
-async def test_a_temporary_context_goes_with_its_turn(driver: Driver) -> None:
-    baseline = driver.num_free_blocks()
-    await driver.run("context", prompt(9), 3, is_temporary=True, eviction_rank=EVICT_FIRST)
-    assert driver.engine.residency("context") is None
-    assert driver.num_free_blocks() == baseline
+async def test_closing_a_context_cancels_its_turn(torch_driver: TorchDriver) -> None:
+    baseline = torch_driver.num_free_blocks()
+    torch_driver.begin("context", prompt(9), 50)
+    await torch_driver.step()
+    torch_driver.engine.close("context")
+    torch_driver.engine.close("unknown")
+    assert torch_driver.engine.residency("context") is None
+    await torch_driver.step()
+    assert torch_driver.finish_of("context").reason == "cancelled"
+    assert torch_driver.num_free_blocks() == baseline
+
+
+async def test_a_temporary_context_goes_with_its_turn(torch_driver: TorchDriver) -> None:
+    baseline = torch_driver.num_free_blocks()
+    await torch_driver.run("context", prompt(9), 3, is_temporary=True, eviction_rank=EVICT_FIRST)
+    assert torch_driver.engine.residency("context") is None
+    assert torch_driver.num_free_blocks() == baseline
 
 
 async def test_forking_twice_is_forking_once(driver: Driver) -> None:
-    await driver.run("source", prompt(9), 3)
-    first = driver.fork("source", "target", 6)
-    assert driver.fork("source", "target", 6) == first == driver.residency(6, 6)
+    await driver.run("source", prompt(40), 3)
+    first = driver.fork("source", "target", 36)
+    assert driver.fork("source", "target", 36) == first == driver.residency(36, 36)
     with pytest.raises(Conflict):
-        driver.fork("source", "target", 5)
+        driver.fork("source", "target", 35)
     assert driver.counter("forks") == 1
     assert driver.counter("block_copies") == 0
 
@@ -148,7 +189,7 @@ async def test_a_fork_outlives_its_source(driver: Driver) -> None:
     assert await driver.run("target", prompt(2), 5) == expected
 
 
-async def test_a_stopped_engine_says_so(driver: Driver) -> None:
-    await driver.engine.stop()
+async def test_a_stopped_engine_says_so(torch_driver: TorchDriver) -> None:
+    await torch_driver.engine.stop()
     with pytest.raises(Unavailable, match="stopped"):
-        await driver.engine.step()
+        await torch_driver.engine.step()

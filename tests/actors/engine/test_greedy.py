@@ -100,21 +100,43 @@ async def test_with_forks_that_read_what_they_share_together(
     await engine.stop()
 
 
+async def test_alone_and_in_a_batch_of_all_lengths(driver: Driver, oracle: Callable[[str], Oracle]) -> None:
+    lengths = (*LENGTHS, 31, 32, 33, 100, 200)
+    assert await driver.run("alone", prompt(17), 12) == oracle("llama").greedy(prompt(17), 12)
+    for length in lengths:
+        driver.begin(f"batch {length}", prompt(length), 12)
+    await driver.finish(*(f"batch {length}" for length in lengths))
+    for length in lengths:
+        assert driver.output_ids(f"batch {length}") == oracle("llama").greedy(prompt(length), 12)
+
+
+@pytest.mark.parametrize("length", [7, 31, 32, 33, 64])
+async def test_both_branches_of_a_fork_go_on(length: int, driver: Driver, oracle: Callable[[str], Oracle]) -> None:
+    await driver.run("source", prompt(70), 1)
+    driver.fork("source", "target", length)
+    driver.begin("source", prompt(2, seed=1), 8, turn_id="goes on")
+    driver.begin("target", prompt(2, seed=2), 8)
+    await driver.finish("goes on", "target")
+    for name, turn_id in (("source", "goes on"), ("target", "target")):
+        assert driver.output_ids(turn_id) == oracle("llama").greedy(driver.ids[name][:-8], 8)
+
+
 async def test_after_a_fork_in_the_middle_of_a_turn(driver: Driver, oracle: Callable[[str], Oracle]) -> None:
-    expected = oracle("llama").greedy(prompt(6), 16)
-    driver.begin("source", prompt(6), 16)
+    expected = oracle("llama").greedy(prompt(60), 60)
+    driver.begin("source", prompt(60), 60)
     while len(driver.output_ids("source")) < 5:
         await driver.step()
+    num_before = len(driver.output_ids("source"))
     driver.fork("source", "target", len(driver.ids["source"]))
     driver.begin("target", [], 11)
     await driver.finish("source", "target")
     assert driver.output_ids("source") == expected
-    assert driver.output_ids("target") == expected[5:]
+    assert driver.output_ids("target") == expected[num_before : num_before + 11]
 
 
-@pytest.mark.parametrize("length", [1, 2 * BLOCK - 1, 2 * BLOCK, 2 * BLOCK + 1, 20])
+@pytest.mark.parametrize("length", [1, 2 * BLOCK - 1, 2 * BLOCK, 2 * BLOCK + 1, 20, 31, 32, 33, 45])
 async def test_after_a_rollback(length: int, driver: Driver, oracle: Callable[[str], Oracle]) -> None:
-    await driver.run("context", prompt(12), 12)
+    await driver.run("context", prompt(35), 12)
     driver.engine.rollback("context", length)
     driver.ids["context"] = driver.ids["context"][:length]
     expected = oracle("llama").greedy(driver.ids["context"], 8)
@@ -130,17 +152,20 @@ async def test_after_a_rollback_that_a_shorter_base_implies(driver: Driver, orac
 
 
 async def test_after_a_drop_and_after_a_refill(driver: Driver, oracle: Callable[[str], Oracle]) -> None:
-    await driver.run("context", prompt(12), 6)
+    await driver.run("context", prompt(60), 6)
     driver.engine.drop("context")
-    assert driver.engine.residency("context") == driver.residency(18, 0)
+    assert driver.engine.residency("context") == driver.residency(66, 0)
     before = [*driver.ids["context"], *prompt(3)]
-    assert await driver.run("context", prompt(3), 6, turn_id="dropped") == oracle("llama").greedy(before, 6)
+    assert driver.begin("context", prompt(3), 6, turn_id="dropped").num_resident == 0
+    await driver.finish("dropped")
+    assert driver.output_ids("dropped") == oracle("llama").greedy(before, 6)
     driver.engine.drop("context")
     driver.engine.refill("context")
-    while driver.resident("context") < len(driver.ids["context"]):
-        await driver.step()
+    await driver.until(lambda: driver.engine.residency("context") == driver.residency(75, 75))
     before = [*driver.ids["context"], *prompt(3)]
-    assert await driver.run("context", prompt(3), 6, turn_id="refilled") == oracle("llama").greedy(before, 6)
+    assert driver.begin("context", prompt(3), 6, turn_id="refilled") == driver.residency(78, 75)
+    await driver.finish("refilled")
+    assert driver.output_ids("refilled") == oracle("llama").greedy(before, 6)
     assert driver.counter("drops") == 2
     assert driver.counter("refills") == 1
 
@@ -148,12 +173,13 @@ async def test_after_a_drop_and_after_a_refill(driver: Driver, oracle: Callable[
 async def test_when_all_tokens_are_sent_again_to_a_context_that_is_there(
     driver: Driver, oracle: Callable[[str], Oracle]
 ) -> None:
-    await driver.run("context", prompt(12), 6)
+    await driver.run("context", prompt(62), 6)
     tokens = [*driver.ids["context"], *prompt(3)]
     driver.ids["context"] = []
     residency = driver.begin("context", tokens, 6, turn_id="again")
     await driver.finish("again")
-    assert residency == driver.residency(21, 17)
+    assert residency == driver.residency(71, 67)
+    assert driver.counter("resident_tokens") == residency.num_resident
     assert driver.output_ids("again") == oracle("llama").greedy(tokens, 6)
 
 

@@ -12,7 +12,7 @@ from actors.engine.contract import EVICT_FIRST, EVICT_LAST, Admission, Hole, tok
 from api.errors import CapacityExhausted, Conflict, ContextLost, InvalidRequest
 from api.turns import Sampling, Stop
 from tests.actors.engine.checkpoints import Oracle
-from tests.actors.engine.driver import BLOCK, BLOCK_BYTES, Driver, prompt, start_engine
+from tests.actors.engine.driver import BLOCK, BLOCK_BYTES, Driver, TorchDriver, prompt, start_engine
 
 LENGTH = 5 * BLOCK + 1
 PLACES = [(1, 3), (BLOCK, 2 * BLOCK), (3, 4 * BLOCK + 1), (0, LENGTH), (0, 2 * BLOCK), (LENGTH, LENGTH + 3)]
@@ -46,22 +46,26 @@ async def test_later_tokens_do_not_see_a_hole_and_earlier_ones_did(
     await engine.stop()
 
 
-async def test_a_hole_frees_the_blocks_that_lie_wholly_in_it(driver: Driver, oracle: Callable[[str], Oracle]) -> None:
-    await driver.run("context", prompt(6 * BLOCK), 1)
-    free = driver.num_free_blocks()
-    driver.mask("context", BLOCK - 1, 4 * BLOCK + 1)
-    await go_on(driver, oracle("llama"), "context", 3, "masked", new=0)
-    assert driver.num_free_blocks() == free + 3 - 1
-    assert driver.resident("context") == 6 * BLOCK + 3
-    driver.engine.close("context")
-    assert driver.num_free_blocks() == driver.engine.capacity().num_blocks
+async def test_a_hole_frees_the_blocks_that_lie_wholly_in_it(
+    torch_driver: TorchDriver, oracle: Callable[[str], Oracle]
+) -> None:
+    await torch_driver.run("context", prompt(6 * BLOCK), 1)
+    free = torch_driver.num_free_blocks()
+    torch_driver.mask("context", BLOCK - 1, 4 * BLOCK + 1)
+    await go_on(torch_driver, oracle("llama"), "context", 3, "masked", new=0)
+    assert torch_driver.num_free_blocks() == free + 3 - 1
+    assert torch_driver.resident("context") == 6 * BLOCK + 3
+    torch_driver.engine.close("context")
+    assert torch_driver.num_free_blocks() == torch_driver.engine.capacity().num_blocks
 
 
-async def test_several_holes_each_count_from_their_own_time(driver: Driver, oracle: Callable[[str], Oracle]) -> None:
-    await driver.run("context", prompt(LENGTH), 3)
+async def test_several_holes_each_count_from_their_own_time(
+    torch_driver: TorchDriver, oracle: Callable[[str], Oracle]
+) -> None:
+    await torch_driver.run("context", prompt(LENGTH), 3)
     for number, (start, end) in enumerate([(2, 7), (5, 12), (8, 20), (2, 22)]):
-        driver.mask("context", start, end)
-        await go_on(driver, oracle("llama"), "context", 3, f"{number}", new=number % 2)
+        torch_driver.mask("context", start, end)
+        await go_on(torch_driver, oracle("llama"), "context", 3, f"{number}", new=number % 2)
 
 
 @pytest.mark.parametrize("max_batch_tokens", [64, 7])
@@ -104,146 +108,154 @@ async def test_after_an_eviction_the_same_comes_out(
 
 @pytest.mark.parametrize("length", [LENGTH - 2, LENGTH + 4, LENGTH + 6])
 async def test_a_fork_has_the_holes_of_its_tokens_and_goes_its_own_way(
-    length: int, driver: Driver, oracle: Callable[[str], Oracle]
+    length: int, torch_driver: TorchDriver, oracle: Callable[[str], Oracle]
 ) -> None:
-    await driver.run("source", prompt(LENGTH), 4)
-    driver.mask("source", 1, 3 * BLOCK)
-    await go_on(driver, oracle("llama"), "source", 6, "masked", new=0)
-    driver.fork("source", "target", length)
-    assert bool(driver.holes["target"]) is (length >= LENGTH + 4)
-    await go_on(driver, oracle("llama"), "target", 5, "forked")
-    await go_on(driver, oracle("llama"), "source", 5, "source goes on")
-    driver.mask("target", 3 * BLOCK, 5 * BLOCK)
-    await go_on(driver, oracle("llama"), "target", 5, "target masked")
-    await go_on(driver, oracle("llama"), "source", 5, "source goes on again")
-    driver.engine.close("source")
-    await go_on(driver, oracle("llama"), "target", 5, "target goes on")
+    await torch_driver.run("source", prompt(LENGTH), 4)
+    torch_driver.mask("source", 1, 3 * BLOCK)
+    await go_on(torch_driver, oracle("llama"), "source", 6, "masked", new=0)
+    torch_driver.fork("source", "target", length)
+    assert bool(torch_driver.holes["target"]) is (length >= LENGTH + 4)
+    await go_on(torch_driver, oracle("llama"), "target", 5, "forked")
+    await go_on(torch_driver, oracle("llama"), "source", 5, "source goes on")
+    torch_driver.mask("target", 3 * BLOCK, 5 * BLOCK)
+    await go_on(torch_driver, oracle("llama"), "target", 5, "target masked")
+    await go_on(torch_driver, oracle("llama"), "source", 5, "source goes on again")
+    torch_driver.engine.close("source")
+    await go_on(torch_driver, oracle("llama"), "target", 5, "target goes on")
 
 
 async def test_a_shared_prefix_stays_whole_where_one_of_its_contexts_masks_it(
-    driver: Driver, oracle: Callable[[str], Oracle]
+    torch_driver: TorchDriver, oracle: Callable[[str], Oracle]
 ) -> None:
-    await driver.run("plain", prompt(LENGTH), 1)
-    driver.fork("plain", "masked", LENGTH)
-    driver.mask("masked", 0, 4 * BLOCK)
-    await go_on(driver, oracle("llama"), "masked", 4, "masked")
-    expected = oracle("llama").greedy(driver.ids["plain"], 6)
-    assert await driver.run("plain", [], 6, turn_id="plain goes on") == expected
+    await torch_driver.run("plain", prompt(LENGTH), 1)
+    torch_driver.fork("plain", "masked", LENGTH)
+    torch_driver.mask("masked", 0, 4 * BLOCK)
+    await go_on(torch_driver, oracle("llama"), "masked", 4, "masked")
+    expected = oracle("llama").greedy(torch_driver.ids["plain"], 6)
+    assert await torch_driver.run("plain", [], 6, turn_id="plain goes on") == expected
 
 
 @pytest.mark.parametrize("length", [3, LENGTH, LENGTH + 4, LENGTH + 5])
 async def test_a_rollback_behind_a_holes_time_makes_its_tokens_visible_again(
-    length: int, driver: Driver, oracle: Callable[[str], Oracle]
+    length: int, torch_driver: TorchDriver, oracle: Callable[[str], Oracle]
 ) -> None:
-    await driver.run("context", prompt(LENGTH), 4)
-    driver.mask("context", 1, 4 * BLOCK)
-    await go_on(driver, oracle("llama"), "context", 6, "masked", new=0)
-    driver.rollback("context", length)
-    assert bool(driver.holes["context"]) is (length >= LENGTH + 4)
-    await go_on(driver, oracle("llama"), "context", 6, "rolled back", new=0)
-    driver.engine.check()
+    await torch_driver.run("context", prompt(LENGTH), 4)
+    torch_driver.mask("context", 1, 4 * BLOCK)
+    await go_on(torch_driver, oracle("llama"), "context", 6, "masked", new=0)
+    torch_driver.rollback("context", length)
+    assert bool(torch_driver.holes["context"]) is (length >= LENGTH + 4)
+    await go_on(torch_driver, oracle("llama"), "context", 6, "rolled back", new=0)
+    torch_driver.engine.check()
 
 
-async def test_a_distribution_may_be_asked_twice_around_a_hole_without_computing_all_again(driver: Driver) -> None:
-    await driver.run("context", prompt(LENGTH), turn_id="first", distribution=5)
-    driver.mask("context", 0, 3 * BLOCK)
+async def test_a_distribution_may_be_asked_twice_around_a_hole_without_computing_all_again(
+    torch_driver: TorchDriver,
+) -> None:
+    await torch_driver.run("context", prompt(LENGTH), turn_id="first", distribution=5)
+    torch_driver.mask("context", 0, 3 * BLOCK)
     for number in range(2):
-        residency = driver.begin("context", [], turn_id=f"again {number}", distribution=5)
-        await driver.finish(f"again {number}")
-        assert residency == driver.residency(LENGTH, LENGTH - 1)
-    first, *again = (driver.finish_of(name).distribution for name in ("first", "again 0", "again 1"))
+        residency = torch_driver.begin("context", [], turn_id=f"again {number}", distribution=5)
+        await torch_driver.finish(f"again {number}")
+        assert residency == torch_driver.residency(LENGTH, LENGTH - 1)
+    first, *again = (torch_driver.finish_of(name).distribution for name in ("first", "again 0", "again 1"))
     assert first is not None
     for found in again:
         assert found is not None
         assert dict(found.top) == pytest.approx(dict(first.top), abs=1e-4)
 
 
-async def test_holes_and_plain_contexts_are_computed_together(driver: Driver, oracle: Callable[[str], Oracle]) -> None:
+async def test_holes_and_plain_contexts_are_computed_together(
+    torch_driver: TorchDriver, oracle: Callable[[str], Oracle]
+) -> None:
     expected: dict[str, list[int]] = {}
     for number in range(4):
         name = f"masked {number}"
-        await driver.run(name, prompt(9 + 6 * number), 1)
-        driver.mask(name, 1, 5 + 4 * number)
-        before = [*driver.ids[name], *prompt(3, seed=number)]
-        expected[name] = oracle("llama").greedy_with_holes(before, driver.holes[name], 8)
+        await torch_driver.run(name, prompt(9 + 6 * number), 1)
+        torch_driver.mask(name, 1, 5 + 4 * number)
+        before = [*torch_driver.ids[name], *prompt(3, seed=number)]
+        expected[name] = oracle("llama").greedy_with_holes(before, torch_driver.holes[name], 8)
     for number in range(4):
         name = f"plain {number}"
         expected[name] = oracle("llama").greedy(prompt(5 * number + 1), 8)
-        driver.begin(name, prompt(5 * number + 1), 8)
-        driver.begin(f"masked {number}", prompt(3, seed=number), 8, turn_id=f"masked {number} on")
-    await driver.finish(*(f"masked {number} on" for number in range(4)), *(f"plain {number}" for number in range(4)))
+        torch_driver.begin(name, prompt(5 * number + 1), 8)
+        torch_driver.begin(f"masked {number}", prompt(3, seed=number), 8, turn_id=f"masked {number} on")
+    await torch_driver.finish(
+        *(f"masked {number} on" for number in range(4)), *(f"plain {number}" for number in range(4))
+    )
     for number in range(4):
-        assert driver.output_ids(f"masked {number} on") == expected[f"masked {number}"]
-        assert driver.output_ids(f"plain {number}") == expected[f"plain {number}"]
+        assert torch_driver.output_ids(f"masked {number} on") == expected[f"masked {number}"]
+        assert torch_driver.output_ids(f"plain {number}") == expected[f"plain {number}"]
 
 
 async def test_an_engine_that_lost_the_context_is_sent_its_tokens_and_holes(
-    driver: Driver, checkpoint: Callable[[str], Path], oracle: Callable[[str], Oracle]
+    torch_driver: TorchDriver, checkpoint: Callable[[str], Path], oracle: Callable[[str], Oracle]
 ) -> None:
-    await driver.run("context", prompt(LENGTH), 3)
-    driver.mask("context", 2, 3 * BLOCK + 1)
-    await go_on(driver, oracle("llama"), "context", 3, "masked")
-    ids, holes = driver.ids["context"], driver.holes["context"]
+    await torch_driver.run("context", prompt(LENGTH), 3)
+    torch_driver.mask("context", 2, 3 * BLOCK + 1)
+    await go_on(torch_driver, oracle("llama"), "context", 3, "masked")
+    ids, holes = torch_driver.ids["context"], torch_driver.holes["context"]
     expected = oracle("llama").greedy_with_holes(ids, holes, 6)
     engine = await start_engine(checkpoint("llama"))
     other = Driver(engine)
     other.begin("context", ids, 6, holes=holes)
     await other.finish("context")
     assert other.output_ids("context") == expected
-    driver.ids["context"], driver.holes["context"] = [], ()
-    assert driver.begin("context", ids, 6, turn_id="sent", holes=holes) == driver.residency(len(ids), len(ids) - 1)
-    await driver.finish("sent")
-    assert driver.output_ids("sent") == expected
+    torch_driver.ids["context"], torch_driver.holes["context"] = [], ()
+    assert torch_driver.begin("context", ids, 6, turn_id="sent", holes=holes) == torch_driver.residency(
+        len(ids), len(ids) - 1
+    )
+    await torch_driver.finish("sent")
+    assert torch_driver.output_ids("sent") == expected
     await engine.stop()
 
 
 async def test_all_tokens_sent_with_other_holes_are_computed_with_those(
-    driver: Driver, oracle: Callable[[str], Oracle]
+    torch_driver: TorchDriver, oracle: Callable[[str], Oracle]
 ) -> None:
-    await driver.run("context", prompt(LENGTH), 3)
-    driver.mask("context", 2, 3 * BLOCK + 1)
-    await go_on(driver, oracle("llama"), "context", 6, "masked")
-    ids = driver.ids["context"]
+    await torch_driver.run("context", prompt(LENGTH), 3)
+    torch_driver.mask("context", 2, 3 * BLOCK + 1)
+    await go_on(torch_driver, oracle("llama"), "context", 6, "masked")
+    ids = torch_driver.ids["context"]
     with pytest.raises(ContextLost):
-        driver.engine.admit(Admission("t", "context", len(ids), tokens_hash(ids), (), Sampling(), Stop(1)))
+        torch_driver.engine.admit(Admission("t", "context", len(ids), tokens_hash(ids), (), Sampling(), Stop(1)))
     for number, holes in enumerate([(), (Hole(LENGTH, 4, 4 * BLOCK),), (Hole(LENGTH, 4, 9), Hole(LENGTH + 2, 0, 12))]):
-        driver.ids["context"], driver.holes["context"] = [], ()
+        torch_driver.ids["context"], torch_driver.holes["context"] = [], ()
         expected = oracle("llama").greedy_with_holes(ids, holes, 5)
-        driver.begin("context", ids, 5, turn_id=f"{number}", holes=holes)
-        driver.holes["context"] = holes
-        await driver.finish(f"{number}")
-        assert driver.output_ids(f"{number}") == expected
+        torch_driver.begin("context", ids, 5, turn_id=f"{number}", holes=holes)
+        torch_driver.holes["context"] = holes
+        await torch_driver.finish(f"{number}")
+        assert torch_driver.output_ids(f"{number}") == expected
 
 
 async def test_making_a_hole_twice_is_making_it_once_and_a_longer_context_is_cut_back(
-    driver: Driver, oracle: Callable[[str], Oracle]
+    torch_driver: TorchDriver, oracle: Callable[[str], Oracle]
 ) -> None:
-    await driver.run("context", prompt(LENGTH), 6)
-    ids = driver.ids["context"] = driver.ids["context"][: LENGTH + 3]
+    await torch_driver.run("context", prompt(LENGTH), 6)
+    ids = torch_driver.ids["context"] = torch_driver.ids["context"][: LENGTH + 3]
     for _ in range(2):
-        driver.engine.mask("context", 1, 9, len(ids), tokens_hash(ids))
-    driver.holes["context"] = (Hole(len(ids), 1, 9),)
-    assert driver.engine.residency("context") == driver.residency(LENGTH + 3, LENGTH + 3)
-    await go_on(driver, oracle("llama"), "context", 4, "masked", new=0)
+        torch_driver.engine.mask("context", 1, 9, len(ids), tokens_hash(ids))
+    torch_driver.holes["context"] = (Hole(len(ids), 1, 9),)
+    assert torch_driver.engine.residency("context") == torch_driver.residency(LENGTH + 3, LENGTH + 3)
+    await go_on(torch_driver, oracle("llama"), "context", 4, "masked", new=0)
 
 
-async def test_a_hole_that_cannot_be_is_refused_and_changes_nothing(driver: Driver) -> None:
-    await driver.run("context", prompt(6), 2)
+async def test_a_hole_that_cannot_be_is_refused_and_changes_nothing(torch_driver: TorchDriver) -> None:
+    await torch_driver.run("context", prompt(6), 2)
     for start, end in [(-1, 2), (2, 2), (3, 2), (0, 9)]:
         with pytest.raises(InvalidRequest, match="does not lie within 8 tokens"):
-            driver.mask("context", start, end)
+            torch_driver.mask("context", start, end)
     with pytest.raises(ContextLost):
-        driver.engine.mask("unknown", 0, 1, 8, tokens_hash(driver.ids["context"]))
+        torch_driver.engine.mask("unknown", 0, 1, 8, tokens_hash(torch_driver.ids["context"]))
     with pytest.raises(ContextLost):
-        driver.engine.mask("context", 0, 1, 8, tokens_hash(prompt(8)))
+        torch_driver.engine.mask("context", 0, 1, 8, tokens_hash(prompt(8)))
     with pytest.raises(InvalidRequest, match="tokens before it"):
-        driver.begin("other", prompt(3), holes=(Hole(4, 0, 1),))
+        torch_driver.begin("other", prompt(3), holes=(Hole(4, 0, 1),))
     with pytest.raises(InvalidRequest, match="all tokens only"):
-        driver.begin("context", prompt(3), turn_id="t", holes=(Hole(2, 0, 1),))
-    driver.begin("context", [], 9, turn_id="running")
+        torch_driver.begin("context", prompt(3), turn_id="t", holes=(Hole(2, 0, 1),))
+    torch_driver.begin("context", [], 9, turn_id="running")
     with pytest.raises(Conflict):
-        driver.mask("context", 0, 1)
-    await driver.finish("running")
+        torch_driver.mask("context", 0, 1)
+    await torch_driver.finish("running")
 
 
 async def slide(driver: Driver, num_tokens: int, stride: int, sink: int, window: int) -> int:

@@ -11,7 +11,7 @@ import pytest
 from actors.engine.contract import EVICT_FIRST, EVICT_LAST, EVICT_NEXT
 from api.errors import CapacityExhausted
 from tests.actors.engine.checkpoints import Oracle
-from tests.actors.engine.driver import BLOCK, BLOCK_BYTES, Driver, prompt, start_engine
+from tests.actors.engine.driver import BLOCK, BLOCK_BYTES, Driver, TorchDriver, prompt, start_engine
 
 
 async def test_evicted_contexts_are_computed_again(
@@ -82,20 +82,20 @@ async def test_a_context_larger_than_the_cache_is_refused_and_one_that_outgrows_
     await engine.stop()
 
 
-async def test_nothing_leaks_over_a_thousand_cycles(driver: Driver) -> None:
-    baseline = driver.num_free_blocks()
-    engine = driver.engine
-    await driver.run("source", prompt(11), 2)
-    held = baseline - driver.num_free_blocks()
+async def test_nothing_leaks_over_a_thousand_cycles(torch_driver: TorchDriver) -> None:
+    baseline = torch_driver.num_free_blocks()
+    engine = torch_driver.engine
+    await torch_driver.run("source", prompt(11), 2)
+    held = baseline - torch_driver.num_free_blocks()
     for cycle in range(1000):
-        driver.fork("source", "fork", 1 + cycle % 12)
+        torch_driver.fork("source", "fork", 1 + cycle % 12)
         if cycle % 50 == 0:
-            await driver.run("fork", prompt(2, seed=cycle), 2, turn_id=f"turn {cycle}")
+            await torch_driver.run("fork", prompt(2, seed=cycle), 2, turn_id=f"turn {cycle}")
         engine.close("fork")
-        assert driver.num_free_blocks() == baseline - held
+        assert torch_driver.num_free_blocks() == baseline - held
     engine.close("source")
     engine.check()
-    assert driver.num_free_blocks() == baseline
+    assert torch_driver.num_free_blocks() == baseline
     assert engine.capacity().num_contexts == 0
 
 

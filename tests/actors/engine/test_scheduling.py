@@ -13,7 +13,7 @@ import pytest
 from actors.engine.contract import tokens_hash
 from actors.engine.runner import RowResult
 from api.errors import CapacityExhausted
-from tests.actors.engine.driver import BLOCK, Driver, prompt, start_engine
+from tests.actors.engine.driver import BLOCK, Driver, TorchDriver, prompt, start_engine
 
 
 async def test_a_long_prompt_does_not_stall_the_decoding_of_others(checkpoint: Callable[[str], Path]) -> None:
@@ -44,9 +44,9 @@ async def test_a_short_prompt_does_not_wait_for_a_long_one(checkpoint: Callable[
 
 
 async def test_other_coroutines_are_served_while_a_step_is_computed(
-    driver: Driver, monkeypatch: pytest.MonkeyPatch
+    torch_driver: TorchDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runner = driver.engine._runner
+    runner = torch_driver.engine._runner
     compute, may_compute = runner.run, threading.Event()
 
     def run(*arguments: Any) -> list[RowResult]:
@@ -54,23 +54,23 @@ async def test_other_coroutines_are_served_while_a_step_is_computed(
         return compute(*arguments)
 
     monkeypatch.setattr(runner, "run", run)
-    driver.begin("context", prompt(3), 1)
-    step = asyncio.create_task(driver.step())
+    torch_driver.begin("context", prompt(3), 1)
+    step = asyncio.create_task(torch_driver.step())
     await asyncio.sleep(0)
-    driver.begin("another", prompt(3), 1)
-    driver.engine.fork("context", "fork", 2, tokens_hash(prompt(3)[:2]))
-    driver.engine.check()
+    torch_driver.begin("another", prompt(3), 1)
+    torch_driver.engine.fork("context", "fork", 2, tokens_hash(prompt(3)[:2]))
+    torch_driver.engine.check()
     may_compute.set()
     await step
-    await driver.finish("context", "another")
+    await torch_driver.finish("context", "another")
 
 
-async def test_many_turns_share_a_step(driver: Driver) -> None:
+async def test_many_turns_share_a_step(torch_driver: TorchDriver) -> None:
     for number in range(8):
-        driver.begin(f"{number}", prompt(4, seed=number), 4)
-    steps = driver.counter("steps")
-    await driver.finish(*(f"{number}" for number in range(8)))
-    assert driver.counter("steps") - steps == 4
+        torch_driver.begin(f"{number}", prompt(4, seed=number), 4)
+    steps = torch_driver.counter("steps")
+    await torch_driver.finish(*(f"{number}" for number in range(8)))
+    assert torch_driver.counter("steps") - steps == 4
 
 
 async def test_refills_wait_for_every_turn_and_do_not_hold_them_up(checkpoint: Callable[[str], Path]) -> None:
@@ -88,13 +88,13 @@ async def test_refills_wait_for_every_turn_and_do_not_hold_them_up(checkpoint: C
     await engine.stop()
 
 
-async def test_a_refill_ends_when_the_context_is_dropped_or_used(driver: Driver) -> None:
-    await driver.run("context", prompt(20), 1)
-    driver.engine.drop("context")
-    driver.engine.refill("context")
-    driver.engine.drop("context")
-    await driver.run("other", prompt(2), 2)
-    assert driver.resident("context") == 0
+async def test_a_refill_ends_when_the_context_is_dropped_or_used(torch_driver: TorchDriver) -> None:
+    await torch_driver.run("context", prompt(20), 1)
+    torch_driver.engine.drop("context")
+    torch_driver.engine.refill("context")
+    torch_driver.engine.drop("context")
+    await torch_driver.run("other", prompt(2), 2)
+    assert torch_driver.resident("context") == 0
 
 
 async def test_the_waiting_queue_is_bounded(checkpoint: Callable[[str], Path]) -> None:
@@ -111,16 +111,16 @@ async def test_the_waiting_queue_is_bounded(checkpoint: Callable[[str], Path]) -
     await engine.stop()
 
 
-async def test_capacity_tells_the_load(driver: Driver) -> None:
-    driver.begin("context", prompt(2 * BLOCK), 4)
-    before = driver.engine.capacity()
-    await driver.step()
-    after = driver.engine.capacity()
+async def test_capacity_tells_the_load(torch_driver: TorchDriver) -> None:
+    torch_driver.begin("context", prompt(2 * BLOCK), 4)
+    before = torch_driver.engine.capacity()
+    await torch_driver.step()
+    after = torch_driver.engine.capacity()
     assert (before.num_waiting, before.num_running) == (1, 0)
     assert (after.num_waiting, after.num_running) == (0, 1)
     assert after.num_free_blocks == before.num_free_blocks - 2
     assert after.counters["prompt_tokens"] == 2 * BLOCK
     assert after.counters["output_tokens"] == 1
-    await driver.finish("context")
-    residency = driver.begin("context", prompt(2), 1, turn_id="again")
-    assert residency.num_resident == driver.engine.capacity().counters["resident_tokens"] == 2 * BLOCK + 3
+    await torch_driver.finish("context")
+    residency = torch_driver.begin("context", prompt(2), 1, turn_id="again")
+    assert residency.num_resident == torch_driver.engine.capacity().counters["resident_tokens"] == 2 * BLOCK + 3
