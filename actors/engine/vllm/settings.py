@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from pydantic import ValidationError
 
 from api.errors import InvalidRequest
 
@@ -93,9 +94,12 @@ def vllm_config(model_path: Path, engine_args: Mapping[str, Any]) -> Any:
 
 def sentence_of(error: Exception) -> str:
     """What vLLM said, without pydantic's way of saying it."""
-    errors = getattr(error, "errors", None)
-    text = str(errors()[0]["msg"]) if callable(errors) and errors() else str(error)
-    lines = text.removeprefix("Value error, ").strip().splitlines()
+    text = str(error)
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        where = f"{first['loc'][0]}: " if first["loc"] else ""
+        text = where + first["msg"].removeprefix("Value error, ")
+    lines = text.strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 

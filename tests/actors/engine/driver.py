@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,15 @@ class Driver:
     Args:
         whole_blocks: tokens in a block of an engine that keeps only whole ones; else 1.
         max_context: the model's limit, in tokens, on this engine.
+
+    Attributes:
+        tenant: whose the contexts are; nothing is shared with those of another driver.
     """
 
     def __init__(self, engine: Engine, whole_blocks: int = 1, max_context: int = 256) -> None:
         self.engine = engine
         self.max_context = max_context
+        self.tenant = secrets.token_hex(4)
         self._whole_blocks = whole_blocks
         self._counters = dict(engine.capacity().counters)
         self.ids: dict[str, list[int]] = {}
@@ -72,7 +77,7 @@ class Driver:
             sampling=sampling or Sampling(),
             stop=stop or Stop(max_tokens=num_tokens, at_eos=False),
             create=not held,
-            **others,
+            **({"tenant": self.tenant} | others),
         )
         residency = self.engine.admit(admission)
         self.ids[context_id] = [*held, *tokens]
