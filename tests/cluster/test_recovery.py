@@ -3,68 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import signal
 import statistics
 import uuid
 from typing import Any
 
-import httpx
 import pytest
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.cluster.deployed import MODEL, Deployed
-from tests.cluster.native import Answer, say
+from tests.cluster.native import say
+from tests.cluster.three_turns import FIRST, SECOND, THIRD, conversation, open_session, undisturbed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
-NUM_TOKENS = 120
-FIRST = {"messages": [{"role": "user", "content": "Hello! My name is Quillon."}], "max_tokens": 24}
-SECOND = {
-    "messages": [{"role": "user", "content": "Please count from 1 to 9."}],
-    "max_tokens": NUM_TOKENS,
-    "sampling": {"logit_bias": {"1": -1000}},
-}
-"""The end-of-text token is held off, so that there is a stream to be in the middle of."""
-THIRD = {"messages": [{"role": "user", "content": "What is my name?"}], "max_tokens": 24}
 
-
-@pytest.fixture(scope="module")
-def undisturbed() -> list[list[int]]:
-    """What plain transformers says, greedily, to the same three turns."""
-    path = MODEL
-    model, tokenizer = (
-        AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32),
-        AutoTokenizer.from_pretrained(path),
-    )
-    context: list[int] = []
-    answers = []
-    for turn in (FIRST, SECOND, THIRD):
-        prompt = _prompt(tokenizer, context, turn)
-        ids = torch.tensor([[*context, *prompt]])
-        made = model.generate(
-            ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=turn["max_tokens"],
-            do_sample=False,
-            suppress_tokens=[tokenizer.eos_token_id] if "sampling" in turn else None,
-            pad_token_id=tokenizer.eos_token_id,
-        )
-        answers.append(made[0, ids.shape[1] :].tolist())
-        context = made[0].tolist()
-    return answers
-
-
-def _prompt(tokenizer: Any, context: list[int], turn: dict[str, Any]) -> list[int]:
-    text = turn["messages"][0]["content"]
-    closing = "" if not context or context[-1] == tokenizer.eos_token_id else tokenizer.eos_token
-    start = "" if context else tokenizer.bos_token
-    ids: list[int] = tokenizer.encode(
-        f"{start}{closing}<|user|>{text}{tokenizer.eos_token}<|assistant|>", add_special_tokens=False
-    )
-    return ids
+@pytest.fixture(scope="module", name="undisturbed")
+def _undisturbed() -> list[list[int]]:
+    return undisturbed(MODEL)
 
 
 @pytest.mark.parametrize("what", ["session", "model", "journal", "directory", "gateway"])
@@ -74,7 +29,7 @@ def test_ten_kills_in_the_middle_of_streams_change_no_token(
     chance = random.Random(what)
     pauses = []
     for _ in range(10):
-        answers = asyncio.run(_conversation(deployed, what, chance.randrange(1, len(undisturbed[1]))))
+        answers = asyncio.run(conversation(deployed, what, chance.randrange(1, len(undisturbed[1]))))
         assert [answer.ids for answer in answers] == undisturbed
         pauses.append(answers[1].pause_s)
     p95 = statistics.quantiles(pauses, n=20)[-1]
@@ -84,45 +39,12 @@ def test_ten_kills_in_the_middle_of_streams_change_no_token(
 
 @pytest.mark.parametrize("what", ["session", "model", "journal", "directory", "gateway"])
 def test_a_kill_between_turns_changes_no_token(deployed: Deployed, undisturbed: list[list[int]], what: str) -> None:
-    async def conversation() -> list[list[int]]:
-        session_id = await _open(deployed)
+    async def run() -> list[list[int]]:
+        session_id = await open_session(deployed)
         answers = []
         for turn in (FIRST, SECOND, THIRD):
             answers.append((await say(deployed.url, session_id, {**turn, "turn_id": uuid.uuid4().hex})).ids)
             await asyncio.to_thread(deployed.kill, what, session_id)
         return answers
 
-    assert asyncio.run(conversation()) == undisturbed
-
-
-async def _conversation(deployed: Deployed, what: str, kill_after: int) -> list[Answer]:
-    session_id = await _open(deployed)
-    first = await say(deployed.url, session_id, {**FIRST, "turn_id": uuid.uuid4().hex})
-    second = Answer()
-    running = asyncio.create_task(say(deployed.url, session_id, {**SECOND, "turn_id": uuid.uuid4().hex}, second))
-    pids = await asyncio.to_thread(deployed.pids, what, session_id)
-    while len(second.ids) < kill_after and not running.done():  # noqa: ASYNC110
-        await asyncio.sleep(0.001)
-    await asyncio.to_thread(_kill, pids)
-    await running
-    third = await say(deployed.url, session_id, {**THIRD, "turn_id": uuid.uuid4().hex})
-    return [first, second, third]
-
-
-def _kill(pids: list[int]) -> None:
-    assert pids, "nothing to kill"
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-
-
-async def _open(deployed: Deployed) -> str:
-    async with httpx.AsyncClient(base_url=deployed.url, timeout=60) as client:
-        for _ in range(200):
-            try:
-                response = await client.post("/api/sessions", json={})
-                if response.status_code == 201:
-                    return str(response.json()["id"])
-            except httpx.HTTPError:
-                pass
-            await asyncio.sleep(0.1)
-    raise AssertionError("no session could be opened")
+    assert asyncio.run(run()) == undisturbed
