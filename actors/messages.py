@@ -53,6 +53,7 @@ class StartTurn:
         prior: output that has been delivered already; the turn goes on behind it.
         policy: the retention policy, for counters and for the order of eviction.
         holes: of the context; needed where ``context`` is sent.
+        owner: whose context it is.
     """
 
     request: TurnRequest
@@ -67,6 +68,7 @@ class StartTurn:
     policy: str = "keep"
     is_temporary: bool = False
     holes: tuple[Hole, ...] = ()
+    owner: str = ""
 
     @property
     def key(self) -> str:

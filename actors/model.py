@@ -272,6 +272,7 @@ class Model:
             constraint=request.constraint,
             distribution=request.distribution,
             holes=message.holes if created else (),
+            tenant=message.context_id if message.is_temporary else message.owner,
         )
 
     async def _start(self) -> None:

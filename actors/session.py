@@ -345,6 +345,7 @@ class Session:
             self._opened.retention.policy,
             self._parts.recovery_timeout_s,
             placement,
+            owner=self.owner,
         )
 
     async def _follow(self, run: TurnRun) -> Ticket:

@@ -48,6 +48,7 @@ class TurnRun:
         is_temporary: bool = False,
         holes: Sequence[Hole] = (),
         delivered: TurnOutput | None = None,
+        owner: str = "",
     ) -> None:
         self.request = request
         self.placement = placement
@@ -58,6 +59,7 @@ class TurnRun:
         self._policy = policy
         self._timeout_s = timeout_s
         self._is_temporary = is_temporary
+        self._owner = owner
         self._holes = tuple(holes)
         self._attempt = 0
         self._start: TurnStart | None = None
@@ -208,4 +210,5 @@ class TurnRun:
             policy=self._policy,
             is_temporary=self._is_temporary,
             holes=() if is_resident else self._holes,
+            owner=self._owner,
         )

@@ -43,8 +43,9 @@ class Contexts:
     MAX_ATTEMPTS = 5
     RETRY_S = 0.05
 
-    def __init__(self, placer: Placer, reader: TurnReader, timeout_s: float) -> None:
+    def __init__(self, placer: Placer, reader: TurnReader, timeout_s: float, owner: str = "") -> None:
         self._placer = placer
+        self._owner = owner
         self._reader = reader
         self._timeout_s = timeout_s
         self._contexts: dict[str, _Context] = {}
@@ -197,6 +198,7 @@ class Contexts:
             placement,
             delivered=delivered,
             holes=_holes(turn.holes),
+            owner=self._owner,
         )
         try:
             await run.start()

@@ -207,7 +207,7 @@ class Instance:
 
     def _start(self, replay: Replay, history: Sequence[Record]) -> None:
         parts, launched = self._parts, self._launched
-        contexts = Contexts(parts.directory, TurnReader(), parts.recovery_timeout_s)
+        contexts = Contexts(parts.directory, TurnReader(), parts.recovery_timeout_s, self.owner)
         reception = self._reception
         desk = EffectDesk(
             self.id, self.owner, parts.surroundings, contexts, reception.inbox, reception.outbox, self._recorder

@@ -90,6 +90,7 @@ class FakeEngine:
     features: frozenset[Feature] = frozenset()
     contexts: dict[str, list[int]] = field(default_factory=dict)
     resident: dict[str, int] = field(default_factory=dict)
+    tenants: dict[str, str] = field(default_factory=dict)
     num_steps: int = 0
     calls: list[tuple[str, str]] = field(default_factory=list)
 
@@ -124,6 +125,7 @@ class FakeEngine:
             raise LengthExceeded(admission.base_length, len(admission.tokens), admission.max_context or 0)
         resident = min(self.resident.get(admission.context_id, 0), admission.base_length)
         self.contexts[admission.context_id] = tokens
+        self.tenants[admission.context_id] = admission.tenant
         self._turns[admission.turn_id] = _Turn(admission, admission.num_prior_output)
         self._work.set()
         return Residency(len(tokens), resident)

@@ -51,6 +51,14 @@ async def test_turns_extend_one_context(cluster: SmallCluster) -> None:
     assert stream.start.num_resident == 6, "all but the last sampled token have KV"
 
 
+async def test_the_engine_is_told_whose_a_context_is(cluster: SmallCluster) -> None:
+    session = await cluster.greenroom.open_session(SessionOptions(), "ada")
+    await collect(await session.begin(request("a", 7, 8)))
+    assert cluster.engines[0].tenants == {session.session_id: "ada"}
+    await collect(await cluster.greenroom.generate(None, request("once", 7, 8)))
+    assert sorted(cluster.engines[0].tenants.values()) == ["ada", "temporary-once"]
+
+
 async def test_beginning_a_turn_twice_is_beginning_it_once(cluster: SmallCluster) -> None:
     session = await cluster.greenroom.open_session(SessionOptions())
     streams = await asyncio.gather(*(session.begin(request("a", 7)) for _ in range(3)))
