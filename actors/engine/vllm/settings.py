@@ -38,13 +38,13 @@ ON_A_CPU: Mapping[str, Any] = {
 }
 """Better there than vLLM's defaults: its blocks of 128 tokens keep little of a chat; compiling takes a minute."""
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "VLLM_USE_V2_MODEL_RUNNER": "0",  # the other one has another interface for who draws tokens
     "VLLM_LOGGING_LEVEL": "WARNING",
     "VLLM_NO_USAGE_STATS": "1",
     "HF_HUB_OFFLINE": "1",
 }
-_ENVIRONMENT_ON_A_CPU = {
+ENVIRONMENT_ON_A_CPU = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process beside ours, not two
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "TORCHDYNAMO_DISABLE": "1",
@@ -54,7 +54,7 @@ _MEMORY_FRACTION = 0.5
 
 def set_environment() -> None:
     """Set what vLLM reads from there, where nobody has; before it is imported."""
-    for name, value in _ENVIRONMENT.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
 
@@ -78,7 +78,7 @@ def vllm_config(model_path: Path, engine_args: Mapping[str, Any]) -> Any:
     defaults: Mapping[str, Any] = {}
     if current_platform.is_cpu():
         defaults = ON_A_CPU
-        for name, value in _ENVIRONMENT_ON_A_CPU.items():
+        for name, value in ENVIRONMENT_ON_A_CPU.items():
             os.environ.setdefault(name, value)
     try:
         arguments = AsyncEngineArgs(model=str(model_path), **{**defaults, **engine_args, **OURS})

@@ -1,0 +1,36 @@
+"""``ray.serve.llm`` with one model, as a command: ``--model DIR --port N``."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import ray
+from ray import serve
+from ray.serve.llm import LLMConfig, build_openai_app
+
+from tests.benchmarks.contenders import ARGUMENTS
+
+
+def main() -> None:
+    """Serve until killed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model")
+    parser.add_argument("--port", type=int)
+    asked = parser.parse_args()
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+    serve.start(http_options={"host": "127.0.0.1", "port": asked.port})
+    config = LLMConfig(
+        model_loading_config={"model_id": asked.model, "model_source": asked.model},
+        engine_kwargs=ARGUMENTS,
+        accelerator_type=None,
+        deployment_config={"num_replicas": 1, "ray_actor_options": {"num_cpus": 1}},
+        experimental_configs={"stream_batching_interval_ms": 0},
+    )
+    serve.run(build_openai_app({"llm_configs": [config]}))
+    while True:
+        time.sleep(60)
+
+
+if __name__ == "__main__":
+    main()
