@@ -27,7 +27,7 @@ class Link:
     """
 
     def __init__(
-        self, config: Any, take: Callable[[str, Any], None], note: Callable[[Any], None], stop_timeout_s: float = 5.0
+        self, config: Any, take: Callable[[str, Any], None], note: Callable[[Any], None], stop_timeout_s: float = 1.0
     ) -> None:
         self._config = config
         self._take = take

@@ -28,8 +28,10 @@ VLLM_BLOCKS = 24
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests here share an event loop, which vLLM belongs to."""
+    """All tests here share an event loop, which vLLM belongs to; the first to need vLLM starts it."""
     for item in items:
+        if item.get_closest_marker("vllm") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(300))
         if item.path.is_relative_to(Path(__file__).parent) and pytest_asyncio.is_async_test(item):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
