@@ -21,6 +21,7 @@ from actors.engine.vllm.admissions import Admissions
 from actors.engine.vllm.contexts import Contexts
 from actors.engine.vllm.link import REFILL, TURN, Link
 from actors.engine.vllm.outcome import outcome
+from actors.engine.vllm.outputs import Outputs
 from actors.engine.vllm.parameters import refill_parameters, turn_parameters
 from actors.engine.vllm.requests import Requests
 from actors.engine.vllm.settings import sentence_of, vllm_config
@@ -53,10 +54,9 @@ class VllmEngine:
         self._counters: Counter[str] = Counter()
         self._turns: dict[str, Turn] = {}
         self._requests = Requests()
-        self._ready: list[Output] = []
-        self._is_ready = asyncio.Event()
-        self._failure: Unavailable | None = None
+        self._outputs = Outputs()
         self._cache_usage = 0.0
+        self._num_unclaimed = 0
         self._contexts: Contexts
         self._link: Link
         self._info: EngineInfo
@@ -91,7 +91,7 @@ class VllmEngine:
     async def stop(self) -> None:
         """See ``Engine.stop``."""
         self._compiler.shutdown(wait=False, cancel_futures=True)
-        self._fail(Unavailable("the engine has been stopped"))
+        self._outputs.fail(Unavailable("the engine has been stopped"))
         await self._link.stop()
 
     async def prepare(self, constraint: Constraint) -> None:
@@ -100,8 +100,7 @@ class VllmEngine:
 
     def admit(self, admission: Admission) -> Residency:
         """See ``Engine.admit``."""
-        if self._failure is not None:
-            raise self._failure
+        self._outputs.check()
         if admission.turn_id in self._turns:
             raise Conflict(f"turn {admission.turn_id!r} is running")
         if len(self._turns) >= MAX_WAITING:
@@ -124,13 +123,7 @@ class VllmEngine:
         Raises:
             Unavailable: the engine has been stopped, or vLLM has failed.
         """
-        while not self._ready:
-            if self._failure is not None:
-                raise self._failure
-            self._is_ready.clear()
-            await self._is_ready.wait()
-        outputs, self._ready = self._ready, []
-        return outputs
+        return await self._outputs.take()
 
     def cancel(self, turn_id: str) -> None:
         """See ``Engine.cancel``."""
@@ -204,10 +197,12 @@ class VllmEngine:
     def capacity(self) -> Capacity:
         """See ``Engine.capacity``."""
         num_started = sum(turn.has_started for turn in self._turns.values())
+        num_used = round(self._num_blocks * self._cache_usage)
         return Capacity(
             block_size=self._contexts.block_size,
             num_blocks=self._num_blocks,
-            num_free_blocks=round(self._num_blocks * (1 - self._cache_usage)),
+            num_free_blocks=self._num_blocks - num_used,
+            num_claimed_blocks=max(0, num_used - self._num_unclaimed),
             num_contexts=len(self._contexts),
             num_running=num_started,
             num_waiting=len(self._turns) - num_started,
@@ -228,7 +223,7 @@ class VllmEngine:
     def _take(self, request_id: str, output: Any) -> None:
         owner = self._requests.owner(request_id)
         if isinstance(output, EngineDeadError):
-            self._fail(Unavailable(f"the engine is broken: {sentence_of(output)}"))
+            self._outputs.fail(Unavailable(f"the engine is broken: {sentence_of(output)}"))
         elif isinstance(owner, Context):
             if isinstance(output, Exception) or output.finished:
                 self._requests.forget(owner)
@@ -255,7 +250,7 @@ class VllmEngine:
         if has_ended:
             self._end(turn, output)
         elif output.ids:
-            self._give(output)
+            self._outputs.give(output)
 
     def _end(self, turn: Turn, output: Output) -> None:
         """A turn has ended: its context is idle, and closed if it was temporary."""
@@ -264,15 +259,7 @@ class VllmEngine:
         turn.context.turn_id = None
         if turn.admission.is_temporary:
             self._close(turn.context)
-        self._give(output)
-
-    def _give(self, output: Output) -> None:
-        self._ready.append(output)
-        self._is_ready.set()
-
-    def _fail(self, failure: Unavailable) -> None:
-        self._failure = self._failure or failure
-        self._is_ready.set()
+        self._outputs.give(output)
 
     def _note(self, stats: Any) -> None:
         """What vLLM reports behind a step."""
@@ -280,6 +267,7 @@ class VllmEngine:
         self._cache_usage = stats.kv_cache_usage
         if report := stats.kv_connector_stats:
             self._contexts.reported(report["resident"])
+            self._num_unclaimed = report["unclaimed"]
             self._counters |= {name: report[name] for name in ("evictions", "evicted_tokens")}
 
     # Contexts.

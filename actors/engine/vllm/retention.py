@@ -7,12 +7,15 @@ its turn ends, and takes references back, from the ends of contexts, before vLLM
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorBase_V1, KVConnectorMetadata
 from vllm.distributed.kv_transfer.kv_connector.v1.metrics import KVConnectorStats
+
+from actors.engine.contract import EVICT_LAST
 
 CONTEXT = "greenroom_context"
 """Names the context among a request's ``kv_transfer_params``."""
@@ -40,7 +43,9 @@ class Nothing(KVConnectorMetadata):  # type: ignore[misc]
 
 
 class Report(KVConnectorStats):  # type: ignore[misc]
-    """``data``: "resident", tokens by context where that has changed; "evictions" and "evicted_tokens" since start."""
+    """``data``: "resident", tokens by context where that has changed; "unclaimed", blocks of idle contexts that need
+    not be kept, and of nobody else; "evictions" and "evicted_tokens" since start.
+    """
 
     def reset(self) -> None:
         """Forget it."""
@@ -99,6 +104,7 @@ class Retention(KVConnectorBase_V1):  # type: ignore[misc]
             self._started.discard(context_id)
             if context_id in self._held:
                 self._touch(self._held[context_id])
+                self._changed.add(context_id)
 
     def get_num_new_matched_tokens(self, request: Any, num_computed_tokens: int) -> tuple[int, bool]:
         """A request is about to be run: make room for it. There is never more to load."""
@@ -142,8 +148,14 @@ class Retention(KVConnectorBase_V1):  # type: ignore[misc]
             for context_id in self._changed
         }
         self._changed.clear()
-        counters = {"evictions": self._num_evictions, "evicted_tokens": self._num_evicted_tokens}
-        return Report(data={"resident": resident, **counters})
+        return Report(
+            data={
+                "resident": resident,
+                "unclaimed": self._num_unclaimed(),
+                "evictions": self._num_evictions,
+                "evicted_tokens": self._num_evicted_tokens,
+            }
+        )
 
     # Calls.
 
@@ -200,6 +212,11 @@ class Retention(KVConnectorBase_V1):  # type: ignore[misc]
     def _touch(self, held: Held) -> None:
         self._clock += 1
         held.last_used = self._clock
+
+    def _num_unclaimed(self) -> int:
+        idle = (held for name, held in self._held.items() if held.rank < EVICT_LAST and name not in self._running)
+        holders = Counter(block.block_id for held in idle for block in held.blocks)
+        return sum(self._pool.blocks[block_id].ref_cnt == number for block_id, number in holders.items())
 
     def _num_wanted(self) -> int:
         """Blocks that running requests may want in the next step and do not have."""

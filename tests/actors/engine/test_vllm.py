@@ -88,6 +88,26 @@ async def test_a_dropped_context_is_really_gone_and_its_forks_are_not(vllm_drive
 
 
 @pytest.mark.vllm
+async def test_claimed_is_what_is_to_be_kept_and_what_is_in_use(vllm_driver: Driver) -> None:
+    await fill(vllm_driver, "idle", EVICT_NEXT)
+    await fill(vllm_driver, "kept", seed=1)
+    vllm_driver.fork("kept", "branch", WIDTH)
+    engine = vllm_driver.engine
+
+    def used() -> tuple[int, int]:
+        capacity = engine.capacity()
+        return capacity.num_claimed_blocks, capacity.num_blocks - capacity.num_free_blocks
+
+    await vllm_driver.until(lambda: used() == (3, 6))
+    vllm_driver.begin("idle", [5], 40, eviction_rank=EVICT_NEXT)
+    while not vllm_driver.output_ids("idle"):
+        await vllm_driver.step()
+    assert used()[0] >= 3 + 3
+    await vllm_driver.finish("idle")
+    await vllm_driver.until(lambda: used() == (3, 7))
+
+
+@pytest.mark.vllm
 async def test_tenants_share_nothing_and_contexts_of_one_tenant_do(vllm_driver: Driver) -> None:
     tokens = prompt(WIDTH + 1)
     for name, tenant, found in (("a", "ada", 0), ("b", "ada", WIDTH), ("c", "grace", WIDTH), ("d", "", WIDTH)):
