@@ -55,6 +55,7 @@ def test_a_second_turn_finds_the_first_ones_cache(deployed: Deployed) -> None:
     assert answers[2].started["resident_tokens"] > 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__.removeprefix("case_"))
 def test_petals(case: Case, deployed: Deployed) -> None:
     bos_text: str = AutoTokenizer.from_pretrained(MODEL).bos_token
