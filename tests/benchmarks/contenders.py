@@ -104,6 +104,7 @@ class Ours:
             sockets = []
             for _ in range(number):
                 session = (await client.post("/api/sessions", json={})).raise_for_status().json()["id"]
+                stack.push_async_callback(client.delete, f"/api/sessions/{session}")
                 address = f"{self._url.replace('http', 'ws')}/api/sessions/{session}"
                 sockets.append(await stack.enter_async_context(connect(address)))
             yield [SessionConversation(socket) for socket in sockets]
