@@ -100,7 +100,7 @@ class Ours:
     @contextlib.asynccontextmanager
     async def conversations(self, number: int) -> AsyncIterator[list[Conversation]]:
         """So many of them."""
-        async with contextlib.AsyncExitStack() as stack, httpx.AsyncClient(base_url=self._url, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=self._url, timeout=60) as client, contextlib.AsyncExitStack() as stack:
             sockets = []
             for _ in range(number):
                 session = (await client.post("/api/sessions", json={})).raise_for_status().json()["id"]
