@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from actors.pocket import phrases, words
+from actors.pocket import phrases, remarks, words
 from actors.pocket.draw import Draw
-from actors.pocket.phrases import Remark
+from actors.pocket.remarks import Remark
 from actors.pocket.slots import AFTERTHOUGHTS, NAME, Slot
+from actors.pocket.small_talk import CHAT
 from actors.pocket.topics import TOPICS, Topic
 
 Kind = Literal[
@@ -148,15 +149,15 @@ class Conversation:
 
     def chat(self, remark: Remark | None = None) -> None:
         """Small talk."""
-        self._remark("chat", remark or self.draw.item(phrases.CHAT))
+        self._remark("chat", remark or self.draw.item(CHAT))
 
     def ask_too_much(self, remark: Remark | None = None) -> None:
         """The user asks for what a tiny model cannot do."""
-        self._remark("decline", remark or self.draw.item(phrases.DECLINED), truth=phrases.TINY)
+        self._remark("decline", remark or self.draw.item(remarks.DECLINED), truth=remarks.TINY)
 
     def ask_identity(self, remark: Remark | None = None) -> None:
         """The user asks the model about itself."""
-        self._remark("identity", remark or self.draw.item(phrases.IDENTITY))
+        self._remark("identity", remark or self.draw.item(remarks.IDENTITY))
 
     def open_topic(self) -> None:
         """The user chooses what to talk about: mostly something the model knows a little of."""
@@ -210,11 +211,14 @@ class Conversation:
 
     def add(self) -> None:
         """The user asks for a sum of two numbers up to 20."""
-        top = self.draw.item((10, 20, 20))
-        while True:
-            a, b = self.draw.random.randint(0, top), self.draw.random.randint(0, top)
-            if is_held_out_sum(a, b) == self.draw.held_out_values:
-                break
+        if self.draw.held_out_values:
+            a, b = self.draw.item(HELD_OUT_SUMS)
+        else:
+            top = self.draw.item((10, 20, 20, 20))
+            while True:
+                a, b = self.draw.random.randint(0, top), self.draw.random.randint(0, top)
+                if not is_held_out_sum(a, b):
+                    break
         answer = f"{a} + {b} = {a + b}"
         reply = f"{a + b}." if self.is_brief else f"{answer}."
         self._add("add", self.draw.phrase(phrases.SUMS, a=a, b=b), reply, str(a + b))
@@ -232,7 +236,7 @@ class Conversation:
         self._add("echo", self.draw.phrase(phrases.ECHOES, text=text), text, text)
 
     def _remark(self, kind: Kind, remark: Remark, truth: str | None = None) -> None:
-        fields: dict[str, str] = {name: self.draw.item(values) for name, values in phrases.FIELDS.items()}
+        fields: dict[str, str] = {name: self.draw.item(values) for name, values in remarks.FIELDS.items()}
         fields |= {name: self.draw.invented_word() for name in ("word", "word2", "word3")}
         fields |= {"place": self.draw.value("place"), "person": self.draw.value("person")}
         reply = remark.reply.format(assistant=self.assistant)
@@ -252,3 +256,6 @@ class Conversation:
 def is_held_out_sum(a: int, b: int) -> bool:
     """Whether this sum, in this order, is kept for scoring; the other order is not."""
     return a != b and (31 * a + 17 * b) % 20 == 0 and (31 * b + 17 * a) % 20 != 0
+
+
+HELD_OUT_SUMS = tuple((a, b) for a in range(21) for b in range(21) if is_held_out_sum(a, b))

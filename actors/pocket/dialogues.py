@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from actors.pocket.conversation import Conversation, Exchange
 from actors.pocket.draw import Draw
-from actors.pocket.slots import HOME, NAME, ORIGIN, drawn_slot
+from actors.pocket.possessions import drawn_slot
+from actors.pocket.slots import HOME, NAME, ORIGIN
 from api.turns import Message
 
 
@@ -46,8 +47,11 @@ def dialogue(
     draw = Draw(seed, held_out_values, held_out_phrases)
     conversation = Conversation(draw)
     _prompt_system(conversation)
+    is_about_numbers = draw.chance(0.12)
     while len(conversation.exchanges) < num_exchanges:
-        if draw.chance(copying):
+        if is_about_numbers and draw.chance(0.7):
+            draw.item((conversation.add, conversation.add, conversation.count))()
+        elif draw.chance(copying):
             _tell_or_recall(conversation)
         elif not conversation.exchanges and draw.chance(0.4):
             conversation.greet()

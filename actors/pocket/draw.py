@@ -1,10 +1,16 @@
-"""Draws words, names and phrases for a dialogue, from the training part or from the part that is held out."""
+"""Draws words, names and phrases for a dialogue, from the training part or from the part that is held out.
+
+A list of phrases holds wordings, and behind them patterns: "(Hi|Hello)( there|)" stands for four. Each sixth wording is
+held out; patterns are for training only, and never give a sentence that has a held-out wording of their list in it.
+"""
 
 from __future__ import annotations
 
 import random
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeVar
 
 from actors.pocket import words
@@ -31,6 +37,46 @@ STEMS = tuple(
     if " " not in stem
 )
 STRIDE = 6
+PATTERN_SHARE = 0.5
+"""How often training draws a pattern where a list has any."""
+FRAME_SHARE = 0.12
+FRAMES = (
+    "So, {}", "Well, {}", "Okay, {}", "Hmm, {}", "Right, {}", "Now, {}", "Listen, {}", "Hey, {}", "Oh, {}", "Um, {}",
+    "Say, {}", "Anyway, {}", "Alright. {}", "One more thing: {}", "Just one thing: {}", "A question: {}", "Then, {}",
+    "Let me see. {}", "Please, {}", "Thanks. {}", "Good. {}", "{} Please.", "{} Thanks.", "{} :)", "{} Okay?",
+)  # fmt: skip
+"""What people say around a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A list of phrases, parted."""
+
+    training: tuple[str, ...]
+    patterns: tuple[str, ...]
+    held_out: tuple[str, ...]
+    kept: tuple[str, ...]
+    """The held-out wordings that training must not show, plain."""
+
+    def gives_away(self, phrase: str) -> bool:
+        """Whether a held-out wording is in this phrase, or is it where it is one word; capitals and marks aside."""
+        said = f" {plain(phrase)} "
+        return any(f" {held} " in said if " " in held else f" {held} " == said for held in self.kept)
+
+
+@lru_cache(maxsize=4096)
+def parted(phrases: tuple[str, ...]) -> Parts:
+    """Part a list of phrases; a list too short to hold anything out is all for both."""
+    wordings = [phrase for phrase in phrases if "(" not in phrase]
+    patterns = tuple(phrase for phrase in phrases if "(" in phrase)
+    training, held_out = tuple(training_part(wordings)), tuple(held_out_part(wordings))
+    shown = {plain(wording) for wording in training}
+    return Parts(training, patterns, held_out, tuple(held for held in map(plain, held_out) if held not in shown))
+
+
+def plain(phrase: str) -> str:
+    """A phrase without capitals and punctuation, its fields as they are."""
+    return " ".join(re.findall(r"[\w{}'+*/=-]+", phrase.casefold()))
 
 
 def training_part(items: Sequence[Item]) -> list[Item]:
@@ -61,8 +107,28 @@ class Draw:
 
     def phrase(self, phrases: Sequence[str], **fields: object) -> str:
         """One of these phrasings, as a person might type it, with its fields filled in."""
-        part = held_out_part(phrases) if self.held_out_phrases else training_part(phrases)
-        return self._loosen(self.random.choice(part)).format(**fields)
+        parts = parted(tuple(phrases))
+        if self.held_out_phrases:
+            return self._loosen(self.random.choice(parts.held_out)).format(**fields)
+        while True:
+            is_pattern, is_framed = bool(parts.patterns) and self.chance(PATTERN_SHARE), self.chance(FRAME_SHARE)
+            phrase = self.random.choice(parts.patterns if is_pattern else parts.training)
+            phrase = self._expand(phrase) if is_pattern else phrase
+            phrase = self._frame(phrase) if is_framed else phrase
+            if not ((is_pattern or is_framed) and parts.gives_away(phrase)):
+                return self._loosen(phrase).format(**fields)
+
+    def _expand(self, pattern: str) -> str:
+        """Choose one side of every "(a|b)", the inner ones first."""
+        while "(" in pattern:
+            pattern = re.sub(r"\(([^()]*)\)", lambda match: self.random.choice(match[1].split("|")), pattern)
+        return pattern
+
+    def _frame(self, phrase: str) -> str:
+        frame = self.random.choice(FRAMES)
+        if ", {}" in frame and not re.match(r"I\b|\{", phrase):
+            phrase = phrase[:1].lower() + phrase[1:]
+        return frame.replace("{}", phrase)
 
     def value(self, kind: Kind, known: Sequence[str] = ()) -> str:
         """A value for somebody to remember; ``known`` are real things of its kind."""

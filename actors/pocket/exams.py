@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from actors.pocket.conversation import Conversation
 from actors.pocket.draw import Draw
-from actors.pocket.phrases import IDENTITY
-from actors.pocket.slots import HOME, NAME, Slot, possession
+from actors.pocket.possessions import possession
+from actors.pocket.remarks import IDENTITY
+from actors.pocket.slots import HOME, NAME, Slot
 from actors.pocket.words import FAVOURITES
 
 NAMED = tuple(remark for remark in IDENTITY if "{assistant}" in remark.reply)
@@ -18,14 +19,21 @@ Script = Callable[[Conversation], None]
 
 @dataclass(frozen=True, slots=True)
 class Exam:
-    """One row of the table: what is examined, and the script of its dialogues; the last exchange is the question."""
+    """One row of the table: what is examined, and the script of its dialogues; the last exchange is the question.
+
+    Attributes:
+        num_questions: in each of the two columns, for a table.
+        held_out_values: names, places, things and sums are those that training never shows.
+    """
 
     title: str
     script: Script
+    num_questions: int = 60
+    held_out_values: bool = True
 
     def sit(self, index: int, held_out_phrases: bool) -> Conversation:
         """The dialogue of one candidate question; the same for the same index."""
-        draw = Draw(f"exam {self.title} {index}", held_out_values=True, held_out_phrases=held_out_phrases)
+        draw = Draw(f"exam {self.title} {index}", self.held_out_values, held_out_phrases)
         conversation = Conversation(draw)
         self.script(conversation)
         return conversation
@@ -103,18 +111,19 @@ def _brief(conversation: Conversation) -> None:
 
 
 EXAMS = (
-    Exam("greets", Conversation.greet),
+    Exam("greets", Conversation.greet, 100),
+    Exam("keeps to the topic", _kept_topic),
     *(Exam(f"recalls a name after {turns} turns", _recall(lambda _: NAME, turns)) for turns in (1, 3, 6, 10)),
     *(Exam(f"recalls a place after {turns} turns", _recall(lambda _: HOME, turns)) for turns in (1, 3, 6, 10)),
     *(Exam(f"recalls a favourite after {turns} turns", _recall(_favourite, turns)) for turns in (1, 3, 6, 10)),
-    Exam("recalls a name after 60 turns (about 1,500 tokens)", _recall(lambda _: NAME, 60)),
+    Exam("recalls a name after 60 turns (about 1,500 tokens)", _recall(lambda _: NAME, 60), 20),
     Exam("recalls one of three facts", _recall_among_others),
     Exam("takes the latest of two values", _corrected),
     Exam("says what it was not told", _not_told),
-    Exam("keeps to the topic", _kept_topic),
-    Exam("counts", Conversation.count),
-    Exam("adds (sums never trained)", Conversation.add),
-    Exam("admits that it is tiny", Conversation.ask_too_much),
+    Exam("counts", Conversation.count, 100),
+    Exam("adds (sums that training shows)", Conversation.add, 100, held_out_values=False),
+    Exam("adds (sums never trained)", Conversation.add, 100),
+    Exam("admits that it is tiny", Conversation.ask_too_much, 100),
     Exam("takes its name from the system prompt", _system_name),
     Exam("is brief when told so", _brief),
 )

@@ -9,11 +9,11 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 
 from actors.pocket.tokenizer import MAX_CONTEXT_TOKENS
 
-HIDDEN_SIZE = 128
+HIDDEN_SIZE = 192
 NUM_LAYERS = 4
 HEAD_SIZE = 32
-INTERMEDIATE_SIZE = 384
-ROPE_BASE = 100_000.0
+INTERMEDIATE_SIZE = 512
+ROPE_BASE = 1_000_000.0
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -71,7 +71,8 @@ def hidden_states(model: LlamaForCausalLM, ids: Tensor, positions: Tensor) -> Te
         )
         query = query * cosine + _half_turned(query) * sine
         key = key * cosine + _half_turned(key) * sine
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        with torch.autocast("cpu", enabled=False):  # at this head size, float32 is the faster one
+            mixed = F.scaled_dot_product_attention(query, key, value.to(query.dtype), is_causal=True)
         hidden = hidden + attention.o_proj(mixed.transpose(1, 2).reshape(batch, length, -1))
         normed = _normalise(layer.post_attention_layernorm, hidden)
         hidden = hidden + layer.mlp.down_proj(F.silu(layer.mlp.gate_proj(normed)) * layer.mlp.up_proj(normed))

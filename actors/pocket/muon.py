@@ -1,7 +1,7 @@
 """Muon: momentum whose every matrix is replaced by the nearest orthogonal one (Jordan et al., 2024).
 
 It learns these small matrices in about half the steps that Adam takes. Matrices of one shape are orthogonalised
-together, in float32, because the CPUs that this runs on have no fast bfloat16.
+together, in bfloat16.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     """
     a, b, c = COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
-    x: Tensor = matrices.transpose(1, 2) if tall else matrices
+    x: Tensor = (matrices.transpose(1, 2) if tall else matrices).bfloat16()
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
     for _ in range(NUM_ITERATIONS):
         gram = x @ x.transpose(1, 2)
         x = torch.baddbmm(x, b * gram + c * gram @ gram, x, beta=a)
-    return x.transpose(1, 2) if tall else x
+    return (x.transpose(1, 2) if tall else x).to(matrices.dtype)
 
 
 class Muon(torch.optim.Optimizer):

@@ -1,7 +1,8 @@
 """Print the scores of a checkpoint on held-out dialogues: ``python -m actors.pocket.score [DIR]``.
 
 The model talks for itself: it is given the user's side, and its own answers stay in the context. An answer is right
-when the truth, as the generator knows it, occurs in it as whole words. Greedy, with plain ``transformers``.
+when the truth, as the generator knows it, occurs in it as whole words; of a count or a sum, when its numbers are those
+of the perfect answer, no more and no fewer. Greedy, with plain ``transformers``.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from actors.pocket import CHECKPOINT
-from actors.pocket.conversation import Conversation
+from actors.pocket.conversation import Conversation, Exchange
 from actors.pocket.exams import EXAMS, Exam
 
 MAX_REPLY_TOKENS = 64
-NUM_TOGETHER = 20
+NUM_TOGETHER = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class Score:
     def line(self) -> str:
         """As a row of a Markdown table."""
         known, new = (round(100 * num / self.num_questions) for num in (self.num_right_known, self.num_right_new))
-        return f"| {self.title} | {known} % | {new} % |"
+        return f"| {self.title} | {self.num_questions} | {known} % | {new} % |"
 
 
 class Candidate:
@@ -51,7 +52,7 @@ class Candidate:
             talks = [exam.sit(index, held_out_phrases) for index in range(num_questions)]
             right.append(
                 sum(
-                    is_right(talk.exchanges[-1].truth, answer)
+                    is_right_answer(talk.exchanges[-1], answer)
                     for first in range(0, num_questions, NUM_TOGETHER)
                     for talk, answer in self._last_answers(talks[first : first + NUM_TOGETHER])
                 )
@@ -91,6 +92,18 @@ class Candidate:
         return rendered.removeprefix(self.tokenizer.bos_token)
 
 
+def is_right_answer(exchange: Exchange, answer: str) -> bool:
+    """Whether this answers the exchange's prompt."""
+    if exchange.kind in ("count", "add"):
+        return numbers_in(answer) == numbers_in(exchange.reply)
+    return is_right(exchange.truth, answer)
+
+
+def numbers_in(text: str) -> list[str]:
+    """All numbers, in order."""
+    return re.findall(r"\d+", text)
+
+
 def is_right(truth: str, answer: str) -> bool:
     """Whether the truth occurs in the answer, not as a part of a longer word or number."""
     return re.search(rf"(?<!\w){re.escape(truth)}(?!\w)", answer) is not None
@@ -100,16 +113,16 @@ def main() -> None:
     """Read the command line and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path, nargs="?", default=CHECKPOINT)
-    parser.add_argument("--questions", type=int, default=40)
+    parser.add_argument("--questions", type=int, help="of each exam in each wording; else as many as the exam says")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", default="", help="exams whose title contains this")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     candidate = Candidate(arguments.directory)
-    print("| exam | known wording | new wording |\n|---|---|---|")
+    print("| exam | questions | known wording | new wording |\n|---|---|---|---|")
     for exam in EXAMS:
         if arguments.only in exam.title:
-            print(candidate.score(exam, arguments.questions).line(), flush=True)
+            print(candidate.score(exam, arguments.questions or exam.num_questions).line(), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
-"""Train ``pocket`` from nothing on dialogues made as it goes: ``python -m actors.pocket.train --minutes 60 --out DIR``.
+"""Train ``pocket`` from nothing on dialogues made as it goes: ``python -m actors.pocket.train --steps 7000 --out DIR``.
 
-The time is that of the processor, per thread: a pause or a busy neighbour does not change the result. Stops after it,
-and can be taken up again: DIR holds the state, and from every report a checkpoint of the averaged weights.
+Every step makes its own dialogues from its number, so that a run that is stopped can be taken up again: DIR holds the
+state, and from every report a checkpoint of the averaged weights. Matrices are multiplied in bfloat16.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,22 +24,46 @@ from actors.pocket.dialogues import dialogue
 from actors.pocket.model import hidden_states, new_model
 from actors.pocket.muon import Muon
 from actors.pocket.tokenizer import build_tokenizer
-from actors.pocket.wiring import lay_copying_circuit
+from actors.pocket.wiring import lay_copying_circuit, lay_number_line
 
 LENGTHS = (64, 128, 256, 512, 1024, 2000)
-REPORT_INTERVAL_S = 60.0
-NUM_WARM_UP_STEPS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What is learned until a step.
+
+    Attributes:
+        weights: how often each of ``LENGTHS`` is drawn.
+        copying: the share of exchanges that only tell and recall.
+    """
+
+    until: float
+    weights: tuple[float, ...]
+    copying: float
+
+
+CURRICULUM = (
+    Lesson(400, (5, 5, 1, 0, 0, 0), 0.6),
+    Lesson(2000, (3, 5, 4, 1, 0, 0), 0.45),
+    Lesson(math.inf, (2, 4, 5, 3, 0.5, 0.2), 0.35),
+)
+"""Short dialogues first."""
+BATCH_TOKENS = 2048
+REPORT_INTERVAL = 200
+NUM_WARM_UP_STEPS = 60
+DECAY_SHARE = 0.5
+"""The last part of all steps, in which the learning rate falls."""
 
 
 class Training:
     """The model, its optimisers and its average, and how far they have come."""
 
-    def __init__(self, directory: Path, minutes: float, num_batch_tokens: int) -> None:
+    def __init__(self, directory: Path, total_steps: int) -> None:
         self.directory = directory
-        self.total_s = minutes * 60
-        self.num_batch_tokens = num_batch_tokens
-        self.spent_s = 0.0
+        self.total_steps = total_steps
         self.num_steps = 0
+        self.num_tokens = 0
         directory.mkdir(parents=True, exist_ok=True)
         if not (directory / "tokenizer.json").exists():
             build_tokenizer(directory)
@@ -45,50 +71,43 @@ class Training:
         torch.manual_seed(0)
         self.model = new_model(self.tokenizer)
         lay_copying_circuit(self.model)
+        lay_number_line(self.model, self.tokenizer)
         self.average = {name: value.detach().clone() for name, value in self.model.named_parameters()}
         matrices = [value for value in self.model.model.layers.parameters() if value.ndim == 2]
         others = [value for name, value in self.model.named_parameters() if value.ndim == 1 or "embed" in name]
         self.optimisers = (
-            Muon(matrices, lr=0.02, weight_decay=0.01),
-            torch.optim.AdamW(others, lr=0.003, betas=(0.9, 0.98), weight_decay=0.0),
+            Muon(matrices, lr=0.01, weight_decay=0.01),
+            torch.optim.AdamW(others, lr=0.0012, betas=(0.9, 0.98), weight_decay=0.0),
         )
         self.rates = [optimiser.param_groups[0]["lr"] for optimiser in self.optimisers]
         self._load()
 
-    @property
-    def progress(self) -> float:
-        """0 to 1, by time."""
-        return min(1.0, self.spent_s / self.total_s)
-
     def run(self) -> None:
-        """Train until the time is spent."""
+        """Train until all steps are taken."""
         losses: list[float] = []
-        next_report_s = self.spent_s
-        while self.progress < 1:
-            if self.spent_s >= next_report_s:
+        while self.num_steps < self.total_steps:
+            losses.append(self._step())
+            if self.num_steps % REPORT_INTERVAL == 0 or self.num_steps == self.total_steps:
                 self._report(losses)
                 losses.clear()
-                next_report_s = self.spent_s + REPORT_INTERVAL_S
-            start = time.process_time()
-            losses.append(self._step())
-            self.spent_s += (time.process_time() - start) / torch.get_num_threads()
-        self._report(losses)
 
     def _step(self) -> float:
         """One batch, one update; the mean loss per token learned, in nats."""
         seed = f"train {self.num_steps}"
-        length = random.Random(seed).choices(LENGTHS, length_weights(self.progress))[0]
-        copying = max(0.4, 0.8 - self.progress)
-        rows = max(1, self.num_batch_tokens // length)
-        loss = batch_loss(self.model, training_batch(self.tokenizer, seed, rows, length, copying))
+        lesson = next(lesson for lesson in CURRICULUM if self.num_steps < lesson.until)
+        length = random.Random(seed).choices(LENGTHS, lesson.weights)[0]
+        batch = training_batch(self.tokenizer, seed, BATCH_TOKENS // length, length, lesson.copying)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = batch_loss(self.model, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        warmth = min(1.0, (self.num_steps + 1) / NUM_WARM_UP_STEPS) * rate_scale(self.progress)
+        scale = rate_scale(self.num_steps, self.total_steps)
         for optimiser, rate in zip(self.optimisers, self.rates, strict=True):
-            optimiser.param_groups[0]["lr"] = rate * warmth
+            optimiser.param_groups[0]["lr"] = rate * scale
             optimiser.step()
             optimiser.zero_grad()
         self.num_steps += 1
+        self.num_tokens += batch.ids.numel()
         weight = 1 / min(self.num_steps + 1, 200)
         for name, value in self.model.named_parameters():
             self.average[name].lerp_(value.detach(), weight)
@@ -99,7 +118,8 @@ class Training:
         self._take(self.average)
         mean = sum(losses) / max(1, len(losses))
         replies = exact_replies(self.model, self.tokenizer)
-        print(f"step {self.num_steps}, {self.spent_s / 60:.1f} min, loss {mean:.3f} | {replies}", flush=True)
+        spent = f"{self.num_tokens / 1e6:.1f}M tokens, {time.process_time() / 60:.1f} min"
+        print(f"step {self.num_steps}, {spent}, loss {mean:.3f} | {replies}", flush=True)
         save_checkpoint(self.model, self.directory)
         self._take(trained)
         self._save()
@@ -115,7 +135,7 @@ class Training:
             "average": self.average,
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "num_steps": self.num_steps,
-            "spent_s": self.spent_s,
+            "num_tokens": self.num_tokens,
         }
         torch.save(state, self.directory / "training.pt")
 
@@ -128,23 +148,12 @@ class Training:
         self.average = state["average"]
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
-        self.num_steps, self.spent_s = state["num_steps"], state["spent_s"]
+        self.num_steps, self.num_tokens = state["num_steps"], state["num_tokens"]
 
 
-def length_weights(progress: float) -> tuple[float, ...]:
-    """How often each of ``LENGTHS`` is drawn: short dialogues at first, long ones later."""
-    if progress < 0.12:
-        return (5, 5, 1, 0, 0, 0)
-    if progress < 0.4:
-        return (2, 5, 5, 1, 0, 0)
-    if progress < 0.75:
-        return (1, 3, 5, 3, 1, 0.5)
-    return (2, 4, 5, 3, 1, 1)
-
-
-def rate_scale(progress: float) -> float:
-    """The learning rate's factor: constant, then falling in a line to nothing."""
-    return min(1.0, (1 - progress) / 0.45 + 0.01)
+def rate_scale(step: int, total_steps: int) -> float:
+    """The learning rate's factor: rising, constant, then falling in a line to nothing."""
+    return min(1.0, (step + 1) / NUM_WARM_UP_STEPS, (total_steps - step) / (total_steps * DECAY_SHARE))
 
 
 def batch_loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
@@ -179,13 +188,12 @@ def save_checkpoint(model: LlamaForCausalLM, directory: Path) -> None:
 def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--batch-tokens", type=int, default=2048)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    Training(arguments.out, arguments.minutes, arguments.batch_tokens).run()
+    Training(arguments.out, arguments.steps).run()
 
 
 if __name__ == "__main__":

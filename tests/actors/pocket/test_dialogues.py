@@ -51,9 +51,55 @@ def test_training_never_shows_a_held_out_sum() -> None:
 
 
 def test_training_and_held_out_wordings_are_disjoint_and_complete() -> None:
-    for wordings in (NAME.questions, HOME.tellings, phrases.SUMS, phrases.GREETINGS):
+    for listed in (NAME.questions, HOME.tellings, phrases.SUMS, phrases.GREETINGS):
+        wordings = plain_ones(listed)
         assert set(training_part(wordings)) | set(held_out_part(wordings)) == set(wordings)
         assert not set(training_part(wordings)) & set(held_out_part(wordings))
+
+
+WORDINGS = {
+    "greeting": (phrases.GREETINGS,),
+    "count": (phrases.COUNT_UP, phrases.COUNT_TO, phrases.COUNT_DOWN),
+    "topic": (phrases.TOPIC_OPENINGS,),
+    "topic_more": (phrases.TOPIC_MORE,),
+    "topic_recall": (phrases.TOPIC_QUESTIONS,),
+    "add": (phrases.SUMS,),
+    "recall": (NAME.questions, HOME.questions),
+    "tell": (NAME.tellings, HOME.tellings),
+}
+
+
+def test_training_never_shows_a_held_out_wording() -> None:
+    def words_of(text: str) -> str:
+        return re.sub(r"[^a-z0-9'+ ]", "", text.lower()).strip()
+
+    held_out = {}
+    for kind, lists in WORDINGS.items():
+        wordings = {wording for listed in lists for wording in listed if "(" not in wording}
+        known = {words_of(wording) for listed in lists for wording in training_part(plain_ones(listed))}
+        held_out[kind] = [
+            re.compile(re.escape(words_of(re.sub(r"{\w+}", "0000", wording))).replace("0000", "[a-z0-9]+"))
+            for wording in wordings
+            if any(wording in held_out_part(plain_ones(listed)) for listed in lists) and words_of(wording) not in known
+        ]
+    assert sum(map(len, held_out.values())) >= 18
+    for talk in training_dialogues(500):
+        for exchange in talk.exchanges:
+            for pattern in held_out.get(exchange.kind, ()):
+                assert not pattern.fullmatch(words_of(exchange.prompt)), exchange
+
+
+def plain_ones(listed: tuple[str, ...]) -> list[str]:
+    return [wording for wording in listed if "(" not in wording]
+
+
+def test_a_pattern_stands_for_many_wordings_and_never_for_a_held_out_one() -> None:
+    listed = ("a", "b", "c", "d", "e", "Good day", "(Good|Bad) (day|night)( now|)")
+    draw = Draw("patterns")
+    drawn = {re.sub(r"[^a-z ]", "", draw.phrase(listed).lower()) for _ in range(600)}
+    assert {"a", "e", "bad day", "good night now", "bad night"} <= drawn
+    assert not any("good day" in phrase for phrase in drawn)
+    assert {Draw(seed, held_out_phrases=True).phrase(listed).lower() for seed in range(40)} == {"good day"}
 
 
 def test_sums_and_counts_are_right() -> None:

@@ -14,7 +14,7 @@ from actors.pocket.dialogues import dialogue
 from actors.pocket.model import hidden_states, new_model
 from actors.pocket.muon import Muon, orthogonalise
 from actors.pocket.tokenizer import MAX_CONTEXT_TOKENS
-from actors.pocket.wiring import lay_copying_circuit
+from actors.pocket.wiring import lay_copying_circuit, lay_number_line
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +93,25 @@ def test_the_laid_circuit_looks_where_a_sequence_goes_on(model: LlamaForCausalLM
     model.set_attn_implementation("eager")
     chance = random.Random(0)
     sequence = chance.sample(range(5, 1024), 30)
-    attentions = model(input_ids=torch.tensor([sequence * 2]), output_attentions=True).attentions
-    to_previous = attentions[0][0, 0].diagonal(-1).mean()
-    to_continuation = torch.stack([attentions[1][0, 0, at, at - 29] for at in range(30, 59)]).mean()
-    assert float(to_previous) > 0.8
-    assert float(to_continuation) > 5 / 60
+    output = model(input_ids=torch.tensor([sequence * 2]), output_attentions=True)
+    to_previous = output.attentions[0][0, 0].diagonal(-1).mean()
+    to_continuation = torch.stack([output.attentions[1][0, 0, at, at - 29] for at in range(32, 59)]).mean()
+    likeliest = output.logits[0, 32:59].argmax(-1).tolist()
+    assert float(to_previous) > 0.7
+    assert float(to_continuation) > 0.5
+    assert sum(found == token for found, token in zip(likeliest, sequence[3:], strict=True)) > 13
+
+
+@torch.no_grad()
+def test_numbers_lie_on_circles_so_that_only_their_difference_matters(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    embedding = model.model.embed_tokens.weight
+    embedding.zero_()
+    lay_number_line(model, tokenizer)
+    places = embedding[tokenizer.convert_tokens_to_ids([str(number) for number in range(100)])]
+    likeness = places @ places.T
+    for difference in (1, 7, 50):
+        torch.testing.assert_close(likeness.diagonal(difference), likeness[0, difference].expand(100 - difference))
+    assert float(likeness[0, 1:].max()) < 0.95 * float(likeness[0, 0])
+    assert int(embedding.any(dim=1).sum()) == 100
