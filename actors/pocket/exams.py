@@ -28,7 +28,7 @@ class Exam:
 
     title: str
     script: Script
-    num_questions: int = 60
+    num_questions: int = 50
     held_out_values: bool = True
 
     def sit(self, index: int, held_out_phrases: bool) -> Conversation:
@@ -116,7 +116,7 @@ EXAMS = (
     *(Exam(f"recalls a name after {turns} turns", _recall(lambda _: NAME, turns)) for turns in (1, 3, 6, 10)),
     *(Exam(f"recalls a place after {turns} turns", _recall(lambda _: HOME, turns)) for turns in (1, 3, 6, 10)),
     *(Exam(f"recalls a favourite after {turns} turns", _recall(_favourite, turns)) for turns in (1, 3, 6, 10)),
-    Exam("recalls a name after 60 turns (about 1,500 tokens)", _recall(lambda _: NAME, 60), 20),
+    Exam("recalls a name after 60 turns (about 1,500 tokens)", _recall(lambda _: NAME, 60), 10),
     Exam("recalls one of three facts", _recall_among_others),
     Exam("takes the latest of two values", _corrected),
     Exam("says what it was not told", _not_told),

@@ -1,4 +1,4 @@
-"""Train ``pocket`` from nothing on dialogues made as it goes: ``python -m actors.pocket.train --steps 7000 --out DIR``.
+"""Train ``pocket`` from nothing on dialogues made as it goes: ``python -m actors.pocket.train --steps 3400 --out DIR``.
 
 Every step makes its own dialogues from its number, so that a run that is stopped can be taken up again: DIR holds the
 state, and from every report a checkpoint of the averaged weights. Matrices are multiplied in bfloat16.
@@ -188,7 +188,7 @@ def save_checkpoint(model: LlamaForCausalLM, directory: Path) -> None:
 def main() -> None:
     """Read the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=7000)
+    parser.add_argument("--steps", type=int, default=3400)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
