@@ -102,13 +102,13 @@ def _open_gaps(positions: Tensor, starts: list[int], chance: random.Random) -> N
 
 
 def training_batch(
-    tokenizer: PreTrainedTokenizerFast, seed: str, num_rows: int, num_tokens: int, copying: float
+    tokenizer: PreTrainedTokenizerFast, seed: str, num_rows: int, num_tokens: int, copying: float, topics: float = 0.0
 ) -> Batch:
     """Fresh training dialogues of up to ``num_tokens`` tokens each; the seed decides everything."""
     num_exchanges = max(2, num_tokens // TOKENS_PER_EXCHANGE)
     rows = []
     for index in range(num_rows):
-        row = encoded(tokenizer, dialogue(f"{seed} {index}", num_exchanges, copying), num_tokens)
+        row = encoded(tokenizer, dialogue(f"{seed} {index}", num_exchanges, copying, topics), num_tokens)
         if row.replies:
             rows.append(row)
     return batch_of(rows, random.Random(seed), tokenizer.pad_token_id)

@@ -33,6 +33,7 @@ def dialogue(
     seed: int | str,
     num_exchanges: int,
     copying: float = 0.0,
+    topics: float = 0.0,
     held_out_values: bool = False,
     held_out_phrases: bool = False,
 ) -> Dialogue:
@@ -41,6 +42,7 @@ def dialogue(
     Args:
         num_exchanges: how many, at least 1.
         copying: 0 to 1, the share of exchanges that are nothing but telling and recalling.
+        topics: 0 to 1, the share of exchanges that open, go on with or ask for a topic.
         held_out_values: names, places, things and sums are those that training never shows.
         held_out_phrases: so is the wording of every prompt, where there is enough of it to hold some out.
     """
@@ -51,6 +53,8 @@ def dialogue(
     while len(conversation.exchanges) < num_exchanges:
         if is_about_numbers and draw.chance(0.7):
             draw.item((conversation.add, conversation.add, conversation.count))()
+        elif topics and draw.chance(topics):
+            _stay_on_topic(conversation)
         elif draw.chance(copying):
             _tell_or_recall(conversation)
         elif not conversation.exchanges and draw.chance(0.4):
@@ -99,6 +103,16 @@ def _tell_or_recall(conversation: Conversation) -> None:
         conversation.recall(drawn_slot(draw))
     else:
         conversation.recall(draw.item([fact.slot for fact in facts.values()]))
+
+
+def _stay_on_topic(conversation: Conversation) -> None:
+    draw = conversation.draw
+    if conversation.topic is None or draw.chance(0.15):
+        conversation.open_topic()
+    elif draw.chance(0.35):
+        conversation.recall_topic()
+    else:
+        conversation.go_on()
 
 
 def _anything(conversation: Conversation) -> None:

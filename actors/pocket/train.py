@@ -36,11 +36,13 @@ class Lesson:
     Attributes:
         weights: how often each of ``LENGTHS`` is drawn.
         copying: the share of exchanges that only tell and recall.
+        topics: the share of exchanges that are about a topic and its next lines.
     """
 
     until: float
     weights: tuple[float, ...]
     copying: float
+    topics: float = 0.0
 
 
 CURRICULUM = (
@@ -49,6 +51,10 @@ CURRICULUM = (
     Lesson(math.inf, (2, 4, 5, 3, 0.5, 0.2), 0.35),
 )
 """Short dialogues first."""
+REVISION = Lesson(math.inf, (3, 4, 5, 2, 0.5, 0.2), 0.3, topics=0.35)
+REVISION_STEPS = 500
+REVISION_RATE = 0.5
+"""Behind all steps, for what they show too rarely: its rate falls from this to nothing once more."""
 BATCH_TOKENS = 2048
 REPORT_INTERVAL = 200
 NUM_WARM_UP_STEPS = 60
@@ -85,9 +91,10 @@ class Training:
     def run(self) -> None:
         """Train until all steps are taken."""
         losses: list[float] = []
-        while self.num_steps < self.total_steps:
+        last_step = self.total_steps + REVISION_STEPS
+        while self.num_steps < last_step:
             losses.append(self._step())
-            if self.num_steps % REPORT_INTERVAL == 0 or self.num_steps == self.total_steps:
+            if self.num_steps % REPORT_INTERVAL == 0 or self.num_steps == last_step:
                 self._report(losses)
                 losses.clear()
 
@@ -95,8 +102,10 @@ class Training:
         """One batch, one update; the mean loss per token learned, in nats."""
         seed = f"train {self.num_steps}"
         lesson = next(lesson for lesson in CURRICULUM if self.num_steps < lesson.until)
+        if self.num_steps >= self.total_steps:
+            lesson = REVISION
         length = random.Random(seed).choices(LENGTHS, lesson.weights)[0]
-        batch = training_batch(self.tokenizer, seed, BATCH_TOKENS // length, length, lesson.copying)
+        batch = training_batch(self.tokenizer, seed, BATCH_TOKENS // length, length, lesson.copying, lesson.topics)
         with torch.autocast("cpu", torch.bfloat16):
             loss = batch_loss(self.model, batch)
         loss.backward()
@@ -152,7 +161,9 @@ class Training:
 
 
 def rate_scale(step: int, total_steps: int) -> float:
-    """The learning rate's factor: rising, constant, then falling in a line to nothing."""
+    """The learning rate's factor: rising, constant, then falling in a line to nothing; in the revision once more."""
+    if step >= total_steps:
+        return REVISION_RATE * (total_steps + REVISION_STEPS - step) / REVISION_STEPS
     return min(1.0, (step + 1) / NUM_WARM_UP_STEPS, (total_steps - step) / (total_steps * DECAY_SHARE))
 
 

@@ -10,7 +10,9 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from actors.pocket import CHECKPOINT
-from actors.pocket.score import Candidate, is_right
+from actors.pocket.conversation import Exchange
+from actors.pocket.score import Candidate, is_right, is_right_answer
+from actors.pocket.topics import TOPICS
 
 MOST_BYTES = 12_000_000
 
@@ -73,3 +75,31 @@ def test_it_recalls_an_unseen_name_after_other_talk(candidate: Candidate) -> Non
 
 def test_it_is_honest_about_its_size(candidate: Candidate) -> None:
     assert "tiny model" in talk(candidate, "Write a Python program.")[0]
+
+
+@pytest.mark.parametrize("name", ["Matilda", "Solomon", "Winston"])
+@pytest.mark.parametrize("place", ["Glasgow", "Stockholm"])
+def test_it_recalls_a_name_and_a_place_in_one_conversation(candidate: Candidate, name: str, place: str) -> None:
+    answers = talk(
+        candidate, f"My name is {name}.", "How are you?", f"I live in {place}.", "Where do I live?", "What is my name?"
+    )
+    assert is_right(place, answers[-2])
+    assert is_right(name, answers[-1])
+
+
+def test_it_counts_and_adds(candidate: Candidate) -> None:
+    answers = talk(candidate, "Count from 3 to 9.", "What is 7 + 5?", "Count down from 8 to 4.", "What is 13 plus 6?")
+    assert answers == ["3, 4, 5, 6, 7, 8, 9.", "7 + 5 = 12.", "8, 7, 6, 5, 4.", "13 + 6 = 19."]
+
+
+def test_it_keeps_to_a_topic(candidate: Candidate) -> None:
+    first, second = talk(candidate, "Tell me about cats.", "Tell me more.")
+    assert (first, second) == (TOPICS[1].lines[0], TOPICS[1].lines[1])
+
+
+def test_an_answer_that_counts_too_far_is_not_right() -> None:
+    count = Exchange("count", "Count to 3.", "1, 2, 3.", "1, 2, 3")
+    assert is_right_answer(count, "1, 2, 3.")
+    assert not is_right_answer(count, "1, 2, 3, 4.")
+    assert not is_right_answer(Exchange("add", "2 + 2", "2 + 2 = 4.", "4"), "2 + 3 = 4.")
+    assert not is_right("4", "2 + 2 = 42.")
