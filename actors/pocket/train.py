@@ -51,10 +51,14 @@ CURRICULUM = (
     Lesson(math.inf, (2, 4, 5, 3, 0.5, 0.2), 0.35),
 )
 """Short dialogues first."""
-REVISION = Lesson(math.inf, (3, 4, 5, 2, 0.5, 0.2), 0.3, topics=0.35)
+REVISIONS = (
+    Lesson(math.inf, (3, 4, 5, 2, 0.5, 0.2), 0.3, topics=0.35),
+    Lesson(math.inf, (3, 4, 5, 2, 0.5, 0.2), 0.3, topics=0.5),
+)
+"""Behind all steps, for what they show too rarely."""
 REVISION_STEPS = 500
 REVISION_RATE = 0.5
-"""Behind all steps, for what they show too rarely: its rate falls from this to nothing once more."""
+"""In each revision the rate falls from this to nothing once more."""
 BATCH_TOKENS = 2048
 REPORT_INTERVAL = 200
 NUM_WARM_UP_STEPS = 60
@@ -91,7 +95,7 @@ class Training:
     def run(self) -> None:
         """Train until all steps are taken."""
         losses: list[float] = []
-        last_step = self.total_steps + REVISION_STEPS
+        last_step = self.total_steps + len(REVISIONS) * REVISION_STEPS
         while self.num_steps < last_step:
             losses.append(self._step())
             if self.num_steps % REPORT_INTERVAL == 0 or self.num_steps == last_step:
@@ -103,7 +107,7 @@ class Training:
         seed = f"train {self.num_steps}"
         lesson = next(lesson for lesson in CURRICULUM if self.num_steps < lesson.until)
         if self.num_steps >= self.total_steps:
-            lesson = REVISION
+            lesson = REVISIONS[(self.num_steps - self.total_steps) // REVISION_STEPS]
         length = random.Random(seed).choices(LENGTHS, lesson.weights)[0]
         batch = training_batch(self.tokenizer, seed, BATCH_TOKENS // length, length, lesson.copying, lesson.topics)
         with torch.autocast("cpu", torch.bfloat16):
@@ -163,7 +167,7 @@ class Training:
 def rate_scale(step: int, total_steps: int) -> float:
     """The learning rate's factor: rising, constant, then falling in a line to nothing; in the revision once more."""
     if step >= total_steps:
-        return REVISION_RATE * (total_steps + REVISION_STEPS - step) / REVISION_STEPS
+        return REVISION_RATE * (1 - (step - total_steps) % REVISION_STEPS / REVISION_STEPS)
     return min(1.0, (step + 1) / NUM_WARM_UP_STEPS, (total_steps - step) / (total_steps * DECAY_SHARE))
 
 

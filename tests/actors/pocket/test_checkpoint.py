@@ -13,6 +13,8 @@ from actors.pocket import CHECKPOINT
 from actors.pocket.conversation import Exchange
 from actors.pocket.score import Candidate, is_right, is_right_answer
 from actors.pocket.topics import TOPICS
+from api.turns import Stop
+from tests.actors.engine.driver import Driver, start_engine
 
 MOST_BYTES = 12_000_000
 
@@ -103,3 +105,18 @@ def test_an_answer_that_counts_too_far_is_not_right() -> None:
     assert not is_right_answer(count, "1, 2, 3, 4.")
     assert not is_right_answer(Exchange("add", "2 + 2", "2 + 2 = 4.", "4"), "2 + 3 = 4.")
     assert not is_right("4", "2 + 2 = 42.")
+
+
+async def test_the_engine_says_what_transformers_says(candidate: Candidate) -> None:
+    prompts = ("My name is Octavia.", "Count from 5 to 12.", "Tell me about the sea.", "Where do I live?")
+    rendered = [
+        str(candidate.tokenizer.apply_chat_template([{"role": "user", "content": prompt}], tokenize=False))
+        + "<|assistant|>"
+        for prompt in prompts
+    ]
+    driver = Driver(await start_engine(CHECKPOINT, block_size=16, kv_cache_bytes=32 << 20))
+    for prompt, text in zip(prompts, rendered, strict=True):
+        driver.begin(prompt, candidate.tokenizer.encode(text), stop=Stop(max_tokens=64))
+    await driver.finish(*prompts)
+    said = [candidate.tokenizer.decode(driver.output_ids(prompt), skip_special_tokens=True) for prompt in prompts]
+    assert said == [candidate.answers([text])[0] for text in rendered]
