@@ -9,8 +9,8 @@ from typing import Any
 from deployments.config import embedded_model
 
 CACHE_TOKENS = 320
-ENGINE_ARGS = {"kv_cache_bytes": CACHE_TOKENS * 2 * 4 * 128 * 4}
-"""Keys and values of 4 layers, 128 numbers of 4 bytes each."""
+ENGINE_ARGS = {"kv_cache_bytes": CACHE_TOKENS * 2 * 4 * 192 * 4}
+"""Keys and values of 4 layers, 192 numbers of 4 bytes each."""
 
 
 def long_pocket(folder: Path) -> Path:
