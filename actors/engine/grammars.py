@@ -17,6 +17,7 @@ from actors.engine.output import OutputRules
 from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
 from api.errors import InvalidRequest, Unsupported
 
+_FIRST_PRINTABLE = 0x20
 _MAX_COMPILED = 64
 _MAX_COMPILED_BYTES = 256 << 20
 _NAMES = {JsonSchema: "JSON schema", Regex: "regular expression", Choice: "choice", Grammar: "grammar"}
@@ -73,7 +74,7 @@ class Grammars:
         self._rules = rules
         self._vocab_size = vocab_size
         self._worker = worker
-        self._compiler: Any = None
+        self._compilers: dict[bool, Any] = {}
         self._compiled: OrderedDict[Constraint, Any] = OrderedDict()
         self._compiling: dict[Constraint, asyncio.Future[Any]] = {}
 
@@ -123,15 +124,17 @@ class Grammars:
             self._compiled.popitem(last=False)
 
     def _compile(self, constraint: Constraint) -> Any:
-        if self._compiler is None:
-            self._compiler = self._new_compiler()
+        is_json = isinstance(constraint, JsonSchema)
+        if is_json not in self._compilers:
+            self._compilers[is_json] = self._new_compiler(without_controls=is_json)
         try:
-            return _compile(self._compiler, constraint)
+            return _compile(self._compilers[is_json], constraint)
         except (RuntimeError, ValueError) as error:
             reason = str(error).strip().split(".cc:", 1)[-1].split(": ", 1)[-1]
             raise InvalidRequest(f"the {_NAMES[type(constraint)]} cannot be used: {reason}") from None
 
-    def _new_compiler(self) -> Any:
+    def _new_compiler(self, without_controls: bool) -> Any:
+        """JSON has no control characters in its strings, and ours none between them; xgrammar would let some pass."""
         try:
             import xgrammar
         except ImportError:
@@ -139,6 +142,8 @@ class Grammars:
         tokenizer, vocabulary = self._rules.tokenizer, self._rules.vocabulary
         silent = tokenizer.special_ids.union(tokenizer.eos_ids)
         tokens = [b"" if i in silent else vocabulary.token_bytes(i) for i in range(self._vocab_size)]
+        if without_controls:
+            tokens = [b"" if any(byte < _FIRST_PRINTABLE for byte in token) else token for token in tokens]
         info = xgrammar.TokenizerInfo(
             tokens, xgrammar.VocabType.RAW, vocab_size=self._vocab_size, stop_token_ids=list(tokenizer.eos_ids)
         )

@@ -66,6 +66,15 @@ async def test_json_parses_under_its_schema(seed: int, driver: Driver) -> None:
     assert driver.finish_of("context").reason == "stop"
 
 
+async def test_json_has_no_control_characters_however_likely_they_are(driver: Driver, tokenizer: Tokenizer) -> None:
+    vocabulary = Vocabulary(tokenizer)
+    controls = [id for id in range(len(tokenizer.backend)) if any(byte < 32 for byte in vocabulary.token_bytes(id))]
+    assert controls
+    pushed = Sampling(temperature=1.0, seed=1, logit_bias=tuple((id, 50.0) for id in controls))
+    text = await constrained(driver, "context", JsonSchema(json.dumps(SCHEMA)), sampling=pushed)
+    jsonschema.validate(json.loads(text), SCHEMA)
+
+
 @pytest.mark.parametrize("pattern", ["[a-z]{3,5}-[0-9]+x", "(ab|cd)*x", "[^\\n]{4} .?", "\\d{4}(-\\d{2}){2}", "é|ü"])
 async def test_a_regular_expression_matches_the_whole_text(pattern: str, driver: Driver, tokenizer: Tokenizer) -> None:
     readable = tuple(i for i in range(3, 384) if not set(tokenizer.decode([i], skip_special_tokens=False)) - READABLE)
