@@ -10,6 +10,7 @@ async def best_of_n(args: Args) -> dict[str, object]:
     context = get_auto_model().create_context()
     context.fill_user(args.value_from_str(["--prompt"], default="Hello!"))
     await context.flush()
+    sampler = Sampler.multinomial(args.value_from_str(["--temperature"], default=1.0))
     forks = [context.fork() for _ in range(args.value_from_str(["-n"], default=4))]
-    answers = await asyncio.gather(*(fork.generate(Sampler.multinomial(1.5), max_len(16)) for fork in forks))
+    answers = await asyncio.gather(*(fork.generate(sampler, max_len(16)) for fork in forks))
     return {"answers": list(answers), "best": max(answers, key=lambda answer: len(set(answer.split())))}

@@ -12,10 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorBase_V1, KVConnectorMetadata
+from vllm.distributed.kv_transfer.kv_connector.v1.base import (
+    KVConnectorBase_V1,
+    KVConnectorMetadata,
+    KVConnectorRole,
+)
 from vllm.distributed.kv_transfer.kv_connector.v1.metrics import KVConnectorStats
 
 from actors.engine.contract import EVICT_LAST
+from actors.engine.vllm.orphan import end_with_parent
 
 CONTEXT = "greenroom_context"
 """Names the context among a request's ``kv_transfer_params``."""
@@ -79,6 +84,8 @@ class Retention(KVConnectorBase_V1):  # type: ignore[misc]
         self._num_evicted_tokens = 0
         self._pool: Any = None
         self._num_spared = 0
+        if role is KVConnectorRole.SCHEDULER:
+            end_with_parent()
 
     @property
     def requires_kv_delivery(self) -> bool:
