@@ -34,7 +34,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
 
 @pytest.mark.parametrize("what", ["session", "model"])
 def test_a_kill_in_the_middle_of_a_stream_changes_no_token(what: str, deployed: Deployed) -> None:
-    engines = engine_processes()
+    engines = engine_processes(deployed)
     answers = asyncio.run(conversation(deployed, what, kill_after=40))
     assert [answer.ids for answer in answers] == undisturbed(MODEL)
     if what == "model":
@@ -42,10 +42,10 @@ def test_a_kill_in_the_middle_of_a_stream_changes_no_token(what: str, deployed: 
         deployed.wait(lambda: all(map(has_ended, engines)), 20)
 
 
-def engine_processes() -> list[psutil.Process]:
-    """The processes in which vLLM computes."""
-    found = psutil.Process().children(recursive=True)
-    return [process for process in found if "VLLM" in (process.cmdline() or [""])[0]]
+def engine_processes(deployed: Deployed) -> list[psutil.Process]:
+    """The processes in which the model actors' vLLM computes."""
+    children = [child for pid in deployed.pids("model") for child in psutil.Process(pid).children(recursive=True)]
+    return [process for process in children if "VLLM" in (process.cmdline() or [""])[0]]
 
 
 def has_ended(process: psutil.Process) -> bool:
