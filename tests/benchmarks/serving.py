@@ -10,6 +10,7 @@ import asyncio
 import json
 import platform
 import random
+import shutil
 import statistics
 import tempfile
 import time
@@ -162,6 +163,17 @@ class Clients:
         await self._greenroom.directory.purge()
 
 
+def never_ending(path: Path, copy: Path) -> Path:
+    """The same checkpoint, ended by its beginning-of-text token: every answer is as long as it may be, over HTTP too."""
+    shutil.copytree(path, copy)
+    for name in ("config.json", "generation_config.json"):
+        config = json.loads((copy / name).read_text())
+        (copy / name).write_text(json.dumps({**config, "eos_token_id": config["bos_token_id"]}))
+    tokenizer = json.loads((copy / "tokenizer_config.json").read_text())
+    (copy / "tokenizer_config.json").write_text(json.dumps({**tokenizer, "eos_token": tokenizer["bos_token"]}))
+    return copy
+
+
 async def stop_refilling(greenroom: Greenroom) -> None:
     """Start no more session actors: each start is most of a second of a core, and would be measured with the rest."""
     settings = await greenroom.directory.settings()
@@ -254,9 +266,10 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    settings = ModelSettings("pocket", arguments.model, engine_args={"num_threads": 1, "kv_cache_bytes": 256 << 20})
-    model = {"name": "pocket", "path": arguments.model, "engine_args": dict(settings.engine_args)}
     with tempfile.TemporaryDirectory() as folder:
+        path = str(never_ending(Path(arguments.model), Path(folder) / "model"))
+        settings = ModelSettings("pocket", path, engine_args={"num_threads": 1, "kv_cache_bytes": 256 << 20})
+        model = {"name": "pocket", "path": path, "engine_args": dict(settings.engine_args)}
         config = {"models": [model], "sessions": {"pool_size": max(arguments.streams)}}
         deployed = Deployed(config, Path(folder) / "journal.db")
         deployed.start()
