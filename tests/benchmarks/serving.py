@@ -164,7 +164,7 @@ class Clients:
 
 
 def never_ending(path: Path, copy: Path) -> Path:
-    """The same checkpoint, ended by its beginning-of-text token: every answer is as long as it may be, over HTTP too."""
+    """The same checkpoint, ended by its beginning-of-text token: every answer is as long as it may be."""
     shutil.copytree(path, copy)
     for name in ("config.json", "generation_config.json"):
         config = json.loads((copy / name).read_text())
