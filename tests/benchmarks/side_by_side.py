@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import httpx
 import psutil
 from rich.console import Console
 from rich.table import Table
@@ -150,8 +151,12 @@ def main() -> None:
         model = make_endless_model(Path(folder))
         for name, contender in contenders(model).items():
             if asked.only is None or name in asked.only:
-                with contender.running():
-                    found = asyncio.run(contend(contender, asked.streams))
+                try:
+                    with contender.running():
+                        found = asyncio.run(contend(contender, asked.streams))
+                except httpx.HTTPError as error:
+                    console.print(f"{name} did not answer: {type(error).__name__}")
+                    continue
                 results |= {(number, name): result for number, result in zip(asked.streams, found, strict=True)}
                 console.print(f"{name} is done")
     print_results(dict(sorted(results.items(), key=lambda entry: entry[0][0])), console)
