@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 Stream = Callable[[int], AsyncIterator[int]]
-"""Runs the turn of stream i and yields how many tokens came, each time some came."""
+"""Runs the next turn of stream i and yields how many tokens came, each time some came."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One measurement; times in milliseconds, medians over streams."""
+    """One measurement; times in milliseconds, medians over turns."""
 
     tokens_per_s: float
     first_token_ms: float
@@ -22,18 +22,23 @@ class Row:
     num_tokens: int
 
 
-async def measure(stream: Stream, num_streams: int) -> Row:
-    """Run so many streams at once, each to its end."""
+async def measure(stream: Stream, num_streams: int, num_turns: int) -> Row:
+    """Run so many streams at once, each so many turns one behind another."""
     began = time.perf_counter()
-    results = await asyncio.gather(*(_one(stream, index) for index in range(num_streams)))
+    streams = await asyncio.gather(*(_run(stream, index, num_turns) for index in range(num_streams)))
     seconds = time.perf_counter() - began
-    total = sum(count for _, _, count in results)
+    turns = [turn for turns in streams for turn in turns]
+    total = sum(count for _, _, count in turns)
     return Row(
         tokens_per_s=total / seconds,
-        first_token_ms=statistics.median(first for first, _, _ in results) * 1e3,
-        per_token_ms=statistics.median(per_token for _, per_token, _ in results) * 1e3,
+        first_token_ms=statistics.median(first for first, _, _ in turns) * 1e3,
+        per_token_ms=statistics.median(per_token for _, per_token, _ in turns) * 1e3,
         num_tokens=total,
     )
+
+
+async def _run(stream: Stream, index: int, num_turns: int) -> list[tuple[float, float, int]]:
+    return [await _one(stream, index) for _ in range(num_turns)]
 
 
 async def _one(stream: Stream, index: int) -> tuple[float, float, int]:

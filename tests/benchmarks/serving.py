@@ -1,6 +1,9 @@
 """What each layer costs: the engine alone, the model actor, the session, WebSocket and HTTP through Serve, in one run.
 
-``python -m tests.benchmarks.serving [--model DIR] [--tokens N] [--rounds N]``
+``python -m tests.benchmarks.serving [--model DIR] [--streams N …] [--tokens N] [--turns N] [--rounds N]``
+
+Every stream is a conversation: a turn follows the one before it at once, on the context that this one left. Only HTTP,
+which keeps none, begins anew with each.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from websockets.asyncio.client import connect
 
-from actors.engine.contract import Admission, tokens_hash
+from actors.engine.contract import Admission, Output, tokens_hash
 from actors.engine.factory import build_engine
 from actors.greenroom import Greenroom
 from actors.messages import StartTurn, turn_key
@@ -33,7 +36,8 @@ from api.cluster import SessionOptions
 from api.turns import Sampling, Stop, Tokens, TurnRequest
 from deployments.config import embedded_model
 from tests.benchmarks.load import Row, Stream, measure
-from tests.cluster.deployed import Deployed, processes
+from tests.benchmarks.served import Served
+from tests.cluster.deployed import processes
 
 LENGTHS = (128, 512, 2000)
 PROMPT = 48
@@ -45,13 +49,27 @@ def prompt(index: int, length: int = PROMPT) -> tuple[int, ...]:
     return tuple(random.Random(index).choices(VOCABULARY, k=length))
 
 
+class Conversation:
+    """What a caller without a session knows of its context: its id and its tokens."""
+
+    def __init__(self) -> None:
+        self.id = uuid.uuid4().hex
+        self.tokens: tuple[int, ...] = ()
+
+    @property
+    def hash(self) -> bytes:
+        """Of all tokens."""
+        return tokens_hash(self.tokens)
+
+
 class EngineAlone:
     """The engine on this process's event loop, with nothing around it."""
 
     def __init__(self, settings: ModelSettings, num_tokens: int) -> None:
         self._settings = settings
         self._num_tokens = num_tokens
-        self._queues: dict[str, asyncio.Queue[tuple[int, bool]]] = {}
+        self._queues: dict[str, asyncio.Queue[Output]] = {}
+        self._conversations: dict[int, Conversation] = {}
 
     async def start(self) -> None:
         """Load the model and begin to step."""
@@ -65,24 +83,33 @@ class EngineAlone:
         await self._engine.stop()
 
     async def stream(self, index: int) -> AsyncIterator[int]:
-        """One turn on a new context."""
+        """The next turn of one context."""
         turn_id = uuid.uuid4().hex
         queue = self._queues[turn_id] = asyncio.Queue()
         stop = Stop(self._num_tokens, at_eos=False)
+        known = self._conversations.setdefault(index, Conversation())
         tokens = prompt(index)
-        self._engine.admit(
-            Admission(turn_id, turn_id, 0, tokens_hash(()), tokens, Sampling(), stop, create=True, is_temporary=True)
-        )
+        base = len(known.tokens)
+        self._engine.admit(Admission(turn_id, known.id, base, known.hash, tokens, Sampling(), stop, create=not base))
+        known.tokens += tokens
         is_over = False
         while not is_over:
-            count, is_over = await queue.get()
-            yield count
+            output = await queue.get()
+            known.tokens += tuple(output.ids)
+            is_over = output.finish is not None
+            yield len(output.ids)
         del self._queues[turn_id]
+
+    def reset(self) -> None:
+        """End all contexts."""
+        for known in self._conversations.values():
+            self._engine.close(known.id)
+        self._conversations.clear()
 
     async def _step(self) -> None:
         while True:
             for output in await self._engine.step():
-                self._queues[output.turn_id].put_nowait((len(output.ids), output.finish is not None))
+                self._queues[output.turn_id].put_nowait(output)
 
 
 class Clients:
@@ -92,6 +119,7 @@ class Clients:
         self._url = url
         self._greenroom = greenroom
         self._num_tokens = num_tokens
+        self._conversations: dict[int, Conversation] = {}
 
     def _request(self, index: int) -> TurnRequest:
         stop = Stop(self._num_tokens, at_eos=False)
@@ -99,12 +127,16 @@ class Clients:
 
     async def model_actor(self, index: int) -> AsyncIterator[int]:
         """The model actor, read through one long poll."""
-        placement = await self._greenroom.directory.place(None, "")
+        known = self._conversations.setdefault(index, Conversation())
+        placement = await self._greenroom.directory.place(None, known.id)
         request = self._request(index)
-        message = StartTurn(request, request.turn_id, 1, 0, b"", None, context=(), is_temporary=True)
-        await placement.model.start_turn(message)
-        key = turn_key(request.turn_id, request.turn_id)
+        base = len(known.tokens)
+        last_id = known.tokens[-1] if base else None
+        await placement.model.start_turn(StartTurn(request, known.id, 1, base, known.hash, last_id))
+        known.tokens += prompt(index)
+        key = turn_key(known.id, request.turn_id)
         async for frame in self._greenroom.reader.follow(placement.model, key, 0):
+            known.tokens += frame.ids
             yield len(frame.ids)
 
     async def session(self, index: int) -> AsyncIterator[int]:
@@ -153,8 +185,11 @@ class Clients:
         return times
 
     async def reset(self) -> None:
-        """Empty the sessions' contexts, so that every measurement begins with the same."""
+        """Empty all contexts, so that every measurement begins with the same."""
         await asyncio.gather(*(session.rollback(0) for session in self._sessions))
+        for known in self._conversations.values():
+            await (await self._greenroom.directory.place(None, known.id)).model.close(known.id)
+        self._conversations.clear()
 
     async def close(self) -> None:
         """Close them all."""
@@ -203,11 +238,11 @@ async def warm_against_refilled(greenroom: Greenroom, length: int, rounds: int) 
 
 
 async def benchmark(
-    deployed: Deployed, settings: ModelSettings, streams: list[int], num_tokens: int, rounds: int
+    served: Served, settings: ModelSettings, streams: list[int], num_tokens: int, num_turns: int, rounds: int
 ) -> None:
     """Measure and print."""
     greenroom = await Greenroom.connect()
-    clients = Clients(deployed.url, greenroom, num_tokens)
+    clients = Clients(served.url, greenroom, num_tokens)
     alone = EngineAlone(settings, num_tokens)
     await alone.start()
     await stop_refilling(greenroom)
@@ -220,15 +255,17 @@ async def benchmark(
         "HTTP (Petals)": clients.http,
     }
     for stream in ways.values():
-        await measure(stream, max(streams))
+        await measure(stream, max(streams), num_turns)
         await clients.reset()
+        alone.reset()
     table = Table("streams", "way", "of engine", "tokens/s", "first token ms", "per token ms", title="Layers")
     for num_streams in streams:
         found: dict[str, list[Row]] = {name: [] for name in ways}
         for _ in range(rounds):
             for name, stream in ways.items():
+                found[name].append(await measure(stream, num_streams, num_turns))
                 await clients.reset()
-                found[name].append(await measure(stream, num_streams))
+                alone.reset()
         base = found["engine alone"]
         for name, rows in found.items():
             ratio = statistics.median(row.tokens_per_s / of.tokens_per_s for row, of in zip(rows, base, strict=True))
@@ -264,20 +301,23 @@ def main() -> None:
     parser.add_argument("--model", default=embedded_model())
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--tokens", type=int, default=256)
+    parser.add_argument("--turns", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = str(never_ending(Path(arguments.model), Path(folder) / "model"))
-        settings = ModelSettings("pocket", path, engine_args={"num_threads": 1, "kv_cache_bytes": 256 << 20})
+        settings = ModelSettings("pocket", path, engine_args={"num_threads": 1, "kv_cache_bytes": 1 << 30})
         model = {"name": "pocket", "path": path, "engine_args": dict(settings.engine_args)}
         config = {"models": [model], "sessions": {"pool_size": max(arguments.streams)}}
-        deployed = Deployed(config, Path(folder) / "journal.db")
-        deployed.start()
-        deployed.wait(lambda: len(processes("ray::HostedSession")) >= max(arguments.streams), 300)
+        served = Served(config, Path(folder))
+        served.start()
+        served.wait(lambda: len(processes("ray::HostedSession")) >= max(arguments.streams), 300)
         try:
-            asyncio.run(benchmark(deployed, settings, arguments.streams, arguments.tokens, arguments.rounds))
+            asyncio.run(
+                benchmark(served, settings, arguments.streams, arguments.tokens, arguments.turns, arguments.rounds)
+            )
         finally:
-            deployed.stop()
+            served.stop()
 
 
 if __name__ == "__main__":

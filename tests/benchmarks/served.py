@@ -1,0 +1,33 @@
+"""A Greenroom as ``greenroom up`` starts it, for one benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import serve
+
+from deployments.ray_head import start_head, stop_head
+from tests.cluster.deployed import Deployed, free_port
+
+
+class Served(Deployed):
+    """On a Ray head of its own with the command's settings: no dashboard, no log monitor, no statistics of events."""
+
+    def __init__(self, config: dict[str, Any], folder: Path) -> None:
+        super().__init__(config, folder / "journal.db")
+        self._log = folder / "ray.log"
+
+    def start(self) -> None:
+        """Start everything; returns when a model can answer."""
+        port = free_port()
+        self._head = start_head(port, self._log, timeout_s=120)
+        ray.init(address=f"127.0.0.1:{port}", logging_level="error", log_to_driver=False)
+        serve.start(http_options={"host": "127.0.0.1", "port": self.port})
+        self.deploy()
+
+    def stop(self) -> None:
+        """End everything."""
+        super().stop()
+        stop_head(self._head)
