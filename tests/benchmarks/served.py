@@ -9,7 +9,7 @@ import ray
 from ray import serve
 
 from deployments.ray_head import start_head, stop_head
-from tests.cluster.deployed import Deployed, free_port
+from tests.cluster.deployed import Deployed, free_port, processes
 
 
 class Served(Deployed):
@@ -26,6 +26,11 @@ class Served(Deployed):
         ray.init(address=f"127.0.0.1:{port}", logging_level="error", log_to_driver=False)
         serve.start(http_options={"host": "127.0.0.1", "port": self.port})
         self.deploy()
+
+    def wait_for_sessions(self, count: int) -> None:
+        """Until the pool has started so many session actors."""
+        raylet = next(process.pid for process in self._head if process.name == "raylet")
+        self.wait(lambda: len(processes("ray::HostedSession", raylet)) >= count, 300)
 
     def stop(self) -> None:
         """End everything."""

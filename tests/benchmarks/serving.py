@@ -37,7 +37,6 @@ from api.turns import Sampling, Stop, Tokens, TurnRequest
 from deployments.config import embedded_model
 from tests.benchmarks.load import Row, Stream, measure
 from tests.benchmarks.served import Served
-from tests.cluster.deployed import processes
 
 LENGTHS = (128, 512, 2000)
 PROMPT = 48
@@ -311,8 +310,8 @@ def main() -> None:
         config = {"models": [model], "sessions": {"pool_size": max(arguments.streams)}}
         served = Served(config, Path(folder))
         served.start()
-        served.wait(lambda: len(processes("ray::HostedSession")) >= max(arguments.streams), 300)
         try:
+            served.wait_for_sessions(max(arguments.streams))
             asyncio.run(
                 benchmark(served, settings, arguments.streams, arguments.tokens, arguments.turns, arguments.rounds)
             )

@@ -105,10 +105,10 @@ class Deployed:
             time.sleep(0.05)
 
 
-def processes(title: str) -> list[int]:
-    """Processes that Ray has given this title, below this process."""
+def processes(title: str, below: int | None = None) -> list[int]:
+    """Processes that Ray has given this title, below this process or another."""
     found = []
-    for process in psutil.Process().children(recursive=True):
+    for process in psutil.Process(below).children(recursive=True):
         with suppress(psutil.NoSuchProcess):  # a zombie is one too
             if (process.cmdline() or [""])[0].startswith(title):
                 found.append(process.pid)
