@@ -20,8 +20,8 @@ from actors.greenroom import Greenroom
 from actors.session_ref import SessionRef
 from api.cluster import SessionOptions
 from api.turns import Stop, Tokens, TurnRequest
+from tests.benchmarks.served import Served
 from tests.benchmarks.serving import prompt
-from tests.cluster.deployed import Deployed, processes
 
 PASSIVATE_AFTER_S = 240.0
 
@@ -36,13 +36,13 @@ async def use(session: SessionRef, index: int) -> float:
     return first
 
 
-def memory() -> tuple[int, int]:
+def memory(served: Served) -> tuple[int, int]:
     """How many session actors there are, and their USS together in bytes."""
-    pids = processes("ray::HostedSession")
+    pids = served.processes("ray::HostedSession")
     return len(pids), sum(psutil.Process(pid).memory_full_info().uss for pid in pids)
 
 
-async def measure(num_sessions: int, console: Console) -> None:
+async def measure(served: Served, num_sessions: int, console: Console) -> None:
     """Open, use, wait, wake."""
     greenroom = await Greenroom.connect()
     sessions, opening = [], []
@@ -55,14 +55,14 @@ async def measure(num_sessions: int, console: Console) -> None:
         sessions.append(session)
     console.print(f"{num_sessions} sessions opened and used in {time.perf_counter() - began:.0f} s, one after another")
     console.print(f"opening: median {statistics.median(opening) * 1e3:.0f} ms, largest {max(opening) * 1e3:.0f} ms")
-    count, used = await asyncio.to_thread(memory)
+    count, used = await asyncio.to_thread(memory, served)
     console.print(f"active: {count} actors, {used / 1e6:.0f} MB, {used / max(1, count) / 1e6:.1f} MB each (USS)")
     warm = [await use(session, index) for index, session in enumerate(sessions)]
     console.print(f"first token of the second turn, active: median {statistics.median(warm) * 1e3:.0f} ms")
     while any(summary.state == "active" for summary in await greenroom.sessions()):  # noqa: ASYNC110
         await asyncio.sleep(2)
     await asyncio.sleep(5)
-    count, used = await asyncio.to_thread(memory)
+    count, used = await asyncio.to_thread(memory, served)
     console.print(f"idle for {PASSIVATE_AFTER_S:.0f} s: {count} actors are left, {used / 1e6:.0f} MB")
     woken = [await use(session, index) for index, session in enumerate(sessions[:50])]
     console.print(f"first token of the third turn, put away: median {statistics.median(woken) * 1e3:.0f} ms")
@@ -75,12 +75,12 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         config = {"sessions": {"pool_size": 8, "passivate_after_s": PASSIVATE_AFTER_S}}
-        deployed = Deployed(config, Path(folder) / "journal.db")
-        deployed.start()
+        served = Served(config, Path(folder))
+        served.start()
         try:
-            asyncio.run(measure(arguments.sessions, Console()))
+            asyncio.run(measure(served, arguments.sessions, Console()))
         finally:
-            deployed.stop()
+            served.stop()
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from typing import Any
 import ray
 from ray import serve
 
-from deployments.ray_head import start_head, stop_head
-from tests.cluster.deployed import Deployed, free_port, processes
+from deployments.ray_head import forget_address, start_head, stop_head
+from tests.cluster.deployed import Deployed, free_port
 
 
 class Served(Deployed):
@@ -23,16 +23,18 @@ class Served(Deployed):
         """Start everything; returns when a model can answer."""
         port = free_port()
         self._head = start_head(port, self._log, timeout_s=120)
-        ray.init(address=f"127.0.0.1:{port}", logging_level="error", log_to_driver=False)
+        self._address = f"127.0.0.1:{port}"
+        self.raylet = next(process.pid for process in self._head if process.name == "raylet")
+        ray.init(address=self._address, logging_level="error", log_to_driver=False)
         serve.start(http_options={"host": "127.0.0.1", "port": self.port})
         self.deploy()
 
     def wait_for_sessions(self, count: int) -> None:
         """Until the pool has started so many session actors."""
-        raylet = next(process.pid for process in self._head if process.name == "raylet")
-        self.wait(lambda: len(processes("ray::HostedSession", raylet)) >= count, 300)
+        self.wait(lambda: len(self.processes("ray::HostedSession")) >= count, 300)
 
     def stop(self) -> None:
         """End everything."""
         super().stop()
         stop_head(self._head)
+        forget_address(self._address)

@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 from websockets.asyncio.client import connect
 
+from tests.benchmarks.served import Served
 from tests.benchmarks.serving import prompt, stop_refilling
-from tests.cluster.deployed import Deployed, processes
 
 PROCESSES = ("model", "gateway", "journal", "directory")
 MAX_CONTEXT = 600
@@ -74,15 +74,15 @@ async def _answer(socket: object, tally: Tally) -> int:
     raise AssertionError("the socket closed before the answer's end")
 
 
-async def soak(deployed: Deployed, minutes: float, num_streams: int, console: Console) -> bool:
+async def soak(served: Served, minutes: float, num_streams: int, console: Console) -> bool:
     """Run it; True when all is well."""
     tally, began = Tally(), time.monotonic()
     until = began + minutes * 60
-    tasks = [asyncio.create_task(stream(deployed.url, index, until, tally)) for index in range(num_streams)]
+    tasks = [asyncio.create_task(stream(served.url, index, until, tally)) for index in range(num_streams)]
     samples: list[dict[str, int]] = []
     while time.monotonic() < until:
         await asyncio.sleep(minutes * 60 / 20)
-        samples.append({what: await asyncio.to_thread(deployed.memory, what) for what in PROCESSES})
+        samples.append({what: await asyncio.to_thread(served.memory, what) for what in PROCESSES})
     await asyncio.gather(*tasks)
     seconds = time.monotonic() - began
     table = Table("process", "MB at 1/5", "MB at the end", "growth", title=f"{num_streams} streams, {minutes} minutes")
@@ -105,14 +105,14 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=32)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        deployed = Deployed({"sessions": {"pool_size": arguments.streams}}, Path(folder) / "journal.db")
-        deployed.start()
-        deployed.wait(lambda: len(processes("ray::HostedSession")) >= arguments.streams, 300)
-        deployed.run(stop_refilling)
+        served = Served({"sessions": {"pool_size": arguments.streams}}, Path(folder))
+        served.start()
         try:
-            is_well = asyncio.run(soak(deployed, arguments.minutes, arguments.streams, Console()))
+            served.wait_for_sessions(arguments.streams)
+            served.run(stop_refilling)
+            is_well = asyncio.run(soak(served, arguments.minutes, arguments.streams, Console()))
         finally:
-            deployed.stop()
+            served.stop()
     sys.exit(0 if is_well else 1)
 
 

@@ -44,6 +44,7 @@ class Deployed:
         self.fields = {"models": [{"name": "pocket", "path": MODEL}], "journal": {"path": str(journal)}, **config}
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.raylet: int | None = None
 
     def start(self) -> None:
         """Start everything; returns when a model can answer."""
@@ -80,13 +81,17 @@ class Deployed:
     def pids(self, what: str, session_id: str = "") -> list[int]:
         """Process ids."""
         if what == "gateway":
-            return processes("ray::ServeReplica:greenroom:Gateway")
+            return self.processes("ray::ServeReplica:greenroom:Gateway")
         if what == "model":
-            return processes("ray::HostedModel")
+            return self.processes("ray::HostedModel")
         if what in ("session", "inferlet"):
             return [pid for held, pid in _tenants(f"{what}-") if held == session_id]
         pid = _pid({"journal": JOURNAL, "directory": DIRECTORY, "broker": BROKER}[what])
         return [pid] if pid else []
+
+    def processes(self, title: str) -> list[int]:
+        """Of this Ray's processes those that have this title."""
+        return processes(title, self.raylet)
 
     def memory(self, what: str, session_id: str = "") -> int:
         """USS of the processes, bytes."""
