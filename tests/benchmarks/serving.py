@@ -1,6 +1,6 @@
 """What each layer costs: the engine alone, the model actor, the session, WebSocket and HTTP through Serve, in one run.
 
-``python -m tests.benchmarks.serving [--model DIR] [--streams N …] [--tokens N] [--turns N] [--rounds N]``
+``python -m tests.benchmarks.serving [--engine vllm] [--streams N …] [--tokens N] [--turns N] [--rounds N]``.
 
 Every stream is a conversation: a turn follows the one before it at once, on the context that this one left. Only HTTP,
 which keeps none, begins anew with each.
@@ -21,6 +21,7 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 from rich.console import Console
@@ -39,6 +40,10 @@ from tests.benchmarks.load import Row, Stream, measure
 from tests.benchmarks.served import Served
 
 LENGTHS = (128, 512, 2000)
+ENGINE_ARGS: dict[str, dict[str, Any]] = {
+    "torch": {"num_threads": 1, "kv_cache_bytes": 1 << 30},
+    "vllm": {"kv_cache_memory_bytes": 1 << 30},
+}
 PROMPT = 48
 VOCABULARY = range(300, 900)
 
@@ -298,6 +303,7 @@ def main() -> None:
     """Deploy, measure, take down."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default=embedded_model())
+    parser.add_argument("--engine", choices=list(ENGINE_ARGS), default="torch")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--tokens", type=int, default=256)
     parser.add_argument("--turns", type=int, default=3)
@@ -305,8 +311,9 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = str(never_ending(Path(arguments.model), Path(folder) / "model"))
-        settings = ModelSettings("pocket", path, engine_args={"num_threads": 1, "kv_cache_bytes": 1 << 30})
-        model = {"name": "pocket", "path": path, "engine_args": dict(settings.engine_args)}
+        engine, engine_args = arguments.engine, ENGINE_ARGS[arguments.engine]
+        settings = ModelSettings("pocket", path, engine=engine, engine_args=engine_args)
+        model = {"name": "pocket", "path": path, "engine": engine, "engine_args": engine_args}
         config = {"models": [model], "sessions": {"pool_size": max(arguments.streams)}}
         served = Served(config, Path(folder))
         served.start()
