@@ -17,7 +17,7 @@ from actors.registry import Limits, Registry
 from actors.settings import ClusterSettings
 from actors.slot_pool import SlotPool
 from api.cluster import ModelInfo, SessionOptions, SessionSummary
-from api.errors import InvalidRequest, ModelLost, SessionNotFound
+from api.errors import InvalidRequest, ModelLost, SessionNotFound, UnknownAdapter
 from api.inferlets import InferletSummary
 from api.logs import event_logger
 
@@ -107,10 +107,13 @@ class Directory:
     async def open(self, session_id: str, owner: str, options: SessionOptions) -> Location:
         """See ``DirectoryRef.open``."""
         await self.start()
-        placement = await self._models.place(options.model, session_id)
-        limit = placement.max_context_tokens
         if options.max_context is not None and options.max_context < 1:
             raise InvalidRequest("max_context must be >= 1")
+        placement = await self._models.place(options.model, session_id)
+        limit = placement.max_context_tokens
+        if options.adapter is not None and options.adapter not in placement.adapters:
+            self._models.unsettle(session_id)
+            raise UnknownAdapter.among(placement.adapters, options.adapter)
         idle_timeout_s = options.idle_timeout_s or self._settings.sessions.idle_timeout_s
         return await self.adopt(
             SessionSeed(
@@ -120,6 +123,7 @@ class Directory:
                 options.retention,
                 min(options.max_context or limit, limit),
                 idle_timeout_s,
+                adapter=options.adapter,
             )
         )
 

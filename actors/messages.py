@@ -54,6 +54,7 @@ class StartTurn:
         policy: the retention policy, for counters and for the order of eviction.
         holes: of the context; needed where ``context`` is sent.
         owner: whose context it is.
+        adapter: of the context.
     """
 
     request: TurnRequest
@@ -69,6 +70,7 @@ class StartTurn:
     is_temporary: bool = False
     holes: tuple[Hole, ...] = ()
     owner: str = ""
+    adapter: str | None = None
 
     @property
     def key(self) -> str:
@@ -119,12 +121,13 @@ class ModelReport:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """From the directory: the model actor that a context belongs on."""
+    """From the directory: the model actor that a context belongs on, and the names of its model's adapters."""
 
     name: str
     incarnation: str
     model: ModelRef
     max_context_tokens: int
+    adapters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,7 @@ class SessionSeed:
     idle_timeout_s: float | None
     records: tuple[bytes, ...] = ()
     incarnation: str | None = None
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,6 +273,7 @@ class Model:
             distribution=request.distribution,
             holes=message.holes if created else (),
             tenant=message.context_id if message.is_temporary else message.owner,
+            adapter=message.adapter,
         )
 
     async def _start(self) -> None:

@@ -68,7 +68,8 @@ class ModelTable:
         self._placed[report.incarnation] += 1
         if key:
             self._settled[key] = report.incarnation
-        return Placement(report.name, report.incarnation, report.model, report.info.max_context_tokens)
+        info = report.info
+        return Placement(report.name, report.incarnation, report.model, info.max_context_tokens, info.adapters)
 
     def settle(self, key: str, incarnation: str) -> None:
         """The context is there already."""
@@ -136,4 +137,5 @@ class ModelTable:
             report.has_chat_template,
             ready,
             report.bos_text,
+            report.info.adapters,
         )

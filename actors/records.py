@@ -25,13 +25,14 @@ from api.turns import (
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The session as it was opened; the first record."""
+    """The session as it was opened; the first record. Earlier ones have no ``adapter``."""
 
     session_id: str
     model: str
     retention: Retention
     max_context: int
     idle_timeout_s: float | None
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

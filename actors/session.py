@@ -79,7 +79,9 @@ class Session:
         Raises:
             Conflict: the id is taken.
         """
-        opened = Opened(seed.session_id, seed.model, seed.retention, seed.max_context, seed.idle_timeout_s)
+        opened = Opened(
+            seed.session_id, seed.model, seed.retention, seed.max_context, seed.idle_timeout_s, seed.adapter
+        )
         records = (encode(opened), *seed.records)
         expires_at = _expiry(seed.idle_timeout_s)
         acquired = await self._parts.journal.create(self.session_id, seed.owner, seed.model, records, expires_at)
@@ -187,6 +189,7 @@ class Session:
             opened.idle_timeout_s,
             records,
             self._between.placement.incarnation if self._between.placement else None,
+            opened.adapter,
         )
         await self._parts.directory.adopt(seed)
 
@@ -225,6 +228,7 @@ class Session:
             self._last_used_at,
             self._run.request.turn_id if self._run else None,
             tuple(turns),
+            self._opened.adapter,
         )
 
     async def close(self) -> None:
@@ -346,6 +350,7 @@ class Session:
             self._parts.recovery_timeout_s,
             placement,
             owner=self.owner,
+            adapter=self._opened.adapter,
         )
 
     async def _follow(self, run: TurnRun) -> Ticket:

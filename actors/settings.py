@@ -19,6 +19,7 @@ class ModelSettings:
         path: a local directory, the same on every node.
         engine: "torch", "vllm", or "auto": vllm where it is installed and a GPU is there, else torch.
         engine_args: settings of the engine, by their own names.
+        adapters: the directories of its LoRA adapters, by name.
         orphan_timeout_s: a running turn that nobody has read for so long is cancelled.
         log_retention_s: how long an ended turn's output stays readable when nobody has read it to its end.
         poll_interval_s: least time between two frames of a running turn to one reader.
@@ -29,6 +30,7 @@ class ModelSettings:
     aliases: tuple[str, ...] = ()
     engine: str = "auto"
     engine_args: Mapping[str, Any] = field(default_factory=dict)
+    adapters: Mapping[str, str] = field(default_factory=dict)
     orphan_timeout_s: float = 30.0
     log_retention_s: float = 300.0
     poll_interval_s: float = 0.02

@@ -49,6 +49,7 @@ class TurnRun:
         holes: Sequence[Hole] = (),
         delivered: TurnOutput | None = None,
         owner: str = "",
+        adapter: str | None = None,
     ) -> None:
         self.request = request
         self.placement = placement
@@ -60,6 +61,7 @@ class TurnRun:
         self._timeout_s = timeout_s
         self._is_temporary = is_temporary
         self._owner = owner
+        self._adapter = adapter
         self._holes = tuple(holes)
         self._attempt = 0
         self._start: TurnStart | None = None
@@ -211,4 +213,5 @@ class TurnRun:
             is_temporary=self._is_temporary,
             holes=() if is_resident else self._holes,
             owner=self._owner,
+            adapter=self._adapter,
         )

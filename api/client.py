@@ -94,13 +94,14 @@ class Client:
         retention: Retention | None = None,
         max_context: int | None = None,
         idle_timeout_s: float | None = None,
+        adapter: str | None = None,
     ) -> ClientSession:
-        """A new session. ``system`` becomes the first message of its first turn.
+        """A new session. ``system`` becomes the first message of its first turn; ``adapter`` is one of the model's.
 
         Raises:
-            ModelNotFound, InvalidRequest, TooBusy, Unavailable
+            ModelNotFound, InvalidRequest, UnknownAdapter, TooBusy, Unavailable
         """
-        options = {"model": model, "max_context": max_context, "idle_timeout_s": idle_timeout_s}
+        options = {"model": model, "max_context": max_context, "idle_timeout_s": idle_timeout_s, "adapter": adapter}
         body: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         if retention is not None:
             body["retention"] = {"policy": retention.policy, "threshold": retention.threshold}

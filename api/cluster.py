@@ -20,6 +20,7 @@ class ModelInfo:
         eos_ids: token ids that end a turn.
         num_ready: model actors that can answer now.
         bos_text: the text of the beginning-of-text token; "" where there is none.
+        adapters: names of the LoRA adapters that a context may have.
     """
 
     name: str
@@ -32,6 +33,7 @@ class ModelInfo:
     has_chat_template: bool
     num_ready: int
     bos_text: str = ""
+    adapters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,16 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """How a session is opened. ``idle_timeout_s`` is sliding; None takes the configured one."""
+    """How a session is opened. ``idle_timeout_s`` is sliding; None takes the configured one.
+
+    ``adapter`` names one of the model's, for the session's whole life and its forks.
+    """
 
     model: str | None = None
     retention: Retention = field(default_factory=Retention)
     max_context: int | None = None
     idle_timeout_s: float | None = None
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,7 @@ class SessionDescription:
     last_used_at: float
     running: str | None
     turns: tuple[TurnRecord, ...]
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +223,7 @@ class Cluster(Inferlets, Protocol):
 
         Raises:
             ModelNotFound, Unavailable
+            UnknownAdapter: names those that the model has.
             TooBusy: the owner, or the cluster, has as many as are allowed.
         """
         ...

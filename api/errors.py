@@ -3,6 +3,7 @@
     GreenroomError                  500  internal
     ├── InvalidRequest              400  invalid_request
     │   ├── LengthExceeded          400  length_exceeded
+    │   ├── UnknownAdapter          400  unknown_adapter
     │   └── Unsupported             400  unsupported
     ├── Unauthorized                401  unauthorized
     ├── Forbidden                   403  forbidden
@@ -67,6 +68,18 @@ class LengthExceeded(InvalidRequest):
             f"Maximum length exceeded: prefix {self.num_prefix} + current {self.num_current} "
             f"exceeds pre-allocated maximum {self.maximum}"
         )
+
+
+class UnknownAdapter(InvalidRequest):
+    """The model has no adapter of this name."""
+
+    code = "unknown_adapter"
+
+    @classmethod
+    def among(cls, adapters: tuple[str, ...], name: str) -> UnknownAdapter:
+        """This name is not among those that the model has."""
+        there = f"there are: {', '.join(adapters)}" if adapters else "it has none"
+        return cls(f"the model has no adapter {name!r}; {there}")
 
 
 class Unsupported(InvalidRequest):

@@ -50,11 +50,12 @@ class OpenSessionBody(Body):
     retention: RetentionBody = RetentionBody()
     max_context: int | None = Field(default=None, ge=1)
     idle_timeout_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    adapter: str | None = None
 
     def options(self) -> SessionOptions:
         """The same for the cluster."""
         retention = Retention(self.retention.policy, self.retention.threshold)
-        return SessionOptions(self.model, retention, self.max_context, self.idle_timeout_s)
+        return SessionOptions(self.model, retention, self.max_context, self.idle_timeout_s, self.adapter)
 
 
 class ForkBody(Body):

@@ -4,17 +4,18 @@
 |---|---|---|
 | `GET /api/models` | | 200 `{"models": [...]}`, the default one first |
 | `GET /api/sessions` | | 200 `{"sessions": [...]}`, the caller's own, the latest used first |
-| `POST /api/sessions` | `model?`, `retention? {policy, threshold?}`, `max_context?`, `idle_timeout_s?` | 201 session |
+| `POST /api/sessions` | `model?`, `adapter?`, `retention?`, `max_context?`, `idle_timeout_s?` | 201 session |
 | `GET /api/sessions/{id}` | | 200 session, with its history |
 | `DELETE /api/sessions/{id}` | | 204, also when it was gone already |
 | `POST /api/sessions/{id}/fork` | `length?` or `turn_id?` | 201 the new session |
 | `POST /api/sessions/{id}/rollback` | `length` or `turn_id` | 200 session |
 | `WS /api/sessions/{id}` | | see ``api.session_socket`` |
 
-A session is `{id, model, retention, length, max_context, resident_tokens, created_at, last_used_at, running, turns}`,
-a turn `{turn_id, messages, prompt_text, text, base_length, end_length, finish: {reason, stop} | null, usage}`. Lengths
-are tokens, times are seconds since the epoch. ``turn_id`` in a fork or a rollback means: right before that turn. The
-system prompt is nothing special: it is the first message of the first turn.
+A session is `{id, model, adapter, retention, length, max_context, resident_tokens, created_at, last_used_at, running,
+turns}`, a turn `{turn_id, messages, prompt_text, text, base_length, end_length, finish: {reason, stop} | null, usage}`.
+Lengths are tokens, times are seconds since the epoch. ``turn_id`` in a fork or a rollback means: right before that
+turn. The system prompt is nothing special: it is the first message of the first turn. A retention is `{policy,
+threshold?}`. A session's ``adapter`` is one of its model's `adapters`, for the session's life and its forks.
 
 Errors are those of ``api.errors``, with the status that its tree gives.
 """

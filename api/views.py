@@ -31,6 +31,7 @@ class ModelView(View):
     vocab_size: int
     has_chat_template: bool
     num_ready: int
+    adapters: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, model: ModelInfo) -> ModelView:
@@ -43,6 +44,7 @@ class ModelView(View):
             vocab_size=model.vocab_size,
             has_chat_template=model.has_chat_template,
             num_ready=model.num_ready,
+            adapters=model.adapters,
         )
 
 
@@ -172,6 +174,7 @@ class SessionView(View):
     last_used_at: float
     running: str | None
     turns: tuple[TurnView, ...]
+    adapter: str | None = None
 
     @classmethod
     def of(cls, description: SessionDescription) -> SessionView:
@@ -187,6 +190,7 @@ class SessionView(View):
             last_used_at=description.last_used_at,
             running=description.running,
             turns=tuple(TurnView.of(turn) for turn in description.turns),
+            adapter=description.adapter,
         )
 
 

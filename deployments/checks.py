@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from actors.engine.adapter_files import AdapterFiles
 from actors.engine.choice import require_vllm
 from api.errors import InvalidRequest
 from deployments.checkpoint import Checkpoint, process_bytes, read_checkpoint
@@ -76,6 +77,20 @@ def check_engines(models: Sequence[ModelConfig]) -> None:
             require_vllm()
         except InvalidRequest as error:
             raise CommandFailed(str(error)) from None
+
+
+def check_adapters(models: Sequence[ModelConfig]) -> None:
+    """That the adapters' directories have adapters in them.
+
+    Raises:
+        CommandFailed: one has not.
+    """
+    for model in models:
+        for name, path in model.adapters.items():
+            try:
+                AdapterFiles.read(name, Path(path))
+            except InvalidRequest as error:
+                raise CommandFailed(f"model {model.name!r}: {error}") from None
 
 
 def check_memory(models: Sequence[ModelConfig], available: int | None = None) -> None:

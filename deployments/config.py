@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -61,6 +61,7 @@ class ModelConfig(_Config):
         num_gpus, num_cpus: what Ray reserves for each actor of this model.
         engine: "auto" takes vllm where it is installed and a GPU is there, else torch.
         engine_args: settings of the engine, by their own names: ``TorchSettings``, or vLLM's ``AsyncEngineArgs``.
+        adapters: LoRA adapters by name: local directories in PEFT's form, the same on every node.
         start_timeout_s: an actor that is away for longer is given up and replaced.
     """
 
@@ -69,6 +70,7 @@ class ModelConfig(_Config):
     aliases: tuple[str, ...] = ()
     engine: Literal["auto", "torch", "vllm"] = "auto"
     engine_args: dict[str, Any] = Field(default_factory=dict)
+    adapters: dict[Annotated[str, Field(min_length=1, max_length=200)], str] = Field(default_factory=dict)
     num_replicas: int = Field(1, ge=1)
     autoscaling: AutoscalingSettings | None = None
     num_gpus: float = Field(0, ge=0)
@@ -81,6 +83,11 @@ class ModelConfig(_Config):
     @classmethod
     def _resolve(cls, path: str) -> str:
         return embedded_model() if path == EMBEDDED else str(Path(path).expanduser().resolve())
+
+    @field_validator("adapters")
+    @classmethod
+    def _resolve_adapters(cls, adapters: dict[str, str]) -> dict[str, str]:
+        return {name: str(Path(path).expanduser().resolve()) for name, path in adapters.items()}
 
     @model_validator(mode="after")
     def _has_a_gpu_for_each_part(self) -> ModelConfig:
@@ -96,6 +103,7 @@ class ModelConfig(_Config):
             aliases=self.aliases,
             engine=self.engine,
             engine_args=self.engine_args,
+            adapters=self.adapters,
             orphan_timeout_s=self.orphan_timeout_s,
         )
 

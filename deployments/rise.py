@@ -9,7 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 from deployments.checkpoint import read_checkpoint
-from deployments.checks import check_engines, check_journal, check_memory, check_port, check_resources, is_free
+from deployments.checks import (
+    check_adapters,
+    check_engines,
+    check_journal,
+    check_memory,
+    check_port,
+    check_resources,
+    is_free,
+)
 from deployments.console import Steps
 from deployments.failures import CommandFailed
 from deployments.fall import take_down
@@ -47,6 +55,7 @@ class Rise:
         """
         for model in self._plan.config.models:
             read_checkpoint(model)
+        check_adapters(self._plan.config.models)
         record = self._find(ray_port)
         if record is None:
             self._check_machine()

@@ -53,6 +53,7 @@ class Admissions:
         check_context(admission, context)
         check_tokens(admission, self._info.vocab_size)
         check_length(admission, self._info)
+        self._info.require_adapter(admission.adapter)
         holes = admission.holes
         if context is not None and admission.base_length:
             holes = holes_within(context.holes, admission.base_length)
@@ -80,6 +81,9 @@ class Admissions:
         self._scheduler.remove_refill(context)
         common = context.common_length(admission.base_length, admission.tokens)
         self._contexts.cut(context, common)
+        if context.adapter != admission.adapter:
+            self._contexts.keep_resident(context, 0)
+            context.adapter = admission.adapter
         self._contexts.set_holes(context, holes)
         context.ids.extend(admission.tokens[common - admission.base_length :])
         if context.num_missing == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from actors.engine.context import Context
 from actors.engine.groups import Chunk, DecodeGroup, chunk_of, group_rows
+from actors.engine.low_rank import AdaptedRows
 
 
 @dataclass(slots=True)
@@ -45,6 +47,7 @@ class Batch:
         slots: (tokens,), int64: where each token's KV goes.
         sampled: the rows whose logits are wanted, in order.
         sampled_index: (sampled rows,), int64: their last tokens, in the packed batch.
+        adapted: the tokens of each adapter, in the packed batch.
     """
 
     rows: list[Row]
@@ -55,6 +58,7 @@ class Batch:
     chunks: list[Chunk]
     sampled: list[Row]
     sampled_index: Tensor
+    adapted: list[AdaptedRows]
 
 
 def pack(rows: Sequence[Row], block_size: int, device: torch.device) -> Batch:
@@ -66,10 +70,13 @@ def pack(rows: Sequence[Row], block_size: int, device: torch.device) -> Batch:
     slots: list[int] = []
     sampled_index: list[int] = []
     chunks: list[Chunk] = []
+    adapted: defaultdict[str, list[int]] = defaultdict(list)
     for row in ordered:
         blocks = row.context.blocks
         if row.count > 1:
             chunks.append(chunk_of(row, len(ids), block_size, device))
+        if row.context.adapter is not None:
+            adapted[row.context.adapter].extend(range(len(ids), len(ids) + row.count))
         ids.extend(row.context.ids[row.start : row.end])
         positions.extend(range(row.start, row.end))
         slots.extend(blocks[p // block_size] * block_size + p % block_size for p in range(row.start, row.end))
@@ -85,4 +92,7 @@ def pack(rows: Sequence[Row], block_size: int, device: torch.device) -> Batch:
         chunks=chunks,
         sampled=[row for row in ordered if row.samples],
         sampled_index=torch.tensor(sampled_index, dtype=torch.int64, device=device),
+        adapted=[
+            AdaptedRows(name, torch.tensor(where, dtype=torch.int64, device=device)) for name, where in adapted.items()
+        ],
     )

@@ -26,6 +26,7 @@ class Context:
         is_open: False once closed.
         visibility: its holes; None without any, and then no block in the table is ``FREED``.
         tenant: whose it is, where an engine may share KV between contexts by itself.
+        adapter: what its KV is computed with; None for the model alone.
     """
 
     context_id: str
@@ -40,6 +41,7 @@ class Context:
     is_open: bool = True
     visibility: Visibility | None = None
     tenant: str = ""
+    adapter: str | None = None
 
     @property
     def num_missing(self) -> int:

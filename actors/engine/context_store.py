@@ -67,7 +67,7 @@ class ContextStore:
         target.num_resident = min(length, source.num_resident)
         target.blocks = source.blocks[: self._num_blocks(target.num_resident)]
         target.eviction_rank = source.eviction_rank
-        target.visibility = source.visibility
+        target.visibility, target.adapter = source.visibility, source.adapter
         self.pool.share(held(target.blocks))
         self.set_holes(target, holes_within(source.holes, length))
         self._counters["forks"] += 1

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from api.constraints import Constraint
-from api.errors import Unsupported
+from api.errors import UnknownAdapter, Unsupported
 from api.turns import Finish, Sampling, Stop, TokenLogprobs
 
 EVICT_FIRST, EVICT_NEXT, EVICT_LAST = 0, 1, 2
@@ -53,7 +53,7 @@ def tokens_hash(ids: Sequence[int], holes: Iterable[Hole] = ()) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What an engine knows about its model once started, and what it can do."""
+    """What an engine knows about its model once started, and what it can do; ``adapters`` are names."""
 
     engine: str
     device: str
@@ -61,6 +61,7 @@ class EngineInfo:
     vocab_size: int
     eos_ids: tuple[int, ...]
     features: frozenset[Feature] = frozenset()
+    adapters: tuple[str, ...] = ()
 
     def require(self, feature: Feature) -> None:
         """Refuse what the engine cannot do.
@@ -70,6 +71,15 @@ class EngineInfo:
         """
         if feature not in self.features:
             raise Unsupported(f"the {self.engine} engine does not support {feature}")
+
+    def require_adapter(self, adapter: str | None) -> None:
+        """Refuse an adapter that the model does not have.
+
+        Raises:
+            UnknownAdapter: names those that there are.
+        """
+        if adapter is not None and adapter not in self.adapters:
+            raise UnknownAdapter.among(self.adapters, adapter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,7 @@ class Admission:
             ``Engine.prepare``.
         holes: of the context, where all of its tokens are sent (``create``); else it keeps those that it has.
         tenant: whose it is. KV may be shared between contexts of one tenant, not between tenants.
+        adapter: the context is computed with it from now on, and was before; where it was with another, its KV goes.
     """
 
     turn_id: str
@@ -112,6 +123,7 @@ class Admission:
     distribution: int | None = None
     holes: tuple[Hole, ...] = ()
     tenant: str = ""
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +198,7 @@ class Engine(Protocol):
             ContextLost: see ``Admission.base_hash``.
             LengthExceeded: base and tokens do not fit.
             InvalidRequest: nothing to go on from, or a token id outside the vocabulary.
+            UnknownAdapter: the model has no adapter of this name.
             Conflict: a turn is running on this context.
             Unsupported: a sampling parameter that this engine cannot do.
             CapacityExhausted: the waiting queue is full, or the context alone is larger than the whole cache.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from actors.engine.adapter_files import AdapterFiles
 from actors.engine.choice import ENGINES, has_vllm, require_vllm
 from actors.engine.contract import Engine
 from actors.engine.tokenizer import Tokenizer
@@ -22,9 +23,10 @@ def build_engine(settings: ModelSettings) -> tuple[Engine, Tokenizer]:
         raise InvalidRequest(f"no model in {path}: it has no config.json")
     if settings.engine not in ENGINES:
         raise InvalidRequest(f"no engine is called {settings.engine!r}; there are: {', '.join(ENGINES)}")
+    adapters = tuple(AdapterFiles.read(name, Path(place)) for name, place in settings.adapters.items())
     if settings.engine == "vllm" or (settings.engine == "auto" and has_vllm() and _has_gpu()):
-        return _vllm(settings, path)
-    return _torch(settings, path)
+        return _vllm(settings, path, adapters)
+    return _torch(settings, path, adapters)
 
 
 def _has_gpu() -> bool:
@@ -33,18 +35,18 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _torch(settings: ModelSettings, path: Path) -> tuple[Engine, Tokenizer]:
+def _torch(settings: ModelSettings, path: Path, adapters: tuple[AdapterFiles, ...]) -> tuple[Engine, Tokenizer]:
     from actors.engine.torch_engine import TorchEngine, TorchSettings
 
     tokenizer = Tokenizer.load(path)
     try:
-        torch_settings = TorchSettings(model_path=path, **settings.engine_args)
+        torch_settings = TorchSettings(model_path=path, adapters=adapters, **settings.engine_args)
     except TypeError as error:
         raise InvalidRequest(f"engine_args of model {settings.name!r}: {error}") from None
     return TorchEngine(torch_settings, tokenizer), tokenizer
 
 
-def _vllm(settings: ModelSettings, path: Path) -> tuple[Engine, Tokenizer]:
+def _vllm(settings: ModelSettings, path: Path, adapters: tuple[AdapterFiles, ...]) -> tuple[Engine, Tokenizer]:
     require_vllm()
     from actors.engine.vllm.settings import set_environment
 
@@ -52,4 +54,4 @@ def _vllm(settings: ModelSettings, path: Path) -> tuple[Engine, Tokenizer]:
     from actors.engine.vllm.engine import VllmEngine
 
     tokenizer = Tokenizer.load(path)
-    return VllmEngine(path, dict(settings.engine_args), tokenizer), tokenizer
+    return VllmEngine(path, dict(settings.engine_args), tokenizer, adapters), tokenizer

@@ -18,8 +18,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding, silu
 
+from actors.engine.adapter_files import AdapterFiles
 from actors.engine.attention import Attention
+from actors.engine.low_rank import AdaptedRows, Adapter, LowRank
 from actors.engine.plain_checkpoint import PlainConfig
+
+_QUERY_KEY_VALUE = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+_GATE_UP = ("mlp.gate_proj", "mlp.up_proj")
+_OUTPUT, _DOWN = "self_attn.o_proj", "mlp.down_proj"
 
 
 class _Weights:
@@ -42,11 +48,44 @@ class _Weights:
 
 
 @dataclass(frozen=True, slots=True)
+class _Adapted:
+    """What an adapter adds in one layer, in the layer's own arrangement."""
+
+    query_key_value: LowRank | None
+    output: LowRank | None
+    gate_up: LowRank | None
+    down: LowRank | None
+
+    @classmethod
+    def of(cls, adapter: Adapter, prefix: str, config: PlainConfig, weights: _Weights) -> _Adapted:
+        """For the layer whose names begin so."""
+
+        def joined(names: Sequence[str], norm: str) -> LowRank | None:
+            widths = [len(weights[f"{name}.weight"]) for name in names]
+            found = adapter.side_by_side([f"{prefix}{name}" for name in names], widths)
+            return None if found is None else LowRank(found.down * weights[norm].unsqueeze(1), found.up)
+
+        query_key_value = joined(_QUERY_KEY_VALUE, "input_layernorm.weight")
+        if query_key_value is not None:
+            turned = (config.num_query_heads + config.num_heads) * config.head_width
+            rows = query_key_value.up.t()
+            up = torch.cat([_interleaved(rows[:turned], config.head_width), rows[turned:]]).t().contiguous()
+            query_key_value = LowRank(query_key_value.down, up)
+        return cls(
+            query_key_value=query_key_value,
+            output=adapter.layers.get(f"{prefix}{_OUTPUT}"),
+            gate_up=joined(_GATE_UP, "post_attention_layernorm.weight"),
+            down=adapter.layers.get(f"{prefix}{_DOWN}"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class _Layer:
     """Weights of one layer, (in, out) each, with the norm before them multiplied in.
 
     Attributes:
         head_norms: (query heads + heads, width): of the norms on each query and key head.
+        adapted: by the adapter's name.
     """
 
     index: int
@@ -63,69 +102,96 @@ class _Layer:
     num_heads: int
     width: int
     window: int | None
+    adapted: Mapping[str, _Adapted]
 
     @classmethod
-    def of(cls, index: int, config: PlainConfig, weights: _Weights) -> _Layer:
+    def of(cls, index: int, config: PlainConfig, weights: _Weights, adapters: Sequence[Adapter]) -> _Layer:
         """The layer of this index."""
         width = config.head_width
-        projections = [f"self_attn.{letter}_proj" for letter in "qkv"]
-        query_key_value = weights.joined([f"{name}.weight" for name in projections], interleave=width)
-        gate_up = weights.joined(["mlp.gate_proj.weight", "mlp.up_proj.weight"])
+        query_key_value = weights.joined([f"{name}.weight" for name in _QUERY_KEY_VALUE], interleave=width)
+        gate_up = weights.joined([f"{name}.weight" for name in _GATE_UP])
         if query_key_value is None or gate_up is None:
             raise KeyError(f"weights of layer {index}")
         return cls(
             index=index,
             query_key_value=_folded(query_key_value, weights["input_layernorm.weight"]),
-            query_key_value_bias=weights.joined([f"{name}.bias" for name in projections], interleave=width),
+            query_key_value_bias=weights.joined([f"{name}.bias" for name in _QUERY_KEY_VALUE], interleave=width),
             head_norms=_head_norms(config, weights),
-            output=weights["self_attn.o_proj.weight"].t().contiguous(),
-            output_bias=weights.joined(["self_attn.o_proj.bias"]),
+            output=weights[f"{_OUTPUT}.weight"].t().contiguous(),
+            output_bias=weights.joined([f"{_OUTPUT}.bias"]),
             gate_up=_folded(gate_up, weights["post_attention_layernorm.weight"]),
-            gate_up_bias=weights.joined(["mlp.gate_proj.bias", "mlp.up_proj.bias"]),
-            down=weights["mlp.down_proj.weight"].t().contiguous(),
-            down_bias=weights.joined(["mlp.down_proj.bias"]),
+            gate_up_bias=weights.joined([f"{name}.bias" for name in _GATE_UP]),
+            down=weights[f"{_DOWN}.weight"].t().contiguous(),
+            down_bias=weights.joined([f"{_DOWN}.bias"]),
             num_query_heads=config.num_query_heads,
             num_heads=config.num_heads,
             width=width,
             window=config.windows[index],
+            adapted={
+                adapter.name: _Adapted.of(adapter, f"model.layers.{index}.", config, weights) for adapter in adapters
+            },
         )
 
 
 class LeanDecoder:
     """A ``Decoder`` of a plain checkpoint, float32, on the CPU."""
 
-    def __init__(self, config: PlainConfig, weights: Mapping[str, Tensor]) -> None:
-        """Take the weights, by the names that ``transformers`` gives them.
+    def __init__(
+        self, config: PlainConfig, weights: Mapping[str, Tensor], adapters: Sequence[AdapterFiles] = ()
+    ) -> None:
+        """Take the weights, by the names that ``transformers`` gives them, and load adapters.
 
         Raises:
             KeyError: one is missing.
+            InvalidRequest: an adapter is not for this model.
         """
+        shapes = {name: weights[f"{name}.weight"].shape for name in _linear_layers(config)} if adapters else {}
+        loaded = [Adapter.load(files, shapes, torch.device("cpu"), torch.float32) for files in adapters]
         self._embedding = weights["model.embed_tokens.weight"]
         width = config.head_width
         exponents = torch.arange(0, width, 2, dtype=torch.int64).float() / width
         self._inverse_frequencies = 1.0 / config.rope_base**exponents
-        self._layers = [_Layer.of(index, config, _Weights(weights, index)) for index in range(config.num_layers)]
+        self._layers = [
+            _Layer.of(index, config, _Weights(weights, index), loaded) for index in range(config.num_layers)
+        ]
         head = self._embedding if config.has_tied_embeddings else weights["lm_head.weight"]
         self._head = _folded(head, weights["model.norm.weight"])
         self._epsilon = torch.tensor([config.norm_epsilon])
 
-    def logits(self, input_ids: Tensor, position_ids: Tensor, wanted: Tensor, attention: Attention) -> Tensor:
+    def logits(
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor,
+        wanted: Tensor,
+        attention: Attention,
+        adapted: Sequence[AdaptedRows] = (),
+    ) -> Tensor:
         """See ``Decoder``."""
         hidden = embedding(input_ids[0], self._embedding)
         angles = torch.outer(position_ids[0].float(), self._inverse_frequencies)
         rotation = torch.polar(torch.ones(()).expand_as(angles), angles).unsqueeze(1)
         for layer in self._layers:
-            _run_layer(layer, hidden, rotation, attention, self._epsilon)
+            _run_layer(layer, hidden, rotation, attention, self._epsilon, adapted)
         if len(wanted) != len(hidden):
             hidden = hidden.index_select(0, wanted)
         return torch.mm(_normalised(hidden, self._epsilon), self._head)
 
 
-def _run_layer(layer: _Layer, hidden: Tensor, rotation: Tensor, attention: Attention, epsilon: Tensor) -> None:
+def _run_layer(
+    layer: _Layer,
+    hidden: Tensor,
+    rotation: Tensor,
+    attention: Attention,
+    epsilon: Tensor,
+    adapted: Sequence[AdaptedRows],
+) -> None:
     """Add a layer's output to ``hidden``, (tokens, hidden), in place."""
+    additions = [(layer.adapted[rows.adapter], rows.where) for rows in adapted]
     num_tokens, num_query_heads = hidden.shape[0], layer.num_query_heads
     normed = _normalised(hidden, epsilon)
     packed = _multiply(normed, layer.query_key_value, layer.query_key_value_bias)
+    for addition, where in additions:
+        _add(addition.query_key_value, packed, normed, where)
     heads = packed.view(num_tokens, -1, layer.width)
     turned = heads[:, : num_query_heads + layer.num_heads]
     if layer.head_norms is not None:
@@ -134,10 +200,19 @@ def _run_layer(layer: _Layer, hidden: Tensor, rotation: Tensor, attention: Atten
     attention.store(layer.index, packed[:, num_query_heads * layer.width :])
     query = heads[:, :num_query_heads].transpose(0, 1)
     mixed = attention.read(layer.index, query, layer.width**-0.5, layer.window, None)
-    _add_product(hidden, mixed.reshape(num_tokens, -1), layer.output, layer.output_bias)
+    joined = mixed.reshape(num_tokens, -1)
+    _add_product(hidden, joined, layer.output, layer.output_bias)
+    for addition, where in additions:
+        _add(addition.output, hidden, joined, where)
     normed = _normalised(hidden, epsilon)
-    gate, up = _multiply(normed, layer.gate_up, layer.gate_up_bias).chunk(2, dim=-1)
-    _add_product(hidden, silu(gate).mul_(up), layer.down, layer.down_bias)
+    gate_up = _multiply(normed, layer.gate_up, layer.gate_up_bias)
+    for addition, where in additions:
+        _add(addition.gate_up, gate_up, normed, where)
+    gate, up = gate_up.chunk(2, dim=-1)
+    gated = silu(gate).mul_(up)
+    _add_product(hidden, gated, layer.down, layer.down_bias)
+    for addition, where in additions:
+        _add(addition.down, hidden, gated, where)
 
 
 def _normalised(hidden: Tensor, epsilon: Tensor) -> Tensor:
@@ -154,6 +229,17 @@ def _add_product(target: Tensor, rows: Tensor, matrix: Tensor, bias: Tensor | No
     target.addmm_(rows, matrix)
     if bias is not None:
         target.add_(bias)
+
+
+def _add(addition: LowRank | None, target: Tensor, rows: Tensor, where: Tensor) -> None:
+    if addition is not None:
+        addition.add(target, rows, where)
+
+
+def _linear_layers(config: PlainConfig) -> list[str]:
+    """The names of all that an adapter can be for."""
+    names = (*_QUERY_KEY_VALUE, _OUTPUT, *_GATE_UP, _DOWN)
+    return [f"model.layers.{index}.{name}" for index in range(config.num_layers) for name in names]
 
 
 def _folded(weight: Tensor, norm_weight: Tensor) -> Tensor:

@@ -63,17 +63,18 @@ def load_model(settings: TorchSettings) -> LoadedModel:
     device, dtype = _device(settings.device), _dtype(settings.dtype)
     config = PlainConfig.read(path) if settings.is_lean else None
     if config is not None and device.type == "cpu" and dtype in (None, torch.float32):
-        loaded = _load_lean(path, config, device)
+        loaded = _load_lean(settings, config, device)
         if loaded is not None:
             return loaded
     return _load_transformers(path, device, dtype or (torch.float32 if device.type == "cpu" else "auto"), settings)
 
 
-def _load_lean(path: Path, config: PlainConfig, device: torch.device) -> LoadedModel | None:
+def _load_lean(settings: TorchSettings, config: PlainConfig, device: torch.device) -> LoadedModel | None:
     """With a decoder of ours; None where the weights are not in safetensors files."""
+    path = settings.model_path
     try:
         weights = read_weights(path)
-        decoder = None if weights is None else LeanDecoder(config, weights)
+        decoder = None if weights is None else LeanDecoder(config, weights, settings.adapters)
     except KeyError as error:
         raise InvalidRequest(f"no model can be loaded from {path}: it has no {error.args[0]}") from error
     except (OSError, ValueError, RuntimeError) as error:
@@ -106,7 +107,7 @@ def _load_transformers(
     vocab_size = int(model.get_input_embeddings().weight.shape[0])
     with torch.inference_mode():
         probe = Probe.of(model, vocab_size)
-        decoder = TransformersDecoder(model)
+        decoder = TransformersDecoder(model, settings.adapters)
         if not probe.agrees(decoder, settings.block_size):
             raise InvalidRequest(
                 f"the torch engine cannot run a {type(model).__name__}: it would compute other numbers"

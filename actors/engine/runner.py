@@ -86,7 +86,9 @@ class Runner:
     def _run_together(self, rows: Sequence[Row], draws: Sequence[Draw | None]) -> list[RowResult]:
         batch = pack(rows, self.key_values.block_size, self.loaded.device)
         attention = PagedAttention(batch, self.key_values)
-        logits = self.loaded.decoder.logits(batch.input_ids, batch.position_ids, batch.sampled_index, attention)
+        logits = self.loaded.decoder.logits(
+            batch.input_ids, batch.position_ids, batch.sampled_index, attention, batch.adapted
+        )
         wanted = {id(row): draw for row, draw in zip(rows, draws, strict=True)}
         sampled_draws = [draw for row in batch.sampled if (draw := wanted[id(row)]) is not None]
         drawn = sample(logits, sampled_draws) if sampled_draws else []

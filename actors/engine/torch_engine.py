@@ -90,6 +90,7 @@ class TorchEngine:
             vocab_size=loaded.vocab_size,
             eos_ids=self._tokenizer.eos_ids,
             features=frozenset({"allowed_tokens", "constraint", "distribution", "mask"}),
+            adapters=tuple(files.name for files in settings.adapters),
         )
         rules = OutputRules.of(self._tokenizer)
         self._grammars = Grammars(rules, loaded.vocab_size, self._compiler)

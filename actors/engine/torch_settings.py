@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from actors.engine.adapter_files import AdapterFiles
 from api.errors import InvalidRequest
 
 
@@ -14,6 +15,7 @@ class TorchSettings:
 
     Attributes:
         model_path: a local directory with a ``transformers`` checkpoint.
+        adapters: of the model.
         device: "auto" takes a GPU where there is one; else "cpu", "cuda", "cuda:1".
         dtype: "auto" is float32 on the CPU and the checkpoint's own elsewhere; else "float32", "bfloat16", "float16".
         kv_cache_bytes: of the attention cache; None takes ``kv_cache_fraction`` of the memory that is free after
@@ -30,6 +32,7 @@ class TorchSettings:
     """
 
     model_path: Path
+    adapters: tuple[AdapterFiles, ...] = ()
     device: str = "auto"
     dtype: str = "auto"
     kv_cache_bytes: int | None = None

@@ -199,6 +199,7 @@ class Contexts:
             delivered=delivered,
             holes=_holes(turn.holes),
             owner=self._owner,
+            adapter=turn.adapter,
         )
         try:
             await run.start()

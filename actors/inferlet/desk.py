@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from actors.inferlet import records
@@ -266,7 +266,7 @@ class EffectDesk:
     async def _export(self, name: str, prefix: context_effects.Prefix) -> None:
         kept_id = f"prefix/{self._owner}/{prefix.model}/{name}/{len(prefix.tokens)}"
         await self._contexts.export(prefix, kept_id)
-        kept = records.encode(context_effects.Prefix(prefix.model, kept_id, prefix.tokens, prefix.holes, prefix.role))
+        kept = records.encode(replace(prefix, context_id=kept_id))
         await self._around.journal.put_item(f"prefix/{self._owner}", f"{prefix.model}/{name}", kept)
 
     async def _import(self, model: str, name: str) -> context_effects.Prefix:

@@ -58,10 +58,12 @@ class Context:
         tokens: Sequence[int] = (),
         holes: Sequence[Hole] = (),
         role: Role | None = None,
+        adapter: str | None = None,
     ) -> None:
         self.context_id = host().unique_id()
         self.lock = asyncio.Lock()
         self.info = info
+        self.adapter = adapter
         self._retention = retention
         self._tokens = list(tokens)
         self._num_computed = len(self._tokens)
@@ -160,7 +162,7 @@ class Context:
 
     def fork(self) -> Context:
         """A context with the same tokens, which shares what has been computed of them; both go on by themselves."""
-        target = Context(self.info, self._retention, self._tokens, self._holes, self._role)
+        target = Context(self.info, self._retention, self._tokens, self._holes, self._role, self.adapter)
         target._num_computed = self._num_computed
         target._parts = list(self._parts)
         if self._num_computed:
@@ -225,7 +227,8 @@ class Context:
         """Give a name to a copy of this context, for ``import_context`` in any program of this owner."""
         await self.flush()
         async with self.lock:
-            prefix = Prefix(self.info.name, self.context_id, tuple(self._tokens), tuple(self._holes), self._role)
+            tokens, holes = tuple(self._tokens), tuple(self._holes)
+            prefix = Prefix(self.info.name, self.context_id, tokens, holes, self._role, self.adapter)
             await host().begin(Export(name, prefix))
 
     def close(self) -> None:
@@ -245,7 +248,8 @@ class Context:
             sampling=self._seeded(request.sampling),
         )
         self._num_taken = len(self._parts)
-        return Turn(self.context_id, self.info.name, tuple(computed), request, self._retention, tuple(self._holes))
+        name, holes = self.info.name, tuple(self._holes)
+        return Turn(self.context_id, name, tuple(computed), request, self._retention, holes, self.adapter)
 
     def extend(self, turn: Turn, output: Generated) -> None:
         """A turn has made this of its prompt and behind it. For ``Generation``."""

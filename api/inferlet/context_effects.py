@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TypeAlias
 
 from api.cluster import ModelInfo, Retention
@@ -44,9 +44,20 @@ class Decode(Effect[str]):
     skip_special_tokens: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """A turn on a context of the program: all tokens before it, its holes, and the request."""
+class _Adapted:
+    """Tells of its adapter only where it has one: what a journal names by this text has the same name ever after."""
+
+    __slots__ = ()
+    adapter: str | None
+
+    def __repr__(self) -> str:
+        names = [field.name for field in fields(self) if field.name != "adapter" or self.adapter]  # type: ignore[arg-type]
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Turn(_Adapted):
+    """A turn on a context of the program: all tokens before it, its holes, its adapter, and the request."""
 
     context_id: str
     model: str
@@ -54,6 +65,7 @@ class Turn:
     request: TurnRequest
     retention: Retention
     holes: tuple[Hole, ...] = ()
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +129,9 @@ class Mask(Effect[None]):
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Prefix:
-    """A named context: its tokens, and the context that holds their KV (until that is evicted).
+@dataclass(frozen=True, slots=True, repr=False)
+class Prefix(_Adapted):
+    """A named context: its tokens, its adapter, and the context that holds their KV (until that is evicted).
 
     ``role`` is that of the closed message that it ends with; see ``Encode.after``.
     """
@@ -129,6 +141,7 @@ class Prefix:
     tokens: tuple[int, ...]
     holes: tuple[Hole, ...] = ()
     role: Role | None = None
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

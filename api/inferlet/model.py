@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from api.cluster import ModelInfo, Retention
-from api.errors import ModelNotFound, Unavailable
+from api.errors import ModelNotFound, Unavailable, UnknownAdapter
 from api.inferlet.context import Context
 from api.inferlet.context_effects import Decode, Encode, Forked, Import, Models
 from api.inferlet.host import host
@@ -49,9 +49,18 @@ class LanguageModel:
         """
         return list(host().perform(Encode(self.name, tuple(messages), opens_answer=True)))
 
-    def create_context(self, retention: Retention | None = None) -> Context:
-        """An empty context; ``retention`` is what happens to its KV between turns (keep)."""
-        return Context(self.info, retention or Retention())
+    def create_context(self, retention: Retention | None = None, *, adapter: str | None = None) -> Context:
+        """An empty context; ``retention`` is what happens to its KV between turns (keep).
+
+        Args:
+            adapter: one of ``info.adapters``, for it and its forks.
+
+        Raises:
+            UnknownAdapter: the model has none of this name.
+        """
+        if adapter is not None and adapter not in self.info.adapters:
+            raise UnknownAdapter.among(self.info.adapters, adapter)
+        return Context(self.info, retention or Retention(), adapter=adapter)
 
     def import_context(self, name: str) -> Context:
         """A context that begins as the one that was exported under this name, by any program of this owner.
@@ -60,7 +69,7 @@ class LanguageModel:
             NotFound: there is none of this name for this model.
         """
         prefix = host().perform(Import(self.name, name))
-        context = Context(self.info, Retention(), prefix.tokens, prefix.holes, prefix.role)
+        context = Context(self.info, Retention(), prefix.tokens, prefix.holes, prefix.role, prefix.adapter)
         host().tell(Forked(prefix.context_id, context.context_id, self.name, prefix.tokens, prefix.holes))
         return context
 

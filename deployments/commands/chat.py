@@ -21,6 +21,7 @@ def chat(
     url: Url = None,
     session: Annotated[str | None, typer.Option(metavar="ID", help="Go on with this session.")] = None,
     model: Annotated[str | None, typer.Option(help="The model of a new session.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="The adapter of a new session.")] = None,
     system: Annotated[str | None, typer.Option(help="The system prompt of a new session.")] = None,
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token each time.")] = 0.0,
     api_key: Key = None,
@@ -29,7 +30,7 @@ def chat(
     address = url or last_url()
     with asyncio.Runner() as runner:
         client = Client(address, api_key)
-        talk = runner.run(_begin(client, session, model, system, temperature))
+        talk = runner.run(_begin(client, session, model, adapter, system, temperature))
         try:
             _read_lines(runner, talk)
         finally:
@@ -39,7 +40,12 @@ def chat(
 
 
 async def _begin(
-    client: Client, session_id: str | None, model: str | None, system: str | None, temperature: float
+    client: Client,
+    session_id: str | None,
+    model: str | None,
+    adapter: str | None,
+    system: str | None,
+    temperature: float,
 ) -> TerminalChat:
     console = new_console()
     sampling = Sampling(temperature=temperature) if temperature else None
@@ -47,7 +53,7 @@ async def _begin(
         talk = TerminalChat(client.session(session_id), console, sampling)
         await talk.recall()
         return talk
-    session = await client.open_session(model, system=system)
+    session = await client.open_session(model, system=system, adapter=adapter)
     view = await session.describe()
     console.print(f"{view.model}, up to {view.max_context} tokens. /help for help, Ctrl-D to leave.")
     return TerminalChat(session, console, sampling)

@@ -10,23 +10,24 @@ from dataclasses import dataclass, field
 
 from actors.engine.contract import Admission, Capacity, EngineInfo, Feature, Output, Residency, tokens_hash
 from api.constraints import Constraint
-from api.errors import Conflict, ContextLost, InvalidRequest, LengthExceeded
+from api.errors import Conflict, ContextLost, InvalidRequest, LengthExceeded, UnknownAdapter
 from api.turns import BeginningOfText, Distribution, Finish, Message, Part, Role, Text, Tokens
 
 VOCABULARY = 1000
 EOS = 0
 
 
-def next_token(tokens: Sequence[int]) -> int:
+def next_token(tokens: Sequence[int], adapter: str | None = None) -> int:
     """Never EOS."""
-    return 1 + int.from_bytes(hashlib.sha256(repr(list(tokens)).encode()).digest()[:4], "big") % (VOCABULARY - 1)
+    text = f"{list(tokens)}{adapter or ''}"
+    return 1 + int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % (VOCABULARY - 1)
 
 
-def greedy(tokens: Sequence[int], count: int) -> list[int]:
+def greedy(tokens: Sequence[int], count: int, adapter: str | None = None) -> list[int]:
     """What the fake model says after these tokens."""
     line = list(tokens)
     for _ in range(count):
-        line.append(next_token(line))
+        line.append(next_token(line, adapter))
     return line[len(tokens) :]
 
 
@@ -88,6 +89,7 @@ class FakeEngine:
 
     max_context: int = 10_000
     features: frozenset[Feature] = frozenset()
+    adapters: tuple[str, ...] = ()
     contexts: dict[str, list[int]] = field(default_factory=dict)
     resident: dict[str, int] = field(default_factory=dict)
     tenants: dict[str, str] = field(default_factory=dict)
@@ -102,7 +104,7 @@ class FakeEngine:
 
     async def start(self) -> EngineInfo:
         """See ``Engine``."""
-        return EngineInfo("fake", "none", self.max_context, VOCABULARY, (EOS,), self.features)
+        return EngineInfo("fake", "none", self.max_context, VOCABULARY, (EOS,), self.features, self.adapters)
 
     async def stop(self) -> None:
         """See ``Engine``."""
@@ -113,6 +115,8 @@ class FakeEngine:
 
     def admit(self, admission: Admission) -> Residency:
         """See ``Engine``."""
+        if admission.adapter is not None and admission.adapter not in self.adapters:
+            raise UnknownAdapter.among(self.adapters, admission.adapter)
         held = self.contexts.get(admission.context_id)
         if held is None and admission.create:
             held = self.contexts[admission.context_id] = []
@@ -201,7 +205,7 @@ class FakeEngine:
         if turn.is_cancelled:
             return self._end(turn_id, (), Finish("cancelled"))
         tokens = self.contexts[admission.context_id]
-        token = next_token(tokens)
+        token = next_token(tokens, admission.adapter)
         if admission.distribution:
             self.resident[admission.context_id] = len(tokens)
             return self._end(turn_id, (), Finish("distribution", distribution=distribution(tokens)))

@@ -165,9 +165,9 @@ class SmallCluster:
         await cancel_others()
         await self.journal.stop()
 
-    async def start_model(self, index: int) -> None:
+    async def start_model(self, index: int, adapters: tuple[str, ...] = ("formal", "pirate")) -> None:
         """Start or restart a model actor, with nothing in its cache."""
-        engine = FakeEngine(features=frozenset({"distribution"}))
+        engine = FakeEngine(features=frozenset({"distribution"}), adapters=adapters)
         self.engines[index] = engine
         actor = self.models[index]
         model = Model(

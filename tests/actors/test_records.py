@@ -32,6 +32,7 @@ REQUEST = TurnRequest(
     "record",
     [
         Opened("s", "pocket", Retention("adaptive", 9), 100, None),
+        Opened("s", "pocket", Retention(), 100, 60.0, "pirate"),
         TurnStarted(REQUEST),
         TurnStarted(replace(REQUEST, constraint=JsonSchema('{"type": "object"}'))),
         TurnStarted(replace(REQUEST, constraint=Regex("a+"))),
@@ -50,6 +51,14 @@ def test_a_record_survives_its_journal(record: Record) -> None:
     assert decode(line) == record
     assert b"\n" not in line
     json.loads(line.decode(errors="surrogatepass"))
+
+
+def test_a_session_is_read_that_was_written_before_there_were_adapters() -> None:
+    line = (
+        b'["Opened",{"session_id":"s","model":"pocket","retention":{"policy":"keep","threshold":256},'
+        b'"max_context":100,"idle_timeout_s":null}]'
+    )
+    assert decode(line) == Opened("s", "pocket", Retention(), 100, None)
 
 
 def test_a_request_is_read_that_was_written_before_turns_could_be_constrained() -> None:

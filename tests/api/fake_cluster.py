@@ -15,6 +15,7 @@ from api.errors import (
     SessionNotFound,
     TooBusy,
     TurnNotFound,
+    UnknownAdapter,
 )
 from api.turns import TurnRequest
 from tests.api import toy_model
@@ -33,6 +34,7 @@ TOY = ModelInfo(
     has_chat_template=True,
     num_ready=1,
     bos_text="<s>",
+    adapters=("formal", "pirate"),
 )
 """The default model of a fake cluster; ``other`` is a second one that behaves the same."""
 
@@ -83,6 +85,8 @@ class FakeCluster(FakeInferlets):
     async def open_session(self, options: SessionOptions, owner: str) -> FakeSession:
         """A new session with a random id."""
         info = self.info(options.model)
+        if options.adapter is not None and options.adapter not in info.adapters:
+            raise UnknownAdapter.among(info.adapters, options.adapter)
         if len(self.open_sessions) >= self._max_sessions:
             raise TooBusy("too many sessions")
         session = FakeSession(self, info, options, owner, [])
@@ -217,6 +221,7 @@ class FakeSession:
             last_used_at=0.0,
             running=self.running.request.turn_id if self.running else None,
             turns=tuple(_record(turn) for turn in self.turns),
+            adapter=self.options.adapter,
         )
 
     async def close(self) -> None:

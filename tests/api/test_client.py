@@ -20,6 +20,7 @@ from api.errors import (
     TurnNotFound,
     Unauthorized,
     Unavailable,
+    UnknownAdapter,
 )
 from api.settings import ApiKey, ApiSettings
 from api.turns import Message, Sampling
@@ -222,6 +223,9 @@ async def test_patience_ends(cluster: FakeCluster) -> None:
 async def test_the_servers_errors_are_raised_as_what_they_are(client: Client, cluster: FakeCluster) -> None:
     with pytest.raises(ModelNotFound, match="nope"):
         await client.open_session("nope")
+    with pytest.raises(UnknownAdapter, match="no adapter 'nope'; there are: formal, pirate"):
+        await client.open_session(adapter="nope")
+    assert (await (await client.open_session(adapter="pirate")).describe()).adapter == "pirate"
     session = await client.open_session(max_context=20)
     with pytest.raises(LengthExceeded) as caught:
         await session.generate(text="x" * 21)

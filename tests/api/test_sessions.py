@@ -53,6 +53,22 @@ async def test_models_are_listed_with_the_default_first(http: httpx.AsyncClient)
     assert models[0]["aliases"] == ["toy-latest"]
     assert models[0]["max_context"] == 4096
     assert models[0]["num_ready"] == 1
+    assert models[0]["adapters"] == ["formal", "pirate"]
+
+
+async def test_a_session_tells_its_adapter_and_forks_keep_it(http: httpx.AsyncClient) -> None:
+    session = await opened(http, adapter="pirate")
+    assert session["adapter"] == "pirate"
+    assert (await http.get(f"/api/sessions/{session['id']}")).json()["adapter"] == "pirate"
+    assert (await http.post(f"/api/sessions/{session['id']}/fork")).json()["adapter"] == "pirate"
+    assert (await opened(http))["adapter"] is None
+
+
+async def test_an_adapter_that_the_model_does_not_have_is_refused_by_name(http: httpx.AsyncClient) -> None:
+    response = await http.post("/api/sessions", json={"adapter": "polite"})
+    assert response.status_code == 400
+    assert response.headers["X-Greenroom-Error"] == "unknown_adapter"
+    assert response.json()["error"]["message"] == "the model has no adapter 'polite'; there are: formal, pirate"
 
 
 async def test_an_opened_session_describes_itself(http: httpx.AsyncClient) -> None:

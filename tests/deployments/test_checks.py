@@ -9,6 +9,7 @@ from actors.engine import choice
 from deployments.checkpoint import PROCESS_BYTES, VLLM_BYTES, read_checkpoint
 from deployments.checks import (
     available_memory,
+    check_adapters,
     check_engines,
     check_journal,
     check_memory,
@@ -33,6 +34,17 @@ def test_a_port_that_somebody_listens_on_is_taken() -> None:
         assert not is_free("127.0.0.1", port)
     check_port("127.0.0.1", port)
     assert is_free("127.0.0.1", port)
+
+
+def test_an_adapter_must_be_one(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 8, "lora_alpha": 16}')
+    with pytest.raises(
+        CommandFailed,
+        match=r"^model 'm': adapter 'pirate': .* is not a PEFT adapter: it has no adapter_model.safetensors$",
+    ):
+        check_adapters([model(tmp_path, adapters={"pirate": str(tmp_path)})])
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"")
+    check_adapters([model(tmp_path, adapters={"pirate": str(tmp_path)})])
 
 
 def test_an_address_of_another_machine_is_refused() -> None:

@@ -31,9 +31,11 @@ class Admissions:
         if admission.holes:
             self._info.require("mask")
         check_length(admission, self._info)
+        self._info.require_adapter(admission.adapter)
         check_constraint(admission, self._grammars)
         if context is None:
             context = self._contexts.create(admission.context_id)
+            context.adapter = admission.adapter
         self._extend(context, admission)
         context.turn_id, context.tenant = admission.turn_id, admission.tenant
         context.eviction_rank = admission.eviction_rank
@@ -44,6 +46,9 @@ class Admissions:
         common = context.common_length(admission.base_length, admission.tokens)
         if common < len(context.ids):
             self._contexts.cut(context, common)
+        if context.adapter != admission.adapter:
+            self._contexts.drop(context)
+            context.adapter = admission.adapter
         context.ids.extend(admission.tokens[common - admission.base_length :])
 
     def _new_turn(self, admission: Admission, context: Context) -> Turn:

@@ -46,7 +46,7 @@ class Contexts:
         target = self.create(target_id)
         target.ids = source.ids[:length]
         target.num_resident = self.in_blocks(min(length, source.num_resident))
-        target.eviction_rank, target.tenant = source.eviction_rank, source.tenant
+        target.eviction_rank, target.tenant, target.adapter = source.eviction_rank, source.tenant, source.adapter
         self._call(target, "fork", **{SOURCE: source.context_id, LENGTH: length, RANK: target.eviction_rank})
         return target
 

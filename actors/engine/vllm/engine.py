@@ -11,6 +11,7 @@ from typing import Any
 
 from vllm.v1.engine.exceptions import EngineDeadError
 
+from actors.engine.adapter_files import AdapterFiles
 from actors.engine.context import Context
 from actors.engine.contract import Admission, Capacity, EngineInfo, Output, Residency
 from actors.engine.grammars import Grammars
@@ -46,10 +47,17 @@ class VllmEngine:
     count, so a turn computes up to ``block_size`` tokens again that came before it.
     """
 
-    def __init__(self, model_path: Path, engine_args: dict[str, Any], tokenizer: Tokenizer) -> None:
+    def __init__(
+        self,
+        model_path: Path,
+        engine_args: dict[str, Any],
+        tokenizer: Tokenizer,
+        adapters: Sequence[AdapterFiles] = (),
+    ) -> None:
         self._model_path = model_path
         self._engine_args = engine_args
         self._tokenizer = tokenizer
+        self._adapters = adapters
         self._compiler = ThreadPoolExecutor(max_workers=1, thread_name_prefix="grammar-compiler")
         self._counters: Counter[str] = Counter()
         self._turns: dict[str, Turn] = {}
@@ -65,10 +73,13 @@ class VllmEngine:
 
     async def start(self) -> EngineInfo:
         """See ``Engine.start``."""
-        config = await asyncio.to_thread(vllm_config, self._model_path, self._engine_args)
-        self._link = Link(config, self._take, self._note)
+        config = await asyncio.to_thread(vllm_config, self._model_path, self._engine_args, self._adapters)
+        self._link = Link(config, self._adapters, self._take, self._note)
         try:
             await self._link.start()
+        except InvalidRequest:
+            await self._link.stop()
+            raise
         except Exception as error:
             await self._link.stop()
             raise InvalidRequest(f"vLLM cannot start with {self._model_path}: {sentence_of(error)}") from error
@@ -82,6 +93,7 @@ class VllmEngine:
             vocab_size=int(config.model_config.get_vocab_size()),
             eos_ids=self._tokenizer.eos_ids,
             features=frozenset({"allowed_tokens", "constraint", "distribution"}),
+            adapters=tuple(files.name for files in self._adapters),
         )
         rules = OutputRules.of(self._tokenizer)
         self._grammars = Grammars(rules, self._info.vocab_size, self._compiler)
@@ -112,7 +124,7 @@ class VllmEngine:
         self._counters["prompt_tokens"] += len(admission.tokens)
         if turn.finish is None:
             parameters = turn_parameters(turn, self._info)
-            self._link.request(self._requests.add(turn), context.ids.tolist(), parameters, TURN, admission.tenant)
+            self._link.request(self._requests.add(turn), context, context.ids.tolist(), parameters, TURN)
         else:
             self._end(turn, Output(turn.turn_id, finish=turn.finish))
         return Residency(len(context.ids), self._contexts.in_blocks(min(context.num_resident, len(context.ids) - 1)))
@@ -177,7 +189,7 @@ class VllmEngine:
             self._counters["refills"] += 1
             context.wants_refill = True
             request_id = self._requests.add(context)
-            self._link.request(request_id, tokens.tolist(), refill_parameters(context), REFILL, context.tenant)
+            self._link.request(request_id, context, tokens.tolist(), refill_parameters(context), REFILL)
 
     def close(self, context_id: str) -> None:
         """See ``Engine.close``."""

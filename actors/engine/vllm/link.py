@@ -10,8 +10,15 @@ from typing import Any
 
 from vllm import SamplingParams
 from vllm.inputs import tokens_input
+from vllm.lora.request import LoRARequest
 from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError
 from vllm.v1.metrics.loggers import PrometheusStatLogger
+
+from actors.engine.adapter_files import AdapterFiles
+from actors.engine.context import Context
+from actors.engine.vllm.settings import sentence_of
+from api.errors import InvalidRequest
 
 TURN, REFILL = 0, 1
 """Priorities of requests: a refill waits for every turn."""
@@ -22,19 +29,27 @@ class Link:
 
     Args:
         config: vLLM's.
+        adapters: those of the model.
         take: is given what came for a request: vLLM's ``RequestOutput``, or the error that ended it.
         note: is given vLLM's ``SchedulerStats`` behind each step, before the step's outputs are taken.
     """
 
     def __init__(
-        self, config: Any, take: Callable[[str, Any], None], note: Callable[[Any], None], stop_timeout_s: float = 1.0
+        self,
+        config: Any,
+        adapters: Sequence[AdapterFiles],
+        take: Callable[[str, Any], None],
+        note: Callable[[Any], None],
+        stop_timeout_s: float = 1.0,
     ) -> None:
         self._config = config
+        self._files = adapters
         self._take = take
         self._note = note
         self._stop_timeout_s = stop_timeout_s
         self._calls: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
         self._collectors: dict[str, Any] = {}
+        self._adapters: dict[str, LoRARequest] = {}
         self._readers: dict[str, asyncio.Task[None]] = {}
         self._sender: asyncio.Task[None] | None = None
         self._num_calls = 0
@@ -44,6 +59,7 @@ class Link:
         """Start vLLM, which takes some ten seconds and blocks nobody, and see that it can compute.
 
         Raises:
+            InvalidRequest: vLLM does not take an adapter.
             Exception: vLLM's own.
         """
         loggers = [_notifier(self._note)]
@@ -53,7 +69,24 @@ class Link:
         parameters = SamplingParams(temperature=0, max_tokens=1, ignore_eos=True, detokenize=False)
         async for _ in self._llm.generate(tokens_input([0]), parameters, "first"):
             pass
+        for number, files in enumerate(self._files, start=1):
+            await self.add_adapter(files, number)
         self._sender = asyncio.create_task(self._send())
+
+    async def add_adapter(self, files: AdapterFiles, number: int) -> None:
+        """Load one; its number, from 1 on, is its own as long as vLLM runs.
+
+        Raises:
+            InvalidRequest: vLLM does not take it.
+        """
+        adapter = LoRARequest(files.name, number, str(files.path))
+        try:
+            await self._llm.add_lora(adapter)
+        except EngineDeadError:
+            raise
+        except Exception as error:
+            raise InvalidRequest(f"vLLM does not take adapter {files.name!r}: {sentence_of(error)}") from error
+        self._adapters[files.name] = adapter
 
     async def stop(self) -> None:
         """End vLLM. Idempotent."""
@@ -65,15 +98,17 @@ class Link:
             await asyncio.to_thread(self._llm.shutdown, self._stop_timeout_s)
             self._llm = None
 
-    def request(self, request_id: str, tokens: Sequence[int], parameters: Any, priority: int, salt: str) -> None:
-        """Let vLLM run a request; an id is used once.
+    def request(self, request_id: str, context: Context, tokens: Sequence[int], parameters: Any, priority: int) -> None:
+        """Let vLLM run a request on tokens of a context; an id is used once.
+
+        KV is shared among requests of one tenant and one adapter only.
 
         Args:
             parameters: vLLM's ``SamplingParams``.
-            salt: KV is shared among requests of one salt only.
         """
-        prompt = tokens_input(list(tokens), cache_salt=salt or None)
-        self._calls.put_nowait(partial(self._add, request_id, prompt, parameters, priority))
+        prompt = tokens_input(list(tokens), cache_salt=context.tenant or None)
+        adapter = None if context.adapter is None else self._adapters[context.adapter]
+        self._calls.put_nowait(partial(self._add, request_id, prompt, parameters, priority, adapter))
 
     def abort(self, request_id: str) -> None:
         """End a request; nothing comes for it any more."""
@@ -89,9 +124,11 @@ class Link:
         while True:
             await (await self._calls.get())()
 
-    async def _add(self, request_id: str, prompt: Any, parameters: Any, priority: int) -> None:
+    async def _add(self, request_id: str, prompt: Any, parameters: Any, priority: int, adapter: Any) -> None:
         try:
-            collector = await self._llm.add_request(request_id, prompt, parameters, priority=priority)
+            collector = await self._llm.add_request(
+                request_id, prompt, parameters, lora_request=adapter, priority=priority
+            )
         except Exception as error:
             self._take(request_id, error)
             return

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 from pydantic import ValidationError
 
+from actors.engine.adapter_files import AdapterFiles
 from api.errors import InvalidRequest
 
 OURS: Mapping[str, Any] = {
@@ -28,6 +29,12 @@ OURS: Mapping[str, Any] = {
     },
 }
 """Arguments of vLLM that this engine rests on."""
+
+ADAPTERS = ("enable_lora", "max_loras", "max_cpu_loras", "max_lora_rank")
+"""Arguments that follow from the adapters of the model."""
+
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM's ``max_lora_rank`` may be."""
 
 ON_A_CPU: Mapping[str, Any] = {
     "dtype": "float32",
@@ -58,14 +65,14 @@ def set_environment() -> None:
         os.environ.setdefault(name, value)
 
 
-def vllm_config(model_path: Path, engine_args: Mapping[str, Any]) -> Any:
+def vllm_config(model_path: Path, engine_args: Mapping[str, Any], adapters: Sequence[AdapterFiles] = ()) -> Any:
     """vLLM's configuration for a model.
 
     Args:
         engine_args: those of ``AsyncEngineArgs`` that the operator has set.
 
     Raises:
-        InvalidRequest: one sentence on what is wrong with the arguments or the model.
+        InvalidRequest: one sentence on what is wrong with the arguments, the model or an adapter.
     """
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.platforms import current_platform
@@ -73,7 +80,7 @@ def vllm_config(model_path: Path, engine_args: Mapping[str, Any]) -> Any:
     known = {field.name for field in dataclasses.fields(AsyncEngineArgs)}
     if unknown := sorted(set(engine_args) - known):
         raise InvalidRequest(f"vLLM has no engine_args {', '.join(unknown)}")
-    if taken := sorted(set(engine_args) & {"model", "tokenizer", "speculative_config", *OURS}):
+    if taken := sorted(set(engine_args) & {"model", "tokenizer", "speculative_config", *OURS, *ADAPTERS}):
         raise InvalidRequest(f"engine_args {', '.join(taken)} cannot be set: the vllm engine rests on its own")
     defaults: Mapping[str, Any] = {}
     if current_platform.is_cpu():
@@ -81,7 +88,8 @@ def vllm_config(model_path: Path, engine_args: Mapping[str, Any]) -> Any:
         for name, value in ENVIRONMENT_ON_A_CPU.items():
             os.environ.setdefault(name, value)
     try:
-        arguments = AsyncEngineArgs(model=str(model_path), **{**defaults, **engine_args, **OURS})
+        lora = _lora_arguments(adapters, current_platform.is_cpu())
+        arguments = AsyncEngineArgs(model=str(model_path), **{**defaults, **engine_args, **OURS, **lora})
         config = arguments.create_engine_config()
         if current_platform.is_cpu() and "kv_cache_memory_bytes" not in engine_args:
             config.cache_config.kv_cache_memory_bytes = _cache_bytes(config)
@@ -90,6 +98,21 @@ def vllm_config(model_path: Path, engine_args: Mapping[str, Any]) -> Any:
     except (ValueError, TypeError, RuntimeError, OSError, NotImplementedError) as error:
         raise InvalidRequest(f"vLLM cannot run {model_path}: {sentence_of(error)}") from error
     return config
+
+
+def _lora_arguments(adapters: Sequence[AdapterFiles], is_cpu: bool) -> dict[str, Any]:
+    """Room for all of them at once.
+
+    On the CPU vLLM 0.32 numbers a row without an adapter -1, and so computes it with what is in the last place for one:
+    there that stays empty.
+    """
+    if not adapters:
+        return {}
+    largest = max(adapters, key=lambda files: files.rank)
+    rank = next((rank for rank in RANKS if rank >= largest.rank), None)
+    if rank is None:
+        raise InvalidRequest(f"adapter {largest.name!r}: vLLM serves ranks up to {RANKS[-1]}, not {largest.rank}")
+    return {"enable_lora": True, "max_loras": len(adapters) + is_cpu, "max_lora_rank": rank}
 
 
 def sentence_of(error: Exception) -> str:

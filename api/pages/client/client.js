@@ -64,9 +64,10 @@ export class Client {
    * @param {{policy: string, threshold?: number}} [options.retention]
    * @param {number} [options.maxContext]
    * @param {number} [options.idleTimeoutS]
+   * @param {string} [options.adapter] one of the model's
    */
-  async openSession({ model, system = null, retention, maxContext, idleTimeoutS } = {}) {
-    const body = JSON.stringify({ model, retention, max_context: maxContext, idle_timeout_s: idleTimeoutS });
+  async openSession({ model, system = null, retention, maxContext, idleTimeoutS, adapter } = {}) {
+    const body = JSON.stringify({ model, retention, max_context: maxContext, idle_timeout_s: idleTimeoutS, adapter });
     const view = await this.#server.ask("POST", "api/sessions", body);
     return new Session(this.#server, view.id, system, view);
   }

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import pytest
 import pytest_asyncio
 import torch
 
+from actors.engine.adapter_files import AdapterFiles
 from actors.engine.choice import has_vllm
 from actors.engine.factory import build_engine
 from actors.settings import ModelSettings
+from tests.actors.engine.adapters import ALL_LAYERS, make_adapter, merge_adapter
 from tests.actors.engine.checkpoints import Oracle, make_checkpoint
 from tests.actors.engine.driver import Driver, TorchDriver, start_engine
 
 if TYPE_CHECKING:
     from actors.engine.vllm.engine import VllmEngine
+
+AdapterMaker: TypeAlias = Callable[[str], tuple[AdapterFiles, ...]]
 
 VLLM_BLOCK = 32
 VLLM_BLOCKS = 24
@@ -53,6 +57,37 @@ def oracle(checkpoint: Callable[[str], Path]) -> Callable[[str], Oracle]:
     return cache(lambda architecture: Oracle(checkpoint(architecture)))
 
 
+@pytest.fixture(scope="session")
+def adapters(checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> AdapterMaker:
+    """Random adapters of a tiny model, "all" and "few", each for other layers."""
+
+    @cache
+    def make(architecture: str) -> tuple[AdapterFiles, ...]:
+        folder = tmp_path_factory.mktemp(f"adapters of {architecture}")
+        names = {"all": (ALL_LAYERS, 4), "few": (("q_proj", "v_proj", "down_proj"), 3)}
+        return tuple(
+            AdapterFiles.read(name, make_adapter(checkpoint(architecture), folder / name, targets, rank))
+            for name, (targets, rank) in names.items()
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def merged(
+    checkpoint: Callable[[str], Path], adapters: AdapterMaker, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str | None], Oracle]:
+    """The model with an adapter in its weights, or (None) without one, in ``transformers``."""
+
+    @cache
+    def make(architecture: str, name: str | None) -> Oracle:
+        base = checkpoint(architecture)
+        found = [files.path for files in adapters(architecture) if files.name == name]
+        return Oracle(merge_adapter(base, found[0], tmp_path_factory.mktemp("merged")) if found else base)
+
+    return make
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def torch_driver(checkpoint: Callable[[str], Path]) -> AsyncIterator[TorchDriver]:
     """A started torch engine with the tiny Llama."""
@@ -64,10 +99,11 @@ async def torch_driver(checkpoint: Callable[[str], Path]) -> AsyncIterator[Torch
 class SharedVllm:
     """One vLLM engine for all tests, since starting one takes ten seconds; started by the first that needs it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, adapters: Sequence[AdapterFiles]) -> None:
         block_bytes = VLLM_BLOCK * 2 * 2 * 2 * 32 * 4
         arguments = {"kv_cache_memory_bytes": (VLLM_BLOCKS + 1) * block_bytes, "max_num_batched_tokens": 512}
-        self._settings = ModelSettings("tiny", str(path), engine="vllm", engine_args=arguments)
+        paths = {files.name: str(files.path) for files in adapters}
+        self._settings = ModelSettings("tiny", str(path), engine="vllm", engine_args=arguments, adapters=paths)
         self._engine: VllmEngine | None = None
 
     async def engine(self) -> VllmEngine:
@@ -88,9 +124,9 @@ class SharedVllm:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def shared_vllm(checkpoint: Callable[[str], Path]) -> AsyncIterator[SharedVllm]:
+async def shared_vllm(checkpoint: Callable[[str], Path], adapters: AdapterMaker) -> AsyncIterator[SharedVllm]:
     """See there."""
-    shared = SharedVllm(checkpoint("llama"))
+    shared = SharedVllm(checkpoint("llama"), adapters("llama"))
     yield shared
     await shared.stop()
 
@@ -116,9 +152,12 @@ async def vllm_driver(shared_vllm: SharedVllm) -> AsyncIterator[Driver]:
 
 @pytest_asyncio.fixture(loop_scope="session", params=["torch", pytest.param("vllm", marks=pytest.mark.vllm)])
 async def driver(
-    request: pytest.FixtureRequest, checkpoint: Callable[[str], Path], shared_vllm: SharedVllm
+    request: pytest.FixtureRequest,
+    checkpoint: Callable[[str], Path],
+    adapters: AdapterMaker,
+    shared_vllm: SharedVllm,
 ) -> AsyncIterator[Driver]:
-    """Either engine with the tiny Llama: what holds for both is tested on both.
+    """Either engine with the tiny Llama and its adapters: what holds for both is tested on both.
 
     Where the arithmetic of two engines differs, it is in the last bits. The tiny model's logits lie so far apart that a
     greedy token never depends on them, so tokens are compared to the end and not to the first near-tie.
@@ -127,6 +166,6 @@ async def driver(
         async with driving(shared_vllm) as driver:
             yield driver
         return
-    engine = await start_engine(checkpoint("llama"))
+    engine = await start_engine(checkpoint("llama"), adapters=adapters("llama"))
     yield TorchDriver(engine)
     await engine.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from torch import Tensor
 from actors.engine.attention import Attention
 from actors.engine.decoder import Decoder
 from actors.engine.loader import LoadedModel, load_model
+from actors.engine.low_rank import AdaptedRows
 from actors.engine.torch_engine import TorchSettings
 from api.errors import GreenroomError, InvalidRequest, Unavailable
 from tests.actors.engine.checkpoints import Oracle
@@ -29,8 +30,15 @@ class Poisoned:
         self._decoder = decoder
         self._computes_nothing = computes_nothing
 
-    def logits(self, input_ids: Tensor, position_ids: Tensor, wanted: Tensor, attention: Attention) -> Tensor:
-        logits = self._decoder.logits(input_ids, position_ids, wanted, attention)
+    def logits(
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor,
+        wanted: Tensor,
+        attention: Attention,
+        adapted: Sequence[AdaptedRows] = (),
+    ) -> Tensor:
+        logits = self._decoder.logits(input_ids, position_ids, wanted, attention, adapted)
         is_poisoned = input_ids[0, wanted] == POISON
         if self._computes_nothing:
             return logits.masked_fill(is_poisoned.unsqueeze(-1), float("nan"))

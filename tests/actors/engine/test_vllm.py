@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from actors.engine import choice
+from actors.engine.adapter_files import WEIGHTS, AdapterFiles
 from actors.engine.contract import EVICT_FIRST, EVICT_LAST, EVICT_NEXT, tokens_hash
 from actors.engine.factory import build_engine
 from actors.settings import ModelSettings
 from api.errors import InvalidRequest, Unsupported
 from api.turns import Sampling
+from tests.actors.engine.adapters import make_adapter
 from tests.actors.engine.checkpoints import Oracle
 from tests.actors.engine.conftest import VLLM_BLOCK, VLLM_BLOCKS
 from tests.actors.engine.driver import Driver, TorchDriver, prompt
+
+if TYPE_CHECKING:
+    from actors.engine.vllm.engine import VllmEngine
 
 WIDTH = 3 * VLLM_BLOCK
 """Tokens of the contexts here; with one block for what comes behind, six of them fill the cache."""
@@ -160,6 +168,7 @@ def settings(path: Path, **engine_args: Any) -> ModelSettings:
         ({"scheduling_policy": "fcfs"}, "engine_args scheduling_policy cannot be set"),
         ({"max_model_len": 99999}, "vLLM cannot run .*99999"),
         ({"dtype": "float33"}, "vLLM cannot run .*dtype: Input should be"),
+        ({"enable_lora": True}, "engine_args enable_lora cannot be set"),
     ],
 )
 async def test_wrong_engine_args_are_refused_in_a_sentence(
@@ -168,6 +177,24 @@ async def test_wrong_engine_args_are_refused_in_a_sentence(
     engine, _ = build_engine(settings(checkpoint("llama"), **engine_args))
     with pytest.raises(InvalidRequest, match=sentence) as refused:
         await engine.start()
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.vllm
+async def test_adapters_that_vllm_does_not_take_are_refused_in_a_sentence(
+    tmp_path: Path, checkpoint: Callable[[str], Path], vllm_driver: Driver
+) -> None:
+    base = checkpoint("llama")
+    high = make_adapter(base, tmp_path / "high", r=600)
+    refusing, _ = build_engine(replace(settings(base), adapters={"high": str(high)}))
+    with pytest.raises(InvalidRequest, match="adapter 'high': vLLM serves ranks up to 512, not 600"):
+        await refusing.start()
+    norm = make_adapter(base, tmp_path / "norm", targets=("q_proj",))
+    tensors = {f"base_model.model.model.norm.lora_{part}.weight": torch.zeros(4, 4) for part in "AB"}
+    save_file(tensors, norm / WEIGHTS)
+    engine = cast("VllmEngine", vllm_driver.engine)
+    with pytest.raises(InvalidRequest, match=r"vLLM does not take adapter 'norm': .*model\.norm") as refused:
+        await engine._link.add_adapter(AdapterFiles.read("norm", norm), number=9)
     assert "\n" not in str(refused.value)
 
 

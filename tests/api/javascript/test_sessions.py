@@ -54,7 +54,7 @@ async def test_an_answer_comes_in_pieces_or_whole(server: str, tmp_path: Path) -
 async def test_the_system_prompt_opens_the_first_turn_only(server: str, cluster: FakeCluster, tmp_path: Path) -> None:
     source = """
     const client = new Client(url);
-    const session = await client.openSession({ system: "be kind", retention: { policy: "drop" } });
+    const session = await client.openSession({ system: "be kind", retention: { policy: "drop" }, adapter: "pirate" });
     await session.generate("hello", { maxTokens: 3, sampling: { temperature: 0.5, seed: 7 } }).whole();
     await session.generate([{ role: "user", content: "again" }], { maxTokens: 3 }).whole();
     await client.close();
@@ -66,7 +66,7 @@ async def test_the_system_prompt_opens_the_first_turn_only(server: str, cluster:
     assert [part.content for part in second.prompt] == ["again"]  # type: ignore[union-attr]
     assert (first.sampling.temperature, first.sampling.seed, first.stop.max_tokens) == (0.5, 7, 3)
     (session,) = cluster.open_sessions.values()
-    assert session.options.retention.policy == "drop"
+    assert (session.options.retention.policy, session.options.adapter) == ("drop", "pirate")
 
 
 async def test_connections_that_break_at_ten_random_points_lose_and_repeat_no_token(
