@@ -11,7 +11,7 @@ from typing import Protocol
 from actors.directory_ref import INFERLET, SESSION, Location, parse_journal_key
 from actors.inferlet_table import InferletTable
 from actors.journal.contract import Journal, StreamInfo
-from actors.messages import InferletSeed, ModelReport, Placement, SessionSeed
+from actors.messages import InferletSeed, ModelReport, Placement, SessionSeed, StartReport
 from actors.model_table import ModelTable
 from actors.registry import Limits, Registry
 from actors.settings import ClusterSettings
@@ -91,6 +91,14 @@ class Directory:
     async def report(self, report: ModelReport) -> None:
         """See ``DirectoryRef.report``."""
         self._models.report(report)
+
+    async def report_start(self, report: StartReport) -> None:
+        """See ``DirectoryRef.report_start``."""
+        self._models.report_start(report)
+
+    async def starts(self) -> tuple[StartReport, ...]:
+        """See ``DirectoryRef.starts``."""
+        return self._models.starts()
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """See ``DirectoryRef.models``."""

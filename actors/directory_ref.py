@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.asking import ActorGone, ask
-from actors.messages import InferletSeed, ModelReport, Placement, SessionSeed
+from actors.messages import InferletSeed, ModelReport, Placement, SessionSeed, StartReport
 from actors.settings import ClusterSettings
 from api.cluster import ModelInfo, SessionOptions, SessionSummary
 from api.errors import Unavailable
@@ -62,6 +62,14 @@ class DirectoryRef:
     async def report(self, report: ModelReport) -> None:
         """Take note of a model actor."""
         await self._ask("report", report)
+
+    async def report_start(self, report: StartReport) -> None:
+        """Take note of a model actor that starts; it says so again until it has started."""
+        await self._ask("report_start", report)
+
+    async def starts(self) -> tuple[StartReport, ...]:
+        """The model actors that start now."""
+        return await self._ask("starts")  # type: ignore[no-any-return]
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """The models, the default one first."""

@@ -120,6 +120,15 @@ class ModelReport:
 
 
 @dataclass(frozen=True, slots=True)
+class StartReport:
+    """From a model actor to the directory while it starts: what it has come to so far, in order."""
+
+    name: str
+    incarnation: str
+    stages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     """From the directory: the model actor that a context belongs on, and the names of its model's adapters."""
 

@@ -10,10 +10,11 @@ from dataclasses import replace
 from typing import Protocol
 
 from actors.engine.contract import EVICT_FIRST, Admission, Engine, EngineInfo, Feature, Output, Residency, tokens_hash
-from actors.messages import AttachedTurn, ModelReport, PollReply, StartTurn, TurnOutput
+from actors.messages import AttachedTurn, ModelReport, PollReply, StartReport, StartTurn, TurnOutput
 from actors.model_metrics import ModelMetrics
 from actors.model_ref import ModelRef
 from actors.model_turn import ModelTurn
+from actors.progress import Progress
 from actors.retention import EVICTION_RANKS
 from actors.settings import ModelSettings
 from actors.turn_poll import Pollers
@@ -54,6 +55,10 @@ class Directory(Protocol):
 
     async def report(self, report: ModelReport) -> None:
         """Take note of a model actor."""
+        ...
+
+    async def report_start(self, report: StartReport) -> None:
+        """Take note of a model actor that starts."""
         ...
 
 
@@ -279,8 +284,10 @@ class Model:
     async def _start(self) -> None:
         started_at = time.monotonic()
         log.info("loading", model=self._settings.name, path=self._settings.path)
-        self._engine, self._tokenizer = await asyncio.to_thread(self._build, self._settings)
-        self._info = await self._engine.start()
+        interval_s = self._settings.report_interval_s
+        async with Progress(self._settings.name, self._incarnation, self._directory, interval_s) as progress:
+            self._engine, self._tokenizer = await asyncio.to_thread(self._build, self._settings)
+            self._info = await self._engine.start(progress.reached)
         self._loops = [asyncio.create_task(loop) for loop in (self._run(), self._sweep(), self._keep_reporting())]
         log.info("ready", model=self._settings.name, seconds=round(time.monotonic() - started_at, 2))
 

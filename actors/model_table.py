@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from actors.messages import ModelReport, Placement
+from actors.messages import ModelReport, Placement, StartReport
 from actors.model_ref import ModelRef
 from actors.settings import ClusterSettings, ModelSettings
 from api.cluster import ModelInfo
@@ -23,6 +23,7 @@ class ModelTable:
         self._reports: dict[str, ModelReport] = {}
         self._heard_at: dict[str, float] = {}
         self._placed: dict[str, int] = {}
+        self._starts: dict[str, tuple[float, StartReport]] = {}
         self._settled: dict[str, str] = {}
         self._changed = asyncio.Event()
 
@@ -35,10 +36,22 @@ class ModelTable:
         for incarnation, other in list(self._reports.items()):
             if other.model.key == report.model.key and incarnation != report.incarnation:
                 self._drop(incarnation)
+        self._starts.pop(report.incarnation, None)
         self._reports[report.incarnation] = report
         self._heard_at[report.incarnation] = time.monotonic()
         self._placed[report.incarnation] = 0
         self._changed.set()
+
+    def report_start(self, report: StartReport) -> None:
+        """Take note of an actor that starts, until it has started or says no more."""
+        if report.incarnation not in self._reports:
+            self._starts[report.incarnation] = time.monotonic(), report
+
+    def starts(self) -> tuple[StartReport, ...]:
+        """Those that start, as heard of lately."""
+        since = time.monotonic() - self._settings.model_timeout_s
+        self._starts = {key: start for key, start in self._starts.items() if start[0] >= since}
+        return tuple(report for _, report in self._starts.values())
 
     def reports(self) -> tuple[ModelReport, ...]:
         """Those heard of lately."""

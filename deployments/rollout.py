@@ -11,6 +11,7 @@ from ray import serve
 from ray.serve.schema import ApplicationStatusOverview
 
 from actors.greenroom import Greenroom
+from actors.messages import StartReport
 from api.errors import GreenroomError
 from deployments.config import GreenroomConfig, ModelConfig
 from deployments.console import Steps
@@ -35,6 +36,7 @@ class Rollout:
         self._steps = steps
         self._deadline = deadline
         self._greenroom: Greenroom | None = None
+        self._told: dict[str, StartReport] = {}
 
     async def follow(self) -> None:
         """Returns when the whole application runs and answers.
@@ -83,7 +85,22 @@ class Rollout:
             state = f"ready: {times}{info.engine} on {info.device}, {info.max_context_tokens} tokens of context"
             self._steps.done(f"Model {model.name}", state)
         else:
-            self._steps.say(f"Model {model.name}", f"loading {model.path}")
+            await self._tell_of_start(model)
+
+    async def _tell_of_start(self, model: ModelConfig) -> None:
+        """Each stage that an actor of the model comes to; of another one where that is gone."""
+        name = f"Model {model.name}"
+        if model.name not in self._told:
+            self._told[model.name] = StartReport(model.name, "", ())
+            self._steps.say(name, f"loading {model.path}")
+        told = self._told[model.name]
+        starts = await self._greenroom.directory.starts() if self._greenroom else ()
+        mine = {start.incarnation: start for start in starts if start.name == model.name}
+        start = mine.get(told.incarnation) or next(iter(mine.values()), told)
+        num_told = len(told.stages) if start.incarnation == told.incarnation else 0
+        for stage in start.stages[num_told:]:
+            self._steps.say(name, stage)
+        self._told[model.name] = start
 
     def _check(self, what: str, deployment: Any) -> None:
         if deployment is None:

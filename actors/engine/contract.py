@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -168,11 +168,18 @@ class Capacity:
     counters: Mapping[str, int] = field(default_factory=dict)
 
 
+def tell_nobody(stage: str) -> None:
+    """For a start that nobody waits for."""
+
+
 class Engine(Protocol):
     """Runs one model; holds the KV cache of many contexts."""
 
-    async def start(self) -> EngineInfo:
+    async def start(self, tell: Callable[[str], object] = tell_nobody) -> EngineInfo:
         """Load the model; may take minutes.
+
+        Args:
+            tell: is given the stages of it for people to read, on the event loop.
 
         Raises:
             InvalidRequest: one sentence on what is wrong with the model directory or the settings.

@@ -39,7 +39,7 @@ class LoadedModel:
         """The attention cache that the settings allow, and a spare block.
 
         Raises:
-            InvalidRequest: that is less than two blocks.
+            InvalidRequest: that is less than two blocks, or more than there is room for.
         """
         size = block_bytes(self.shapes, settings.block_size, self.dtype)
         allowed = settings.kv_cache_bytes
@@ -48,7 +48,13 @@ class LoadedModel:
             allowed = min(most, int(_free_memory(self.device) * settings.kv_cache_fraction))
         if allowed < 2 * size:
             raise InvalidRequest(f"not enough memory: {allowed} bytes of attention cache, a block needs {size}")
-        return KeyValues(self.shapes, allowed // size + 1, settings.block_size, self.dtype, self.device)
+        try:
+            return KeyValues(self.shapes, allowed // size + 1, settings.block_size, self.dtype, self.device)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            reason = f"not enough memory on {self.device} for an attention cache of {allowed / 1e9:.1f} GB"
+            raise InvalidRequest(reason) from error
 
 
 def load_model(settings: TorchSettings) -> LoadedModel:
@@ -77,10 +83,10 @@ def _load_lean(settings: TorchSettings, config: PlainConfig, device: torch.devic
         decoder = None if weights is None else LeanDecoder(config, weights, settings.adapters)
     except KeyError as error:
         raise InvalidRequest(f"no model can be loaded from {path}: it has no {error.args[0]}") from error
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+        if _is_out_of_memory(error):
+            raise InvalidRequest(f"not enough memory on {device} for {path}") from error
         raise InvalidRequest(f"no model can be loaded from {path}: {error}") from error
-    except MemoryError as error:
-        raise InvalidRequest(f"not enough memory on {device} for {path}") from error
     if decoder is None:
         return None
     return LoadedModel(
@@ -152,10 +158,15 @@ def _from_pretrained(path: Path, device: torch.device, dtype: torch.dtype | str)
             path, local_files_only=True, dtype=dtype, attn_implementation="eager"
         )
         return model.to(device).eval().requires_grad_(False)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, MemoryError) as error:
+        if _is_out_of_memory(error):
+            raise InvalidRequest(f"not enough memory on {device} for {path}") from error
         raise InvalidRequest(f"no model can be loaded from {path}: {error}") from error
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise InvalidRequest(f"not enough memory on {device} for {path}") from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch has a class for it on a GPU, and on the CPU a sentence."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _refuse_changing_positions(config: Any) -> None:

@@ -16,7 +16,7 @@ from actors.engine.admissions import Admissions
 from actors.engine.batch import Row
 from actors.engine.context import Context
 from actors.engine.context_store import ContextStore
-from actors.engine.contract import Admission, Capacity, EngineInfo, Hole, Output, Residency
+from actors.engine.contract import Admission, Capacity, EngineInfo, Hole, Output, Residency, tell_nobody
 from actors.engine.grammars import Grammars
 from actors.engine.loader import load_model
 from actors.engine.output import OutputRules
@@ -73,8 +73,9 @@ class TorchEngine:
         self._admissions: Admissions
         self._settlement: Settlement
 
-    async def start(self) -> EngineInfo:
+    async def start(self, tell: Callable[[str], object] = tell_nobody) -> EngineInfo:
         """See ``Engine.start``."""
+        tell("torch loads the weights")
         settings = self._settings
         self._runner = await asyncio.to_thread(self._load)
         loaded = self._runner.loaded

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from actors.engine.contract import Admission, Capacity, EngineInfo, Feature, Output, Residency, tokens_hash
+from actors.engine.contract import Admission, Capacity, EngineInfo, Feature, Output, Residency, tell_nobody, tokens_hash
 from api.constraints import Constraint
 from api.errors import Conflict, ContextLost, InvalidRequest, LengthExceeded, UnknownAdapter
 from api.turns import BeginningOfText, Distribution, Finish, Message, Part, Role, Text, Tokens
@@ -102,8 +102,9 @@ class FakeEngine:
         self.hold = asyncio.Event()
         self.hold.set()
 
-    async def start(self) -> EngineInfo:
+    async def start(self, tell: Callable[[str], object] = tell_nobody) -> EngineInfo:
         """See ``Engine``."""
+        tell("the fake engine starts")
         return EngineInfo("fake", "none", self.max_context, VOCABULARY, (EOS,), self.features, self.adapters)
 
     async def stop(self) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from actors.engine.contract import Admission, Feature, Hole, Residency, tokens_hash
-from actors.messages import StartTurn, TurnOutput
+from actors.engine.contract import Admission, EngineInfo, Feature, Hole, Residency, tell_nobody, tokens_hash
+from actors.messages import ModelReport, StartReport, StartTurn, TurnOutput
 from actors.model import Model
 from actors.model_ref import ModelRef
 from actors.settings import ModelSettings
@@ -31,6 +31,57 @@ async def running(
     model = Model(settings, lambda _: (engine, FakeTokenizer()), lambda: ModelRef(None), lambda: None)
     await model.start()
     yield model, engine
+    for loop in model._loops:
+        loop.cancel()
+    await asyncio.gather(*model._loops, return_exceptions=True)
+
+
+class StartsOnly:
+    """A directory that hears of starts; ``heard`` is set with each."""
+
+    def __init__(self) -> None:
+        self.starts: list[StartReport] = []
+        self.heard = asyncio.Event()
+
+    async def report_start(self, report: StartReport) -> None:
+        """Note it."""
+        self.starts.append(report)
+        self.heard.set()
+
+    async def report(self, report: ModelReport) -> None:
+        """Nothing."""
+
+
+class SlowEngine(FakeEngine):
+    """Starts in two stages, the second of which takes until ``go`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+
+    async def start(self, tell: Callable[[str], object] = tell_nobody) -> EngineInfo:
+        """See ``Engine``."""
+        tell("loads")
+        tell("warms up")
+        await self.go.wait()
+        return await super().start()
+
+
+async def test_the_directory_hears_of_a_start_stage_by_stage_until_it_is_over() -> None:
+    engine, directory = SlowEngine(), StartsOnly()
+    settings = replace(SETTINGS, report_interval_s=0.001)
+    model = Model(settings, lambda _: (engine, FakeTokenizer()), lambda: ModelRef(None), lambda: None, directory)
+    starting = asyncio.create_task(model.start())
+    async with asyncio.timeout(5):
+        while not directory.starts or len(directory.starts[-1].stages) < 2:
+            directory.heard.clear()
+            await directory.heard.wait()
+        assert directory.starts[-1] == StartReport("fake", model._incarnation, ("loads", "warms up"))
+        engine.go.set()
+        await starting
+    num_heard = len(directory.starts)
+    await asyncio.sleep(0.01)
+    assert len(directory.starts) == num_heard
     for loop in model._loops:
         loop.cancel()
     await asyncio.gather(*model._loops, return_exceptions=True)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from actors.engine.contract import Capacity, EngineInfo
-from actors.messages import ModelReport
+from actors.messages import ModelReport, StartReport
 from actors.model_ref import ModelRef
 from actors.model_table import ModelTable
 from actors.settings import ClusterSettings, ModelSettings
@@ -106,3 +106,22 @@ async def test_models_go_by_name_and_alias_and_the_first_is_the_default() -> Non
     with pytest.raises(ModelNotFound):
         await place(models, model="nope")
     assert [(info.name, info.num_ready) for info in models.infos()] == [("m", 1), ("n", 1)]
+
+
+async def test_an_actor_starts_until_it_has_started() -> None:
+    models = table("m", "n")
+    first, second = StartReport("m", "a", ("loads",)), StartReport("n", "b", ())
+    models.report_start(first)
+    models.report_start(second)
+    assert models.starts() == (first, second)
+    models.report(report("a"))
+    assert models.starts() == (second,)
+    models.report_start(first)
+    assert models.starts() == (second,), "what comes late says nothing"
+
+
+async def test_an_actor_that_says_no_more_does_not_start_any_longer() -> None:
+    models = ModelTable(ClusterSettings((ModelSettings("m", "nowhere"),), model_timeout_s=0.0))
+    models.report_start(StartReport("m", "a", ("loads",)))
+    await asyncio.sleep(0)
+    assert models.starts() == ()

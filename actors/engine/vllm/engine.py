@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from actors.engine.adapter_files import AdapterFiles
 from actors.engine.context import Context
-from actors.engine.contract import Admission, Capacity, EngineInfo, Output, Residency
+from actors.engine.contract import Admission, Capacity, EngineInfo, Output, Residency, tell_nobody
 from actors.engine.grammars import Grammars
 from actors.engine.output import OutputRules
 from actors.engine.tokenizer import Tokenizer
@@ -32,7 +32,6 @@ from api.errors import (
     Conflict,
     ContextLost,
     GreenroomError,
-    InvalidRequest,
     Unavailable,
 )
 
@@ -71,18 +70,11 @@ class VllmEngine:
         self._grammars: Grammars
         self._admissions: Admissions
 
-    async def start(self) -> EngineInfo:
+    async def start(self, tell: Callable[[str], object] = tell_nobody) -> EngineInfo:
         """See ``Engine.start``."""
         config = await asyncio.to_thread(vllm_config, self._model_path, self._engine_args, self._adapters)
         self._link = Link(config, self._adapters, self._take, self._note)
-        try:
-            await self._link.start()
-        except InvalidRequest:
-            await self._link.stop()
-            raise
-        except Exception as error:
-            await self._link.stop()
-            raise InvalidRequest(f"vLLM cannot start with {self._model_path}: {sentence_of(error)}") from error
+        await self._link.start(tell)
         self._contexts = Contexts(int(config.cache_config.block_size), self._link.call)
         self._num_blocks = int(config.cache_config.num_gpu_blocks) - 1
         self._info = EngineInfo(

@@ -18,6 +18,7 @@ from vllm.v1.metrics.loggers import PrometheusStatLogger
 from actors.engine.adapter_files import AdapterFiles
 from actors.engine.context import Context
 from actors.engine.vllm.settings import sentence_of
+from actors.engine.vllm.stages import following
 from api.errors import InvalidRequest
 
 TURN, REFILL = 0, 1
@@ -55,13 +56,29 @@ class Link:
         self._num_calls = 0
         self._llm: Any = None
 
-    async def start(self) -> None:
+    async def start(self, tell: Callable[[str], object]) -> None:
         """Start vLLM, which takes some ten seconds and blocks nobody, and see that it can compute.
 
+        Args:
+            tell: is given the stages, for people to read.
+
         Raises:
-            InvalidRequest: vLLM does not take an adapter.
-            Exception: vLLM's own.
+            InvalidRequest: one sentence on why vLLM cannot start, or does not take an adapter.
         """
+        tell("vLLM starts its process")
+        async with following(self._config, tell) as stages:
+            try:
+                await self._start()
+            except Exception as error:
+                await self.stop()
+                if isinstance(error, InvalidRequest):
+                    raise
+                stages.read()
+                reason = stages.failure or sentence_of(error)
+                raise InvalidRequest(f"vLLM cannot start with {self._config.model_config.model}: {reason}") from error
+        self._sender = asyncio.create_task(self._send())
+
+    async def _start(self) -> None:
         loggers = [_notifier(self._note)]
         self._llm = await asyncio.to_thread(
             AsyncLLM.from_vllm_config, self._config, stat_loggers=loggers, disable_log_stats=True
@@ -71,7 +88,6 @@ class Link:
             pass
         for number, files in enumerate(self._files, start=1):
             await self.add_adapter(files, number)
-        self._sender = asyncio.create_task(self._send())
 
     async def add_adapter(self, files: AdapterFiles, number: int) -> None:
         """Load one; its number, from 1 on, is its own as long as vLLM runs.

@@ -105,6 +105,7 @@ class SharedVllm:
         paths = {files.name: str(files.path) for files in adapters}
         self._settings = ModelSettings("tiny", str(path), engine="vllm", engine_args=arguments, adapters=paths)
         self._engine: VllmEngine | None = None
+        self.stages: list[str] = []
 
     async def engine(self) -> VllmEngine:
         """The engine, with no contexts."""
@@ -113,7 +114,7 @@ class SharedVllm:
         if self._engine is None:
             with warnings.catch_warnings(action="ignore"):  # those of vLLM's imports
                 engine, _ = build_engine(self._settings)
-                await engine.start()
+                await engine.start(self.stages.append)
             self._engine = cast("VllmEngine", engine)
         return self._engine
 

@@ -104,8 +104,33 @@ def test_settings_that_cannot_be_are_refused(checkpoint: Callable[[str], Path], 
         load_model(TorchSettings(path, device="abacus"))
     with pytest.raises(InvalidRequest, match="max_batch_tokens"):
         TorchSettings(path, max_batch_tokens=3, max_running=4)
-    with pytest.raises(InvalidRequest, match="not enough memory"):
-        load_model(TorchSettings(path, device="cpu")).new_key_values(TorchSettings(path, kv_cache_bytes=10), 256)
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "sentence"),
+    [
+        (10, r"not enough memory: 10 bytes of attention cache, a block needs 16384"),
+        (10**15, r"not enough memory on cpu for an attention cache of 1000000\.0 GB"),
+    ],
+)
+async def test_a_cache_that_cannot_be_is_refused_in_a_sentence(
+    num_bytes: int, sentence: str, checkpoint: Callable[[str], Path]
+) -> None:
+    with pytest.raises(InvalidRequest, match=f"^{sentence}$"):
+        await start_engine(checkpoint("llama"), block_size=16, kv_cache_bytes=num_bytes)
+
+
+@pytest.mark.parametrize("is_lean", [True, False])
+def test_weights_that_do_not_fit_are_refused_in_a_sentence(
+    is_lean: bool, checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*arguments: object, **options: object) -> None:
+        torch.empty(10**15)
+
+    monkeypatch.setattr("safetensors.torch.load_file", load)
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", load)
+    with pytest.raises(InvalidRequest, match=f"^not enough memory on cpu for {checkpoint('llama')}$"):
+        load_model(TorchSettings(checkpoint("llama"), device="cpu", is_lean=is_lean))
 
 
 def test_a_model_whose_memory_is_not_attention_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -20,7 +21,7 @@ from api.errors import InvalidRequest, Unsupported
 from api.turns import Sampling
 from tests.actors.engine.adapters import make_adapter
 from tests.actors.engine.checkpoints import Oracle
-from tests.actors.engine.conftest import VLLM_BLOCK, VLLM_BLOCKS
+from tests.actors.engine.conftest import VLLM_BLOCK, VLLM_BLOCKS, SharedVllm
 from tests.actors.engine.driver import Driver, TorchDriver, prompt
 
 if TYPE_CHECKING:
@@ -178,6 +179,46 @@ async def test_wrong_engine_args_are_refused_in_a_sentence(
     with pytest.raises(InvalidRequest, match=sentence) as refused:
         await engine.start()
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.vllm
+async def test_the_stages_of_a_start_are_told(vllm_driver: Driver, shared_vllm: SharedVllm) -> None:
+    assert shared_vllm.stages == [
+        "vLLM starts its process",
+        "vLLM loads the weights",
+        "vLLM has loaded the weights",
+        f"vLLM has a KV cache of {VLLM_BLOCK * (VLLM_BLOCKS + 1)} tokens",
+        "vLLM has warmed up",
+    ]
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize(
+    ("num_bytes", "sentence"),
+    [
+        (2 * 32 * 1024, r"vLLM cannot start with .*: To serve at least one request .*max seq len \(256\)"),
+        (10**15, r"vLLM cannot start with .*: Available memory .* is less than requested .*\(931322\.57 GiB\)"),
+    ],
+    ids=["less than a context", "more than there is"],
+)
+async def test_a_cache_that_cannot_be_is_refused_with_vllms_own_reason(
+    num_bytes: int, sentence: str, checkpoint: Callable[[str], Path], vllm_driver: Driver
+) -> None:
+    engine, _ = build_engine(settings(checkpoint("llama"), kv_cache_memory_bytes=num_bytes))
+    with pytest.raises(InvalidRequest, match=sentence) as refused:
+        await engine.start()
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.vllm
+async def test_a_machine_with_too_little_memory_is_told_what_is_needed(
+    checkpoint: Callable[[str], Path], vllm_driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = psutil.virtual_memory()._replace(available=400_000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    engine, _ = build_engine(settings(checkpoint("llama")))
+    with pytest.raises(InvalidRequest, match="not enough memory: two contexts of 256 tokens need 0.0 GB of attention"):
+        await engine.start()
 
 
 @pytest.mark.vllm

@@ -1,0 +1,63 @@
+"""What ``greenroom up`` tells while a model starts."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+
+from actors.messages import StartReport
+from deployments.config import GreenroomConfig, ModelConfig
+from deployments.console import Steps
+from deployments.rollout import Rollout
+
+MODEL = ModelConfig(name="m", path="/models/m")
+
+
+class Starting:
+    """A Greenroom, and its directory, in which models start, and are never there."""
+
+    def __init__(self) -> None:
+        self.directory = self
+        self.now: tuple[StartReport, ...] = ()
+
+    async def reports(self) -> tuple[Any, ...]:
+        """None."""
+        return ()
+
+    async def starts(self) -> tuple[StartReport, ...]:
+        """As they are now."""
+        return self.now
+
+
+async def told(moments: Iterable[Iterable[StartReport]]) -> list[str]:
+    """The lines that come of looking at each of these moments twice."""
+    greenroom, stream = Starting(), io.StringIO()
+    with Steps(Console(file=stream, markup=False, soft_wrap=True)) as steps:
+        rollout = Rollout(GreenroomConfig(models=(MODEL,)), "http://nowhere", steps, 0.0)
+        rollout._greenroom = greenroom  # type: ignore[assignment]
+        for moment in moments:
+            greenroom.now = tuple(moment)
+            for _ in range(2):
+                await rollout._tell_of_model(MODEL, None)
+    return stream.getvalue().splitlines()
+
+
+def report(*stages: str, incarnation: str = "a", name: str = "m") -> StartReport:
+    return StartReport(name, incarnation, stages)
+
+
+async def test_each_stage_is_told_once_and_none_is_left_out() -> None:
+    other = report("elsewhere", name="n", incarnation="z")
+    moments = [[other], [report("loads"), other], [report("loads", "compiles", "warms up")], []]
+    lines = ["loading /models/m", "loads", "compiles", "warms up"]
+    assert await told(moments) == [f"Model m: {line}" for line in lines]
+
+
+async def test_of_several_actors_one_is_told_of_and_another_when_it_has_gone() -> None:
+    other = report("reads", "compiles", "warms up", incarnation="b")
+    moments = [[report("loads"), report("reads", incarnation="b")], [other, report("loads")], [other]]
+    lines = ["loading /models/m", "loads", "reads", "compiles", "warms up"]
+    assert await told(moments) == [f"Model m: {line}" for line in lines]
