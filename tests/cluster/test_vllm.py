@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import re
+from collections.abc import Awaitable, Callable, Iterator
 
 import httpx
 import psutil
 import pytest
-from transformers import AutoTokenizer
+from playwright.async_api import Page, expect
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from actors.engine.choice import has_vllm
+from tests.api.pages import test_page
+from tests.api.pages.chat_page import ChatPage
+from tests.api.pages.conftest import browser, page
+from tests.api.pages.site import Site
 from tests.api.petals.client import TIMEOUT_S, PetalsClient
 from tests.api.petals.test_cases import CASES, Case
 from tests.cluster.deployed import MODEL, Deployed
 from tests.cluster.three_turns import conversation, undisturbed
+
+__all__ = ["browser", "page"]
 
 pytestmark = [pytest.mark.vllm, pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -62,7 +70,47 @@ def test_a_second_turn_finds_the_first_ones_cache(deployed: Deployed) -> None:
     assert answers[2].started["resident_tokens"] > 100
 
 
-@pytest.mark.slow
+@pytest.fixture
+def site(deployed: Deployed) -> Site:
+    async def restart() -> None:
+        raise AssertionError("these visits need no other server")
+
+    return Site(deployed.url, restart)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    "visit",
+    [
+        test_page.test_the_second_turn_says_how_its_context_was_found,
+        test_page.test_a_reload_keeps_the_conversation,
+    ],
+)
+async def test_a_chat_in_the_page(visit: Callable[[Page, Site], Awaitable[None]], page: Page, site: Site) -> None:
+    await visit(page, site)
+
+
+@pytest.mark.browser
+async def test_the_page_shows_what_the_model_says(page: Page, site: Site) -> None:
+    chat = ChatPage(page, site.base_url)
+    await chat.visit()
+    await page.get_by_role("button", name="Settings").click()
+    await page.get_by_role("slider", name="Temperature").fill("0")
+    await page.keyboard.press("Escape")
+    question = "Hello, my name is Ada."
+    assert (await chat.ask_and_wait(question)).strip() == answer_of_transformers(question)
+    await expect(chat.numbers(0)).to_have_text(re.compile(r"\d+ tokens · .* · context: new"))
+
+
+def answer_of_transformers(question: str) -> str:
+    """What the model says to the first message of a chat."""
+    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+    messages = [{"role": "user", "content": question}]
+    inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, return_tensors="pt")
+    output = AutoModelForCausalLM.from_pretrained(MODEL).generate(**inputs, do_sample=False, max_new_tokens=256)
+    return str(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)).strip()
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__.removeprefix("case_"))
 def test_petals(case: Case, deployed: Deployed) -> None:
     bos_text: str = AutoTokenizer.from_pretrained(MODEL).bos_token

@@ -82,16 +82,18 @@ async def following(config: Any, tell: Callable[[str], object]) -> AsyncIterator
     """Tell of the stages of a start of vLLM within.
 
     Args:
-        config: vLLM's; where the operator has said how vLLM is to log, it does that and nothing is told.
+        config: vLLM's. Where the operator has said how vLLM is to log, or its workers may be on other machines, which
+            could not read the file, it logs as it would and nothing is told.
     """
     with tempfile.TemporaryDirectory(prefix="greenroom-vllm-") as folder:
         path = Path(folder) / "stages"
         path.touch()
         stages = Stages(path, tell)
-        if config.logging_config.configure_logging and config.logging_config.pylogging_config_file is None:
+        logs, has_own_way = config.logging_config, config.logging_config.pylogging_config_file is not None
+        if logs.configure_logging and not has_own_way and config.parallel_config.distributed_executor_backend != "ray":
             file = Path(folder) / "logging.json"
             file.write_text(json.dumps(_logging(path)))
-            config.logging_config.pylogging_config_file = str(file)
+            logs.pylogging_config_file = str(file)
         reading = asyncio.create_task(_keep_reading(stages))
         try:
             yield stages
@@ -99,6 +101,8 @@ async def following(config: Any, tell: Callable[[str], object]) -> AsyncIterator
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
             stages.read()
+            if not has_own_way:
+                logs.pylogging_config_file = None
 
 
 async def _keep_reading(stages: Stages) -> None:
