@@ -102,7 +102,7 @@ class Admission:
             ``Engine.prepare``.
         holes: of the context, where all of its tokens are sent (``create``); else it keeps those that it has.
         tenant: whose it is. KV may be shared between contexts of one tenant, not between tenants.
-        adapter: the context is computed with it from now on, and was before; where it was with another, its KV goes.
+        adapter: what the context is computed with; None for the model alone. Of another one, its KV goes.
     """
 
     turn_id: str
@@ -227,7 +227,8 @@ class Engine(Protocol):
     def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> Residency:
         """A new context with the first ``length`` tokens of a source, sharing its KV; both go on independently.
 
-        A turn may be running on the source. A target that exists with the same tokens is left as it is.
+        It has the source's adapter. A turn may be running on the source. A target that exists with the same tokens is
+        left as it is.
 
         Raises:
             ContextLost: the source is not held or its prefix is another.
