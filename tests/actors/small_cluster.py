@@ -192,7 +192,8 @@ class SmallCluster:
             session = slot.target.tenant
             if session and session.id == session_id:
                 slot.kill()
-                for task in (session._running, session._between._refilling, *session._beginning.values()):
+                turns = session._turns
+                for task in (turns._running, session._between._refilling, *turns._beginning.values()):
                     if task:
                         task.cancel()
 

@@ -73,7 +73,7 @@ async def test_turns_queue_in_order_and_the_queue_is_bounded(cluster: SmallClust
     cluster.engines[0].hold.clear()
     await session.begin(request("a", 1))
     waiting = [asyncio.create_task(session.begin(request(name, 1))) for name in "bc"]
-    await until(lambda: len(_slot(cluster, session.session_id)._queue._waiting) == 2)
+    await until(lambda: len(_slot(cluster, session.session_id)._turns._queue._waiting) == 2)
     with pytest.raises(TooBusy):
         await session.begin(request("d", 1))
     cluster.engines[0].hold.set()
@@ -86,7 +86,7 @@ async def test_a_waiting_turn_can_be_cancelled_and_a_running_one_keeps_what_it_m
     session = await cluster.greenroom.open_session(SessionOptions())
     running = await session.begin(request("a", 1, count=100_000))
     waiting = asyncio.create_task(session.begin(request("b", 1)))
-    await until(lambda: len(_slot(cluster, session.session_id)._queue._waiting) == 1)
+    await until(lambda: len(_slot(cluster, session.session_id)._turns._queue._waiting) == 1)
     assert await session.cancel("b")
     frames = await collect(await waiting)
     assert (ids(frames), frames[-1].finish and frames[-1].finish.reason) == ([], "cancelled")
