@@ -6,19 +6,16 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Protocol
 
-from actors.engine.contract import EVICT_FIRST, Admission, Engine, EngineInfo, Feature, Output, Residency, tokens_hash
+from actors.engine.contract import Engine, EngineInfo, Feature, Residency
 from actors.messages import AttachedTurn, ModelReport, PollReply, StartReport, StartTurn, TurnOutput
 from actors.model_metrics import ModelMetrics
 from actors.model_ref import ModelRef
-from actors.model_turn import ModelTurn
+from actors.model_turns import ModelTurns
 from actors.progress import Progress
-from actors.retention import EVICTION_RANKS
 from actors.settings import ModelSettings
-from actors.turn_poll import Pollers
-from api.errors import GreenroomError, TurnNotFound, Unavailable
+from api.errors import GreenroomError, Unavailable
 from api.logs import event_logger
 from api.turns import Part, Role, TurnStart
 
@@ -69,9 +66,6 @@ class Model:
     fails takes the process with it, and Ray starts another, with an empty cache: contexts are refilled by their owners.
     """
 
-    READ_RETENTION_S = 30.0
-    """How long the output of an ended turn stays readable once it has been handed out to its end."""
-
     def __init__(
         self,
         settings: ModelSettings,
@@ -90,8 +84,7 @@ class Model:
         self._incarnation = secrets.token_hex(8)
         self._starting: asyncio.Task[None] | None = None
         self._loops: list[asyncio.Task[None]] = []
-        self._turns: dict[str, ModelTurn] = {}
-        self._pollers = Pollers(settings.poll_interval_s)
+        self._turns = ModelTurns(settings, metrics)
         self._is_draining = False
         self._engine: Engine
         self._tokenizer: PromptTokenizer
@@ -114,52 +107,27 @@ class Model:
         self._require_features(message)
         if message.request.constraint is not None:
             await self._engine.prepare(message.request.constraint)
-        known = self._turns.get(message.key)
-        if known and known.message.attempt >= message.attempt:
-            return known.start
+        if known := self._turns.find(message):
+            return known
         if self._is_draining:
             raise Unavailable("this model actor is draining")
-        await self._end_others(message.context_id)
-        prompt_ids = message.prompt_ids
-        if prompt_ids is None:
-            prompt_ids = self._encode(message)
-        residency = self._engine.admit(self._admission(message, prompt_ids))
-        turn_id = message.request.turn_id
-        start = TurnStart(turn_id, message.base_length, prompt_ids, residency.num_resident)
-        self._turns[message.key] = ModelTurn(message, start)
-        if self._metrics:
-            self._metrics.turn_admitted(message, residency)
-        log.debug("turn started", turn_id=turn_id, session_id=message.context_id, attempt=message.attempt)
-        return start
+        return await self._turns.start(message, self._encode)
 
     async def poll(self, reader_id: str, cursors: Mapping[str, int], wait_s: float) -> PollReply:
         """See ``ModelRef.poll``."""
-        return await self._pollers.poll(reader_id, cursors, self._turns, wait_s)
+        return await self._turns.poll(reader_id, cursors, wait_s)
 
     async def output(self, key: str, wait_s: float) -> TurnOutput:
         """See ``ModelRef.output``."""
-        turn = self._turn(key)
-        turn.read_at = time.monotonic()
-        try:
-            await asyncio.wait_for(turn.log.wait_closed(), wait_s)
-        except TimeoutError:
-            pass
-        turn.read_at = time.monotonic()
-        turn.is_read = turn.is_ended
-        if turn.error:
-            raise turn.error
-        return turn.output()
+        return await self._turns.output(key, wait_s)
 
     async def attach(self, key: str) -> AttachedTurn:
         """See ``ModelRef.attach``."""
-        turn = self._turn(key)
-        turn.read_at = time.monotonic()
-        return AttachedTurn(turn.message.attempt, turn.start, turn.log.end)
+        return self._turns.attach(key)
 
     async def cancel(self, key: str) -> None:
         """See ``ModelRef.cancel``."""
-        if key in self._turns:
-            self._engine.cancel(key)
+        self._turns.cancel(key)
 
     async def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> None:
         """See ``Engine.fork``."""
@@ -213,9 +181,8 @@ class Model:
         """Take no new turns, and return when the running ones have ended, or after ``timeout_s``."""
         self._is_draining = True
         await self._report()
-        running = [turn.log.wait_closed() for turn in self._turns.values() if not turn.is_ended]
         try:
-            await asyncio.wait_for(asyncio.gather(*running), timeout_s)
+            await asyncio.wait_for(self._turns.wait_ended(), timeout_s)
         except TimeoutError:
             log.warning("draining took too long", timeout_s=timeout_s)
 
@@ -227,13 +194,6 @@ class Model:
         """
         await self.start()
         return self._make_report()
-
-    async def _end_others(self, context_id: str) -> None:
-        """The context's owner begins anew: what runs for it is of an earlier attempt or an earlier owner."""
-        for turn in [turn for turn in self._turns.values() if turn.message.context_id == context_id]:
-            if not turn.is_ended:
-                self._engine.cancel(turn.key)
-                await turn.log.wait_closed()
 
     def _require_features(self, message: StartTurn) -> None:
         request = message.request
@@ -247,39 +207,9 @@ class Model:
             if value is not None:
                 self._info.require(feature)
 
-    def _turn(self, key: str) -> ModelTurn:
-        if key not in self._turns:
-            raise TurnNotFound(key)
-        return self._turns[key]
-
     def _encode(self, message: StartTurn) -> tuple[int, ...]:
         tail = () if message.last_id is None else (message.last_id,)
         return tuple(self._tokenizer.encode_prompt(message.request.prompt, tail))
-
-    def _admission(self, message: StartTurn, prompt_ids: tuple[int, ...]) -> Admission:
-        request, context = message.request, message.context
-        created = context is not None or message.base_length == 0
-        return Admission(
-            turn_id=message.key,
-            context_id=message.context_id,
-            base_length=0 if created else message.base_length,
-            base_hash=tokens_hash(()) if created else message.base_hash,
-            tokens=(*(context or ()), *prompt_ids, *message.prior.ids),
-            sampling=request.sampling,
-            stop=request.stop,
-            num_prior_output=len(message.prior.ids),
-            create=created,
-            max_context=request.max_context,
-            skip_special_tokens=request.skip_special_tokens,
-            eviction_rank=EVICT_FIRST if message.is_temporary else EVICTION_RANKS[message.policy],
-            is_temporary=message.is_temporary,
-            allowed_tokens=request.allowed_tokens,
-            constraint=request.constraint,
-            distribution=request.distribution,
-            holes=message.holes if created else (),
-            tenant=message.context_id if message.is_temporary else message.owner,
-            adapter=message.adapter,
-        )
 
     async def _start(self) -> None:
         started_at = time.monotonic()
@@ -288,47 +218,18 @@ class Model:
         async with Progress(self._settings.name, self._incarnation, self._directory, interval_s) as progress:
             self._engine, self._tokenizer = await asyncio.to_thread(self._build, self._settings)
             self._info = await self._engine.start(progress.reached)
-        self._loops = [asyncio.create_task(loop) for loop in (self._run(), self._sweep(), self._keep_reporting())]
+        self._turns.serve(self._engine)
+        self._loops = [asyncio.create_task(loop) for loop in (self._run(), self._turns.sweep(), self._keep_reporting())]
         log.info("ready", model=self._settings.name, seconds=round(time.monotonic() - started_at, 2))
 
     async def _run(self) -> None:
         try:
             while True:
-                outputs = await self._engine.step()
-                now = time.monotonic()
-                for output in outputs:
-                    self._take(output, now)
+                self._turns.take(await self._engine.step())
                 await asyncio.sleep(0)
         except Exception:
             log.exception("the engine failed; this process ends", model=self._settings.name)
             self._die()
-
-    def _take(self, output: Output, now: float) -> None:
-        turn = self._turns.get(output.turn_id)
-        if turn is None or turn.is_ended:
-            return
-        if output.error and not isinstance(output.error, GreenroomError):
-            output = replace(output, error=GreenroomError(f"the engine failed on this turn: {output.error}"))
-        turn.take(output, now)
-        if turn.is_ended and self._metrics:
-            self._metrics.turn_ended(turn)
-
-    async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(self._settings.sweep_interval_s)
-            now = time.monotonic()
-            for turn in list(self._turns.values()):
-                if turn.ended_at is not None and now - turn.ended_at > self._retention_s(turn):
-                    del self._turns[turn.key]
-                elif not turn.is_ended and now - turn.read_at > self._settings.orphan_timeout_s:
-                    log.warning("nobody reads this turn; it is cancelled", turn_id=turn.turn_id)
-                    turn.is_orphaned = True
-                    self._engine.cancel(turn.key)
-            self._pollers.forget_idle(now)
-
-    def _retention_s(self, turn: ModelTurn) -> float:
-        longest_s = self._settings.log_retention_s
-        return min(self.READ_RETENTION_S, longest_s) if turn.is_read else longest_s
 
     async def _keep_reporting(self) -> None:
         while True:

@@ -14,6 +14,7 @@ from actors.engine.contract import Admission, EngineInfo, Feature, Hole, Residen
 from actors.messages import ModelReport, StartReport, StartTurn, TurnOutput
 from actors.model import Model
 from actors.model_ref import ModelRef
+from actors.model_turns import ModelTurns
 from actors.settings import ModelSettings
 from api.constraints import Regex
 from api.errors import ContextLost, TurnNotFound, Unavailable, Unsupported
@@ -177,7 +178,7 @@ async def test_a_turn_that_nobody_reads_is_cancelled() -> None:
     async with running(settings) as (model, engine):
         message = start(count=1_000_000)
         await model.start_turn(message)
-        turn = model._turns[message.key]
+        turn = model._turns._turns[message.key]
         await asyncio.wait_for(turn.log.wait_closed(), 5)
         assert turn.finish is not None
         assert (turn.finish.reason, turn.finish.orphaned) == ("cancelled", True)
@@ -191,27 +192,27 @@ async def test_an_ended_turn_is_forgotten_after_its_time() -> None:
         await model.start_turn(message)
         await model.output(message.key, 5.0)
         async with asyncio.timeout(5):
-            while model._turns:  # noqa: ASYNC110
+            while model._turns._turns:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("by_poll", [True, False])
 async def test_an_ended_turn_that_was_read_is_forgotten_sooner(monkeypatch: pytest.MonkeyPatch, by_poll: bool) -> None:
-    monkeypatch.setattr(Model, "READ_RETENTION_S", 0.01)
+    monkeypatch.setattr(ModelTurns, "READ_RETENTION_S", 0.01)
     async with running() as (model, _):
         read, unread = start("read"), start("unread")
         for message in (read, unread):
             await model.start_turn(message)
-            await asyncio.wait_for(model._turns[message.key].log.wait_closed(), 5)
+            await asyncio.wait_for(model._turns._turns[message.key].log.wait_closed(), 5)
         while by_poll and not (await model.poll("reader", {read.key: 0}, 1.0)).frames[read.key].finish:
             pass
         if not by_poll:
             await model.output(read.key, 5.0)
         async with asyncio.timeout(5):
-            while len(model._turns) > 1:  # noqa: ASYNC110
+            while len(model._turns._turns) > 1:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
-        assert list(model._turns) == [unread.key]
+        assert list(model._turns._turns) == [unread.key]
 
 
 async def test_draining_lets_running_turns_end_and_refuses_new_ones() -> None:
