@@ -33,6 +33,7 @@ class TurnRun:
     """
 
     WAIT_S = 10.0
+    RETRY_S = 0.05
     DELIVERY_GRACE_S = 0.25
 
     def __init__(
@@ -101,7 +102,7 @@ class TurnRun:
                 if isinstance(error, CapacityExhausted) or time.monotonic() >= deadline:
                     raise Unavailable(str(error)) if isinstance(error, ModelLost) else error from None
                 lost, is_resident = placement.incarnation, False
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(self.RETRY_S)
 
     async def attach(self) -> bool:
         """Find the turn where an earlier owner of this session began it; False where it is not to be found."""

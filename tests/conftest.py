@@ -9,7 +9,7 @@ import pytest
 HERE = Path(__file__).parent
 
 FOLDERS = {
-    "heavy": ("actors/engine", "actors/pocket", "programs", "test_imports.py"),
+    "heavy": ("actors/engine", "actors/pocket", "actors/test_constrained_sessions.py", "programs", "test_imports.py"),
     "cluster": ("cluster",),
     "node": ("api/javascript",),
     "browser": ("api/pages",),

@@ -111,7 +111,7 @@ class Outgoing(Generic[Receipt]):
                 self._start(self._send_patiently(queue))
         finally:
             self._is_sending = False
-            self._send_waiting()
+        self._send_waiting()
 
     async def _send_patiently(self, queue: _Queue[Receipt]) -> None:
         """To a topic that is full."""

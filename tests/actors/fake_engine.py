@@ -90,6 +90,7 @@ class FakeEngine:
     max_context: int = 10_000
     features: frozenset[Feature] = frozenset()
     adapters: tuple[str, ...] = ()
+    step_s: float = 0.001
     contexts: dict[str, list[int]] = field(default_factory=dict)
     resident: dict[str, int] = field(default_factory=dict)
     tenants: dict[str, str] = field(default_factory=dict)
@@ -141,7 +142,7 @@ class FakeEngine:
             self._work.clear()
             await self._work.wait()
         await self.hold.wait()
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(self.step_s)
         self.num_steps += 1
         return [self._advance(turn_id, turn) for turn_id, turn in list(self._turns.items())]
 

@@ -225,14 +225,14 @@ async def test_a_death_at_any_point_changes_no_token(cluster: SmallCluster, what
     chance = random.Random(f"{what}{seed}")
     session = await cluster.greenroom.open_session(SessionOptions())
     first = ids(await collect(await session.begin(request("a", 7))))
-    after = chance.randrange(0, 60)
+    after = chance.randrange(0, 30)
     frames: list[Frame] = []
-    stream = await session.begin(request("b", 8, count=60))
+    stream = await session.begin(request("b", 8, count=30))
     async with reading(stream, frames) as done:
         await until(lambda: len(ids(frames)) >= after or done.done())
         await kill(cluster, what, session.session_id)
         await asyncio.wait_for(done, 10)
-    expected = greedy([7, *first, 8], 60)
+    expected = greedy([7, *first, 8], 30)
     assert ids(frames) == expected
     again = await cluster.greenroom.session(session.session_id)
     assert ids(await collect(await again.resume("b", 0))) == expected

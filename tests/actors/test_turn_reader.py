@@ -44,7 +44,7 @@ class ScriptedModel:
 async def test_followers_that_come_and_go_at_any_moment_get_every_token_once(
     monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    monkeypatch.setattr(turn_reader, "GATHER_S", 0.005 if seed % 10 == 0 else 0.0)
+    monkeypatch.setattr(turn_reader, "GATHER_S", 0.001 if seed % 10 == 0 else 0.0)
     chance = random.Random(seed)
     reader, model = TurnReader(), ScriptedModel(20, seed)
 

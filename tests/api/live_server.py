@@ -15,10 +15,9 @@ from starlette.types import ASGIApp
 class _Server(uvicorn.Server):
     """Stops at once when it is told to, instead of at its next tick and after a tenth of a second."""
 
-    GRACE_S = 1.0
-
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, grace_s: float) -> None:
         super().__init__(config)
+        self._grace_s = grace_s
         self.told_to_stop = asyncio.Event()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -30,7 +29,7 @@ class _Server(uvicorn.Server):
         state = self.server_state
         for connection in list(state.connections):
             connection.shutdown()
-        give_up_at = time.monotonic() + self.GRACE_S
+        give_up_at = time.monotonic() + self._grace_s
         while (state.connections or state.tasks) and time.monotonic() < give_up_at:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         for task in state.tasks:
@@ -49,15 +48,18 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
-    """The base URL, ``http://127.0.0.1:<port>``, of the application while it is served; port 0 takes a free one."""
+async def serving(app: ASGIApp, port: int = 0, grace_s: float = 1.0) -> AsyncIterator[str]:
+    """The base URL, ``http://127.0.0.1:<port>``, of the application while it is served; port 0 takes a free one.
+
+    Calls that have not ended ``grace_s`` after the end are cut off.
+    """
     # Named, for asyncio sends small answers at once only on sockets that say they are TCP.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen()
     config = uvicorn.Config(app, log_config=None, ws="websockets-sansio")
-    server = _Server(config)
+    server = _Server(config, grace_s)
     running = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

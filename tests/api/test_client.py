@@ -203,7 +203,10 @@ async def test_a_fork_goes_its_own_way(client: Client) -> None:
         await session.rollback(turn_id="nope")
 
 
-async def test_a_busy_server_is_asked_again(client: Client, cluster: FakeCluster) -> None:
+async def test_a_busy_server_is_asked_again(
+    client: Client, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TooBusy, "retry_after_s", 0.05)
     session = await client.open_session()
     cluster.refusal = TooBusy("full")
     assert await session.generate("hello", max_tokens=3) == continuation(PROMPT, 3)

@@ -118,7 +118,7 @@ async def test_errors_are_the_servers(client: Client, cluster: FakeCluster) -> N
 
 async def test_a_server_that_is_gone_for_good_is_an_error_not_silence(cluster: FakeCluster) -> None:
     async with AsyncExitStack() as server:
-        url = await server.enter_async_context(serving(build_app(cluster, ApiSettings())))
+        url = await server.enter_async_context(serving(build_app(cluster, ApiSettings()), grace_s=0.05))
         async with Client(url, patience_s=0.2) as client, await client.subscribe("news") as subscription:
             await server.aclose()
             with pytest.raises(Unavailable):

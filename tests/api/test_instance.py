@@ -134,12 +134,12 @@ async def test_a_connection_that_breaks_ten_times_loses_and_repeats_nothing(
 async def test_a_connection_that_held_is_progress_even_when_nothing_came_over_it(
     cluster: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "LASTING_S", 0.05)
+    monkeypatch.setattr(patience, "LASTING_S", 0.03)
     async with serving(build_app(cluster, ApiSettings())) as url, proxying(url) as (address, proxy):
-        async with Client(address, patience_s=0.4) as client:
+        async with Client(address, patience_s=0.25) as client:
             instance, inferlet = await launched(client, cluster, tmp_path)
             for _ in range(5):
-                await asyncio.sleep(0.25)
+                await asyncio.sleep(0.08)
                 proxy.cut()
             inferlet.add(Message(0, "still here"))
             assert (await instance.recv(timeout_s=10))[1] == "still here"

@@ -46,7 +46,7 @@ async def child(args):
 @pytest_asyncio.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[SmallCluster]:
     settings = InferletSettings(
-        pool_size=0, passivate_after_s=0.05, linger_s=0.3, keep_ended_s=1.0, memory_limit_bytes=1 << 40
+        pool_size=0, passivate_after_s=0.05, linger_s=0.1, keep_ended_s=0.3, memory_limit_bytes=1 << 40
     )
     async with SmallBroker(tmp_path) as broker:
         async with SmallCluster(tmp_path, inferlets=settings, topics=broker.ref(), pool_size=0) as cluster:
@@ -91,12 +91,12 @@ async def test_one_that_works_goes_on_by_itself_when_its_process_dies(cluster: S
         @inferlet
         async def main(args: Args) -> None:
             for number in range(10):
-                await asyncio.sleep(0.03)
+                await asyncio.sleep(0.01)
                 await broadcast(number, "topic")
             await store_put("done", True)
         """,
     )
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.03)
     cluster.kill_inferlet(instance.instance_id)
     await until_state(cluster, instance.instance_id, "completed")
     assert cluster.topics is not None

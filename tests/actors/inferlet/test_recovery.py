@@ -43,6 +43,7 @@ async def main(args: Args) -> str:
 @pytest_asyncio.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[SmallCluster]:
     async with SmallCluster(tmp_path, pool_size=0) as cluster:
+        cluster.engines[0].step_s = 0.0
         yield cluster
 
 

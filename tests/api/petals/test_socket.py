@@ -91,10 +91,10 @@ async def test_a_running_generation_is_no_silence_and_typing_is_use() -> None:
     cluster.pace.hold()
     async with toy_client(cluster, settings) as client, client.session() as socket:
         await socket.send(type="generate", inputs="Q", max_new_tokens=1)
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.4)
         cluster.pace.allow(1)
         assert text_of(await socket.rest())
-        for _ in range(4):
+        for _ in range(3):
             await asyncio.sleep(0.15)
             await socket.send(type="typing")
         cluster.pace.allow(1)
