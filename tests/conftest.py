@@ -1,4 +1,4 @@
-"""Which tests plain ``pytest`` runs: the quick ones, without importing the others."""
+"""Which tests plain ``pytest`` runs: the quick ones, without importing the others; which run side by side."""
 
 from __future__ import annotations
 
@@ -17,12 +17,23 @@ FOLDERS = {
 """Where the tests with a marker are, all of them or nearly: torch, transformers and Ray take seconds to import."""
 
 
+NUM_WORKERS = 2
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Processes among which all tests are spread; none but this one where files or tests are named."""
+    return 0 if config.args_source is pytest.Config.ArgsSource.ARGS else NUM_WORKERS
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the heavy ones."""
+    """Mark the heavy ones, and those that stay together."""
     for item in items:
         if _is_in("heavy", item.path):
             item.add_marker("heavy")
+        if group := _group(item):
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -30,6 +41,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     expression = config.option.markexpr
     deselected = (marker for marker in FOLDERS if f"not {marker}" in expression)
     return True if any(_is_in(marker, collection_path) for marker in deselected) else None
+
+
+def _group(item: pytest.Item) -> str | None:
+    """Tests of a group run one after another in one process; quick ones are in none.
+
+    There are two for Ray: the tests of the one Greenroom that is deployed, and those that start a Ray of their own.
+    """
+    if _is_in("cluster", item.path):
+        return "deployed" if "deployed" in getattr(item, "fixturenames", ()) else "own Ray"
+    return str(item.path) if any(_is_in(marker, item.path) for marker in FOLDERS) else None
 
 
 def _is_in(marker: str, path: Path) -> bool:

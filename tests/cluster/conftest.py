@@ -13,7 +13,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     config = {
         "sessions": {"pool_size": 3},
         "inferlets": {"pool_size": 3, "max_blocking_s": 2, "memory_limit_bytes": 400 << 20, "passivate_after_s": 3},
-        "broker": {"topics": [{**durable, "max_messages": 10_000}], "queues": [durable]},
+        "broker": {"reader_timeout_s": 15, "topics": [{**durable, "max_messages": 10_000}], "queues": [durable]},
         "recovery_timeout_s": 90,
     }
     deployed = Deployed(config, tmp_path_factory.mktemp("journal") / "journal.db")
