@@ -26,14 +26,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 0 if config.args_source is pytest.Config.ArgsSource.ARGS else NUM_WORKERS
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the heavy ones, and those that stay together."""
-    for item in items:
-        if _is_in("heavy", item.path):
-            item.add_marker("heavy")
-        if group := _group(item):
-            item.add_marker(pytest.mark.xdist_group(group))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark it if it is heavy, or has to stay with others."""
+    if _is_in("heavy", item.path):
+        item.add_marker("heavy")
+    if group := _group(item):
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -100,6 +100,13 @@ class _NoMetrics:
         """Nothing."""
 
 
+def kill_slot(slot: Loopback) -> None:
+    """Like the death of its process: it gives nothing back any longer."""
+    slot.kill()
+    if slot.target._watching:
+        slot.target._watching.cancel()
+
+
 def kill_instance(instance: Instance) -> None:
     """Like the death of its process: what is not in the journal is gone, and nothing more is done."""
     instance._recorder.is_fenced = True
@@ -191,7 +198,7 @@ class SmallCluster:
         for slot in self.slots.values():
             session = slot.target.tenant
             if session and session.id == session_id:
-                slot.kill()
+                kill_slot(slot)
                 turns = session._turns
                 for task in (turns._running, session._between._refilling, *turns._beginning.values()):
                     if task:
@@ -202,7 +209,7 @@ class SmallCluster:
         for slot in self.slots.values():
             instance = slot.target.tenant
             if isinstance(instance, Instance) and instance.id == instance_id and not slot._died.is_set():
-                slot.kill()
+                kill_slot(slot)
                 kill_instance(instance)
 
     def restart_directory(self) -> None:

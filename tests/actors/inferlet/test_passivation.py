@@ -46,7 +46,7 @@ async def child(args):
 @pytest_asyncio.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[SmallCluster]:
     settings = InferletSettings(
-        pool_size=0, passivate_after_s=0.05, linger_s=0.1, keep_ended_s=0.3, memory_limit_bytes=1 << 40
+        pool_size=0, passivate_after_s=0.05, linger_s=0.1, keep_ended_s=1.0, memory_limit_bytes=1 << 40
     )
     async with SmallBroker(tmp_path) as broker:
         async with SmallCluster(tmp_path, inferlets=settings, topics=broker.ref(), pool_size=0) as cluster:
