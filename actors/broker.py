@@ -65,12 +65,12 @@ class Broker:
 
     async def start(self) -> None:
         """Take over what is durable; comes before all other calls."""
-        keys = [SegmentKey.parse(stream.key) for stream in await self._journal.streams()]
-        keys.sort(key=lambda key: (key.kind, key.epoch, key.begin))
-        for (kind, epoch), group in groupby(keys, key=lambda key: (key.kind, key.epoch)):
-            segments = list(group)
-            if shard_of(segments[0].topic, self._settings.num_shards) == self._shard:
-                await self._restore(kind, epoch, segments)
+        keys: list[SegmentKey] = []
+        while (found := await self._segment_keys()) != keys:  # whom this one replaces may begin one until it is fenced
+            keys = found
+            self._topics, self._queues, self._num_owned, self._readers = {}, {}, Counter(), Readers()
+            for (kind, epoch), group in groupby(keys, key=lambda key: (key.kind, key.epoch)):
+                await self._restore(kind, epoch, list(group))
 
     async def configure(self, settings: BrokerSettings) -> None:
         """Take new limits; patterns count for topics and queues that begin from now on."""
@@ -265,6 +265,12 @@ class Broker:
         if self._num_owned[key.owner] >= self._settings.max_topics_per_owner:
             raise TooBusy(f"this owner has {self._num_owned[key.owner]} topics and queues, as many as are allowed")
         self._num_owned[key.owner] += 1
+
+    async def _segment_keys(self) -> list[SegmentKey]:
+        """Of this shard, log by log and in order."""
+        keys = [SegmentKey.parse(stream.key) for stream in await self._journal.streams()]
+        own = [key for key in keys if shard_of(key.topic, self._settings.num_shards) == self._shard]
+        return sorted(own, key=lambda key: (key.kind, key.epoch, key.begin))
 
     async def _restore(self, kind: str, epoch: str, keys: Sequence[SegmentKey]) -> None:
         key, now = keys[0].topic, self._clock()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from actors.journal.contract import Journal
-from api.errors import Fenced
+from api.errors import Conflict, Fenced
 from api.topics import TopicId
 
 Kind = Literal["topic", "queue"]
@@ -110,13 +110,26 @@ class Segments:
             last.num_records += len(records)
             self.next_position += num_messages
 
+    async def _check(self) -> None:
+        """Raises ``Fenced`` where another broker has taken over the segment before the next."""
+        if self._segments:
+            last = self._segments[-1]
+            await self._journal.append(last.key, last.epoch, last.num_records, (), None)
+
     async def _begin(self, begin: int) -> _Segment:
-        """A new segment. It is acquired at once, so that a broker that was replaced cannot go on in it."""
+        """A new segment. It is acquired at once, so that a broker that was replaced cannot go on in it.
+
+        One that is there already was begun by a broker that had been replaced, or by the one that replaced this one.
+        """
         key = str(SegmentKey(self._kind, self._epoch, begin, self._topic))
-        await self._journal.create(key, self._topic.owner, "", (), None)
+        try:
+            await self._journal.create(key, self._topic.owner, "", (), None)
+        except Conflict:
+            await self._check()
         acquired = await self._journal.acquire(key)
         if acquired.records:
             raise Fenced(key, acquired.info.epoch)
+        await self._check()
         segment = _Segment(begin, key, acquired.info.epoch, 0)
         self._segments.append(segment)
         return segment

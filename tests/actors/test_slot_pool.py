@@ -72,7 +72,7 @@ async def test_more_idle_sessions_than_processes_go_on(cluster: SmallCluster) ->
 async def test_programs_at_work_keep_their_processes_and_one_too_many_is_refused(
     cluster: SmallCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SlotPool, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(SlotPool, "TIMEOUT_S", 0.5)
     busy = [await launched(cluster, BUSY) for _ in range(MAX_PROCESSES)]
     with pytest.raises(TooBusy, match="3 inferlets are at work"):
         await launched(cluster, ECHO)

@@ -136,10 +136,10 @@ async def test_a_connection_that_held_is_progress_even_when_nothing_came_over_it
 ) -> None:
     monkeypatch.setattr(patience, "LASTING_S", 0.03)
     async with serving(build_app(cluster, ApiSettings())) as url, proxying(url) as (address, proxy):
-        async with Client(address, patience_s=0.25) as client:
+        async with Client(address, patience_s=0.35) as client:
             instance, inferlet = await launched(client, cluster, tmp_path)
             for _ in range(5):
-                await asyncio.sleep(0.08)
+                await asyncio.sleep(0.12)
                 proxy.cut()
             inferlet.add(Message(0, "still here"))
             assert (await instance.recv(timeout_s=10))[1] == "still here"

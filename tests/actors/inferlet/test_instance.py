@@ -207,7 +207,7 @@ async def test_a_terminated_inferlet_says_so_and_takes_no_more_messages(cluster:
 
 
 async def test_a_program_that_never_yields_fails_and_its_process_ends(cluster: SmallCluster, tmp_path: Path) -> None:
-    strict = replace(cluster.settings.inferlets, max_blocking_s=0.3)
+    strict = replace(cluster.settings.inferlets, max_blocking_s=0.6)
     await cluster.directory.configure(replace(cluster.settings, inferlets=strict))
     process_ends = tmp_path / "the process ends"
     instance = await launched(
@@ -227,7 +227,7 @@ async def test_a_program_that_never_yields_fails_and_its_process_ends(cluster: S
         process_ends.touch()
     assert first == Message(0, "I begin")
     assert isinstance(failed, Failed)
-    assert "did not yield for 0.3 s" in failed.error
+    assert "did not yield for 0.6 s" in failed.error
 
 
 async def test_a_program_that_prints_without_end_is_cut_and_told(cluster: SmallCluster) -> None:
