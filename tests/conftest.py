@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
 
 HERE = Path(__file__).parent
 
@@ -17,6 +21,9 @@ FOLDERS = {
 """Where the tests with a marker are, all of them or nearly: torch, transformers and Ray take seconds to import."""
 
 
+OWN_RAY = ("cluster/test_cli.py", "cluster/test_two_nodes.py", "cluster/test_yaml.py")
+"""Tests that start a Ray of their own; the others of the folder share one Greenroom."""
+
 NUM_WORKERS = 2
 
 
@@ -26,12 +33,24 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return 0 if config.args_source is pytest.Config.ArgsSource.ARGS else NUM_WORKERS
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark it if it is heavy, or has to stay with others."""
-    if _is_in("heavy", item.path):
-        item.add_marker("heavy")
-    if group := _group(item):
-        item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """The largest groups first, each in one process from beginning to end."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return Groups(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the heavy ones."""
+    for item in items:
+        if _is_in("heavy", item.path):
+            item.add_marker("heavy")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -41,14 +60,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if any(_is_in(marker, collection_path) for marker in deselected) else None
 
 
-def _group(item: pytest.Item) -> str | None:
-    """Tests of a group run one after another in one process; quick ones are in none.
-
-    There are two for Ray: the tests of the one Greenroom that is deployed, and those that start a Ray of their own.
-    """
-    if _is_in("cluster", item.path):
-        return "deployed" if "deployed" in getattr(item, "fixturenames", ()) else "own Ray"
-    return str(item.path) if any(_is_in(marker, item.path) for marker in FOLDERS) else None
+def _group(nodeid: str) -> str:
+    """Those that use Ray are in two groups; other slow starters are together by file, and a quick test is alone."""
+    path = HERE.parent / nodeid.partition("::")[0]
+    if _is_in("cluster", path):
+        return "own Ray" if any(path == HERE / file for file in OWN_RAY) else "deployed"
+    return str(path) if any(_is_in(marker, path) for marker in FOLDERS) else nodeid
 
 
 def _is_in(marker: str, path: Path) -> bool:
