@@ -12,7 +12,7 @@ import pytest
 
 from actors.journal.contract import StreamInfo
 from actors.settings import QueueSettings, TopicSettings
-from actors.topics.messages import Lane
+from actors.topics.messages import Lane, LaneAnswer
 from actors.topics.segments import SegmentKey, Segments
 from actors.topics.subscription import BrokerSubscription
 from api.errors import TopicNotFound, Unavailable
@@ -156,7 +156,8 @@ async def test_a_segment_that_a_replaced_broker_begins_is_taken_over_or_refused(
     """It begins one right after its successor has listed them, for the first or for the last time."""
     monkeypatch.setattr(Segments, "MAX_RECORDS", 1)
     await small.ref().push(WORK, "first")
-    old, late, real = small.broker(), [], small.journal.streams
+    old, real = small.broker(), small.journal.streams
+    late: list[LaneAnswer] = []
     old._on_fenced = lambda: None
 
     async def streams(owner: str | None = None) -> tuple[StreamInfo, ...]:
