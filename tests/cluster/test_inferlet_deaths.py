@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,17 @@ async def kill_after(deployed: Deployed, instance_id: str, after_s: float | None
         return
     pids = await asyncio.to_thread(deployed.pids, "inferlet", instance_id)
     await asyncio.sleep(after_s)
+    kill_all(pids)
+
+
+def kill_all(pids: list[int]) -> int:
+    """Kill these; how many of them had not ended before."""
+    num_killed = 0
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            num_killed += 1
+    return num_killed
 
 
 def test_kills_at_random_points_of_a_parent_and_its_children_change_nothing(deployed: Deployed, tmp_path: Path) -> None:
@@ -99,10 +109,7 @@ def test_kills_at_random_points_of_a_parent_and_its_children_change_nothing(depl
         await asyncio.sleep(after_s)
         ids = [known.id for known in await one.list_instances() if known.id.startswith(parent_id)]
         victim = parent_id if chance.random() < 0.5 else chance.choice(ids)
-        pids = await asyncio.to_thread(deployed.pids, "inferlet", victim)
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
-        return len(pids)
+        return kill_all(await asyncio.to_thread(deployed.pids, "inferlet", victim))
 
     async def scenario() -> int:
         async with client(deployed) as one:
