@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from actors.journal.contract import Acquired, StreamInfo
-from api.errors import Conflict, Fenced, NotFound, Unavailable
+from api.errors import Conflict, Fenced, InvalidRequest, NotFound, Unavailable
 
 Answer = TypeVar("Answer")
 Write = Callable[[sqlite3.Connection], Any]
@@ -222,6 +222,9 @@ def _under_savepoint(connection: sqlite3.Connection, write: Write) -> Any:
     except (Conflict, Fenced, NotFound) as refusal:
         connection.execute("ROLLBACK TO one")
         answer = refusal
+    except (ValueError, TypeError, OverflowError, sqlite3.InterfaceError, sqlite3.ProgrammingError) as error:
+        connection.execute("ROLLBACK TO one")
+        answer = InvalidRequest(f"the journal cannot keep this: {error}")
     connection.execute("RELEASE one")
     return answer
 

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from actors.journal.sqlite import SqliteJournal
-from api.errors import Conflict, Fenced, NotFound
+from api.errors import Conflict, Fenced, InvalidRequest, NotFound
 
 
 @pytest_asyncio.fixture
@@ -138,3 +138,10 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     rows = connection.execute("SELECT record FROM records ORDER BY position").fetchall()
     connection.close()
     assert [int(record) for (record,) in rows][:20] == acknowledged
+
+
+async def test_what_cannot_be_kept_is_refused_and_its_neighbours_are_kept(journal: SqliteJournal) -> None:
+    names = ("before", "\ud800", "after")
+    answers = await asyncio.gather(*(journal.put_item("s", name, b"x") for name in names), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [type(None), InvalidRequest, type(None)]
+    assert await journal.list_items("s") == ("after", "before")
