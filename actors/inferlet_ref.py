@@ -9,7 +9,7 @@ from actors.directory_ref import INFERLET, DirectoryRef, Location
 from actors.tenant_call import TenantCall
 from api.inferlet_events import Event
 from api.inferlets import InferletDescription
-from api.values import Value, encode
+from api.values import Value, snapshot
 
 
 class InferletRef:
@@ -28,8 +28,7 @@ class InferletRef:
 
     async def send(self, value: Value, key: str | None = None) -> int:
         """See ``InferletHandle.send``."""
-        encode(value)
-        return await self._call("deliver", key or uuid.uuid4().hex, value)  # type: ignore[no-any-return]
+        return await self._call("deliver", key or uuid.uuid4().hex, snapshot(value))  # type: ignore[no-any-return]
 
     async def events(self, after: int = -1) -> AsyncIterator[Event]:
         """See ``InferletHandle.events``."""

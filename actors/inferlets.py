@@ -14,6 +14,7 @@ from actors.messages import InferletSeed
 from api.errors import InferletNotFound, ProgramNotFound, TooLarge
 from api.inferlet_events import Event, Message
 from api.inferlets import InferletSummary, ProgramInfo
+from api.names import check_name
 from api.values import Value
 
 MAX_SOURCE_BYTES = 1 << 20
@@ -98,6 +99,8 @@ class Inferlets:
         name: str | None,
         parent: str | None,
     ) -> InferletRef:
+        if name is not None:
+            check_name("the name of an inferlet", name)
         source = await self._source(program, owner)
         seed = InferletSeed(
             instance_id, owner, program, source.text, source.file, arguments, name or _short(source), parent

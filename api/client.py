@@ -34,7 +34,7 @@ from api.instance import ClientInstance
 from api.remote_errors import error_of
 from api.topic_views import PublishedView, TopicsView
 from api.topics import Cursor, TopicId, TopicInfo
-from api.values import Value
+from api.values import Value, snapshot
 from api.views import ModelsView, ModelView, SessionsView, SessionView, SummaryView, View
 
 MAX_IDLE_SOCKETS = 64
@@ -118,7 +118,7 @@ class Client:
         Raises:
             InvalidRequest, TooLarge, TooBusy, Unavailable
         """
-        content, content_type = message_body(message)
+        content, content_type = message_body(snapshot(message))
         response = await self._send("POST", topic_path(topic), content=content, headers={"Content-Type": content_type})
         return PublishedView.model_validate_json(response.content)
 

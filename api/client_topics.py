@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import httpx
 
-from api.errors import Conflict, GreenroomError, Unavailable
+from api.errors import Conflict, GreenroomError, InvalidRequest, Unavailable
 from api.event_stream import KEEP_ALIVE_S
 from api.patience import Patience
 from api.remote_errors import error_of
@@ -149,10 +149,17 @@ def topic_path(topic: str) -> str:
 def message_body(message: Value) -> tuple[bytes, str]:
     """The body that says a message, and its content type."""
     if isinstance(message, str):
-        return message.encode(), "text/plain; charset=utf-8"
+        return _utf8(message), "text/plain; charset=utf-8"
     if isinstance(message, bytes):
         return message, "application/octet-stream"
     return json.dumps(message, allow_nan=False).encode(), "application/json"
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest("the text has lone surrogates, which are no characters") from None
 
 
 async def _events(lines: AsyncIterator[str]) -> AsyncIterator[tuple[str, dict[str, Any], str]]:

@@ -56,7 +56,17 @@ async def receive_data(websocket: WebSocket) -> str | bytes:
 
 async def send_view(websocket: WebSocket, view: Mapping[str, Any]) -> None:
     """Send one message."""
-    await websocket.send_text(json.dumps(view, ensure_ascii=False, separators=(",", ":")))
+    text = json.dumps(view, ensure_ascii=False, separators=(",", ":"))
+    await websocket.send_text(text if _is_unicode(text) else json.dumps(view))
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it has no lone surrogates, which a program may print or send, and which JSON can only escape."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 async def _send_last(websocket: WebSocket, error: GreenroomError) -> None:

@@ -7,16 +7,15 @@ positions. A queue hands each item to one consumer.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self, TypeAlias
 
 from api.errors import InvalidRequest
+from api.names import check_name
 from api.values import Value
 
-MAX_NAME_CHARS = 256
 PUBLIC = "public/"
 """Topics whose names begin so belong to everybody."""
 
@@ -33,10 +32,7 @@ class TopicId:
     owner: str = ""
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.name) <= MAX_NAME_CHARS:
-            raise InvalidRequest(f"a topic's name has 1 to {MAX_NAME_CHARS} characters, this one {len(self.name)}")
-        if any(unicodedata.category(character) in ("Cc", "Cs") for character in self.name):
-            raise InvalidRequest("a topic's name has no control characters")
+        check_name("a topic's name", self.name)
         if self.is_public:
             object.__setattr__(self, "owner", "")
 

@@ -15,6 +15,9 @@ from api.errors import InvalidRequest, TooLarge
 MAX_VALUE_BYTES = 1 << 20
 """What one value may take when it travels."""
 
+MAX_DEPTH = 100
+"""Lists and objects inside each other: what is deeper cannot be written and read everywhere."""
+
 JsonValue: TypeAlias = None | bool | int | float | str | list[Any] | dict[str, Any]
 Value: TypeAlias = bytes | JsonValue
 
@@ -26,7 +29,8 @@ def encode(value: Value, max_bytes: int = MAX_VALUE_BYTES) -> bytes:
     """The value as bytes: one that says its kind, then UTF-8, the bytes themselves, or JSON.
 
     Raises:
-        InvalidRequest: it is none of the three, such as a set, NaN, or an object whose names are not text.
+        InvalidRequest: it is none of the three, such as a set, NaN, or an object whose names are not text; or it is
+            nested too deeply.
         TooLarge: it takes more than ``max_bytes``.
     """
     if isinstance(value, str):
@@ -38,6 +42,15 @@ def encode(value: Value, max_bytes: int = MAX_VALUE_BYTES) -> bytes:
     if len(data) - 1 > max_bytes:
         raise TooLarge(f"a message may have {max_bytes} bytes, this one has {len(data) - 1}")
     return data
+
+
+def snapshot(value: Value) -> Value:
+    """The value as it is now, whatever its owner does with it later, and as it arrives: buffers as bytes, tuples as lists.
+
+    Raises:
+        InvalidRequest, TooLarge: as ``encode``.
+    """
+    return decode(encode(value))
 
 
 def decode(data: bytes) -> Value:
@@ -85,16 +98,18 @@ def _json(value: Any) -> str:
         raise InvalidRequest(f"a message is text, bytes or a JSON value: {error}") from None
 
 
-def _check_names(value: Any) -> None:
+def _check_names(value: Any, depth: int = 0) -> None:
     """The encoder would turn other names into text without a word."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, dict):
         for name, part in value.items():
             if not isinstance(name, str):
                 raise TypeError(f"the name {name!r} is not text")
-            _check_names(part)
+            _check_names(part, depth + 1)
     elif isinstance(value, list | tuple):
         for part in value:
-            _check_names(part)
+            _check_names(part, depth + 1)
 
 
 def _base64(text: str) -> bytes:

@@ -18,6 +18,8 @@ from api.inferlet.program import Program
 OWN_PACKAGES = ("api", "actors", "asyncio", "importlib", "concurrent", "threading")
 """Whose frames a program's traceback does not show."""
 
+MAX_BLAME_CHARS = 20_000
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -76,14 +78,21 @@ def load(source: Source) -> Program:
 
 
 def blame(error: BaseException, source: Source) -> str:
-    """The traceback of what a program raised, with its own frames only."""
+    """The traceback of what a program raised, with its own frames only, and not more of it than anybody reads."""
     if isinstance(error, SyntaxError) and error.filename == source.file:
         return _syntax_sentence(error, source.file)
     if isinstance(error, InvalidRequest) and _is_ours_alone(error):
-        return str(error)
+        return _cut(str(error))
     summary = traceback.TracebackException.from_exception(error, limit=None)
     _strip(summary)
-    return "".join(summary.format())
+    return _cut("".join(summary.format()))
+
+
+def _cut(text: str) -> str:
+    if len(text) <= MAX_BLAME_CHARS:
+        return text
+    half = MAX_BLAME_CHARS // 2
+    return f"{text[:half]}\n[{len(text) - 2 * half} characters are left out]\n{text[-half:]}"
 
 
 def _imported(name: str) -> Program:
@@ -117,6 +126,11 @@ def _is_own(filename: str) -> bool:
     return any(filename.startswith(folder) for folder in _own_folders())
 
 
+def _is_made(frame: traceback.FrameSummary) -> bool:
+    """Of a constructor that ``dataclasses`` has written."""
+    return (frame.filename, frame.name) == ("<string>", "__init__")
+
+
 def _own_folders() -> list[str]:
     folders = []
     for name in OWN_PACKAGES:
@@ -127,8 +141,8 @@ def _own_folders() -> list[str]:
 
 
 def _strip(summary: traceback.TracebackException) -> None:
-    kept = [frame for frame in summary.stack if not _is_own(frame.filename)]
+    kept = [frame for frame in summary.stack if not (_is_own(frame.filename) or _is_made(frame))]
     summary.stack = traceback.StackSummary.from_list(kept)
-    for other in (summary.__cause__, summary.__context__):
+    for other in (summary.__cause__, summary.__context__, *(summary.exceptions or ())):
         if other is not None:
             _strip(other)

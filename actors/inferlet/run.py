@@ -19,7 +19,7 @@ from actors.inferlet.replay import Diverged
 from actors.inferlet.thread import ProgramThread
 from api.inferlet.arguments import Args
 from api.inferlet.host import hosted_by
-from api.values import encode
+from api.values import snapshot
 
 
 class ProgramRun:
@@ -100,8 +100,7 @@ class ProgramRun:
                 return Ended("lost")
             result: Any = await program.function(Args(self._arguments))
             self.host.check_caught_up()
-            encode(result)
-            return Ended("completed", result)
+            return Ended("completed", snapshot(result))
         except BaseException as error:
             if self.host.is_closed:
                 return None

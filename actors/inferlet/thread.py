@@ -15,6 +15,10 @@ from contextlib import suppress
 from typing import Any
 
 
+_ENDS = (asyncio.CancelledError, SystemExit, KeyboardInterrupt, RuntimeError)
+"""What a program can end its event loop with; ``main`` is then cancelled, and tells of it."""
+
+
 class IdleSelector(selectors.DefaultSelector):
     """Tells when its event loop has nothing left to run.
 
@@ -79,7 +83,7 @@ class ProgramThread:
 
     def _run(self) -> None:
         try:
-            with suppress(asyncio.CancelledError), asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            with suppress(*_ENDS), asyncio.Runner(loop_factory=lambda: self._loop) as runner:
                 runner.run(self._top())
         finally:
             try:

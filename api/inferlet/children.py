@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from api.errors import GreenroomError
+from api.errors import GreenroomError, InvalidRequest
+from api.inferlet.checks import checked_timeout
 from api.inferlet.effects import ChildEvent, Launch, NextChildEvent, SendToChild, TerminateChild
 from api.inferlet.host import host
-from api.values import Value, encode
+from api.names import check_name
+from api.values import Value, snapshot
 
 
 class ChildFailed(GreenroomError):
@@ -21,9 +24,14 @@ async def launch(program: str, arguments: Sequence[str] = (), name: str | None =
     """Start a child: a program by the SHA-256 of its source, or ``module:function`` from the configured list.
 
     Raises:
+        InvalidRequest: an argument is no text, or the name is none; see ``check_name``.
         NotFound: there is no such program.
         TooBusy: as many as are allowed are there.
     """
+    if isinstance(arguments, str) or not all(isinstance(argument, str) for argument in arguments):
+        raise InvalidRequest("the arguments of a program are a list of texts")
+    if name is not None:
+        check_name("the name of an inferlet", name)
     return Child(await host().begin(Launch(program, tuple(arguments), name)))
 
 
@@ -34,11 +42,11 @@ class Child:
         self.instance_id = instance_id
         self._position = -1
         self._end: ChildEvent | None = None
+        self._lock = asyncio.Lock()
 
     async def send(self, message: Value) -> None:
         """A message, which it gets by ``recv``."""
-        encode(message)
-        await host().begin(SendToChild(self.instance_id, message))
+        await host().begin(SendToChild(self.instance_id, snapshot(message)))
 
     async def recv(self, timeout_s: float | None = None) -> Any:
         """The next message that it sent.
@@ -70,12 +78,14 @@ class Child:
         await host().begin(TerminateChild(self.instance_id))
 
     async def _next(self, timeout_s: float | None) -> ChildEvent:
-        if self._end:
-            return self._end
-        event = await host().begin(NextChildEvent(self.instance_id, self._position, timeout_s))
-        if event is None:
-            raise TimeoutError(f"nothing came from child {self.instance_id} within {timeout_s} s")
-        self._position = event.position
-        if event.kind != "Message":
-            self._end = event
-        return event
+        timeout_s = checked_timeout(timeout_s)
+        async with self._lock:
+            if self._end:
+                return self._end
+            event = await host().begin(NextChildEvent(self.instance_id, self._position, timeout_s))
+            if event is None:
+                raise TimeoutError(f"nothing came from child {self.instance_id} within {timeout_s} s")
+            self._position = event.position
+            if event.kind != "Message":
+                self._end = event
+            return event

@@ -12,6 +12,7 @@ from typing import Any
 from api.cluster import ModelInfo, Retention
 from api.constraints import Constraint
 from api.errors import InvalidRequest, Unsupported
+from api.inferlet.checks import checked_ids, checked_text
 from api.inferlet.context_effects import (
     Closed,
     Decode,
@@ -32,6 +33,7 @@ from api.inferlet.generation import Generation
 from api.inferlet.host import host
 from api.inferlet.sampling import Candidates, Sampler
 from api.inferlet.stopping import StopCondition, compiled
+from api.names import check_name
 from api.turns import Message, Part, Role, Sampling, Stop, Text, Tokens, TurnRequest
 
 
@@ -64,7 +66,7 @@ class Context:
         self.lock = asyncio.Lock()
         self.info = info
         self.adapter = adapter
-        self._retention = retention
+        self.retain(retention)
         self._tokens = list(tokens)
         self._num_computed = len(self._tokens)
         self._holes = list(holes)
@@ -77,23 +79,23 @@ class Context:
 
     def fill(self, text: str) -> Done:
         """Append text; special tokens in it are recognised."""
-        return self._fill(Text(text))
+        return self._fill(Text(checked_text(text)))
 
     def fill_tokens(self, ids: Sequence[int]) -> Done:
         """Append tokens."""
-        return self._fill(Tokens(tuple(ids)))
+        return self._fill(Tokens(checked_ids(ids)))
 
     def fill_system(self, content: str) -> Done:
         """Append a system message, through the model's chat template."""
-        return self._fill(Message("system", content))
+        return self._fill(Message("system", checked_text(content)))
 
     def fill_user(self, content: str) -> Done:
         """Append a user's message, through the model's chat template."""
-        return self._fill(Message("user", content))
+        return self._fill(Message("user", checked_text(content)))
 
     def fill_assistant(self, content: str) -> Done:
         """Append an answer as if the model had given it, through the model's chat template."""
-        return self._fill(Message("assistant", content))
+        return self._fill(Message("assistant", checked_text(content)))
 
     def step(self, token: int) -> Done:
         """Append one token, as a rule one of ``next_distribution``."""
@@ -133,10 +135,13 @@ class Context:
         """
         sampler = sampler or Sampler.greedy()
         limits, rest = compiled(stop)
-        sampling = replace(sampler.sampling, logit_bias=tuple(sorted((logit_bias or {}).items())))
+        bias = logit_bias or {}
+        sampling = replace(sampler.sampling, logit_bias=tuple(sorted(zip(checked_ids(bias), bias.values(), strict=True))))
         if sampler.choose is not None and constraint is not None:
             raise Unsupported("a custom sampler draws freely: it cannot be held to a constraint")
-        allowed = None if allowed_tokens is None else tuple(sorted(allowed_tokens))
+        if constraint is not None and not isinstance(constraint, Constraint):
+            raise InvalidRequest(f"a constraint is a JsonSchema, Regex, Choice or Grammar, not {constraint!r:.100}")
+        allowed = None if allowed_tokens is None else tuple(sorted(checked_ids(allowed_tokens)))
         request = TurnRequest("", (), sampling, limits, allowed_tokens=allowed, constraint=constraint)
         return Generation(self, request, rest, stop, sampler)
 
@@ -210,6 +215,8 @@ class Context:
 
     def retain(self, policy: Retention) -> Done:
         """What happens to the KV between turns from now on."""
+        if not isinstance(policy, Retention):
+            raise InvalidRequest(f"a retention policy is a Retention, such as Retention('keep'), not {policy!r:.100}")
         self._retention = policy
         return Done()
 
@@ -225,6 +232,7 @@ class Context:
 
     async def export(self, name: str) -> None:
         """Give a name to a copy of this context, for ``import_context`` in any program of this owner."""
+        check_name("the name of a context", name)
         await self.flush()
         async with self.lock:
             tokens, holes = tuple(self._tokens), tuple(self._holes)

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from api.errors import InvalidRequest
 from api.inferlet.context_effects import Decode, Generate, Generated, Left, NextDistribution, NextPiece, Turn
 from api.inferlet.host import host
 from api.inferlet.sampling import Candidates, Choose, Sampler
@@ -20,7 +21,8 @@ NOTHING = Generated((), (), ())
 
 
 class Generation:
-    """One generation on a context; see ``Context.generate``. It begins when it is awaited or read, once.
+    """One generation on a context; see ``Context.generate``. It begins when it is awaited or read; a second time raises
+    ``InvalidRequest``.
 
     Attributes:
         ids: the tokens that have come.
@@ -44,14 +46,21 @@ class Generation:
         self._test = unfinished
         self._stop = stop
         self._sampler = sampler
+        self._has_begun = False
 
     def __await__(self) -> Generator[Any, None, str]:
         return self._whole().__await__()
 
     def __aiter__(self) -> AsyncGenerator[str]:
+        self._begin()
         if self._sampler.choose is not None:
             return self._chosen(self._sampler.choose)
         return self._pieces()
+
+    def _begin(self) -> None:
+        if self._has_begun:
+            raise InvalidRequest("a generation is awaited or read once: ask the context for another one")
+        self._has_begun = True
 
     async def _whole(self) -> str:
         if self._sampler.choose is not None or self._test is not None:
@@ -59,6 +68,7 @@ class Generation:
                 async for _ in pieces:
                     pass
             return self.text
+        self._begin()
         async with self._context.lock:
             turn = self._context.turn(self._request)
             output = await host().begin(Generate(turn))

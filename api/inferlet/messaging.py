@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Generator
 from dataclasses import dataclass
 from typing import Any
 
+from api.inferlet.checks import checked_timeout
 from api.inferlet.effects import (
     Accepted,
     Acknowledge,
@@ -20,7 +21,7 @@ from api.inferlet.effects import (
 )
 from api.inferlet.host import Place, host
 from api.topics import TopicEvent, TopicId, TopicMessage
-from api.values import Value, encode
+from api.values import Value, snapshot
 
 
 def send(message: Value) -> Awaitable[None]:
@@ -30,8 +31,7 @@ def send(message: Value) -> Awaitable[None]:
         InvalidRequest: it is none of the three.
         TooLarge: it has more than 1 MiB.
     """
-    encode(message)
-    return host().begin(Send(message))
+    return host().begin(Send(snapshot(message)))
 
 
 async def recv(timeout_s: float | None = None) -> Any:
@@ -40,7 +40,7 @@ async def recv(timeout_s: float | None = None) -> Any:
     Raises:
         TimeoutError: none came in time. Nothing is lost by it.
     """
-    received = await host().begin(Receive(timeout_s))
+    received = await host().begin(Receive(checked_timeout(timeout_s)))
     if received is None:
         raise TimeoutError(f"no message came within {timeout_s} s")
     return received.value
@@ -53,9 +53,8 @@ def broadcast(message: Value, topic: str) -> Awaitable[Accepted]:
         InvalidRequest, TooLarge: at once; see ``api.values`` and ``TopicId``.
         TooBusy: when awaited; the topic is full and refuses.
     """
-    encode(message)
     TopicId(topic)
-    return host().begin(Broadcast(topic, message))
+    return host().begin(Broadcast(topic, snapshot(message)))
 
 
 def subscribe(topic: str, replay: bool = True) -> TopicReader:
@@ -94,6 +93,7 @@ class TopicReader:
 
     async def event(self, timeout_s: float | None = None) -> TopicEvent:
         """The same with its position."""
+        timeout_s = checked_timeout(timeout_s)
         place = host().places.setdefault(self.topic, Place())
         async with place.lock:
             event = await host().begin(NextTopicEvent(self.topic, place.cursor, self._replay, timeout_s))
@@ -110,9 +110,8 @@ def push(item: Value, queue: str) -> Awaitable[Accepted]:
         InvalidRequest, TooLarge: at once.
         TooBusy: when awaited; the queue is full.
     """
-    encode(item)
     TopicId(queue)
-    return host().begin(Push(queue, item))
+    return host().begin(Push(queue, snapshot(item)))
 
 
 async def pull(queue: str, timeout_s: float | None = None) -> Item:
@@ -122,7 +121,7 @@ async def pull(queue: str, timeout_s: float | None = None) -> Item:
         TimeoutError: none came in time.
     """
     TopicId(queue)
-    pulled = await host().begin(Pull(queue, timeout_s))
+    pulled = await host().begin(Pull(queue, checked_timeout(timeout_s)))
     if pulled is None:
         raise TimeoutError(f"nothing came in {queue!r} within {timeout_s} s")
     return Item(pulled)

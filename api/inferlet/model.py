@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from api.cluster import ModelInfo, Retention
 from api.errors import ModelNotFound, Unavailable, UnknownAdapter
+from api.inferlet.checks import checked_ids, checked_text
 from api.inferlet.context import Context
 from api.inferlet.context_effects import Decode, Encode, Forked, Import, Models
 from api.inferlet.host import host
+from api.names import check_name
 from api.turns import Message, Text
 
 
@@ -35,11 +37,11 @@ class LanguageModel:
 
     def tokenize(self, text: str) -> list[int]:
         """Token ids of a text alone, without a beginning-of-text token."""
-        return list(host().perform(Encode(self.name, (Text(text),))))
+        return list(host().perform(Encode(self.name, (Text(checked_text(text)),))))
 
     def detokenize(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """The text of token ids."""
-        return host().perform(Decode(self.name, tuple(ids), skip_special_tokens))
+        return host().perform(Decode(self.name, checked_ids(ids), skip_special_tokens))
 
     def chat_template(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of a conversation from its start, ready for the model's answer.
@@ -68,6 +70,7 @@ class LanguageModel:
         Raises:
             NotFound: there is none of this name for this model.
         """
+        check_name("the name of a context", name)
         prefix = host().perform(Import(self.name, name))
         context = Context(self.info, Retention(), prefix.tokens, prefix.holes, prefix.role, prefix.adapter)
         host().tell(Forked(prefix.context_id, context.context_id, self.name, prefix.tokens, prefix.holes))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from api.errors import InvalidRequest
 from api.turns import Stop
 
 UNLIMITED = 1 << 30
@@ -116,7 +117,13 @@ def max_len(num_tokens: int) -> StopCondition:
 
 
 def ends_with(end: str | Sequence[int]) -> StopCondition:
-    """Behind a text, or behind these tokens."""
+    """Behind a text, or behind these tokens.
+
+    Raises:
+        InvalidRequest: there is nothing in it.
+    """
+    if not len(end):
+        raise InvalidRequest("an empty stop would stop everything")
     return EndsWithText(end) if isinstance(end, str) else EndsWithTokens(tuple(end))
 
 

@@ -59,6 +59,14 @@ async def test_events_are_received_in_order_and_then_the_end(
         await instance.send("late")
 
 
+async def test_text_that_is_no_unicode_arrives_as_it_was_printed_and_sent(
+    client: Client, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    instance, inferlet = await launched(client, cluster, tmp_path)
+    inferlet.add(Stdout(0, "\udcff"), Message(1, {"a": "\ud800"}), Failed(2, "\udcff ü"))
+    assert [value async for _, value in instance] == ["\udcff", {"a": "\ud800"}, "\udcff ü"]
+
+
 async def test_a_receive_that_times_out_loses_nothing(client: Client, cluster: FakeCluster, tmp_path: Path) -> None:
     instance, inferlet = await launched(client, cluster, tmp_path)
     found: list[object] = []

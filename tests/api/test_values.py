@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from api.errors import InvalidRequest, TooLarge
-from api.values import Value, decode, encode, from_json, to_json
+from api.values import Value, decode, encode, from_json, snapshot, to_json
 
 VALUES: list[Value] = [
     "",
@@ -66,3 +66,24 @@ def test_a_view_that_is_not_one_value_is_refused(view: dict[str, Any]) -> None:
 
 def test_other_names_beside_a_value_are_left_alone() -> None:
     assert from_json({"position": 3, "json": {"text": "inside"}}) == {"text": "inside"}
+
+
+def test_what_is_nested_too_deeply_is_refused() -> None:
+    value: list[Any] = []
+    for _ in range(100):
+        value = [value]
+    assert decode(encode(value)) == value
+    for deep in ([value], {"a": value}):
+        with pytest.raises(InvalidRequest, match="nested deeper than 100 levels"):
+            encode(deep)
+
+
+def test_a_snapshot_stays_what_it_is() -> None:
+    value: dict[str, Any] = {"list": [1], "pair": (2, 3)}
+    taken = snapshot(value)
+    value["list"].append(4)
+    assert taken == {"list": [1], "pair": [2, 3]}
+    buffer = bytearray(b"ab")
+    taken = snapshot(buffer)  # type: ignore[arg-type]
+    buffer[0] = 0
+    assert (taken, type(taken)) == (b"ab", bytes)
