@@ -45,7 +45,7 @@ def encode(value: Value, max_bytes: int = MAX_VALUE_BYTES) -> bytes:
 
 
 def snapshot(value: Value) -> Value:
-    """The value as it is now, whatever its owner does with it later, and as it arrives: buffers as bytes, tuples as lists.
+    """The value as it is now and will arrive (buffers as bytes, tuples as lists), whatever its owner does with it.
 
     Raises:
         InvalidRequest, TooLarge: as ``encode``.

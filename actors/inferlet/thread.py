@@ -14,7 +14,6 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-
 _ENDS = (asyncio.CancelledError, SystemExit, KeyboardInterrupt, RuntimeError)
 """What a program can end its event loop with; ``main`` is then cancelled, and tells of it."""
 

@@ -135,8 +135,8 @@ class Context:
         """
         sampler = sampler or Sampler.greedy()
         limits, rest = compiled(stop)
-        bias = logit_bias or {}
-        sampling = replace(sampler.sampling, logit_bias=tuple(sorted(zip(checked_ids(bias), bias.values(), strict=True))))
+        bias = zip(checked_ids(logit_bias or {}), (logit_bias or {}).values(), strict=True)
+        sampling = replace(sampler.sampling, logit_bias=tuple(sorted(bias)))
         if sampler.choose is not None and constraint is not None:
             raise Unsupported("a custom sampler draws freely: it cannot be held to a constraint")
         if constraint is not None and not isinstance(constraint, Constraint):

@@ -9,7 +9,6 @@ from api.inferlet.host import host
 from api.names import check_name
 from api.values import Value, snapshot
 
-
 KEY = "a key"
 
 
