@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from actors.directory_ref import INFERLET, DirectoryRef, Location
 from actors.tenant_call import TenantCall
+from api.errors import Conflict
 from api.inferlet_events import Event
 from api.inferlets import InferletDescription
 from api.values import Value, snapshot
@@ -33,14 +34,22 @@ class InferletRef:
     async def events(self, after: int = -1) -> AsyncIterator[Event]:
         """See ``InferletHandle.events``."""
         while True:
-            for event in await self.read(after, self.WAIT_S):
+            try:
+                events = await self.read(after, self.WAIT_S)
+            except Conflict:
+                return
+            for event in events:
                 yield event
                 after = event.position
                 if event.is_end:
                     return
 
     async def read(self, after: int, wait_s: float) -> tuple[Event, ...]:
-        """The next of its events behind a position, once there are some; none after ``wait_s``."""
+        """The next of its events behind a position, once there are some; none after ``wait_s``.
+
+        Raises:
+            Conflict, InvalidRequest: it has none; see ``Reception.read``.
+        """
         return await self._call("read", after, wait_s)  # type: ignore[no-any-return]
 
     async def describe(self) -> InferletDescription:

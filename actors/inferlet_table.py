@@ -97,11 +97,11 @@ class InferletTable:
 
     async def released(self, instance_id: str, slot: str) -> None:
         """See ``DirectoryRef.released``."""
-        entry = self._registry.entries.get(instance_id)
-        if entry and entry.slot and entry.slot.name == slot and instance_id not in self._states:
+        if not await self._registry.released(instance_id, slot):
+            return
+        self._unwatch(instance_id)
+        if instance_id not in self._states:
             await self._note(instance_id, "waiting")
-        if await self._registry.released(instance_id, slot):
-            self._unwatch(instance_id)
 
     async def forget(self, instance_id: str) -> None:
         """See ``DirectoryRef.forget``."""

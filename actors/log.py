@@ -28,6 +28,11 @@ class Log(Generic[Record]):
         """The position that the next record will get."""
         return len(self._records)
 
+    @property
+    def last(self) -> Record:
+        """The latest record, of which there must be one."""
+        return self._records[-1]
+
     def append(self, records: Iterable[Record]) -> None:
         """Add records and wake whoever watches."""
         assert not self.is_closed, "a closed log does not grow"

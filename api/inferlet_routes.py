@@ -9,7 +9,7 @@
 | `GET /api/inferlets/{id}` | | 200 inferlet |
 | `DELETE /api/inferlets/{id}` | | 200 inferlet, ended; its events stay readable for a while |
 | `POST /api/inferlets/{id}/messages` | `text`, `bytes` (base64) or `json`; `key?` | 202 `{position}` |
-| `GET /api/inferlets/{id}/events?after=` | | 200 server-sent events, from behind `after` or `Last-Event-ID` |
+| `GET /api/inferlets/{id}/events?after=` | | 200 server-sent events, from behind `after` or `Last-Event-ID`; 204 behind the last |
 | `WS /api/inferlets/{id}?after=` | | see ``api.inferlet_socket`` |
 
 An event is `{type, position, …}` as ``api.inferlet_events`` has it; its position is its id. The stream ends with the
@@ -112,6 +112,11 @@ async def send_message(request: Request) -> Response:
 async def show_events(request: Request) -> Response:
     handle = await _inferlet(request)
     after = position_of(request.headers.get("last-event-id") or request.query_params.get("after"))
+    described = await handle.describe()
+    if described.is_over and after + 1 == described.end_position:
+        return Response(status_code=204)  # which keeps a browser's EventSource from coming back
+    if after >= described.end_position:
+        raise InvalidRequest(f"after: there is no event {after}, the next one is {described.end_position}")
     return EventStream(_texts(handle.events(after)))
 
 

@@ -47,6 +47,11 @@ class InferletDescription:
     parent: str | None
     end_position: int
 
+    @property
+    def is_over(self) -> bool:
+        """Its last event is there."""
+        return self.summary.state not in ("running", "waiting")
+
 
 class InferletHandle(Protocol):
     """The caller's side of one inferlet. All calls raise ``InferletNotFound`` once it is gone."""
@@ -63,7 +68,11 @@ class InferletHandle(Protocol):
         ...
 
     def events(self, after: int = -1) -> AsyncIterator[Event]:
-        """Its events behind a position, without gap or repeat, over crashes; the last is its end."""
+        """Its events behind a position, without gap or repeat, over crashes; the last is its end, and none follow it.
+
+        Raises:
+            InvalidRequest: it has no event at that position.
+        """
         ...
 
     async def describe(self) -> InferletDescription:

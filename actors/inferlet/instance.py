@@ -131,7 +131,8 @@ class Instance:
     async def describe(self) -> InferletDescription:
         """See ``InferletHandle.describe``."""
         info, launched = self._acquired.info, self._launched
-        state: State = self._reception.ended.how if self._reception.ended else "running"
+        ended = self._reception.ended if self._reception.outbox.is_over else None
+        state: State = ended.how if ended else "running"
         summary = InferletSummary(
             self.id, self.owner, launched.name, launched.program, state, info.created_at, self._reception.used_at
         )

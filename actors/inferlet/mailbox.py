@@ -97,6 +97,11 @@ class Outbox:
         self._read = (0, 0)
         self._room = asyncio.Event()
 
+    @property
+    def is_over(self) -> bool:
+        """The last event is there."""
+        return self.log.end > 0 and self.log.last.is_end
+
     def took(self, num_bytes: int) -> None:
         """The program sends another message."""
         self._num_sent += 1

@@ -11,7 +11,7 @@ from actors.inferlet.mailbox import Inbox, Outbox
 from actors.inferlet.recorder import Recorder
 from actors.inferlet.records import Delivered, Ended, Read, Record
 from actors.settings import InferletSettings
-from api.errors import Conflict, Fenced, Moved, TooBusy
+from api.errors import Conflict, Fenced, InvalidRequest, Moved, TooBusy
 from api.inferlet_events import Event
 from api.values import Value
 
@@ -79,8 +79,17 @@ class Reception:
         return known
 
     async def read(self, after: int, wait_s: float) -> tuple[Event, ...]:
-        """Events behind a position, once there are some, or none after ``wait_s``; not more than a batch."""
+        """Events behind a position, once there are some, or none after ``wait_s``; not more than a batch.
+
+        Raises:
+            Conflict: the position is that of the last one.
+            InvalidRequest: there is no event at the position.
+        """
         self.use()
+        if after >= self.outbox.log.end:
+            raise InvalidRequest(f"inferlet {self._id!r} has no event {after} to go on behind")
+        if self.outbox.is_over and after + 1 == self.outbox.log.end:
+            raise Conflict(f"event {after} was the last of inferlet {self._id!r}")
         if self.outbox.read_up_to(after + 1):
             self._note_read()
         position, log = after + 1, self.outbox.log
@@ -90,7 +99,7 @@ class Reception:
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
-                    while log.end <= position and self.ended is None:
+                    while log.end <= position:
                         grown.clear()
                         await grown.wait()
         finally:

@@ -7,20 +7,24 @@ import hashlib
 from collections.abc import AsyncGenerator
 from uuid import uuid4
 
-from api.errors import Conflict, InferletNotFound, ProgramNotFound
+from api.errors import Conflict, GreenroomError, InferletNotFound, InvalidRequest, ProgramNotFound
 from api.inferlet_events import Event, Terminated
 from api.inferlets import InferletDescription, InferletSummary, ProgramInfo, State
 from api.values import Value
 
 
 class FakeInferlet:
-    """An inferlet whose events are ``add``ed by the test; ``received`` is what it was sent, by key."""
+    """An inferlet whose events are ``add``ed by the test; ``received`` is what it was sent, by key.
+
+    The next messages get the ``refusals``.
+    """
 
     def __init__(self, program: str, arguments: tuple[str, ...], owner: str, name: str) -> None:
         self.instance_id = uuid4().hex
         self.program, self.arguments, self.owner, self.name = program, arguments, owner, name
         self.received: dict[str, Value] = {}
         self.log: list[Event] = []
+        self.refusals: list[GreenroomError] = []
         self._grown = asyncio.Event()
 
     def add(self, *events: Event) -> None:
@@ -33,12 +37,18 @@ class FakeInferlet:
         """Take note."""
         if self.log and self.log[-1].is_end:
             raise Conflict("it has ended")
+        if self.refusals:
+            raise self.refusals.pop(0)
         self.received.setdefault(key or uuid4().hex, value)
         return list(self.received).index(key) if key else len(self.received) - 1
 
     async def events(self, after: int = -1) -> AsyncGenerator[Event]:
         """As added."""
         position = after + 1
+        if self.log and self.log[-1].is_end and position == len(self.log):
+            return
+        if position > len(self.log):
+            raise InvalidRequest(f"there is no event {after}")
         while True:
             grown = self._grown
             for event in self.log[position:]:

@@ -103,6 +103,20 @@ def test_an_event_is_the_same_after_its_way_through_json(event: Any) -> None:
     assert event_of(json.loads(json.dumps(event_view(event)))) == event
 
 
+async def test_a_stream_behind_the_last_event_is_none_and_beyond_it_an_error(cluster: FakeCluster) -> None:
+    async with http_client(cluster) as http:
+        path = f"/api/inferlets/{(await launched(http))['id']}"
+        assert (await http.get(f"{path}/events?after=0")).status_code == 400
+        assert (await http.delete(path)).json()["end_position"] == 1
+        behind = [
+            await http.get(f"{path}/events?after=0"),
+            await http.get(f"{path}/events", headers={"Last-Event-ID": "0"}),
+        ]
+        assert [(answer.status_code, answer.content) for answer in behind] == [(204, b""), (204, b"")]
+        beyond = await http.get(f"{path}/events?after=1")
+    assert (beyond.status_code, beyond.json()["error"]["code"]) == (400, "invalid_request")
+
+
 async def test_what_does_not_exist_cannot_be_launched_shown_or_ended(cluster: FakeCluster) -> None:
     async with http_client(cluster) as http:
         launching = await http.post("/api/inferlets", json={"program": "nothing"})

@@ -14,7 +14,15 @@ import pytest_asyncio
 from api import patience
 from api.app import build_app
 from api.client import Client
-from api.errors import Conflict, GreenroomError, InferletNotFound, ProgramNotFound
+from api.errors import (
+    Conflict,
+    GreenroomError,
+    InferletNotFound,
+    InvalidRequest,
+    ProgramNotFound,
+    TooBusy,
+    TooLarge,
+)
 from api.inferlet_events import Completed, Failed, Message, Stdout, Terminated
 from api.instance import ClientInstance
 from api.settings import ApiSettings
@@ -136,7 +144,61 @@ async def test_a_connection_that_breaks_ten_times_loses_and_repeats_nothing(
             assert found == list(range(100))
             await asyncio.wait_for(asyncio.gather(*sent), 20)
     assert proxy.num_cut == 10
-    assert sorted(inferlet.received.values(), key=str) == sorted(f"message {number}" for number in range(100))
+    assert list(inferlet.received.values()) == [f"message {number}" for number in range(100)]
+
+
+async def test_messages_that_are_refused_for_now_are_accepted_later_in_their_order(
+    client: Client, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    instance, inferlet = await launched(client, cluster, tmp_path)
+    inferlet.refusals = [TooBusy("not now")]
+    sent = [instance.send(number) for number in range(5)]
+    assert await asyncio.wait_for(asyncio.gather(*sent), 10) == [0, 1, 2, 3, 4]
+    assert list(inferlet.received.values()) == [0, 1, 2, 3, 4]
+
+
+async def test_a_message_that_is_refused_for_good_says_why_and_the_next_one_goes(
+    client: Client, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    instance, inferlet = await launched(client, cluster, tmp_path)
+    inferlet.refusals = [TooLarge("never")]
+    sent = [instance.send("first"), instance.send("second")]
+    with pytest.raises(TooLarge, match="never"):
+        await sent[0]
+    assert await sent[1] == 0
+
+
+async def test_everybody_who_receives_learns_of_the_end(client: Client, cluster: FakeCluster, tmp_path: Path) -> None:
+    instance, inferlet = await launched(client, cluster, tmp_path)
+    receiving = [asyncio.create_task(instance.recv()) for _ in range(3)]
+    await asyncio.sleep(0)
+    inferlet.add(Completed(0, "done"))
+    found = await asyncio.wait_for(asyncio.gather(*receiving, return_exceptions=True), 10)
+    assert [type(one) for one in found] == [tuple, Conflict, Conflict]
+
+
+async def test_leaving_ends_the_receives_that_wait(client: Client, cluster: FakeCluster, tmp_path: Path) -> None:
+    instance, _ = await launched(client, cluster, tmp_path)
+    receiving = [asyncio.create_task(instance.recv()) for _ in range(2)]
+    await asyncio.sleep(0)
+    await instance.detach()
+    for task in receiving:
+        with pytest.raises(Conflict, match="detached"):
+            await asyncio.wait_for(task, 10)
+
+
+async def test_attaching_behind_the_last_event_says_that_there_is_nothing_more(
+    client: Client, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    instance, inferlet = await launched(client, cluster, tmp_path)
+    inferlet.add(Message(0, "a"), Completed(1, None))
+    await instance.result()
+    again = await client.attach_instance(instance.instance_id, after=instance.position)
+    with pytest.raises(Conflict, match="end of inferlet .* has been received before"):
+        await again.recv(timeout_s=10)
+    beyond = await client.attach_instance(instance.instance_id, after=7)
+    with pytest.raises(InvalidRequest, match="no event 7"):
+        await beyond.recv(timeout_s=10)
 
 
 async def test_a_connection_that_held_is_progress_even_when_nothing_came_over_it(
