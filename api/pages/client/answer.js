@@ -27,6 +27,8 @@ export class Answer {
     this.start = null;
     /** How it ended, `{reason, stop}`; null until then. @type {{reason: string, stop: string | null} | null} */
     this.finish = null;
+    /** What was asked for with `nextDistribution`; else null. @type {any} */
+    this.distribution = null;
     /** What it took; null until it ended, and where it was cancelled before it began. @type {any} */
     this.usage = null;
   }
@@ -88,6 +90,7 @@ export class Answer {
     if (message.type === "tokens") this.numTokens += message.ids.length;
     if (message.type !== "finished") return;
     this.finish = { reason: message.reason, stop: message.stop };
+    this.distribution = message.distribution ?? null;
     this.usage = message.usage ?? null;
   }
 }

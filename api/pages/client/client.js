@@ -146,6 +146,16 @@ export class Client {
   }
 
   /**
+   * Delete a topic with its messages; those who read it get "topic_not_found".
+   *
+   * @param {string} topic
+   * @throws {GreenroomError} "topic_not_found", or "forbidden": it is everybody's.
+   */
+  async deleteTopic(topic) {
+    await this.#server.ask("DELETE", topicPath(topic));
+  }
+
+  /**
    * Append a message to a topic; its position, and how many read it. After "unavailable" it may be there.
    *
    * @param {string} topic

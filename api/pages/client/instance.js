@@ -125,7 +125,7 @@ export class Instance {
         }
         throw unreachable(new Error("it ended the stream"));
       } catch (error) {
-        if (signal.aborted) return;
+        if (signal.aborted || (error instanceof GreenroomError && error.status === 204)) return;
         if (!(error instanceof GreenroomError && error.retryable)) throw error;
         await patience.wait(error, signal);
       }

@@ -66,7 +66,8 @@ export class Server {
    * @param {string} path
    * @param {AbortSignal} signal ends it
    * @returns {AsyncGenerator<import("./event_parser.js").StreamEvent>}
-   * @throws {GreenroomError} the answer is one, or "unavailable": it broke, was silent, or `signal` was aborted.
+   * @throws {GreenroomError} the answer is one, "conflict": there is nothing more, or "unavailable": it broke, was
+   *   silent, or `signal` was aborted.
    */
   async *stream(path, signal) {
     const connection = new AbortController();
@@ -79,6 +80,7 @@ export class Server {
     if (signal.aborted) abort();
     try {
       const response = await this.#fetch(path, () => ({ signal: connection.signal }), abort);
+      if (response.status === 204) throw new GreenroomError("conflict", "the stream is over", { status: 204 });
       const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
       const [parser, decoder] = [new EventParser(), new TextDecoder()];
       for (;;) {

@@ -1,6 +1,7 @@
 // One session on the server: its turns, its branches, its end.
 
 import { Answer } from "./answer.js";
+import { GreenroomError } from "./errors.js";
 import { randomId } from "./outbox.js";
 import { SessionSocket } from "./session_socket.js";
 
@@ -11,6 +12,12 @@ import { SessionSocket } from "./session_socket.js";
  */
 
 /**
+ * What a text is held to: one of these. A schema is an object, a grammar EBNF with the rule `root`.
+ *
+ * @typedef {{jsonSchema?: any, regex?: string, choice?: string[], grammar?: string}} Constraint
+ */
+
+/**
  * How a turn is asked for. `sampling` has the fields of `api/schemas.py`, such as `{temperature, top_p, seed}`.
  *
  * @typedef {object} TurnOptions
@@ -18,6 +25,8 @@ import { SessionSocket } from "./session_socket.js";
  * @property {Record<string, any>} [sampling]
  * @property {number} [maxTokens]
  * @property {string[]} [stop]
+ * @property {Constraint} [constraint] what the text is held to; "unsupported" where the engine cannot
+ * @property {number[]} [allowedTokens] no others
  * @property {string} [turnId] the same id again is the same turn
  */
 
@@ -67,14 +76,41 @@ export class Session {
    * @param {string | ChatMessage[] | null} [prompt]
    * @param {TurnOptions} [options]
    */
-  generate(prompt = null, { text, sampling, maxTokens, stop, turnId = randomId() } = {}) {
+  generate(prompt = null, { text, sampling, maxTokens, stop, constraint, allowedTokens, turnId } = {}) {
+    const options = { sampling, max_tokens: maxTokens, stop, allowed_tokens: allowedTokens };
+    return this.#begin(prompt, text, turnId, { ...options, constraint: constraint && constraintView(constraint) });
+  }
+
+  /**
+   * The likeliest next tokens, behind a prompt (which stays in the context), or behind what is there: `top` has
+   * [token id, natural logarithm of its probability] each, `entropy` is of the whole distribution, in nats.
+   *
+   * @param {number} numCandidates
+   * @param {string | ChatMessage[] | null} [prompt]
+   * @param {{text?: string}} [options] plain text instead of messages
+   * @returns {Promise<{top: [number, number][], entropy: number}>}
+   */
+  async nextDistribution(numCandidates, prompt = null, { text } = {}) {
+    const answer = this.#begin(prompt, text, undefined, { distribution: numCandidates });
+    await answer.whole();
+    if (answer.distribution) return answer.distribution;
+    throw new GreenroomError("internal", `the turn was ${answer.finish?.reason} before it had a distribution`);
+  }
+
+  /**
+   * @param {string | ChatMessage[] | null} prompt
+   * @param {string | undefined} text
+   * @param {string | undefined} turnId
+   * @param {any} request
+   */
+  #begin(prompt, text, turnId = randomId(), request) {
     const said = typeof prompt === "string" ? [{ role: "user", content: prompt }] : prompt;
     const isFirst = !this.#opening?.start;
     const messages = said && this.system && isFirst ? [{ role: "system", content: this.system }, ...said] : said;
     const answer = new Answer(this.socket, turnId, 0);
     if (isFirst) this.#opening = answer;
     const content = text === undefined ? messages && { messages } : { text };
-    this.socket.begin(answer, { ...content, sampling, max_tokens: maxTokens, stop });
+    this.socket.begin(answer, { ...content, ...request });
     return answer;
   }
 
@@ -140,4 +176,9 @@ export class Session {
     this.detach();
     await this.server.ask("DELETE", this.path);
   }
+}
+
+/** @param {Constraint} constraint */
+function constraintView({ jsonSchema, ...others }) {
+  return jsonSchema === undefined ? others : { json_schema: jsonSchema, ...others };
 }

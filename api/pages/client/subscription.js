@@ -112,6 +112,7 @@ function closed() {
 
 /** Where a topic is, on the server; slashes are part of its name. @param {string} topic */
 export function topicPath(topic) {
+  if (/\p{Cc}|\p{Cs}/u.test(topic)) throw new GreenroomError("invalid_request", "a name has no control characters");
   if (/^[.][.]?$/.test(topic)) throw new GreenroomError("invalid_request", `no address can name the topic '${topic}'`);
   const parts = topic.split("/").map(encodeURIComponent);
   const slash = parts.includes(".") || parts.includes("..") ? "%2F" : "/"; // an address would take these for folders

@@ -318,3 +318,22 @@ async def test_closing_the_client_ends_every_connection_and_lets_node_end(
         await script.say("go")
         assert [error["code"] for error in await script.told()] == ["conflict", "conflict"]
     assert list(inferlet.received.values()) == ["first", "last"]
+
+
+async def test_attaching_behind_the_last_event_says_that_there_is_nothing_more(
+    server: str, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    source = """
+    const client = new Client(url, { patienceS: 5 });
+    const instance = await client.launchInstance(await client.uploadProgram("a program"));
+    tell(instance.id);
+    tell(await instance.result());
+    tell(await failure((await client.attachInstance(instance.id, instance.position)).recv(4)));
+    tell(await failure((await client.attachInstance(instance.id, 7)).recv(4)));
+    """
+    async with node_script(tmp_path, server, source) as script:
+        cluster.launched[await script.told()].add(Message(0, "a"), Completed(1, 5))
+        assert await script.told() == 5
+        behind, beyond = await script.told(), await script.told()
+    assert (behind["code"], "has been received" in behind["message"]) == ("conflict", True)
+    assert (beyond["code"], beyond["status"]) == ("invalid_request", 400)

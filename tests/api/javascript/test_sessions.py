@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
 from api.errors import LengthExceeded, TooBusy
 from tests.api.cutting_proxy import proxying
 from tests.api.fake_cluster import FakeCluster
@@ -214,3 +215,39 @@ async def test_a_server_that_is_gone_for_good_ends_the_answer(server: str, tmp_p
     async with node_script(tmp_path, server, source) as script:
         assert (await script.told())["code"] == "unavailable"
         assert await script.told() == ["connecting", "closed"]
+
+
+@pytest.mark.parametrize(
+    ("constraint", "meant"),
+    [
+        ('{ jsonSchema: { type: "integer" } }', JsonSchema('{"type": "integer"}')),
+        ('{ regex: "a+" }', Regex("a+")),
+        ('{ choice: ["yes", "no"] }', Choice(("yes", "no"))),
+        ("{ grammar: 'root ::= \"a\"' }", Grammar('root ::= "a"')),
+    ],
+)
+async def test_an_answer_is_held_to_a_constraint_and_to_some_tokens(
+    server: str, cluster: FakeCluster, tmp_path: Path, constraint: str, meant: Constraint
+) -> None:
+    source = f"""
+    await session.generate("hello", {{ maxTokens: 2, constraint: {constraint}, allowedTokens: [5, 6] }}).whole();
+    tell("done");
+    await client.close();
+    """
+    async with node_script(tmp_path, server, OPEN + source) as script:
+        assert await script.told() == "done"
+    [turn] = cluster.turns
+    assert (turn.request.constraint, turn.request.allowed_tokens) == (meant, (5, 6))
+
+
+async def test_the_next_tokens_likeliest_ones_are_told(server: str, tmp_path: Path) -> None:
+    source = """
+    tell(await session.nextDistribution(3, "hello"));
+    tell((await session.nextDistribution(2, null, { text: "more" })).top.length);
+    tell(await failure(session.nextDistribution(5000)));
+    await client.close();
+    """
+    async with node_script(tmp_path, server, OPEN + source) as script:
+        assert await script.told() == {"top": [[0, 0], [1, -1], [2, -2]], "entropy": 0.5}
+        assert await script.told() == 2
+        assert (await script.told())["code"] == "invalid_request"

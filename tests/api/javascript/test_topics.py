@@ -122,5 +122,22 @@ async def test_a_topic_that_is_refused_says_why(server: str, tmp_path: Path) -> 
     """
     async with node_script(tmp_path, server, CLIENT + source) as script:
         told = [await script.told() for _ in range(3)]
-    assert [error["code"] for error in told] == ["not_found", "invalid_request", "invalid_request"]
+    assert [error["code"] for error in told] == ["invalid_request", "invalid_request", "invalid_request"]
     assert "256 characters" in told[1]["message"]
+
+
+async def test_a_topic_that_is_deleted_ends_for_those_who_read_it(server: str, tmp_path: Path) -> None:
+    source = """
+    await client.publish("news", "old");
+    const subscription = await client.subscribe("news");
+    tell((await subscription.recv(5)).value);
+    const next = failure(subscription.recv(10));
+    await client.deleteTopic("news");
+    tell(await next);
+    tell(await failure(client.deleteTopic("news")));
+    tell((await client.topics()).length);
+    """
+    async with node_script(tmp_path, server, CLIENT + source) as script:
+        assert await script.told() == "old"
+        assert [(await script.told())["code"] for _ in range(2)] == ["topic_not_found", "topic_not_found"]
+        assert await script.told() == 0
