@@ -200,6 +200,8 @@ class EffectDesk:
                 return await self._contexts.resident(context_id)
             case context_effects.Mask():
                 return await self._contexts.mask(effect)
+            case effects.BeginTopic(topic, replay):
+                return await self._exchange.begin(topic, replay)
             case effects.NextTopicEvent():
                 return await self._exchange.next_event(effect)
             case effects.Pull(queue, timeout_s):

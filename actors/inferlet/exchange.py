@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
-from api.errors import Unsupported
+from api.errors import TopicNotFound, Unsupported
 from api.inferlet import effects
 from api.topics import Cursor, MessageKey, Published, Pushed, QueueItem, Subscription, TopicEvent, TopicId, Topics
 from api.values import Value
@@ -20,7 +20,7 @@ class Exchange:
     def __init__(self, instance_id: str, owner: str, topics: Topics | None) -> None:
         self._id, self._owner = instance_id, owner
         self._found = topics
-        self._subscriptions: dict[str, tuple[Subscription, Cursor | None]] = {}
+        self._subscriptions: dict[str, Subscription] = {}
         self._releasing: set[asyncio.Task[None]] = set()
 
     def publish(self, topic: str, value: Value, call: int) -> Awaitable[effects.Accepted]:
@@ -31,25 +31,26 @@ class Exchange:
         """See ``Topics.push``. It takes effect when called."""
         return _accepted(self._topics.push(TopicId(queue, self._owner), value, MessageKey(self._id, call)))
 
+    async def begin(self, topic: str, replay: bool) -> Cursor:
+        """A place in a topic. Whoever has it misses nothing from there on, whatever becomes of this subscription."""
+        return (await self._subscribe(topic, replay=replay)).cursor
+
     async def next_event(self, effect: effects.NextTopicEvent) -> TopicEvent | None:
-        """What comes behind a place; a subscription that is there already goes on."""
-        subscription, cursor = self._subscriptions.pop(effect.topic, (None, None))
-        if subscription is None or cursor != effect.after:
-            if subscription:
-                await subscription.close()
-            topic = TopicId(effect.topic, self._owner)
-            subscription = await self._topics.subscribe(
-                topic, subscriber=self._id, after=effect.after, replay=effect.replay
-            )
-        after = effect.after
+        """What comes behind a place; a subscription that is there already goes on.
+
+        Raises:
+            TopicNotFound: the topic was deleted.
+        """
+        subscription = self._subscriptions.get(effect.topic)
+        if subscription is None or subscription.cursor != effect.after:
+            subscription = await self._subscribe(effect.topic, after=effect.after)
         try:
-            event = await subscription.recv(effect.timeout_s)
-            after = event.cursor
-            return event
+            return await subscription.recv(effect.timeout_s)
         except TimeoutError:
             return None
-        finally:
-            self._subscriptions[effect.topic] = (subscription, after)
+        except TopicNotFound:
+            await self._leave(effect.topic)
+            raise
 
     async def pull(self, queue: str, timeout_s: float | None) -> effects.Pulled | None:
         """See ``Topics.pull``; None where nothing came in time."""
@@ -75,7 +76,18 @@ class Exchange:
 
     async def close(self) -> None:
         """End the subscriptions."""
-        for subscription, _ in self._subscriptions.values():
+        for subscription in self._subscriptions.values():
+            await subscription.close()
+
+    async def _subscribe(self, topic: str, after: Cursor | None = None, replay: bool = True) -> Subscription:
+        await self._leave(topic)
+        subscription = await self._topics.subscribe(TopicId(topic, self._owner), after=after, replay=replay)
+        self._subscriptions[topic] = subscription
+        return subscription
+
+    async def _leave(self, topic: str) -> None:
+        subscription = self._subscriptions.pop(topic, None)
+        if subscription:
             await subscription.close()
 
     def _item(self, item: effects.Pulled) -> QueueItem:

@@ -135,7 +135,7 @@ _codec = Codec(
         *(Launched, Delivered, Sent, Printed, OutputCut, Returned, Raised, Cancelled, Read, PutAway, Resumed, Ended),
         *(effects.Received, effects.Accepted, effects.Pulled, effects.ChildEvent, Generated, Prefix),
         *(ModelInfo, Retention, Finish, Distribution),
-        *(topics.TopicMessage, topics.Lagged, topics.NewEpoch),
+        *(topics.TopicMessage, topics.Lagged, topics.NewEpoch, topics.Cursor),
     )
 )
 encode = _codec.encode

@@ -70,12 +70,19 @@ class Broadcast(Effect[Accepted]):
 
 
 @dataclass(frozen=True, slots=True)
-class NextTopicEvent(Effect[TopicEvent | None]):
-    """What comes in a topic behind a place (None: its start, or its end without replay); None after ``timeout_s``."""
+class BeginTopic(Effect[Cursor]):
+    """A place in a topic: before the oldest message that it retains, or (no replay) before the next one."""
 
     topic: str
-    after: Cursor | None
     replay: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NextTopicEvent(Effect[TopicEvent | None]):
+    """What comes in a topic behind a place; None where nothing came within ``timeout_s``."""
+
+    topic: str
+    after: Cursor
     timeout_s: float | None
 
 

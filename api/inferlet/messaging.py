@@ -10,6 +10,7 @@ from api.inferlet.checks import checked_timeout
 from api.inferlet.effects import (
     Accepted,
     Acknowledge,
+    BeginTopic,
     Broadcast,
     NextTopicEvent,
     Pull,
@@ -92,11 +93,17 @@ class TopicReader:
         return event.value if isinstance(event, TopicMessage) else event
 
     async def event(self, timeout_s: float | None = None) -> TopicEvent:
-        """The same with its position."""
+        """The same with its position.
+
+        Raises:
+            TopicNotFound: the topic was deleted; reading on begins with the ``NewEpoch`` of another one of this name.
+        """
         timeout_s = checked_timeout(timeout_s)
         place = host().places.setdefault(self.topic, Place())
         async with place.lock:
-            event = await host().begin(NextTopicEvent(self.topic, place.cursor, self._replay, timeout_s))
+            if place.cursor is None:
+                place.cursor = await host().begin(BeginTopic(self.topic, self._replay))
+            event = await host().begin(NextTopicEvent(self.topic, place.cursor, timeout_s))
             if event is None:
                 raise TimeoutError(f"nothing came in {self.topic!r} within {timeout_s} s")
             place.cursor = event.cursor
