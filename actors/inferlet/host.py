@@ -8,6 +8,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -78,7 +79,7 @@ class ProgramHost:
         answer = self._known(call, name, digest)
         if answer is None:
             answer = _local(call, digest, effect) or self._desk.ask(call, digest, effect)
-            self._desk.emit(answer)
+            self._record(answer)
         else:
             self.replay.take(call)
         if isinstance(answer, Returned):
@@ -139,6 +140,13 @@ class ProgramHost:
         """The program has done all that it can, and waits for no timer."""
         return self.is_dormant and not self._arrived and self.replay.next() is None
 
+    def is_catching_up(self) -> bool:
+        """The program will do what it did, as soon as its timers let it."""
+        answer = self.replay.next()
+        if answer is None or self._is_closed:
+            return False
+        return self._num_calls < answer.num_calls + isinstance(answer, Cancelled)
+
     def check_caught_up(self) -> None:
         """At the program's end.
 
@@ -183,7 +191,7 @@ class ProgramHost:
 
     def _give_again(self, answer: Answer) -> bool:
         future = self._waiting.get(answer.call)
-        if future is None or isinstance(answer, Cancelled):
+        if future is None or isinstance(answer, Cancelled) or self._num_calls < answer.num_calls:
             return False  # it comes to that when a timer of the program has run out
         self.replay.take(answer.call)
         _resolve(future, answer)
@@ -196,10 +204,14 @@ class ProgramHost:
             if future is None or future.cancelled():
                 self._desk.undo(answer)
                 continue
-            self._desk.emit(answer)
+            self._record(answer)
             _resolve(future, answer)
             return True
         return False
+
+    def _record(self, answer: Answer) -> None:
+        """The program is given this now, behind so many calls."""
+        self._desk.emit(replace(answer, num_calls=self._num_calls))
 
     def _settled(self, call: int, name: str, digest: str, future: asyncio.Future[Any]) -> None:
         del self._waiting[call]
@@ -208,7 +220,7 @@ class ProgramHost:
         known = self.replay.answer(call, name, digest)
         if known is None:
             self._desk.cancel(call)
-            self._desk.emit(Cancelled(call, name, digest))
+            self._record(Cancelled(call, name, digest))
             return
         if not isinstance(known, Cancelled):
             self.diverged = Diverged(f"{described(known)} was cancelled this time")

@@ -68,12 +68,16 @@ class OutputCut:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """A call of the program got this result; ``effect`` is its name, ``digest`` names its arguments."""
+    """A call of the program got this result; ``effect`` is its name, ``digest`` names its arguments.
+
+    Of this and the next two, ``num_calls`` says how many calls the program had made by then.
+    """
 
     call: int
     effect: str
     digest: str
     result: Any
+    num_calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,7 @@ class Raised:
     digest: str
     error: str
     arguments: list[Any]
+    num_calls: int = 0
 
     @property
     def exception(self) -> GreenroomError:
@@ -100,6 +105,7 @@ class Cancelled:
     call: int
     effect: str
     digest: str
+    num_calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)

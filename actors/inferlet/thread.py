@@ -19,15 +19,14 @@ _ENDS = (asyncio.CancelledError, SystemExit, KeyboardInterrupt, RuntimeError)
 
 
 class IdleSelector(selectors.DefaultSelector):
-    """Tells when its event loop has nothing left to run.
-
-    ``on_idle(is_dormant)`` returns whether it has made something ready; dormant is a loop that waits for no timer.
+    """Tells when its event loop has nothing left to run: ``on_idle`` is given the time until its next timer (None: it
+    has none), and returns for how long to wait.
     """
 
     MAX_BUSY_ROUNDS = 1000
     """A program that polls with ``sleep(0)`` is never idle, and is told all the same."""
 
-    def __init__(self, on_idle: Callable[[bool], bool]) -> None:
+    def __init__(self, on_idle: Callable[[float | None], float | None]) -> None:
         super().__init__()
         self._on_idle = on_idle
         self._num_busy_rounds = 0
@@ -38,13 +37,56 @@ class IdleSelector(selectors.DefaultSelector):
             self._num_busy_rounds += 1
             return super().select(timeout)
         self._num_busy_rounds = 0
-        return super().select(0 if self._on_idle(timeout is None) else timeout)
+        return super().select(self._on_idle(timeout))
+
+
+class ProgramLoop(asyncio.SelectorEventLoop):
+    """An event loop that takes the next result when it is idle, and puts its clock forward while it catches up.
+
+    Then a timer that nothing but time keeps waiting is due at once: what was slept once is not slept again.
+    """
+
+    def __init__(self, on_idle: Callable[[bool], bool], is_catching_up: Callable[[], bool]) -> None:
+        self._on_idle = on_idle
+        self._is_catching_up = is_catching_up
+        self._ahead_s = 0.0
+        self._num_in_threads = 0
+        self._selecting = IdleSelector(self._idle)
+        super().__init__(self._selecting)
+
+    def time(self) -> float:
+        """See ``asyncio.AbstractEventLoop.time``."""
+        return super().time() + self._ahead_s
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        """See ``asyncio.AbstractEventLoop.run_in_executor``; meanwhile time goes as it does."""
+        future = super().run_in_executor(executor, func, *args)
+        self._num_in_threads += 1
+        future.add_done_callback(self._came_back)
+        return future
+
+    def _came_back(self, _: object) -> None:
+        self._num_in_threads -= 1
+
+    def _idle(self, timeout_s: float | None) -> float | None:
+        if self._on_idle(timeout_s is None):
+            return 0
+        if timeout_s is None or self._waits_for_others or not self._is_catching_up():
+            return timeout_s
+        self._ahead_s += max(0.0, timeout_s)
+        return 0
+
+    @property
+    def _waits_for_others(self) -> bool:
+        """Besides timers, for threads or files; its own waking pipe is one."""
+        return self._num_in_threads > 0 or len(self._selecting.get_map()) > 1
 
 
 class ProgramThread:
-    """Runs one coroutine to its end. ``on_idle`` and ``main`` are called in the thread, ``on_end`` on the outer loop.
+    """Runs one coroutine to its end. ``on_end`` is called on the outer loop, the others in the thread.
 
-    Every other method may be called from any thread.
+    ``on_idle(is_dormant)`` returns whether it has made something ready; dormant is a loop that waits for no timer.
+    ``is_catching_up`` says whether to put its clock forward; see ``ProgramLoop``. Every other method may be called from any thread.
     """
 
     def __init__(
@@ -52,12 +94,13 @@ class ProgramThread:
         name: str,
         main: Callable[[], Coroutine[Any, Any, None]],
         on_idle: Callable[[bool], bool],
+        is_catching_up: Callable[[], bool],
         on_end: Callable[[], object],
     ) -> None:
         self._main = main
         self._on_end = on_end
         self._outer = asyncio.get_running_loop()
-        self._loop = asyncio.SelectorEventLoop(IdleSelector(on_idle))
+        self._loop = ProgramLoop(on_idle, is_catching_up)
         self._task: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
