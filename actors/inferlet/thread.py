@@ -11,8 +11,12 @@ import asyncio
 import selectors
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple
+
+Arguments = TypeVarTuple("Arguments")
+Answer = TypeVar("Answer")
 
 _ENDS = (asyncio.CancelledError, SystemExit, KeyboardInterrupt, RuntimeError)
 """What a program can end its event loop with; ``main`` is then cancelled, and tells of it."""
@@ -58,7 +62,9 @@ class ProgramLoop(asyncio.SelectorEventLoop):
         """See ``asyncio.AbstractEventLoop.time``."""
         return super().time() + self._ahead_s
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*Arguments], Answer], *args: *Arguments
+    ) -> asyncio.Future[Answer]:
         """See ``asyncio.AbstractEventLoop.run_in_executor``; meanwhile time goes as it does."""
         future = super().run_in_executor(executor, func, *args)
         self._num_in_threads += 1
@@ -86,7 +92,8 @@ class ProgramThread:
     """Runs one coroutine to its end. ``on_end`` is called on the outer loop, the others in the thread.
 
     ``on_idle(is_dormant)`` returns whether it has made something ready; dormant is a loop that waits for no timer.
-    ``is_catching_up`` says whether to put its clock forward; see ``ProgramLoop``. Every other method may be called from any thread.
+    ``is_catching_up`` says whether to put its clock forward; see ``ProgramLoop``. Every other method may be called from
+    any thread.
     """
 
     def __init__(
