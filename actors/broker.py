@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from itertools import groupby
 from typing import TypeVar
 
 from actors.journal.contract import Journal
 from actors.settings import BrokerSettings
+from actors.topics.catalogue import Catalogue
 from actors.topics.messages import (
     Handed,
     Lane,
@@ -19,14 +17,13 @@ from actors.topics.messages import (
     Progress,
     Subscribed,
     SubscribeRequest,
-    shard_of,
 )
 from actors.topics.polls import wait_for_batches
 from actors.topics.queue import Queue, Ticket
 from actors.topics.readers import Reader, Readers
-from actors.topics.segments import Kind, SegmentKey, Segments
 from actors.topics.topic import Topic
 from api.errors import Fenced, GreenroomError, TooBusy, Unavailable
+from api.queues import QueueInfo
 from api.topics import TopicId, TopicInfo
 
 Answer = TypeVar("Answer")
@@ -53,36 +50,30 @@ class Broker:
         on_fenced: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
-        self._journal = journal
         self._clock = clock
         self._shard = shard
         self._on_fenced = on_fenced
-        self._topics: dict[TopicId, Topic] = {}
-        self._queues: dict[TopicId, Queue] = {}
-        self._num_owned: Counter[str] = Counter()
+        self._catalogue = Catalogue(settings, journal, clock)
         self._num_subscriptions = 0
         self._readers = Readers()
 
     async def start(self) -> None:
         """Take over what is durable; comes before all other calls."""
-        keys: list[SegmentKey] = []
-        while (found := await self._segment_keys()) != keys:  # whom this one replaces may begin one until it is fenced
-            keys = found
-            self._topics, self._queues, self._num_owned, self._readers = {}, {}, Counter(), Readers()
-            for (kind, epoch), group in groupby(keys, key=lambda key: (key.kind, key.epoch)):
-                await self._restore(kind, epoch, list(group))
+        now = self._clock()
+        for reader_id in await self._catalogue.restore(self._shard):
+            self._readers.touch(reader_id, now)
 
     async def configure(self, settings: BrokerSettings) -> None:
         """Take new limits; patterns count for topics and queues that begin from now on."""
-        self._settings = settings
+        self._settings = self._catalogue.settings = settings
 
     async def publish(self, lanes: Sequence[Lane], wait_s: float) -> tuple[LaneAnswer, ...]:
         """Append messages, lane by lane; each waits ``wait_s`` for room where its topic says so."""
-        return await self._accept_all(lanes, self._topic, wait_s)
+        return await self._accept_all(lanes, self._catalogue.topic, wait_s)
 
     async def push(self, lanes: Sequence[Lane], wait_s: float) -> tuple[LaneAnswer, ...]:
         """The same for queues."""
-        return await self._accept_all(lanes, self._queue, wait_s)
+        return await self._accept_all(lanes, self._catalogue.queue, wait_s)
 
     async def subscribe(
         self, reader_id: str, requests: Sequence[SubscribeRequest]
@@ -135,31 +126,29 @@ class Broker:
         reader = self._readers.touch(reader_id, self._clock())
         reader.num_calls += 1
         try:
-            return await self._fenced(self._queue(queue).pull(Ticket(ticket, reader_id, lease_s), wait_s))
+            return await self._fenced(self._catalogue.queue(queue).pull(Ticket(ticket, reader_id, lease_s), wait_s))
         finally:
             reader.num_calls -= 1
             reader.seen_at = self._clock()
 
     async def ack(self, queue: TopicId, position: int, ticket: str) -> bool:
-        """See ``Topics.ack``."""
-        found = self._queues.get(queue)
+        """See ``Queues.ack``."""
+        found = self._catalogue.queues.get(queue)
         return found is not None and await self._fenced(found.ack(position, ticket))
 
     async def release(self, queue: TopicId, ticket: str) -> None:
         """Whoever pulled with this ticket does not want the item. Idempotent."""
-        found = self._queues.get(queue)
+        found = self._catalogue.queues.get(queue)
         if found:
             found.release(ticket)
 
     async def delete(self, key: TopicId) -> bool:
         """See ``Topics.delete``."""
-        topic = self._topics.get(key)
+        topic = self._catalogue.topics.get(key)
         if topic is None:
             return False
         await self._fenced(topic.delete())
-        if self._topics.get(key) is topic:
-            del self._topics[key]
-            self._num_owned[key.owner] -= 1
+        self._catalogue.remove_topic(topic)
         for reader in topic.readers:
             ended = [id for id, subscription in reader.subscriptions.items() if subscription.topic is topic]
             for subscription_id in ended:
@@ -171,8 +160,22 @@ class Broker:
     async def topics(self, owner: str) -> tuple[TopicInfo, ...]:
         """See ``Topics.topics``."""
         now = self._clock()
-        mine = (topic for key, topic in self._topics.items() if key.is_public or key.owner == owner)
-        return tuple(topic.info(now) for topic in mine)
+        topics = self._catalogue.topics
+        return tuple(topic.info(now) for key, topic in topics.items() if key.is_public or key.owner == owner)
+
+    async def delete_queue(self, key: TopicId) -> bool:
+        """See ``Queues.delete_queue``."""
+        queue = self._catalogue.queues.get(key)
+        if queue is None:
+            return False
+        await self._fenced(queue.delete())
+        self._catalogue.remove_queue(queue)
+        return True
+
+    async def queues(self, owner: str) -> tuple[QueueInfo, ...]:
+        """See ``Queues.queues``."""
+        queues = self._catalogue.queues
+        return tuple(queue.info for key, queue in queues.items() if key.is_public or key.owner == owner)
 
     async def sweep(self) -> None:
         """Drop what is over: old messages, silent readers, leases, topics that nobody uses."""
@@ -180,23 +183,13 @@ class Broker:
         for reader in self._readers.remove_silent(now, self._settings.reader_timeout_s):
             for subscription_id in list(reader.subscriptions):
                 self._end(reader, subscription_id)
-        for topic in list(self._topics.values()):
+        for topic in list(self._catalogue.topics.values()):
             topic.trim(now)
             await self._fenced(topic.drop_records())
-        for queue in list(self._queues.values()):
+        for queue in list(self._catalogue.queues.values()):
             queue.expire(now, self._readers.is_alive)
             await self._fenced(queue.drop_records())
-        self._forget_idle(now)
-
-    def _forget_idle(self, now: float) -> None:
-        idle_s = self._settings.idle_timeout_s
-        idle_topics = [key for key, topic in self._topics.items() if topic.is_idle(now, idle_s)]
-        idle_queues = [key for key, queue in self._queues.items() if queue.is_idle(now, idle_s)]
-        for key in idle_topics:
-            del self._topics[key]
-        for key in idle_queues:
-            del self._queues[key]
-        self._num_owned -= Counter(key.owner for key in (*idle_topics, *idle_queues))
+        self._catalogue.forget_idle()
 
     async def _accept_all(
         self, lanes: Sequence[Lane], find: Callable[[TopicId], Topic | Queue], wait_s: float
@@ -229,7 +222,7 @@ class Broker:
         if self._num_subscriptions >= self._settings.max_subscriptions:
             return TooBusy(f"the broker has {self._num_subscriptions} subscriptions, as many as it takes")
         try:
-            subscribed = self._topic(request.topic).subscribe(request, reader, self._clock())
+            subscribed = self._catalogue.topic(request.topic).subscribe(request, reader, self._clock())
         except GreenroomError as refusal:
             return refusal
         self._num_subscriptions += 1
@@ -239,52 +232,6 @@ class Broker:
         subscription = reader.subscriptions.pop(subscription_id)
         subscription.topic.unsubscribe(subscription, self._clock())
         self._num_subscriptions -= 1
-
-    def _topic(self, key: TopicId) -> Topic:
-        topic = self._topics.get(key)
-        if topic is None:
-            self._count(key)
-            settings = self._settings.topic(key.name)
-            epoch = secrets.token_hex(8)
-            segments = Segments(self._journal, "topic", key, epoch) if settings.is_durable else None
-            topic = self._topics[key] = Topic(key, epoch, settings, self._clock(), segments)
-        return topic
-
-    def _queue(self, key: TopicId) -> Queue:
-        queue = self._queues.get(key)
-        if queue is None:
-            self._count(key)
-            settings = self._settings.queue(key.name)
-            segments = Segments(self._journal, "queue", key, secrets.token_hex(8)) if settings.is_durable else None
-            queue = self._queues[key] = Queue(key, settings, self._clock, segments)
-        return queue
-
-    def _count(self, key: TopicId) -> None:
-        if len(self._topics) + len(self._queues) >= self._settings.max_topics:
-            raise TooBusy(f"the broker has {self._settings.max_topics} topics and queues, as many as it takes")
-        if self._num_owned[key.owner] >= self._settings.max_topics_per_owner:
-            raise TooBusy(f"this owner has {self._num_owned[key.owner]} topics and queues, as many as are allowed")
-        self._num_owned[key.owner] += 1
-
-    async def _segment_keys(self) -> list[SegmentKey]:
-        """Of this shard, log by log and in order."""
-        keys = [SegmentKey.parse(stream.key) for stream in await self._journal.streams()]
-        own = [key for key in keys if shard_of(key.topic, self._settings.num_shards) == self._shard]
-        return sorted(own, key=lambda key: (key.kind, key.epoch, key.begin))
-
-    async def _restore(self, kind: str, epoch: str, keys: Sequence[SegmentKey]) -> None:
-        key, now = keys[0].topic, self._clock()
-        known: Kind = "topic" if kind == "topic" else "queue"
-        segments = Segments(self._journal, known, key, epoch)
-        begin, records = await segments.restore(keys)
-        self._num_owned[key.owner] += 1
-        if kind == "topic":
-            topic = self._topics[key] = Topic(key, epoch, self._settings.topic(key.name), now, segments)
-            topic.restore(begin, records)
-        else:
-            queue = self._queues[key] = Queue(key, self._settings.queue(key.name), self._clock, segments)
-            for reader_id in queue.restore(begin, records):
-                self._readers.touch(reader_id, now)
 
     async def _fenced(self, call: Awaitable[Answer]) -> Answer:
         try:

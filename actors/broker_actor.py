@@ -20,7 +20,10 @@ from api.logs import event_logger, start_logging
 log = event_logger("greenroom.broker")
 
 CALLS = frozenset(
-    ("configure", "publish", "push", "subscribe", "unsubscribe", "poll", "pull", "ack", "release", "delete", "topics")
+    (
+        *("configure", "publish", "subscribe", "unsubscribe", "poll", "delete", "topics"),
+        *("push", "pull", "ack", "release", "delete_queue", "queues"),
+    )
 )
 
 

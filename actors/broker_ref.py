@@ -16,7 +16,8 @@ from actors.topics.outgoing import Outgoing
 from actors.topics.shard_ref import ShardRef
 from actors.topics.subscription import BrokerSubscription
 from api.errors import GreenroomError
-from api.topics import Cursor, MessageKey, Published, Pushed, QueueItem, TopicId, TopicInfo
+from api.queues import Pushed, QueueInfo, QueueItem
+from api.topics import Cursor, MessageKey, Published, TopicId, TopicInfo
 from api.values import MAX_VALUE_BYTES, Value, decode, encode
 
 
@@ -76,13 +77,13 @@ class BrokerRef:
         return tuple(sorted(itertools.chain(*found), key=lambda info: info.topic.name))
 
     def push(self, queue: TopicId, value: Value, key: MessageKey | None = None) -> asyncio.Future[Pushed]:
-        """See ``Topics.push``."""
+        """See ``Queues.push``."""
         data = encode(value, self._max_message_bytes)
         key = key or MessageKey(self._process_id, next(self._numbers))
         return self._shard(queue).pushed.put(queue, key.publisher, key.number, data)
 
     async def pull(self, queue: TopicId, timeout_s: float | None = None, lease_s: float | None = None) -> QueueItem:
-        """See ``Topics.pull``."""
+        """See ``Queues.pull``."""
         shard = self._shard(queue)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
@@ -94,16 +95,25 @@ class BrokerRef:
                 raise TimeoutError(f"nothing came into queue {queue.name!r}")
 
     async def ack(self, item: QueueItem) -> bool:
-        """See ``Topics.ack``."""
+        """See ``Queues.ack``."""
         shard = self._shard(item.queue)
         shard.incoming.let_go(item.receipt)
         return await shard.ref.ack(item.queue, item.position, item.receipt)
 
     async def release(self, item: QueueItem) -> None:
-        """See ``Topics.release``."""
+        """See ``Queues.release``."""
         shard = self._shard(item.queue)
         shard.incoming.let_go(item.receipt)
         await shard.ref.release(item.queue, item.receipt)
+
+    async def delete_queue(self, queue: TopicId) -> bool:
+        """See ``Queues.delete_queue``."""
+        return await self._shard(queue).ref.delete_queue(queue)
+
+    async def queues(self, owner: str) -> tuple[QueueInfo, ...]:
+        """See ``Queues.queues``."""
+        found = await asyncio.gather(*(shard.ref.queues(owner) for shard in self._shards))
+        return tuple(sorted(itertools.chain(*found), key=lambda info: info.queue.name))
 
     async def _pull_once(self, shard: _Shard, queue: TopicId, wait_s: float, lease_s: float | None) -> QueueItem | None:
         ticket = f"{self._process_id}-{next(self._numbers)}"

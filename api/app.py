@@ -19,6 +19,7 @@ from api.inferlet_routes import inferlet_routes
 from api.limits import ConcurrencyLimit, SizeLimit
 from api.page import page_routes
 from api.petals.routes import petals_routes
+from api.queue_routes import queue_routes
 from api.request_log import RequestLog
 from api.responses import on_greenroom_error, on_http_exception
 from api.sessions import session_routes
@@ -41,6 +42,7 @@ def build_app(
             *petals_routes(cluster, settings),
             *session_routes(),
             *topic_routes(),
+            *queue_routes(),
             *inferlet_routes(),
             *page_routes(),
             *routes,

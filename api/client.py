@@ -26,13 +26,14 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
 from api.client_session import ClientSession
-from api.client_topics import SILENCE_S, ClientSubscription, message_body, topic_path
+from api.client_topics import SILENCE_S, ClientSubscription, message_body, named_path
 from api.cluster import Retention
 from api.errors import Unavailable
 from api.inferlet_views import InferletSummaryView, InferletsView, InferletView, ProgramsView, ProgramView
 from api.instance import ClientInstance
+from api.queues import QueueInfo
 from api.remote_errors import error_of
-from api.topic_views import PublishedView, TopicsView
+from api.topic_views import PublishedView, QueuesView, TopicsView
 from api.topics import Cursor, TopicId, TopicInfo
 from api.values import Value, snapshot
 from api.views import ModelsView, ModelView, SessionsView, SessionView, SummaryView, View
@@ -119,7 +120,9 @@ class Client:
             InvalidRequest, TooLarge, TooBusy, Unavailable
         """
         content, content_type = message_body(snapshot(message))
-        response = await self._send("POST", topic_path(topic), content=content, headers={"Content-Type": content_type})
+        response = await self._send(
+            "POST", named_path("topics", topic), content=content, headers={"Content-Type": content_type}
+        )
         return PublishedView.model_validate_json(response.content)
 
     async def delete_topic(self, topic: str) -> None:
@@ -129,7 +132,7 @@ class Client:
             TopicNotFound: there is none of this name.
             Forbidden: it is everybody's.
         """
-        await self._send("DELETE", topic_path(topic))
+        await self._send("DELETE", named_path("topics", topic))
 
     async def subscribe(self, topic: str, *, after: Cursor | None = None, replay: bool = True) -> ClientSubscription:
         """Read a topic, from the oldest message that is retained, or from the next one, or behind a place.
@@ -137,7 +140,7 @@ class Client:
         Raises:
             InvalidRequest, TooBusy, Unavailable
         """
-        open_stream = partial(self._stream, f"{topic_path(topic)}/events")
+        open_stream = partial(self._stream, f"{named_path('topics', topic)}/events")
         subscription = ClientSubscription(TopicId(topic), open_stream, self.patience_s, after, replay)
         await subscription.opened()
         return subscription
@@ -145,6 +148,19 @@ class Client:
     async def topics(self) -> tuple[TopicInfo, ...]:
         """The caller's topics and the public ones, by name."""
         return tuple(view.info() for view in (await self.ask(TopicsView, "GET", "/api/topics")).topics)
+
+    async def delete_queue(self, queue: str) -> None:
+        """Delete a queue with its items, those in the hands of consumers too.
+
+        Raises:
+            QueueNotFound: there is none of this name.
+            Forbidden: it is everybody's.
+        """
+        await self._send("DELETE", named_path("queues", queue))
+
+    async def queues(self) -> tuple[QueueInfo, ...]:
+        """The caller's queues and the public ones, by name."""
+        return tuple(view.info() for view in (await self.ask(QueuesView, "GET", "/api/queues")).queues)
 
     async def ask(self, kind: type[AnyView], method: str, path: str, body: dict[str, Any] | None = None) -> AnyView:
         """One request. For ``ClientSession``."""

@@ -141,9 +141,17 @@ class ClientSubscription:
             await self._has_news.wait()
 
 
-def topic_path(topic: str) -> str:
-    """Where a topic is, on the server."""
-    return f"/api/topics/{quote(topic, safe='/')}"
+def named_path(kind: str, name: str) -> str:
+    """Where a topic or a queue is, on the server.
+
+    Raises:
+        InvalidRequest: it cannot have this name.
+    """
+    if TopicId(name).name in (".", ".."):
+        raise InvalidRequest(f"no address can name {name!r}")
+    parts = [quote(part, safe="") for part in name.split("/")]
+    slash = "%2F" if "." in parts or ".." in parts else "/"  # an address would take these for folders
+    return f"/api/{kind}/{slash.join(parts)}"
 
 
 def message_body(message: Value) -> tuple[bytes, str]:

@@ -13,7 +13,8 @@
     │   ├── TurnNotFound            404  turn_not_found
     │   ├── InferletNotFound        404  inferlet_not_found
     │   ├── ProgramNotFound         404  program_not_found
-    │   └── TopicNotFound           404  topic_not_found
+    │   ├── TopicNotFound           404  topic_not_found
+    │   └── QueueNotFound           404  queue_not_found
     ├── Conflict                    409  conflict
     ├── TooLarge                    413  too_large
     ├── TooBusy                     429  too_busy           retryable
@@ -185,6 +186,19 @@ class TopicNotFound(NotFound):
 
     def __str__(self) -> str:
         return f"topic {self.name!r} was deleted or does not exist"
+
+
+class QueueNotFound(NotFound):
+    """The queue has been deleted, or never was."""
+
+    code = "queue_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"queue {self.name!r} was deleted or does not exist"
 
 
 class Conflict(GreenroomError):

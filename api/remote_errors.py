@@ -12,9 +12,15 @@ from api.errors import (
     LengthExceeded,
     ModelNotFound,
     ProgramNotFound,
+    QueueNotFound,
     SessionNotFound,
     TopicNotFound,
     TurnNotFound,
+)
+
+_NAMED = (
+    *(SessionNotFound, TurnNotFound, ModelNotFound, InferletNotFound),
+    *(ProgramNotFound, TopicNotFound, QueueNotFound),
 )
 
 
@@ -24,7 +30,7 @@ def error_of(code: str, message: str) -> GreenroomError:
     if kind is LengthExceeded:
         lengths = [int(digits) for digits in re.findall(r"\d+", message)]
         return LengthExceeded(*lengths) if len(lengths) == 3 else InvalidRequest(message)
-    if kind in (SessionNotFound, TurnNotFound, ModelNotFound, InferletNotFound, ProgramNotFound, TopicNotFound):
+    if kind in _NAMED:
         named = re.search(r"(['\"])(.*)\1", message)
         return kind(named[2] if named else message)
     return kind(message)

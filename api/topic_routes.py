@@ -28,8 +28,9 @@ from starlette.routing import BaseRoute, Route
 
 from api.cluster import Cluster
 from api.disconnects import while_connected
-from api.errors import Conflict, Forbidden, GreenroomError, InvalidRequest, TopicNotFound
+from api.errors import Conflict, GreenroomError, InvalidRequest, TopicNotFound
 from api.event_stream import KEEP_ALIVE, KEEP_ALIVE_S, EventStream, error_text, event_text
+from api.paths import NAME, check_own
 from api.security import owner_of
 from api.topic_views import PublishedView, TopicsView, TopicView, event_view
 from api.topics import Cursor, Published, Subscription, TopicId, Topics
@@ -39,13 +40,16 @@ MAX_CHUNK_CHARS = 1 << 16
 """What has come meanwhile is sent together, up to this."""
 
 
+_PATH = f"/api/topics/{{topic:{NAME}}}"
+
+
 def topic_routes() -> list[BaseRoute]:
     """The routes of topics."""
     return [
         Route("/api/topics", list_topics, methods=["GET"]),
-        Route("/api/topics/{topic:path}/events", follow_topic, methods=["GET"]),
-        Route("/api/topics/{topic:path}", publish, methods=["POST"]),
-        Route("/api/topics/{topic:path}", delete_topic, methods=["DELETE"]),
+        Route(f"{_PATH}/events", follow_topic, methods=["GET"]),
+        Route(_PATH, publish, methods=["POST"]),
+        Route(_PATH, delete_topic, methods=["DELETE"]),
     ]
 
 
@@ -65,8 +69,7 @@ async def publish(request: Request) -> Response:
 
 async def delete_topic(request: Request) -> Response:
     topic = _topic(request)
-    if topic.is_public and owner_of(request):
-        raise Forbidden(f"topic {topic.name!r} is everybody's: nobody deletes it alone")
+    check_own(topic, request)
     if not await _topics(request).delete(topic):
         raise TopicNotFound(topic.name)
     return Response(status_code=204)

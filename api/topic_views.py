@@ -1,9 +1,10 @@
-"""What the routes of topics answer, as the server writes and the client reads it."""
+"""What the routes of topics and queues answer, as the server writes and the client reads it."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from api.queues import QueueInfo
 from api.topics import Lagged, NewEpoch, TopicEvent, TopicId, TopicInfo, TopicMessage
 from api.values import from_json, to_json
 from api.views import View
@@ -50,6 +51,37 @@ class TopicsView(View):
     """``GET /api/topics``, by name."""
 
     topics: tuple[TopicView, ...]
+
+
+class QueueView(View):
+    """A queue: items that nobody has, items in the hands of consumers, and consumers that wait for one."""
+
+    name: str
+    num_ready: int
+    num_held: int
+    num_waiting: int
+    is_durable: bool
+
+    @classmethod
+    def of(cls, info: QueueInfo) -> QueueView:
+        """From the broker's value."""
+        return cls(
+            name=info.queue.name,
+            num_ready=info.num_ready,
+            num_held=info.num_held,
+            num_waiting=info.num_waiting,
+            is_durable=info.is_durable,
+        )
+
+    def info(self) -> QueueInfo:
+        """The same for the client's caller; whose it is shows only in its name."""
+        return QueueInfo(queue=TopicId(self.name), **self.model_dump(exclude={"name"}))
+
+
+class QueuesView(View):
+    """``GET /api/queues``, by name."""
+
+    queues: tuple[QueueView, ...]
 
 
 def event_view(event: TopicEvent) -> tuple[str, dict[str, Any], str]:

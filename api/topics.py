@@ -1,8 +1,8 @@
-"""Topics and queues: the names, the messages, and the calls that the cluster's broker answers.
+"""Topics: the names, the messages, and the calls that the cluster's broker answers. Queues are in ``api.queues``.
 
 A topic is a log that anybody of its owner publishes to and reads from; it keeps its latest messages for a while. Its
 *epoch* names one life of it: after the broker's death a topic that is not durable begins another, with other
-positions. A queue hands each item to one consumer.
+positions.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Protocol, Self, TypeAlias
 
 from api.errors import InvalidRequest
 from api.names import check_name
+from api.queues import Queues
 from api.values import Value
 
 PUBLIC = "public/"
@@ -138,31 +139,6 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
-class Pushed:
-    """The item was accepted; ``position`` is -1 where it had been before and is no longer in the queue."""
-
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class QueueItem:
-    """An item in the hands of one consumer, until ``leased_until`` (seconds since the epoch of the clock).
-
-    Attributes:
-        receipt: to acknowledge it with; of this delivery only.
-        num_deliveries: 1 when nobody had it before.
-    """
-
-    queue: TopicId
-    position: int
-    value: Value
-    pushed_at: float
-    receipt: str
-    num_deliveries: int
-    leased_until: float
-
-
-@dataclass(frozen=True, slots=True)
 class TopicInfo:
     """A topic in a list: it retains the positions from ``first`` up to, not including, ``end``.
 
@@ -225,8 +201,11 @@ class Subscription(Protocol):
         ...
 
 
-class Topics(Protocol):
-    """The broker, as programs and routes see it. All calls raise ``Unavailable`` when it cannot be reached in time."""
+class Topics(Queues, Protocol):
+    """The broker, as programs and routes see it: topics, and queues.
+
+    All calls raise ``Unavailable`` when it cannot be reached in time.
+    """
 
     def publish(self, topic: TopicId, value: Value, key: MessageKey | None = None) -> Awaitable[Published]:
         """Append a message. It takes effect when called, in the order of the calls; await it to know it accepted.
@@ -262,32 +241,4 @@ class Topics(Protocol):
 
     async def topics(self, owner: str) -> tuple[TopicInfo, ...]:
         """The topics of an owner and the public ones, by name."""
-        ...
-
-    def push(self, queue: TopicId, value: Value, key: MessageKey | None = None) -> Awaitable[Pushed]:
-        """Append an item to a queue, as ``publish`` does to a topic.
-
-        Raises:
-            InvalidRequest, TooLarge: at once; the value is not a message.
-            TooBusy: the queue is full, or there are as many queues as are allowed.
-        """
-        ...
-
-    async def pull(self, queue: TopicId, timeout_s: float | None = None, lease_s: float | None = None) -> QueueItem:
-        """The oldest item that nobody has. It goes to another where it is not acknowledged in time.
-
-        Args:
-            lease_s: time to acknowledge it; None takes the configured one. It ends early when this process does.
-
-        Raises:
-            TimeoutError: nothing came within ``timeout_s``.
-        """
-        ...
-
-    async def ack(self, item: QueueItem) -> bool:
-        """The item is done. False where it came too late: the item is another's."""
-        ...
-
-    async def release(self, item: QueueItem) -> None:
-        """Give an item back to its place in the queue, for another. Idempotent."""
         ...

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from api.errors import GreenroomError
-from deployments.commands import sessions, topics
+from deployments.commands import queues, sessions, topics
 from deployments.commands.chat import chat
 from deployments.commands.down import down
 from deployments.commands.inferlets import attach, kill, launch, ps
@@ -29,6 +29,7 @@ for command in (up, chat, launch, attach, ps, kill, pub, sub, status, down):
     app.command()(command)
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(topics.app, name="topics")
+app.add_typer(queues.app, name="queues")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Awaitable
 
 from api.errors import TopicNotFound, Unsupported
 from api.inferlet import effects
-from api.topics import Cursor, MessageKey, Published, Pushed, QueueItem, Subscription, TopicEvent, TopicId, Topics
+from api.queues import Pushed, QueueItem
+from api.topics import Cursor, MessageKey, Published, Subscription, TopicEvent, TopicId, Topics
 from api.values import Value
 
 
@@ -28,7 +29,7 @@ class Exchange:
         return _accepted(self._topics.publish(TopicId(topic, self._owner), value, MessageKey(self._id, call)))
 
     def push(self, queue: str, value: Value, call: int) -> Awaitable[effects.Accepted]:
-        """See ``Topics.push``. It takes effect when called."""
+        """See ``Queues.push``. It takes effect when called."""
         return _accepted(self._topics.push(TopicId(queue, self._owner), value, MessageKey(self._id, call)))
 
     async def begin(self, topic: str, replay: bool) -> Cursor:
@@ -53,7 +54,7 @@ class Exchange:
             raise
 
     async def pull(self, queue: str, timeout_s: float | None) -> effects.Pulled | None:
-        """See ``Topics.pull``; None where nothing came in time."""
+        """See ``Queues.pull``; None where nothing came in time."""
         try:
             item = await self._topics.pull(TopicId(queue, self._owner), timeout_s)
         except TimeoutError:
@@ -61,11 +62,11 @@ class Exchange:
         return effects.Pulled(queue, item.position, item.value, item.receipt, item.num_deliveries)
 
     async def acknowledge(self, item: effects.Pulled) -> bool:
-        """See ``Topics.ack``."""
+        """See ``Queues.ack``."""
         return await self._topics.ack(self._item(item))
 
     async def release(self, item: effects.Pulled) -> None:
-        """See ``Topics.release``."""
+        """See ``Queues.release``."""
         await self._topics.release(self._item(item))
 
     def give_back(self, item: effects.Pulled) -> None:

@@ -14,7 +14,8 @@ from actors.topics.messages import Handed, Lane, LaneAnswer
 from actors.topics.numbers import Numbers
 from actors.topics.room import Room
 from actors.topics.segments import Segments
-from api.errors import TooBusy
+from api.errors import QueueNotFound, TooBusy
+from api.queues import QueueInfo
 from api.topics import TopicId
 
 
@@ -74,6 +75,7 @@ class Queue:
         self._done: deque[str] = deque(maxlen=self.MAX_DONE)
         self._numbers = Numbers()
         self._lock = asyncio.Lock()
+        self._is_deleted = False
 
     def __len__(self) -> int:
         return len(self._items)
@@ -126,13 +128,13 @@ class Queue:
             return None
         handed = item.handed()
         fields = [item.ticket, item.reader_id, item.leased_until, item.num_deliveries]
-        await self._write([_record(["lease", item.position, *fields])])
-        return handed
+        await self._note(_record(["lease", item.position, *fields]))
+        return handed if self._leased.get(ticket.name) is item else None
 
     async def ack(self, position: int, ticket: str) -> bool:
         """The item is done; False where its lease was over and another has had it since."""
         item = self._items.get(position)
-        if item is None or item.ticket not in ("", ticket):
+        if item is None or item.ticket != ticket:
             return ticket in self._done
         self._leased.pop(ticket, None)
         if item.leased_until is None:
@@ -141,7 +143,7 @@ class Queue:
         self._remove(item)
         self._done.append(ticket)
         self.used_at = self._clock()
-        await self._write([_record(["ack", position, ticket])])
+        await self._note(_record(["ack", position, ticket]))
         return True
 
     def release(self, ticket: str) -> None:
@@ -166,6 +168,26 @@ class Queue:
         if self._segments is not None:
             await self._segments.drop_before(min(self._items, default=self._end))
 
+    async def delete(self) -> None:
+        """Drop every item, and what the journal has; whoever waits for one is told that there is none."""
+        async with self._lock:
+            if self._segments is not None:
+                await self._segments.delete()
+            self._is_deleted = True
+            self._items.clear()
+            self._ready.clear()
+            self._leased.clear()
+            for _, future in self._waiting.values():
+                if not future.done():
+                    future.set_result(None)
+            self.room.announce()
+
+    @property
+    def info(self) -> QueueInfo:
+        """It, in a list."""
+        counts = (len(self._ready), len(self._leased), len(self._waiting))
+        return QueueInfo(self.id, *counts, self._segments is not None)
+
     def is_idle(self, now: float, timeout_s: float) -> bool:
         """Whether nothing would be missed if it were forgotten."""
         is_used = self._items or self._waiting or self._segments
@@ -174,6 +196,8 @@ class Queue:
     async def _accept(self, lane: Lane, now: float) -> LaneAnswer:
         """To its end, whoever waits: what is written must be here too."""
         async with self._lock:
+            if self._is_deleted:
+                raise QueueNotFound(self.id.name)
             is_taken, publisher = self._numbers.is_taken, lane.publisher
             known = [self._numbers.position(publisher, n) for n, _ in lane.messages if is_taken(publisher, n)]
             fresh = lane.messages[len(known) :]
@@ -233,6 +257,13 @@ class Queue:
         del self._items[item.position]
         self._num_bytes -= len(item.data)
         self.room.announce()
+
+    async def _note(self, record: bytes) -> None:
+        """Write what has become of an item, unless all of them are gone."""
+        if self._segments is not None:
+            async with self._lock:
+                if not self._is_deleted:
+                    await self._write([record])
 
     async def _write(self, records: Sequence[bytes], num_items: int = 0) -> None:
         if self._segments is not None and records:

@@ -11,6 +11,7 @@ from actors.asking import ActorGone, ask
 from actors.settings import BrokerSettings
 from actors.topics.messages import Handed, Lane, LaneAnswer, PollReply, Progress, Subscribed, SubscribeRequest
 from api.errors import GreenroomError, Unavailable
+from api.queues import QueueInfo
 from api.topics import TopicId, TopicInfo
 
 
@@ -73,6 +74,14 @@ class ShardRef:
     async def topics(self, owner: str) -> tuple[TopicInfo, ...]:
         """The topics of an owner, and the public ones."""
         return await self._ask("topics", owner)  # type: ignore[no-any-return]
+
+    async def delete_queue(self, queue: TopicId) -> bool:
+        """Delete a queue; whether it was there."""
+        return await self._ask("delete_queue", queue)  # type: ignore[no-any-return]
+
+    async def queues(self, owner: str) -> tuple[QueueInfo, ...]:
+        """The queues of an owner, and the public ones."""
+        return await self._ask("queues", owner)  # type: ignore[no-any-return]
 
     async def _ask(self, method: str, *arguments: Any) -> Any:
         deadline = time.monotonic() + self._timeout_s

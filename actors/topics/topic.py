@@ -235,7 +235,7 @@ class Topic:
         """Where a subscription begins, and whether the place asked for is in another epoch."""
         if request.after is not None:
             if request.after.epoch in ("", self.epoch):
-                return min(request.after.position + 1, self.retained.end), False
+                return min(max(request.after.position, -1) + 1, self.retained.end), False
             return self.retained.first, True
         if request.subscriber is not None:
             places = [found.done for found in self._subscriptions if found.subscriber == request.subscriber]

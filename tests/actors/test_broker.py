@@ -242,7 +242,7 @@ async def test_subscribing_and_closing_three_thousand_times_leaves_nothing(small
         subscription = await ref.subscribe(NEWS, subscriber=f"reader-{index}" if index % 2 else None)
         await subscription.close()
     broker = small.broker()
-    topic = broker._topics[NEWS]
+    topic = broker._catalogue.topics[NEWS]
     assert (broker._num_subscriptions, topic.num_subscribers, ref.num_subscriptions) == (0, 0, 0)
     assert len(topic._places) <= 1024
     await settle()
@@ -383,7 +383,7 @@ async def test_topics_are_spread_over_shards_and_listed_as_one(tmp_path: Path) -
             await ref.publish(TopicId(name), name)
         assert [await read(subscription, 1) for subscription in subscriptions] == [[name] for name in names]
         assert [info.topic.name for info in await ref.topics("")] == sorted(names)
-        assert all(actor.target.broker._topics for actor in small.actors)
+        assert all(actor.target.broker._catalogue.topics for actor in small.actors)
 
 
 async def test_a_reader_that_does_not_read_holds_little(small: SmallBroker) -> None:
@@ -398,3 +398,10 @@ async def test_a_reader_that_does_not_read_holds_little(small: SmallBroker) -> N
         event = await subscription.recv(5)
         num_events += event.missed if isinstance(event, Lagged) else 1
     assert num_events == 10_000
+
+
+async def test_a_place_before_the_beginning_is_the_beginning(small: SmallBroker) -> None:
+    ref = small.ref()
+    await ref.publish(NEWS, "first")
+    subscription = await ref.subscribe(NEWS, after=Cursor("", -7))
+    assert await read(subscription, 1) == ["first"]

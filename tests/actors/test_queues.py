@@ -142,7 +142,7 @@ async def test_a_pull_that_is_given_up_in_the_very_step_in_which_it_gets_its_ite
     await broker.pull("process", "ticket-1", WORK, 0.0, None)
     pulling = asyncio.create_task(broker.pull("process", "ticket-2", WORK, 60.0, None))
     await asyncio.sleep(0)
-    queue = broker._queues[WORK]
+    queue = broker._catalogue.queues[WORK]
     queue.release("ticket-1")
     queue.release("ticket-2")
     assert await pulling is None
@@ -202,5 +202,55 @@ async def test_an_empty_queue_that_nobody_uses_is_forgotten(small: SmallBroker) 
     assert await ref.ack(item)
     small.passed_s += 601
     await small.broker().sweep()
-    assert not small.broker()._queues
-    assert not small.broker()._num_owned
+    assert not small.broker()._catalogue.queues
+    assert not small.broker()._catalogue.num_owned
+
+
+@pytest.mark.parametrize("is_durable", [False, True])
+async def test_a_queue_that_is_deleted_is_gone_and_another_one_begins(tmp_path: Path, is_durable: bool) -> None:
+    async with SmallBroker(tmp_path, queues=(QueueSettings(is_durable=is_durable, max_items=3),)) as small:
+        ref = small.ref()
+        for value in "abc":
+            await ref.push(WORK, value)
+        held, waiting = await ref.pull(WORK), ref.push(WORK, "d")
+        await settle()
+        assert [(info.num_ready, info.num_held) for info in await ref.queues("ada")] == [(2, 1)]
+        assert await ref.delete_queue(WORK) is True
+        assert await ref.ack(held) is False
+        assert (await asyncio.wait_for(waiting, 5)).position == 0, "there is room in the next one of this name"
+        [info] = await ref.queues("ada")
+        assert (info.queue, info.num_ready, info.num_held, info.is_durable) == (WORK, 1, 0, is_durable)
+        await small.restart()
+        assert len(await ref.queues("ada")) == is_durable
+        if is_durable:
+            assert (await ref.pull(WORK, timeout_s=5)).value == "d"
+            with pytest.raises(TimeoutError):
+                await ref.pull(WORK, timeout_s=0)
+
+
+async def test_who_waits_for_an_item_waits_on_when_the_queue_is_deleted(small: SmallBroker) -> None:
+    pulling = asyncio.create_task(small.ref().pull(WORK))
+    await settle()
+    ref = small.ref()
+    [info] = await ref.queues("ada")
+    assert (info.num_ready, info.num_held, info.num_waiting) == (0, 0, 1)
+    assert await ref.queues("bob") == ()
+    await ref.delete_queue(WORK)
+    await settle()
+    await ref.push(WORK, "later")
+    assert (await asyncio.wait_for(pulling, 5)).value == "later"
+
+
+async def test_deleting_a_durable_queue_leaves_nothing_in_the_journal(tmp_path: Path) -> None:
+    async with SmallBroker(tmp_path, queues=(QueueSettings(is_durable=True),)) as small:
+        ref = small.ref()
+        await asyncio.gather(*(ref.push(WORK, index) for index in range(4)))
+        items = [await ref.pull(WORK) for _ in range(3)]
+        broker = small.broker()
+        meanwhile = [*(ref.ack(item) for item in items), broker.pull("process", "ticket", WORK, 0.0, None)]
+        await asyncio.gather(*meanwhile[:2], ref.delete_queue(WORK), *meanwhile[2:], return_exceptions=True)
+        await settle()
+        await ref.delete_queue(WORK)
+        assert await ref.delete_queue(WORK) is False
+        assert await small.journal.streams() == ()
+        assert not broker._catalogue.num_owned["ada"]

@@ -8,14 +8,13 @@ from types import TracebackType
 from typing import Self
 
 from api.errors import Conflict, GreenroomError, TopicNotFound
+from api.queues import Pushed, QueueInfo, QueueItem
 from api.topics import (
     Cursor,
     Lagged,
     MessageKey,
     NewEpoch,
     Published,
-    Pushed,
-    QueueItem,
     TopicEvent,
     TopicId,
     TopicInfo,
@@ -108,6 +107,15 @@ class FakeTopics:
     async def release(self, item: QueueItem) -> None:
         """Back to the front."""
         self._items[item.queue].insert(0, item)
+
+    async def delete_queue(self, queue: TopicId) -> bool:
+        """With its items."""
+        return self._items.pop(queue, None) is not None
+
+    async def queues(self, owner: str) -> tuple[QueueInfo, ...]:
+        """Those that were pushed to."""
+        mine = sorted((queue.name, queue) for queue in self._items if queue.is_public or queue.owner == owner)
+        return tuple(QueueInfo(queue, len(self._items[queue]), 1, 2, False) for _, queue in mine)
 
     def _refuse(self) -> None:
         if self.refusal:

@@ -1,4 +1,4 @@
-"""``greenroom pub`` and ``greenroom sub`` against a server."""
+"""``greenroom pub``, ``sub``, ``topics`` and ``queues`` against a server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from api.app import build_app
-from api.errors import TopicNotFound
+from api.errors import InvalidRequest, QueueNotFound, TopicNotFound
 from api.settings import ApiSettings
 from api.topics import TopicId
 from deployments.cli import app
@@ -62,6 +62,21 @@ async def test_topics_are_listed_and_deleted(url: str) -> None:
     assert (await run("topics", "delete", "news", "--url", url)).stdout == "Topic news is deleted.\n"
     again = await run("topics", "delete", "news", "--url", url)
     assert isinstance(again.exception, TopicNotFound)
+
+
+async def test_queues_are_listed_and_deleted(url: str, cluster: FakeCluster) -> None:
+    assert (await run("queues", "list", "--url", url)).stdout == "There are no queues.\n"
+    await cluster.topics.push(TopicId("[/work]"), "x")
+    [_, row] = (await run("queues", "list", "--url", url)).stdout.splitlines()
+    assert row.split() == ["[/work]", "1", "1", "2", "no"]
+    assert (await run("queues", "delete", "[/work]", "--url", url)).stdout == "Queue [/work] is deleted.\n"
+    assert isinstance((await run("queues", "delete", "[/work]", "--url", url)).exception, QueueNotFound)
+
+
+@pytest.mark.parametrize("value", ["NaN", "[" * 500 + "]" * 500])
+async def test_a_value_that_no_message_can_be_is_refused(url: str, value: str) -> None:
+    said = await run("pub", "news", "--json", value, "--url", url)
+    assert isinstance(said.exception, InvalidRequest)
 
 
 async def test_a_message_that_is_not_json_is_a_wrong_use(url: str) -> None:

@@ -16,7 +16,7 @@ import { GreenroomError } from "./errors.js";
 import { Instance } from "./instance.js";
 import { Server } from "./server.js";
 import { Session } from "./session.js";
-import { Subscription, topicPath } from "./subscription.js";
+import { Subscription, namedPath } from "./subscription.js";
 import { messageBody } from "./values.js";
 
 /** One server. All calls throw `GreenroomError`. */
@@ -145,6 +145,21 @@ export class Client {
     return (await this.#server.ask("GET", "api/topics")).topics;
   }
 
+  /** The caller's queues and the public ones, by name. @returns {Promise<any[]>} */
+  async queues() {
+    return (await this.#server.ask("GET", "api/queues")).queues;
+  }
+
+  /**
+   * Delete a queue with its items, those in the hands of consumers too.
+   *
+   * @param {string} queue
+   * @throws {GreenroomError} "queue_not_found", or "forbidden": it is everybody's.
+   */
+  async deleteQueue(queue) {
+    await this.#server.ask("DELETE", namedPath("queues", queue));
+  }
+
   /**
    * Delete a topic with its messages; those who read it get "topic_not_found".
    *
@@ -152,7 +167,7 @@ export class Client {
    * @throws {GreenroomError} "topic_not_found", or "forbidden": it is everybody's.
    */
   async deleteTopic(topic) {
-    await this.#server.ask("DELETE", topicPath(topic));
+    await this.#server.ask("DELETE", namedPath("topics", topic));
   }
 
   /**
@@ -163,7 +178,7 @@ export class Client {
    * @returns {Promise<{position: number, numSubscribers: number}>}
    */
   async publish(topic, message) {
-    const published = await this.#server.ask("POST", topicPath(topic), ...messageBody(message));
+    const published = await this.#server.ask("POST", namedPath("topics", topic), ...messageBody(message));
     return { position: published.position, numSubscribers: published.num_subscribers };
   }
 

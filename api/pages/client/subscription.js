@@ -102,7 +102,7 @@ export class Subscription {
 
   #path() {
     const query = new URLSearchParams(this.#place ? { after: this.#place } : { replay: String(this.replay) });
-    return `${topicPath(this.topic)}/events?${query}`;
+    return `${namedPath("topics", this.topic)}/events?${query}`;
   }
 }
 
@@ -110,13 +110,18 @@ function closed() {
   return new GreenroomError("conflict", "the subscription is closed");
 }
 
-/** Where a topic is, on the server; slashes are part of its name. @param {string} topic */
-export function topicPath(topic) {
-  if (/\p{Cc}|\p{Cs}/u.test(topic)) throw new GreenroomError("invalid_request", "a name has no control characters");
-  if (/^[.][.]?$/.test(topic)) throw new GreenroomError("invalid_request", `no address can name the topic '${topic}'`);
-  const parts = topic.split("/").map(encodeURIComponent);
+/**
+ * Where a topic or a queue is, on the server; slashes are part of its name.
+ *
+ * @param {"topics" | "queues"} kind
+ * @param {string} name
+ */
+export function namedPath(kind, name) {
+  if (/\p{Cc}|\p{Cs}/u.test(name)) throw new GreenroomError("invalid_request", "a name has no control characters");
+  if (/^[.][.]?$/.test(name)) throw new GreenroomError("invalid_request", `no address can name '${name}'`);
+  const parts = name.split("/").map(encodeURIComponent);
   const slash = parts.includes(".") || parts.includes("..") ? "%2F" : "/"; // an address would take these for folders
-  return `api/topics/${parts.join(slash)}`;
+  return `api/${kind}/${parts.join(slash)}`;
 }
 
 /**

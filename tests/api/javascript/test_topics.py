@@ -141,3 +141,19 @@ async def test_a_topic_that_is_deleted_ends_for_those_who_read_it(server: str, t
         assert await script.told() == "old"
         assert [(await script.told())["code"] for _ in range(2)] == ["topic_not_found", "topic_not_found"]
         assert await script.told() == 0
+
+
+async def test_queues_are_listed_and_deleted(server: str, cluster: FakeCluster, tmp_path: Path) -> None:
+    source = """
+    tell(await client.queues());
+    await client.deleteQueue("a/./b");
+    tell(await client.queues());
+    tell(await failure(client.deleteQueue("a/./b")));
+    """
+    await cluster.topics.push(TopicId("a/./b"), "x")
+    async with node_script(tmp_path, server, CLIENT + source) as script:
+        assert await script.told() == [
+            {"name": "a/./b", "num_ready": 1, "num_held": 1, "num_waiting": 2, "is_durable": False}
+        ]
+        assert await script.told() == []
+        assert (await script.told())["code"] == "queue_not_found"

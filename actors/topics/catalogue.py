@@ -1,0 +1,118 @@
+"""The topics and queues of one shard of the broker, by name: begun when first named, within limits, and forgotten."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
+from actors.journal.contract import Journal
+from actors.settings import BrokerSettings
+from actors.topics.messages import shard_of
+from actors.topics.queue import Queue
+from actors.topics.segments import Kind, SegmentKey, Segments
+from actors.topics.topic import Topic
+from api.errors import TooBusy
+from api.topics import TopicId
+
+
+class Catalogue:
+    """Belongs to one event loop.
+
+    Attributes:
+        settings: its patterns count for what begins from now on.
+    """
+
+    def __init__(self, settings: BrokerSettings, journal: Journal, clock: Callable[[], float]) -> None:
+        self.settings = settings
+        self.topics: dict[TopicId, Topic] = {}
+        self.queues: dict[TopicId, Queue] = {}
+        self.num_owned: Counter[str] = Counter()
+        self._journal = journal
+        self._clock = clock
+
+    async def restore(self, shard: int) -> set[str]:
+        """Take over what is durable of a shard; the readers that hold items of queues."""
+        holders: set[str] = set()
+        keys: list[SegmentKey] = []
+        while (
+            found := await self._segment_keys(shard)
+        ) != keys:  # whom it is taken from may begin one until it is fenced
+            keys = found
+            self.topics, self.queues, self.num_owned, holders = {}, {}, Counter(), set()
+            for _, group in groupby(keys, key=lambda key: (key.kind, key.epoch)):
+                holders |= await self._restore(list(group))
+        return holders
+
+    def topic(self, key: TopicId) -> Topic:
+        """The topic of this name.
+
+        Raises:
+            TooBusy: it is a new one, and there are as many as are allowed; so too with ``queue``.
+        """
+        topic = self.topics.get(key)
+        if topic is None:
+            self._count(key)
+            settings, epoch = self.settings.topic(key.name), secrets.token_hex(8)
+            segments = Segments(self._journal, "topic", key, epoch) if settings.is_durable else None
+            topic = self.topics[key] = Topic(key, epoch, settings, self._clock(), segments)
+        return topic
+
+    def queue(self, key: TopicId) -> Queue:
+        """The queue of this name."""
+        queue = self.queues.get(key)
+        if queue is None:
+            self._count(key)
+            settings = self.settings.queue(key.name)
+            segments = Segments(self._journal, "queue", key, secrets.token_hex(8)) if settings.is_durable else None
+            queue = self.queues[key] = Queue(key, settings, self._clock, segments)
+        return queue
+
+    def remove_topic(self, topic: Topic) -> None:
+        """It was deleted. Idempotent."""
+        if self.topics.get(topic.id) is topic:
+            del self.topics[topic.id]
+            self.num_owned[topic.id.owner] -= 1
+
+    def remove_queue(self, queue: Queue) -> None:
+        """It was deleted. Idempotent."""
+        if self.queues.get(queue.id) is queue:
+            del self.queues[queue.id]
+            self.num_owned[queue.id.owner] -= 1
+
+    def forget_idle(self) -> None:
+        """Those by which nobody would miss anything."""
+        now, idle_s = self._clock(), self.settings.idle_timeout_s
+        for topic in [topic for topic in self.topics.values() if topic.is_idle(now, idle_s)]:
+            self.remove_topic(topic)
+        for queue in [queue for queue in self.queues.values() if queue.is_idle(now, idle_s)]:
+            self.remove_queue(queue)
+        self.num_owned += Counter()  # without the zeros
+
+    def _count(self, key: TopicId) -> None:
+        if len(self.topics) + len(self.queues) >= self.settings.max_topics:
+            raise TooBusy(f"the broker has {self.settings.max_topics} topics and queues, as many as it takes")
+        if self.num_owned[key.owner] >= self.settings.max_topics_per_owner:
+            raise TooBusy(f"this owner has {self.num_owned[key.owner]} topics and queues, as many as are allowed")
+        self.num_owned[key.owner] += 1
+
+    async def _segment_keys(self, shard: int) -> list[SegmentKey]:
+        """Of a shard, log by log and in order."""
+        keys = [SegmentKey.parse(stream.key) for stream in await self._journal.streams()]
+        own = [key for key in keys if shard_of(key.topic, self.settings.num_shards) == shard]
+        return sorted(own, key=lambda key: (key.kind, key.epoch, key.begin))
+
+    async def _restore(self, keys: Sequence[SegmentKey]) -> set[str]:
+        key = keys[0].topic
+        kind: Kind = "topic" if keys[0].kind == "topic" else "queue"
+        segments = Segments(self._journal, kind, key, keys[0].epoch)
+        begin, records = await segments.restore(keys)
+        self.num_owned[key.owner] += 1
+        if kind == "topic":
+            topic = Topic(key, keys[0].epoch, self.settings.topic(key.name), self._clock(), segments)
+            self.topics[key] = topic
+            topic.restore(begin, records)
+            return set()
+        queue = self.queues[key] = Queue(key, self.settings.queue(key.name), self._clock, segments)
+        return queue.restore(begin, records)

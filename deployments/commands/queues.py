@@ -1,0 +1,54 @@
+"""``greenroom queues``: queues from a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from api.client import Client
+from api.queues import QueueInfo
+from deployments.address import Key, Url, last_url
+from deployments.console import new_console
+
+app = typer.Typer(help="List and delete queues.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_queues(url: Url = None, api_key: Key = None) -> None:
+    """The caller's queues and the public ones, by name."""
+    found = asyncio.run(_list(url, api_key))
+    new_console().print(_table(found) if found else "There are no queues.")
+
+
+@app.command()
+def delete(
+    queue: Annotated[str, typer.Argument(help="A name; everybody's where it begins with public/.")],
+    url: Url = None,
+    api_key: Key = None,
+) -> None:
+    """Delete a queue with its items, those in the hands of consumers too."""
+    asyncio.run(_delete(url, api_key, queue))
+    new_console().print(f"Queue {queue} is deleted.")
+
+
+async def _list(url: str | None, api_key: str | None) -> tuple[QueueInfo, ...]:
+    async with Client(url or last_url(), api_key) as client:
+        return await client.queues()
+
+
+async def _delete(url: str | None, api_key: str | None, queue: str) -> None:
+    async with Client(url or last_url(), api_key) as client:
+        await client.delete_queue(queue)
+
+
+def _table(queues: tuple[QueueInfo, ...]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("queue", "items", "in hands", "consumers waiting", "durable"):
+        table.add_column(name)
+    for one in queues:
+        counts = (one.num_ready, one.num_held, one.num_waiting)
+        table.add_row(one.queue.name, *map(str, counts), "yes" if one.is_durable else "no")
+    return table
