@@ -49,6 +49,14 @@ async def returned(cluster: SmallCluster, body: str, begin: str = "") -> Any:
     return events[-1].value
 
 
+LEFT_AT_FIVE = """
+kept = context.generate(stop=max_len(100_000))
+async for _ in kept:
+    if len(kept.ids) == 5:
+        break
+"""
+
+
 async def capacity(cluster: SmallCluster) -> Capacity:
     """Of the model actor, as it is now."""
     await asyncio.sleep(0.1)
@@ -180,10 +188,7 @@ async def test_cut_back_and_asked_again_a_context_says_the_same(cluster: SmallCl
     ("leaving", "num_kept"),
     [
         ("async with asyncio.timeout(0.2):\n    await context.generate(stop=max_len(100_000))", 0),
-        (
-            "kept = context.generate(stop=max_len(100_000))\nasync for _ in kept:\n    if len(kept.ids) == 5:\n        break",
-            5,
-        ),
+        (LEFT_AT_FIVE, 5),
     ],
 )
 async def test_a_generation_that_is_left_stops_the_engine_and_leaves_what_was_taken(
