@@ -11,7 +11,7 @@ import pytest
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 
-def test_readers_on_two_nodes_get_every_message_in_order(tmp_path: Path) -> None:
+def test_readers_and_inferlets_on_two_nodes_get_every_message_in_order(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.cluster.two_nodes", str(tmp_path)]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr

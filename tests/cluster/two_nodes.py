@@ -1,4 +1,4 @@
-"""The promises of topics on two Ray nodes, as a program of its own: it needs a Ray cluster of its own.
+"""The promises of topics on two Ray nodes, to readers and to inferlets: a program, since it needs a Ray cluster.
 
 ``python -m tests.cluster.two_nodes FOLDER``
 """
@@ -8,16 +8,37 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.cluster_utils import Cluster
 
 from actors.greenroom import Greenroom
+from actors.inferlet_ref import InferletRef
 from actors.settings import BrokerSettings, ClusterSettings, SessionSettings, TopicSettings
+from api.inferlet_events import Completed, value_of
 from api.topics import TopicId
 from tests.cluster.topic_reader import Reader
 
 NUM_MESSAGES = 1000
+NUM_ROUNDS = 200
+NUM_LAUNCHES = 24
+"""Ray puts an actor that needs no processor on either node, by chance."""
+
+TALKER = """
+import ray
+from api.inferlet import broadcast, inferlet, recv, send, subscribe
+
+@inferlet
+async def talker(args):
+    send(ray.get_runtime_context().get_node_id())
+    mine, other = await recv()
+    heard = []
+    for number in range(%d):
+        broadcast(number, mine)
+        heard.append(await subscribe(other))
+    return heard
+"""
 
 
 async def scenario(journal_path: Path) -> None:
@@ -41,6 +62,28 @@ async def scenario(journal_path: Path) -> None:
         late = far.read.remote(topic, 1, NUM_MESSAGES)
         for values in await asyncio.gather(*early, late):
             assert all(each == list(range(NUM_MESSAGES)) for each in values)
+    await talk(greenroom)
+
+
+async def talk(greenroom: Greenroom) -> None:
+    """Two of them, on a node each, hear every word of the other in order."""
+    program = await greenroom.upload_program(TALKER % NUM_ROUNDS, "talker.py", "")
+    by_node: dict[Any, InferletRef] = {}
+    for _ in range(NUM_LAUNCHES):
+        instance = await greenroom.launch(program)
+        [told] = await instance.read(-1, 60.0)
+        if by_node.setdefault(value_of(told), instance) is not instance:
+            await instance.terminate()
+        if len(by_node) == 2:
+            break
+    assert len(by_node) == 2, f"all of {NUM_LAUNCHES} inferlets were put on one node"
+    pair = list(by_node.values())
+    for instance, names in zip(pair, (["a", "b"], ["b", "a"]), strict=True):
+        await instance.send(names)
+    for instance in pair:
+        end = [event async for event in instance.events()][-1]
+        assert isinstance(end, Completed), end
+        assert end.value == list(range(NUM_ROUNDS))
 
 
 def main() -> None:
