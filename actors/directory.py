@@ -143,20 +143,20 @@ class Directory:
         reason = "forked" if seed.records else "opened"
         return await self._sessions.adopt(seed.session_id, seed.owner, seed, reason)
 
-    async def locate(self, session_id: str, dead: str | None = None) -> Location:
+    async def locate(self, session_id: str, dead: str | None = None, owner: str | None = None) -> Location:
         """See ``DirectoryRef.locate``."""
         await self.start()
-        return await self._sessions.locate(session_id, dead)
+        return await self._sessions.locate(session_id, dead, owner)
 
     async def launch(self, seed: InferletSeed) -> Location:
         """See ``DirectoryRef.launch``."""
         await self.start()
         return await self._inferlets.launch(seed)
 
-    async def locate_inferlet(self, instance_id: str, dead: str | None = None) -> Location:
+    async def locate_inferlet(self, instance_id: str, dead: str | None = None, owner: str | None = None) -> Location:
         """See ``DirectoryRef.locate_inferlet``."""
         await self.start()
-        return await self._inferlets.locate(instance_id, dead)
+        return await self._inferlets.locate(instance_id, dead, owner)
 
     async def inferlet_ended(self, instance_id: str, how: str) -> None:
         """See ``DirectoryRef.inferlet_ended``."""

@@ -106,13 +106,13 @@ class DirectoryRef:
         """A session from a seed with a past (a fork)."""
         return await self._ask("adopt", seed)  # type: ignore[no-any-return]
 
-    async def locate(self, session_id: str, dead: str | None = None) -> Location:
+    async def locate(self, session_id: str, dead: str | None = None, owner: str | None = None) -> Location:
         """Where a session lives, activated where it is not; ``dead`` names the assignment that was found dead.
 
         Raises:
-            SessionNotFound: there is none.
+            SessionNotFound: there is none, or it is another owner's (None: whosever it is).
         """
-        return await self._ask("locate", session_id, dead)  # type: ignore[no-any-return]
+        return await self._ask("locate", session_id, dead, owner)  # type: ignore[no-any-return]
 
     async def launch(self, seed: InferletSeed) -> Location:
         """A new inferlet on an actor of the pool. The same id again is the same inferlet.
@@ -122,13 +122,13 @@ class DirectoryRef:
         """
         return await self._ask("launch", seed)  # type: ignore[no-any-return]
 
-    async def locate_inferlet(self, instance_id: str, dead: str | None = None) -> Location:
+    async def locate_inferlet(self, instance_id: str, dead: str | None = None, owner: str | None = None) -> Location:
         """Where an inferlet lives; as ``locate``.
 
         Raises:
             InferletNotFound: there is none.
         """
-        return await self._ask("locate_inferlet", instance_id, dead)  # type: ignore[no-any-return]
+        return await self._ask("locate_inferlet", instance_id, dead, owner)  # type: ignore[no-any-return]
 
     async def inferlet_ended(self, instance_id: str, how: str) -> None:
         """An inferlet has ended; what is left of its contexts is freed."""

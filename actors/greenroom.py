@@ -24,7 +24,7 @@ from actors.turn_reader import TurnReader
 from actors.turn_run import TurnRun
 from actors.turn_stream import OwnTurnStream
 from api.cluster import ModelInfo, SessionOptions, SessionSummary
-from api.errors import InvalidRequest, SessionNotFound, Unavailable
+from api.errors import InvalidRequest, Unavailable
 from api.inferlets import InferletSummary, ProgramInfo
 from api.topics import Topics
 from api.turns import TurnRequest
@@ -137,9 +137,7 @@ class Greenroom:
 
     async def session(self, session_id: str, owner: str = "") -> SessionRef:
         """See ``Cluster.session``."""
-        location = await self.directory.locate(session_id)
-        if location.owner != owner:
-            raise SessionNotFound(session_id)
+        location = await self.directory.locate(session_id, owner=owner)
         return SessionRef(location, self.directory, self.reader, self.timeout_s)
 
     async def sessions(self, owner: str = "") -> tuple[SessionSummary, ...]:

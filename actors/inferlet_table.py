@@ -78,10 +78,10 @@ class InferletTable:
         self._watch(location)
         return location
 
-    async def locate(self, instance_id: str, dead: str | None) -> Location:
+    async def locate(self, instance_id: str, dead: str | None, owner: str | None = None) -> Location:
         """See ``DirectoryRef.locate_inferlet``."""
         before = self._registry.entries.get(instance_id)
-        location = await self._registry.locate(instance_id, dead)
+        location = await self._registry.locate(instance_id, dead, owner)
         if before is None or before.assignment != location.assignment or before.slot is None:
             if self._states.get(instance_id) == "waiting":
                 del self._states[instance_id]

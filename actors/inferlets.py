@@ -11,7 +11,7 @@ from actors.inferlet.program import Source, check, program_hash
 from actors.inferlet_ref import InferletRef
 from actors.journal.contract import Journal
 from actors.messages import InferletSeed
-from api.errors import InferletNotFound, ProgramNotFound, TooLarge
+from api.errors import ProgramNotFound, TooLarge
 from api.inferlet_events import Event, Message
 from api.inferlets import InferletSummary, ProgramInfo
 from api.names import check_name
@@ -53,9 +53,7 @@ class Inferlets:
 
     async def inferlet(self, instance_id: str, owner: str = "") -> InferletRef:
         """See ``api.inferlets.Inferlets.inferlet``."""
-        location = await self.directory.locate_inferlet(instance_id)
-        if location.owner != owner:
-            raise InferletNotFound(instance_id)
+        location = await self.directory.locate_inferlet(instance_id, owner=owner)
         return InferletRef(location, self.directory, self.timeout_s)
 
     async def inferlets(self, owner: str = "") -> tuple[InferletSummary, ...]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +68,7 @@ class Registry:
         self._activated = activated
         self._removed = removed
         self._locks: dict[str, asyncio.Lock] = {}
+        self._num_wanting: Counter[str] = Counter()
 
     @property
     def num_active(self) -> int:
@@ -93,15 +96,15 @@ class Registry:
             self._activated(reason)
             return await self._assign(tenant_id, seed)
 
-    async def locate(self, tenant_id: str, dead: str | None) -> Location:
+    async def locate(self, tenant_id: str, dead: str | None, owner: str | None = None) -> Location:
         """Where one lives, activated where it is not; ``dead`` names the assignment that was found dead.
 
         Raises:
-            NotFound: it is not there.
+            NotFound: it is not there, or another owner's (None: whosever it is).
         """
         async with self._lock(tenant_id):
             entry = self.entries.get(tenant_id)
-            if entry is None:
+            if entry is None or owner not in (None, entry.owner):
                 raise self._not_found(tenant_id)
             if entry.slot and entry.assignment != dead:
                 return _location(tenant_id, entry, entry.slot)
@@ -179,11 +182,20 @@ class Registry:
 
     async def _remove(self, tenant_id: str, is_orphaned: bool) -> None:
         self.entries.pop(tenant_id, None)
-        self._locks.pop(tenant_id, None)
         await self._removed(tenant_id, is_orphaned)
 
-    def _lock(self, tenant_id: str) -> asyncio.Lock:
-        return self._locks.setdefault(tenant_id, asyncio.Lock())
+    @asynccontextmanager
+    async def _lock(self, tenant_id: str) -> AsyncIterator[None]:
+        """One at a time for each id; a lock is there for as long as somebody wants it, and no longer."""
+        lock = self._locks.setdefault(tenant_id, asyncio.Lock())
+        self._num_wanting[tenant_id] += 1
+        try:
+            async with lock:
+                yield
+        finally:
+            self._num_wanting[tenant_id] -= 1
+            if not self._num_wanting[tenant_id]:
+                del self._num_wanting[tenant_id], self._locks[tenant_id]
 
 
 def _location(tenant_id: str, entry: Entry, slot: Slot) -> Location:

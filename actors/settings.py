@@ -144,7 +144,7 @@ class InferletSettings:
         time_limit_s: from launch to end; None for none.
         max_blocking_s: a program that has not yielded for so long fails.
         max_outbox_messages, max_outbox_bytes: sent and not read by anybody yet; more, and ``send`` waits.
-        max_inbox_messages: sent to it and not received yet; more are refused.
+        max_inbox_messages, max_inbox_bytes: sent to it and not received yet; more are refused.
         max_output_chars: of standard output and error together; the rest is not kept.
         max_journal_bytes: of all that is kept of one, to run it again; it grows with the program's life, and beyond
             this the program fails.
@@ -166,6 +166,7 @@ class InferletSettings:
     max_outbox_messages: int = 10_000
     max_outbox_bytes: int = 16 << 20
     max_inbox_messages: int = 10_000
+    max_inbox_bytes: int = 16 << 20
     max_output_chars: int = 1 << 20
     max_journal_bytes: int = 64 << 20
     passivate_after_s: float = 60.0

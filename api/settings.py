@@ -41,7 +41,7 @@ class ApiSettings(BaseModel):
     """Limits and access of one gateway process; times are seconds.
 
     Attributes:
-        max_body_bytes: of an HTTP body and of one WebSocket message.
+        max_body_bytes: of an HTTP body and of one WebSocket message. A message of 1 MiB takes up to six in JSON.
         max_prompt_chars: of the text that one turn adds.
         max_concurrent_requests: HTTP requests in progress in this process, streams included.
         max_sockets: open WebSockets in this process.
@@ -53,7 +53,7 @@ class ApiSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_body_bytes: int = Field(default=1 << 20, ge=1024)
+    max_body_bytes: int = Field(default=8 << 20, ge=1024)
     max_prompt_chars: int = Field(default=200_000, ge=1)
     max_concurrent_requests: int = Field(default=256, ge=1)
     max_sockets: int = Field(default=1024, ge=1)

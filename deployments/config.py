@@ -186,6 +186,7 @@ class InferletConfig(_Config):
     max_outbox_messages: int = Field(10_000, ge=1)
     max_outbox_bytes: int = Field(16 << 20, ge=1 << 20)
     max_inbox_messages: int = Field(10_000, ge=1)
+    max_inbox_bytes: int = Field(16 << 20, ge=1 << 20)
     max_output_chars: int = Field(1 << 20, ge=0)
     max_journal_bytes: int = Field(64 << 20, ge=1 << 20)
     passivate_after_s: float = Field(60, gt=0)

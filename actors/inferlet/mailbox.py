@@ -15,9 +15,13 @@ from api.values import Value, encode
 class Inbox:
     """Messages for the program by position, each taken once; one that was not used after all goes back to its place."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_messages: int, max_bytes: int) -> None:
         self.values: list[Value] = []
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
         self._keys: dict[str, int] = {}
+        self._sizes: dict[int, int] = {}
+        self._num_bytes = 0
         self._open: list[int] = []
         self._takers: list[asyncio.Future[int]] = []
 
@@ -27,22 +31,25 @@ class Inbox:
         return not self._open
 
     @property
-    def num_waiting(self) -> int:
-        """How many wait to be taken."""
-        return len(self._open)
+    def is_full(self) -> bool:
+        """As much as may wait to be taken is here, or being recorded."""
+        return len(self._sizes) >= self._max_messages or self._num_bytes >= self._max_bytes
 
     def position_of(self, key: str) -> int | None:
         """Where the message of this key is; None where there is none."""
         return self._keys.get(key)
 
-    def reserve(self, key: str) -> int:
+    def reserve(self, key: str, value: Value) -> int:
         """The position of a message of this key that is being recorded."""
-        return self._keys.setdefault(key, len(self._keys))
+        position = self._keys[key] = len(self._keys)
+        self._sizes[position] = len(encode(value))
+        self._num_bytes += self._sizes[position]
+        return position
 
     def put(self, key: str, value: Value) -> None:
         """The next message, which is durable."""
-        position = len(self.values)
-        self._keys[key] = position
+        position = self._keys[key] if key in self._keys else self.reserve(key, value)
+        assert position == len(self.values), "messages are recorded in their order"
         self.values.append(value)
         self._offer(position)
 
@@ -50,6 +57,12 @@ class Inbox:
         """These were taken in an earlier life."""
         taken = set(positions)
         self._open = [position for position in self._open if position not in taken]
+        for position in taken:
+            self.used(position)
+
+    def used(self, position: int) -> None:
+        """The message was taken, and will not be put back."""
+        self._num_bytes -= self._sizes.pop(position, 0)
 
     async def take(self) -> int:
         """The position of the oldest message that is there; waits for one. Cancelled, it takes nothing."""

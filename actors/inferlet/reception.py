@@ -9,9 +9,10 @@ from contextlib import suppress
 
 from actors.inferlet.mailbox import Inbox, Outbox
 from actors.inferlet.recorder import Recorder
-from actors.inferlet.records import Delivered, Ended, Read, Record
+from actors.inferlet.records import Delivered, Ended, Read, Record, Returned
 from actors.settings import InferletSettings
 from api.errors import Conflict, Fenced, InvalidRequest, Moved, TooBusy
+from api.inferlet.effects import Received
 from api.inferlet_events import Event
 from api.values import Value
 
@@ -29,7 +30,7 @@ class Reception:
     MAX_BATCH = 256
 
     def __init__(self, instance_id: str, settings: InferletSettings) -> None:
-        self.inbox = Inbox()
+        self.inbox = Inbox(settings.max_inbox_messages, settings.max_inbox_bytes)
         self.outbox = Outbox(settings.max_outbox_messages, settings.max_outbox_bytes)
         self.ended: Ended | None = None
         self.is_closed = False
@@ -37,7 +38,6 @@ class Reception:
         self.num_readers = 0
         self.recorder: Recorder
         self._id = instance_id
-        self._max_messages = settings.max_inbox_messages
         self._noted_read = 0
         self._num_shown = 0
 
@@ -62,6 +62,8 @@ class Reception:
         for record in written:
             if isinstance(record, Delivered):
                 self.inbox.put(record.key, record.value)
+            elif isinstance(record, Returned) and isinstance(record.result, Received):
+                self.inbox.used(record.result.position)
         self.outbox.append(written)
 
     async def deliver(self, key: str, value: Value) -> int:
@@ -71,9 +73,9 @@ class Reception:
         if known is None:
             if self.ended:
                 raise Conflict(f"inferlet {self._id!r} has ended ({self.ended.how})")
-            if self.inbox.num_waiting >= self._max_messages:
-                raise TooBusy(f"{self.inbox.num_waiting} messages wait to be received")
-            known = self.inbox.reserve(key)
+            if self.inbox.is_full:
+                raise TooBusy("as many messages as are allowed wait to be received")
+            known = self.inbox.reserve(key, value)
             self.recorder.add(Delivered(key, value))
         await self.flushed()
         return known

@@ -26,6 +26,7 @@ from api.errors import (
 from api.inferlet_events import Completed, Failed, Message, Stdout, Terminated
 from api.instance import ClientInstance
 from api.settings import ApiSettings
+from api.values import Value
 from tests.api.cutting_proxy import proxying
 from tests.api.fake_cluster import FakeCluster
 from tests.api.fake_inferlets import FakeInferlet
@@ -145,6 +146,19 @@ async def test_a_connection_that_breaks_ten_times_loses_and_repeats_nothing(
             await asyncio.wait_for(asyncio.gather(*sent), 20)
     assert proxy.num_cut == 10
     assert list(inferlet.received.values()) == [f"message {number}" for number in range(100)]
+
+
+@pytest.mark.parametrize("value", ["\0" * (1 << 20), "ü" * (1 << 19), b"\xff" * (1 << 20)], ids=["NUL", "ü", "bytes"])
+async def test_the_largest_message_that_is_allowed_arrives_both_ways(
+    client: Client, cluster: FakeCluster, tmp_path: Path, value: Value
+) -> None:
+    instance, inferlet = await launched(client, cluster, tmp_path)
+    assert await asyncio.wait_for(instance.send(value), 10) == 0
+    assert list(inferlet.received.values()) == [value]
+    inferlet.add(Message(0, value))
+    assert (await instance.recv(timeout_s=10))[1] == value
+    with pytest.raises(TooLarge):
+        instance.send(value + value[:1])  # type: ignore[operator, index]
 
 
 async def test_messages_that_are_refused_for_now_are_accepted_later_in_their_order(

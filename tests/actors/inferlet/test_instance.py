@@ -34,6 +34,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[SmallCluster]:
         max_output_chars=1000,
         max_outbox_messages=5,
         max_inbox_messages=50,
+        max_inbox_bytes=100_000,
         replay_timeout_s=5.0,
         memory_limit_bytes=1 << 40,
         max_journal_bytes=1 << 20,
@@ -275,6 +276,32 @@ async def test_messages_that_are_not_received_are_refused_beyond_a_limit(cluster
         await instance.send("too many")
     with pytest.raises(TooLarge):
         await instance.send("x" * (1 << 21))
+
+
+@pytest.mark.parametrize(("value", "num_sent"), [("x", 60), ("x" * 40_000, 5)])
+async def test_what_comes_all_at_once_or_is_large_is_refused_until_some_is_received(
+    cluster: SmallCluster, value: str, num_sent: int
+) -> None:
+    instance = await launched(
+        cluster,
+        """
+        @inferlet
+        async def main(args: Args) -> list:
+            heard = []
+            await asyncio.sleep(1)
+            while (message := await recv()) != "exit":
+                heard.append(len(message))
+                send(len(heard))
+            return heard
+        """,
+    )
+    sent = await asyncio.gather(*(instance.send(value) for _ in range(num_sent)), return_exceptions=True)
+    refused = [one for one in sent if isinstance(one, TooBusy)]
+    num_taken = num_sent - len(refused)
+    assert num_taken == min(50, 1 + 100_000 // len(value))
+    await messages(instance, num_taken)
+    await instance.send("exit")
+    assert (await all_events(instance))[-1] == Completed(num_taken, [len(value)] * num_taken)
 
 
 async def test_a_program_whose_journal_grows_without_end_fails_with_what_to_do(cluster: SmallCluster) -> None:

@@ -15,6 +15,7 @@ import pytest_asyncio
 from actors.directory_ref import INFERLET
 from actors.settings import InferletSettings
 from actors.slot_pool import Slot, SlotPool
+from api.errors import InferletNotFound
 from api.inferlet_events import Completed, Message, Stdout, Terminated
 from api.topics import TopicId, TopicMessage
 from tests.actors.inferlet.programs import all_events, launched
@@ -73,6 +74,27 @@ async def test_one_that_waits_is_put_away_and_goes_on_with_the_next_message(clus
     assert [event.value[0] for event in events[:-1] if isinstance(event, Message)] == [0, 1, 2]  # type: ignore[index]
     assert events[-1] == Completed(3, [0, 1, 2])
     assert len(cluster.slots) < 4, "processes are used again"
+
+
+async def test_who_does_not_own_it_does_not_even_wake_it(cluster: SmallCluster) -> None:
+    instance = await launched(cluster, COUNTER, owner="ann")
+    async with asyncio.timeout(10):
+        while [one.state for one in await cluster.inferlets.inferlets("ann")] != ["waiting"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    for owner in ("", "bob"):
+        with pytest.raises(InferletNotFound):
+            await cluster.inferlets.inferlet(instance.instance_id, owner)
+    assert not [slot for slot in cluster.slots.values() if slot.target.tenant]
+    assert (await cluster.inferlets.inferlet(instance.instance_id, "ann")).owner == "ann"
+
+
+async def test_asking_for_what_is_not_there_leaves_nothing_behind(cluster: SmallCluster) -> None:
+    await launched(cluster, COUNTER)
+    for number in range(100):
+        with pytest.raises(InferletNotFound):
+            await cluster.inferlets.inferlet(f"nothing-{number}")
+    registry = cluster._directory.target._inferlets._registry
+    assert (len(registry.entries), len(registry._locks)) == (1, 0)
 
 
 async def test_one_that_is_put_away_stays_so_when_the_directory_dies(cluster: SmallCluster) -> None:
