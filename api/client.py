@@ -28,7 +28,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from api.client_session import ClientSession
 from api.client_topics import SILENCE_S, ClientSubscription, message_body, named_path
 from api.cluster import Retention
-from api.errors import Unavailable
+from api.errors import InvalidRequest, Unavailable
 from api.inferlet_views import InferletSummaryView, InferletsView, InferletView, ProgramsView, ProgramView
 from api.instance import ClientInstance
 from api.queues import QueueInfo
@@ -192,11 +192,14 @@ class Client:
         """Give the server a program, by its file; its hash, to launch it with.
 
         Raises:
-            InvalidRequest: it is not Python, or has no ``@inferlet``.
+            InvalidRequest: it is not Python, in UTF-8, or has no ``@inferlet``.
             Forbidden: the server does not take programs from here.
         """
         path = Path(program)
-        source = await asyncio.to_thread(path.read_text)
+        try:
+            source = await asyncio.to_thread(path.read_text, "utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise InvalidRequest(f"{path.name} is not UTF-8: {error}") from None
         view = await self.ask(ProgramView, "POST", "/api/programs", {"source": source, "file": path.name})
         return view.program
 

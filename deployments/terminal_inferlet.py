@@ -78,14 +78,14 @@ class TerminalInferlet:
             case Message(_, value):
                 self._out.print(_text(value))
             case Stdout(_, text):
-                self._out.print(text, end="")
+                self._out.print(_printable(text), end="")
             case Stderr(_, text):
-                self._err.print(text, end="")
+                self._err.print(_printable(text), end="")
             case Completed(_, value):
                 if value is not None:
                     self._out.print(_text(value))
             case Failed(_, error):
-                self._err.print(error.rstrip(), style="red")
+                self._err.print(_printable(error.rstrip()), style="red")
             case _:
                 self._err.print(f"[{type(event).__name__.lower()}]", style="dim")
 
@@ -104,7 +104,10 @@ class TerminalInferlet:
     async def _take_answer(self, line: str) -> None:
         self._is_asking = False
         if line.strip().lower() in ("y", "yes"):
-            await self._instance.terminate()
+            try:
+                await self._instance.terminate()
+            except GreenroomError as error:
+                self._err.print(f"{error}", style="red")
 
     @contextmanager
     def _asking_on_interrupt(self) -> Iterator[None]:
@@ -133,7 +136,12 @@ class TerminalInferlet:
             return  # the command has ended meanwhile
 
 
+def _printable(text: str) -> str:
+    """Without lone surrogates, which no terminal takes."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def _text(value: Value) -> str:
     if isinstance(value, str):
-        return value
-    return repr(value) if isinstance(value, bytes) else json.dumps(value, ensure_ascii=False)
+        return _printable(value)
+    return repr(value) if isinstance(value, bytes) else _printable(json.dumps(value, ensure_ascii=False))

@@ -16,7 +16,7 @@ from actors.inferlet.output import Output
 from actors.inferlet.records import Answer, Cancelled, Raised, Record, Returned, Sent
 from actors.inferlet.replay import Diverged, Replay, described
 from api.inferlet.context_effects import Forked, Notice
-from api.inferlet.effects import Effect, Now, Random, Send
+from api.inferlet.effects import Effect, Now, Random, Received, Send
 from api.inferlet.host import Place
 from api.values import encode
 
@@ -65,6 +65,7 @@ class ProgramHost:
         self.output = output
         self.diverged: Diverged | None = None
         self.is_dormant = False
+        self.is_durable = True
         self._desk = desk
         self._num_calls = 0
         self._num_ids = 0
@@ -210,8 +211,12 @@ class ProgramHost:
         return False
 
     def _record(self, answer: Answer) -> None:
-        """The program is given this now, behind so many calls."""
-        self._desk.emit(replace(answer, num_calls=self._num_calls))
+        """The program is given this now, behind so many calls; nobody needs that of one that does not run again.
+
+        But that it took a message makes room for another.
+        """
+        if self.is_durable or (isinstance(answer, Returned) and isinstance(answer.result, Received)):
+            self._desk.emit(replace(answer, num_calls=self._num_calls))
 
     def _settled(self, call: int, name: str, digest: str, future: asyncio.Future[Any]) -> None:
         del self._waiting[call]

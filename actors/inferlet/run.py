@@ -96,7 +96,7 @@ class ProgramRun:
     async def _ended(self) -> Ended | None:
         try:
             program = load(self._source)
-            self.is_durable = program.is_durable
+            self.is_durable = self.host.is_durable = program.is_durable
             if self._is_again and not program.is_durable:
                 return Ended("lost")
             result: Any = await program.function(Args(self._arguments))

@@ -121,7 +121,9 @@ class Outgoing(Generic[Receipt]):
         self._send_waiting()
 
     async def _send(self, queues: Iterable[_Queue[Receipt]], wait_s: float) -> list[_Queue[Receipt]]:
-        """Send a batch of these queues; returns those whose topics had no room for all of theirs."""
+        """Send a batch of these queues, which then stand behind the others; returns those whose topics had no room for
+        all of theirs.
+        """
         batch: list[tuple[_Queue[Receipt], Lane]] = []
         num_bytes = 0
         for queue in queues:
@@ -130,6 +132,8 @@ class Outgoing(Generic[Receipt]):
             num_bytes += sum(len(data) for _, data in lane.messages)
             if num_bytes > MAX_BATCH_BYTES:
                 break
+        for queue, _ in batch:
+            self._queues[queue.topic, queue.publisher] = self._queues.pop((queue.topic, queue.publisher))
         try:
             answers = await self._call([lane for _, lane in batch], wait_s)
         except Exception as error:

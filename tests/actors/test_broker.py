@@ -405,3 +405,14 @@ async def test_a_place_before_the_beginning_is_the_beginning(small: SmallBroker)
     await ref.publish(NEWS, "first")
     subscription = await ref.subscribe(NEWS, after=Cursor("", -7))
     assert await read(subscription, 1) == ["first"]
+
+
+async def test_many_large_messages_to_one_topic_do_not_hold_up_another(small: SmallBroker) -> None:
+    ref, done = small.ref(), []
+    large = [ref.publish(NEWS, "x" * (1 << 20)) for _ in range(16)]
+    small_one = ref.publish(TopicId("other"), "y")
+    for future in (*large, small_one):
+        future.add_done_callback(done.append)
+    await asyncio.gather(*large, small_one)
+    await settle()
+    assert done.index(small_one) <= 8, "it goes with the second batch"

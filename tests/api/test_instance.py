@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -227,3 +228,13 @@ async def test_a_connection_that_held_is_progress_even_when_nothing_came_over_it
                 proxy.cut()
             inferlet.add(Message(0, "still here"))
             assert (await instance.recv(timeout_s=10))[1] == "still here"
+
+
+async def test_a_program_is_read_as_utf_8_wherever_it_is(client: Client, cluster: FakeCluster, tmp_path: Path) -> None:
+    file = tmp_path / "grüße.py"
+    file.write_bytes("\ufeff# grüße ☃\n".encode())
+    program = await client.upload_program(file)
+    assert program == hashlib.sha256("# grüße ☃\n".encode()).hexdigest()
+    file.write_bytes("# grüße".encode("latin-1"))
+    with pytest.raises(InvalidRequest, match="grüße.py is not UTF-8"):
+        await client.upload_program(file)

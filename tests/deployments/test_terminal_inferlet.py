@@ -11,6 +11,7 @@ import pytest
 
 from api.app import build_app
 from api.client import Client
+from api.errors import Conflict
 from api.inferlet_events import Completed, Failed, Message, Stderr, Stdout
 from api.settings import ApiSettings
 from deployments.terminal_inferlet import TerminalInferlet
@@ -121,3 +122,18 @@ async def test_an_interrupt_asks_whether_to_terminate(
     assert answer not in inferlet.received.values()
     if is_over:
         keyboard.end()
+
+
+async def test_coming_back_to_one_that_has_ended_prints_it_all_and_leaves(client: Client, cluster: FakeCluster) -> None:
+    running, inferlet, keyboard, _, _ = await attached(client, cluster, is_terminal=True)
+    inferlet.add(Message(0, "[bold]Hello[/] \ud800"), Failed(1, "no"))
+    assert await running == 1
+    keyboard.end()
+    out, err, keyboard = Screen(), Screen(), Keyboard(is_terminal=False)
+    again = await client.attach_instance(inferlet.instance_id)
+    assert await asyncio.wait_for(TerminalInferlet(again, out.console, err.console, keyboard).run(), 10) == 1
+    assert (out.read(), err.read()) == ("[bold]Hello[/] \\ud800\n", "no\n")
+    behind = await client.attach_instance(inferlet.instance_id, after=1)
+    with pytest.raises(Conflict, match="has been received before"):
+        await asyncio.wait_for(TerminalInferlet(behind, out.console, err.console, Keyboard(False)).run(), 10)
+    keyboard.end()

@@ -323,6 +323,22 @@ async def test_a_program_whose_journal_grows_without_end_fails_with_what_to_do(c
     assert 1 << 20 < sum(map(len, kept)) < 2 << 20
 
 
+async def test_what_a_program_got_that_does_not_run_again_is_not_kept(cluster: SmallCluster) -> None:
+    instance = await launched(
+        cluster,
+        """
+        @inferlet(durable=False)
+        async def main(args: Args) -> object:
+            await store_put("key", "x" * 100_000)
+            for _ in range(30):
+                await store_get("key")
+            return await recv()
+        """,
+    )
+    await instance.send("heard")
+    assert await all_events(instance) == [Completed(0, "heard")]
+
+
 async def test_a_program_that_does_something_else_the_second_time_is_told_which_call(cluster: SmallCluster) -> None:
     instance = await launched(
         cluster,
