@@ -407,12 +407,13 @@ async def test_a_place_before_the_beginning_is_the_beginning(small: SmallBroker)
     assert await read(subscription, 1) == ["first"]
 
 
-async def test_many_large_messages_to_one_topic_do_not_hold_up_another(small: SmallBroker) -> None:
-    ref, done = small.ref(), []
-    large = [ref.publish(NEWS, "x" * (1 << 20)) for _ in range(16)]
-    small_one = ref.publish(TopicId("other"), "y")
-    for future in (*large, small_one):
+async def test_many_large_messages_to_some_topics_do_not_hold_up_another(small: SmallBroker) -> None:
+    ref = small.ref()
+    done: list[object] = []
+    large = [ref.publish(topic, "x" * (1 << 20)) for _ in range(12) for topic in (NEWS, TopicId("more"))]
+    light = ref.publish(TopicId("other"), "y")
+    for future in (*large, light):
         future.add_done_callback(done.append)
-    await asyncio.gather(*large, small_one)
+    await asyncio.gather(*large, light)
     await settle()
-    assert done.index(small_one) <= 8, "it goes with the second batch"
+    assert done.index(light) <= 12, "it goes with the second batch"
