@@ -13,7 +13,7 @@ from actors.inferlet.crossing import Crossing
 from actors.inferlet.exchange import Exchange
 from actors.inferlet.mailbox import Inbox, Outbox
 from actors.inferlet.recorder import Recorder
-from actors.inferlet.records import Answer, Record, Returned
+from actors.inferlet.records import Answer, Called, Record, Returned
 from actors.journal.contract import Journal
 from api.cluster import ModelInfo
 from api.errors import NotFound
@@ -174,11 +174,11 @@ class EffectDesk:
     async def _answer(self, call: int, digest: str, effect: Effect[Any]) -> Answer:
         name = type(effect).__name__
         try:
-            return Returned(call, name, digest, await self._perform(call, effect))
+            return Returned(call, name, digest, await self._perform(call, digest, effect))
         except Exception as error:
             return records.raised(call, name, digest, error)
 
-    async def _perform(self, call: int, effect: Effect[Any]) -> Any:
+    async def _perform(self, call: int, digest: str, effect: Effect[Any]) -> Any:
         match effect:
             case effects.Send():
                 return await self._outbox.wait_for_room()
@@ -208,11 +208,12 @@ class EffectDesk:
                 return await self._exchange.pull(queue, timeout_s)
             case effects.NextChildEvent(child_id, after, timeout_s):
                 return await self._next_child_event(child_id, after, timeout_s)
-        return await self._perform_outward(call, effect)
+        return await self._perform_outward(call, digest, effect)
 
-    async def _perform_outward(self, call: int, effect: Effect[Any]) -> Any:
+    async def _perform_outward(self, call: int, digest: str, effect: Effect[Any]) -> Any:
         """What others see: in the order of the calls, and never ahead of the journal."""
         async with self._outward:
+            self._recorder.add(Called(call, type(effect).__name__, digest))
             await self._recorder.flushed()
             match effect:
                 case effects.Broadcast(topic, value):

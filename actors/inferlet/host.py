@@ -139,14 +139,33 @@ class ProgramHost:
     @property
     def is_settled(self) -> bool:
         """The program has done all that it can, and waits for no timer."""
-        return self.is_dormant and not self._arrived and self.replay.next() is None
+        return self.is_dormant and not self._arrived and self.missing is None
 
-    def is_catching_up(self) -> bool:
-        """The program will do what it did, as soon as its timers let it."""
-        answer = self.replay.next()
-        if answer is None or self._is_closed:
+    def is_behind(self) -> bool:
+        """See ``Catching``."""
+        is_behind = self._num_calls < self.replay.last_call or self.replay.next() is not None
+        return is_behind and not self._is_closed
+
+    def is_due(self) -> bool:
+        """See ``Catching``."""
+        if self._is_closed:
             return False
-        return self._num_calls < answer.num_calls + isinstance(answer, Cancelled)
+        answer = self.replay.next()
+        is_to_cancel = isinstance(answer, Cancelled) and self._num_calls <= answer.num_calls
+        return is_to_cancel or self._num_calls < self.replay.last_call
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Grows while the program catches up."""
+        return self.replay.num_taken, self._num_calls
+
+    @property
+    def missing(self) -> str | None:
+        """What the program did and has not done again yet; None where it has caught up."""
+        answer = self.replay.next()
+        if answer:
+            return described(answer)
+        return f"call {self.replay.last_call}" if self._num_calls < self.replay.last_call else None
 
     def check_caught_up(self) -> None:
         """At the program's end.
@@ -156,9 +175,8 @@ class ProgramHost:
         """
         if self.diverged:
             raise self.diverged
-        answer = self.replay.next()
-        if answer:
-            raise Diverged(f"the program ended, and had made {described(answer)} before")
+        if self.missing:
+            raise Diverged(f"the program ended, and had made {self.missing} before")
 
     def _number(self, effect: Effect[Any]) -> tuple[int, str]:
         if self._is_closed:
@@ -199,7 +217,7 @@ class ProgramHost:
         return True
 
     def _give_arrived(self) -> bool:
-        while self._arrived:
+        while self._arrived and self._num_calls >= self.replay.last_call:
             answer = self._arrived.popleft()
             future = self._waiting.get(answer.call)
             if future is None or future.cancelled():

@@ -109,6 +109,15 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class Called:
+    """The program made a call that others see the effect of, which comes behind this record."""
+
+    call: int
+    effect: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
     """Clients have read the events before this position."""
 
@@ -134,11 +143,27 @@ class Ended:
 
 
 Answer: TypeAlias = Returned | Raised | Cancelled
-Record: TypeAlias = Launched | Delivered | Sent | Printed | OutputCut | Answer | Read | PutAway | Resumed | Ended
+Record: TypeAlias = (
+    Launched | Delivered | Sent | Printed | OutputCut | Answer | Called | Read | PutAway | Resumed | Ended
+)
 
 _codec = Codec(
     (
-        *(Launched, Delivered, Sent, Printed, OutputCut, Returned, Raised, Cancelled, Read, PutAway, Resumed, Ended),
+        *(
+            Launched,
+            Delivered,
+            Sent,
+            Printed,
+            OutputCut,
+            Returned,
+            Raised,
+            Cancelled,
+            Called,
+            Read,
+            PutAway,
+            Resumed,
+            Ended,
+        ),
         *(effects.Received, effects.Accepted, effects.Pulled, effects.ChildEvent, Generated, Prefix),
         *(ModelInfo, Retention, Finish, Distribution),
         *(topics.TopicMessage, topics.Lagged, topics.NewEpoch, topics.Cursor),

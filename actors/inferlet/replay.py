@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from actors.inferlet.records import Answer, Record, Returned, Sent
+from actors.inferlet.records import Answer, Called, Record, Returned, Sent
 
 
 class Diverged(BaseException):
@@ -16,16 +16,25 @@ class Replay:
     """Answers by the number of the call, and the order in which the program was given them.
 
     Calls are numbered in the order in which the program makes them, whichever of its tasks does.
+
+    Attributes:
+        last_call: the program has made so many calls, on nothing but the answers that are here.
     """
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self._sent: dict[int, Sent] = {}
         self._answers: dict[int, Answer] = {}
+        self._called: dict[int, Called] = {}
+        self.last_call = 0
         for record in records:
             if isinstance(record, Sent):
                 self._sent[record.call] = record
+            elif isinstance(record, Called):
+                self._called[record.call] = record
             elif isinstance(record, Answer):
                 self._answers[record.call] = record
+                self.last_call = max(self.last_call, record.num_calls)
+        self.last_call = max((self.last_call, *self._sent, *self._called))
         self._order = deque(self._answers)
         self.num_taken = 0
 
@@ -35,8 +44,9 @@ class Replay:
         Raises:
             Diverged: it was another call.
         """
-        if call in self._answers and call not in self._sent:
-            self._check(call, self._answers[call].effect, self._answers[call].digest, effect, digest)
+        other = self._answers.get(call) or self._called.get(call)
+        if other and call not in self._sent:
+            self._check(call, other.effect, other.digest, effect, digest)
         sent = self._sent.get(call)
         if sent:
             self._check(call, "Send", sent.digest, effect, digest)
@@ -51,8 +61,9 @@ class Replay:
         if call in self._sent and effect != "Send":
             self._check(call, "Send", self._sent[call].digest, effect, digest)
         answer = self._answers.get(call)
-        if answer:
-            self._check(call, answer.effect, answer.digest, effect, digest)
+        known = answer or self._called.get(call)
+        if known:
+            self._check(call, known.effect, known.digest, effect, digest)
         return answer
 
     def next(self) -> Answer | None:

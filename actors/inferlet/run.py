@@ -49,8 +49,7 @@ class ProgramRun:
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._over = asyncio.Event()
-        name, catching_up = f"inferlet-{host.instance_id}", host.is_catching_up
-        self._thread = ProgramThread(name, self._main, host.on_idle, catching_up, self._over.set)
+        self._thread = ProgramThread(f"inferlet-{host.instance_id}", self._main, host.on_idle, host, self._over.set)
         desk.arrived = self._arrived
 
     @property

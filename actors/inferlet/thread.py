@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from contextlib import suppress
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 Arguments = TypeVarTuple("Arguments")
 Answer = TypeVar("Answer")
@@ -44,28 +44,52 @@ class IdleSelector(selectors.DefaultSelector):
         return super().select(self._on_idle(timeout))
 
 
-class ProgramLoop(asyncio.SelectorEventLoop):
-    """An event loop that takes the next result when it is idle, and puts its clock forward while it catches up.
+class Catching(Protocol):
+    """What a loop asks while its program runs again."""
 
-    Then a timer that nothing but time keeps waiting is due at once: what was slept once is not slept again.
+    def is_behind(self) -> bool:
+        """It has not done all that it did before."""
+        ...
+
+    def is_due(self) -> bool:
+        """The next of that comes when a timer has run out."""
+        ...
+
+
+class ProgramLoop(asyncio.SelectorEventLoop):
+    """An event loop that takes the next result when it is idle, and whose clock stands while its program catches up.
+
+    Then it is put forward to a timer where nothing else makes the program go on, so that what was slept once is not
+    slept again; while a thread works, or a file is waited for, it goes as clocks do.
     """
 
-    def __init__(self, on_idle: Callable[[bool], bool], is_catching_up: Callable[[], bool]) -> None:
+    def __init__(self, on_idle: Callable[[bool], bool], catching: Catching) -> None:
         self._on_idle = on_idle
-        self._is_catching_up = is_catching_up
-        self._ahead_s = 0.0
+        self._catching = catching
         self._num_in_threads = 0
         self._selecting = IdleSelector(self._idle)
         super().__init__(self._selecting)
+        self._stands_at: float | None = super().time()
+        self._goes_since: float | None = None
+        self._ahead_s = 0.0
 
     def time(self) -> float:
         """See ``asyncio.AbstractEventLoop.time``."""
-        return super().time() + self._ahead_s
+        now = super().time()
+        if self._stands_at is None:
+            return now + self._ahead_s
+        if self._goes_since is not None:
+            self._stands_at += now - self._goes_since
+            self._goes_since = None
+        stood_at = self._stands_at
+        if not self._catching.is_behind():
+            self._ahead_s, self._stands_at = stood_at - now, None
+        return stood_at
 
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*Arguments], Answer], *args: *Arguments
     ) -> asyncio.Future[Answer]:
-        """See ``asyncio.AbstractEventLoop.run_in_executor``; meanwhile time goes as it does."""
+        """See ``asyncio.AbstractEventLoop.run_in_executor``."""
         future = super().run_in_executor(executor, func, *args)
         self._num_in_threads += 1
         future.add_done_callback(self._came_back)
@@ -77,10 +101,14 @@ class ProgramLoop(asyncio.SelectorEventLoop):
     def _idle(self, timeout_s: float | None) -> float | None:
         if self._on_idle(timeout_s is None):
             return 0
-        if timeout_s is None or self._waits_for_others or not self._is_catching_up():
+        if self._stands_at is None:
             return timeout_s
-        self._ahead_s += max(0.0, timeout_s)
-        return 0
+        if self._waits_for_others:
+            self._goes_since = super().time()
+        elif timeout_s is not None and self._catching.is_due():
+            self._stands_at += max(0.0, timeout_s)
+            return 0
+        return timeout_s
 
     @property
     def _waits_for_others(self) -> bool:
@@ -92,8 +120,7 @@ class ProgramThread:
     """Runs one coroutine to its end. ``on_end`` is called on the outer loop, the others in the thread.
 
     ``on_idle(is_dormant)`` returns whether it has made something ready; dormant is a loop that waits for no timer.
-    ``is_catching_up`` says whether to put its clock forward; see ``ProgramLoop``. Every other method may be called from
-    any thread.
+    For ``catching`` see ``ProgramLoop``. Every other method may be called from any thread.
     """
 
     def __init__(
@@ -101,13 +128,13 @@ class ProgramThread:
         name: str,
         main: Callable[[], Coroutine[Any, Any, None]],
         on_idle: Callable[[bool], bool],
-        is_catching_up: Callable[[], bool],
+        catching: Catching,
         on_end: Callable[[], object],
     ) -> None:
         self._main = main
         self._on_end = on_end
         self._outer = asyncio.get_running_loop()
-        self._loop = ProgramLoop(on_idle, is_catching_up)
+        self._loop = ProgramLoop(on_idle, catching)
         self._task: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 

@@ -30,7 +30,7 @@ class Watch:
         self._run = run
         self._launched_at = launched_at
         self._process = psutil.Process()
-        self._replayed = (0, time.monotonic())
+        self._replayed = ((0, 0), time.monotonic())
 
     async def violation(self) -> Violation:
         """The first one."""
@@ -64,11 +64,10 @@ class Watch:
 
     def _replay(self) -> Violation | None:
         """A replay that stands still waits for a call that the program does not make."""
-        replay, now = self._run.host.replay, time.monotonic()
-        if replay.num_taken != self._replayed[0]:
-            self._replayed = (replay.num_taken, now)
-        answer = replay.next()
-        if answer is None or now - self._replayed[1] < self._settings.replay_timeout_s:
+        host, now = self._run.host, time.monotonic()
+        if host.progress != self._replayed[0]:
+            self._replayed = (host.progress, now)
+        missing = host.missing
+        if missing is None or now - self._replayed[1] < self._settings.replay_timeout_s:
             return None
-        sentence = f"the program did not repeat itself: it does not make call {answer.call} ({answer.effect}) again"
-        return Violation(sentence, False)
+        return Violation(f"the program did not repeat itself: it does not make {missing} again", False)

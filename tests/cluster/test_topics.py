@@ -122,7 +122,7 @@ def test_a_brokers_death_is_a_new_epoch_for_topics_that_are_not_durable(deployed
 
 
 def test_a_broker_killed_under_load_loses_repeats_and_reorders_nothing_of_a_durable_topic(deployed: Deployed) -> None:
-    topic, num_messages, num_kills = TopicId("durable/load"), 3000, 5
+    topic, num_messages, num_kills = TopicId("durable/load"), 3000, 10
     reader = ray.remote(Reader).options(num_cpus=0).remote()
     elsewhere = reader.read.remote(topic, 2, num_messages)
     published = threading.Semaphore(0)

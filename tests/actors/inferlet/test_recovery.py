@@ -13,6 +13,7 @@ from actors.inferlet.desk import EffectDesk
 from actors.inferlet_ref import InferletRef
 from api.inferlet_events import Completed, Event, Message
 from tests.actors.inferlet.programs import launched
+from tests.actors.small_broker import SmallBroker
 from tests.actors.small_cluster import SmallCluster
 
 PROGRAM = """
@@ -40,11 +41,45 @@ async def main(args: Args) -> str:
 """
 
 
+BUSY = """
+async def tick(count: int) -> None:
+    for number in range(count):
+        await asyncio.sleep(0.004)
+        send(f"tick {number}")
+
+@inferlet
+async def main(args: Args) -> list:
+    send("begin")
+    mine = instance_id()
+    ticking = asyncio.create_task(tick(3))
+    for _ in range(2):
+        try:
+            async with asyncio.timeout(0.003):
+                await subscribe(f"nothing {mine}")
+        except TimeoutError:
+            send("nothing came")
+    for number in range(3):
+        broadcast([number], f"topic {mine}")
+        push(number, f"queue {mine}")
+    heard = [await subscribe(f"topic {mine}") for _ in range(3)]
+    await ticking
+    both = await asyncio.gather(recv(), recv())
+    context = get_auto_model().create_context()
+    context.fill("abc")
+    candidates = await context.next_distribution(2)
+    context.step(candidates.ids[0])
+    context.rollback(2)
+    send([heard, both, await context.generate(stop=max_len(2))])
+    return heard
+"""
+
+
 @pytest_asyncio.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[SmallCluster]:
-    async with SmallCluster(tmp_path, pool_size=0) as cluster:
-        cluster.engines[0].step_s = 0.0
-        yield cluster
+    async with SmallBroker(tmp_path) as broker:
+        async with SmallCluster(tmp_path, topics=broker.ref(), pool_size=0) as cluster:
+            cluster.engines[0].step_s = 0.0
+            yield cluster
 
 
 class Executioner:
@@ -97,3 +132,29 @@ async def test_a_death_at_any_call_changes_nothing_that_the_client_sees(
         assert executioner.is_done or at > undisturbed.num_calls - 3, "how often output is recorded depends on time"
         assert [event.position for event in events] == list(range(len(events))), at
         assert shown(events) == shown(expected), at
+
+
+async def test_a_death_at_any_call_of_a_program_of_timers_topics_and_queues_changes_nothing(
+    cluster: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ticks come when they come; all else in its order, and each thing once."""
+    with monkeypatch.context() as patches:
+        undisturbed = Executioner(cluster, patches, 0)
+        expected = await conversation(await launched(cluster, BUSY))
+    for at in range(1, undisturbed.num_calls + 1):
+        with monkeypatch.context() as patches:
+            Executioner(cluster, patches, at)
+            events = await conversation(await launched(cluster, BUSY))
+        assert [event.position for event in events] == list(range(len(events))), at
+        for ticks in (True, False):
+            assert busy(events, ticks) == busy(expected, ticks), at
+    assert cluster.topics is not None
+    assert {queue.num_ready for queue in await cluster.topics.queues("")} == {3}
+    assert {topic.end for topic in await cluster.topics.topics("") if topic.end} == {3}
+
+
+def busy(events: list[Event], ticks: bool) -> list[object]:
+    """The ticks, or all the others."""
+    assert isinstance(events[-1], Completed), events[-1]
+    values = [event.value for event in events if isinstance(event, Message)]
+    return [value for value in values if str(value).startswith("tick") == ticks]
