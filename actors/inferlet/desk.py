@@ -88,6 +88,8 @@ class EffectDesk:
         self._exchange = Exchange(instance_id, owner, surroundings.topics)
         self._running: dict[int, tuple[Effect[Any], asyncio.Task[None]]] = {}
         self._outward = asyncio.Lock()
+        self._receiving = asyncio.Lock()
+        self._received: tuple[int, int] | None = None
 
     @property
     def is_blocking(self) -> bool:
@@ -143,6 +145,8 @@ class EffectDesk:
 
     def _add(self, record: Record) -> None:
         if not self._crossing.is_closed:
+            if isinstance(record, Returned) and self._received and self._received[0] == record.call:
+                self._next_may_receive()
             self._recorder.add(record)
 
     def _tell(self, notice: Notice) -> None:
@@ -163,13 +167,17 @@ class EffectDesk:
     def _cancel(self, call: int) -> None:
         if call in self._running:
             self._running[call][1].cancel()
+        elif self._received and self._received[0] == call:
+            self._inbox.put_back(self._received[1])
+            self._next_may_receive()
 
     def _undo(self, answer: Answer) -> None:
-        match getattr(answer, "result", None):
-            case effects.Received(position):
-                self._inbox.put_back(position)
-            case effects.Pulled() as item:
-                self._exchange.give_back(item)
+        if isinstance(answer, Returned) and isinstance(answer.result, effects.Pulled):
+            self._exchange.give_back(answer.result)
+
+    def _next_may_receive(self) -> None:
+        self._received = None
+        self._receiving.release()
 
     async def _answer(self, call: int, digest: str, effect: Effect[Any]) -> Answer:
         name = type(effect).__name__
@@ -183,7 +191,7 @@ class EffectDesk:
             case effects.Send():
                 return await self._outbox.wait_for_room()
             case effects.Receive(timeout_s):
-                return await self._receive(timeout_s)
+                return await self._receive(call, timeout_s)
             case context_effects.Models():
                 return await self._around.directory.models()
             case context_effects.Encode():
@@ -254,12 +262,19 @@ class EffectDesk:
                 return await self._import(model, name)
         raise AssertionError(f"no such effect: {effect}")
 
-    async def _receive(self, timeout_s: float | None) -> effects.Received | None:
+    async def _receive(self, call: int, timeout_s: float | None) -> effects.Received | None:
+        """The next takes none before the program has this message or has left the call: they come in their order."""
         try:
             async with asyncio.timeout(timeout_s):
-                position = await self._inbox.take()
+                await self._receiving.acquire()
+                try:
+                    position = await self._inbox.take()
+                except BaseException:
+                    self._receiving.release()
+                    raise
         except TimeoutError:
             return None
+        self._received = call, position
         return effects.Received(position, self._inbox.values[position])
 
     async def _next_child_event(self, child_id: str, after: int, timeout_s: float | None) -> effects.ChildEvent | None:

@@ -39,11 +39,11 @@ class Desk(Protocol):
         ...
 
     def cancel(self, call: int) -> None:
-        """Perform it no further."""
+        """Perform it no further; a message that it has received goes back."""
         ...
 
     def undo(self, answer: Answer) -> None:
-        """The program did not take this answer: what it took from somewhere goes back there."""
+        """The program did not take this answer: an item that it pulled goes back."""
         ...
 
     def take_room(self, num_bytes: int) -> bool:

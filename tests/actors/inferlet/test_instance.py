@@ -125,6 +125,28 @@ async def test_a_hundred_receives_that_time_out_lose_nothing(cluster: SmallClust
     assert (await all_events(instance))[-1] == Completed(0, list(range(20)))
 
 
+async def test_what_comes_for_a_receive_that_was_left_comes_first_to_the_next(cluster: SmallCluster) -> None:
+    instance = await launched(
+        cluster,
+        """
+        import time
+        @inferlet
+        async def main(args: Args) -> list:
+            found = []
+            while len(found) < 40:
+                left = asyncio.create_task(recv())
+                await asyncio.sleep(0)
+                time.sleep(0.002)
+                left.cancel()
+                found += [await recv(), await recv()]
+            return found
+        """,
+    )
+    for number in range(40):
+        await instance.send(number)
+    assert (await all_events(instance))[-1] == Completed(0, list(range(40)))
+
+
 async def test_a_failure_shows_the_traceback_of_the_program_and_of_nothing_else(cluster: SmallCluster) -> None:
     instance = await launched(
         cluster,
