@@ -27,6 +27,9 @@ from deployments.serve_environment import NUM_PORTS, serve_environment
 MODEL = os.environ.get("GREENROOM_TEST_MODEL", embedded_model())
 """The model that the cluster tests serve."""
 
+RAY_ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_event_stats": "0"}
+"""As ``greenroom up`` starts Ray."""
+
 Answer = TypeVar("Answer")
 
 
@@ -48,7 +51,7 @@ class Deployed:
 
     def start(self) -> None:
         """Start everything; returns when a model can answer."""
-        for name, value in {"RAY_worker_niceness": "0", **serve_environment(free_ports(NUM_PORTS))}.items():
+        for name, value in {**RAY_ENVIRONMENT, **serve_environment(free_ports(NUM_PORTS))}.items():
             os.environ.setdefault(name, value)
         ray.init(num_cpus=4, include_dashboard=False, logging_level="error", log_to_driver=False)
         serve.start(http_options={"host": "127.0.0.1", "port": self.port})

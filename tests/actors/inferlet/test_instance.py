@@ -310,7 +310,7 @@ async def test_what_comes_all_at_once_or_is_large_is_refused_until_some_is_recei
         @inferlet
         async def main(args: Args) -> list:
             heard = []
-            await asyncio.sleep(1)
+            await asyncio.sleep(0.4)
             while (message := await recv()) != "exit":
                 heard.append(len(message))
                 send(len(heard))
