@@ -15,6 +15,7 @@ from api.errors import InvalidRequest
 from deployments.checkpoint import Checkpoint, process_bytes, read_checkpoint
 from deployments.config import GreenroomConfig, ModelConfig
 from deployments.failures import CommandFailed
+from deployments.ports import try_to_listen
 
 
 def check_port(host: str, port: int, option: str = "--port") -> None:
@@ -24,7 +25,7 @@ def check_port(host: str, port: int, option: str = "--port") -> None:
         CommandFailed: it cannot; names the port, and the option to choose another with.
     """
     try:
-        _listen(host, port)
+        try_to_listen(host, port)
     except PermissionError:
         raise CommandFailed(f"port {port} is not for everybody on this machine: choose one above 1023") from None
     except socket.gaierror:
@@ -33,21 +34,6 @@ def check_port(host: str, port: int, option: str = "--port") -> None:
         if error.errno == errno.EADDRNOTAVAIL:
             raise CommandFailed(f"this machine has no address {host}") from None
         raise CommandFailed(f"port {port} is taken: choose another with {option}") from None
-
-
-def is_free(host: str, port: int) -> bool:
-    """Whether this machine can listen there."""
-    try:
-        _listen(host, port)
-    except OSError:
-        return False
-    return True
-
-
-def _listen(host: str, port: int) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
 
 
 def check_journal(path: str) -> None:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 
 from deployments.failures import CommandFailed, shortened
 from deployments.home import HeadProcess
-from deployments.serve_environment import NUM_PORTS, serve_environment
+from deployments.ports import free_ports
+from deployments.serve_environment import serve_environment
 
 DEFAULT_PORT = 6379
 AUTH_MODE = "RAY_AUTH_MODE"
@@ -112,17 +111,8 @@ def has_token() -> bool:
     return Path(path).is_file()
 
 
-def free_ports(count: int) -> list[int]:
-    """TCP ports that nobody listens on."""
-    with ExitStack() as stack:
-        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for listener in listeners:
-            listener.bind(("", 0))
-        return [int(listener.getsockname()[1]) for listener in listeners]
-
-
 def _environment() -> dict[str, str]:
-    return {**_DEFAULTS, **serve_environment(free_ports(NUM_PORTS)), **os.environ}
+    return {**_DEFAULTS, **serve_environment(), **os.environ}
 
 
 def _run_ray(arguments: Sequence[str], environment: Mapping[str, str], log: Path, timeout_s: float) -> int:

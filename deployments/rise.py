@@ -16,15 +16,15 @@ from deployments.checks import (
     check_memory,
     check_port,
     check_resources,
-    is_free,
 )
 from deployments.console import Steps
 from deployments.failures import CommandFailed
 from deployments.fall import take_down
 from deployments.home import Home, Record
 from deployments.plan import Plan, local_url
+from deployments.ports import free_ports, is_free
 from deployments.ray_connection import connect, find_cluster
-from deployments.ray_head import AUTH_MODE, DEFAULT_PORT, free_ports, start_head, stop_head
+from deployments.ray_head import AUTH_MODE, DEFAULT_PORT, start_head, stop_head
 
 
 class Rise:

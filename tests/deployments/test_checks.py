@@ -15,10 +15,10 @@ from deployments.checks import (
     check_memory,
     check_port,
     check_resources,
-    is_free,
 )
 from deployments.config import AutoscalingSettings, GreenroomConfig, ModelConfig
 from deployments.failures import CommandFailed
+from deployments.ports import is_free
 from tests.deployments.checkpoints import CACHE_BYTES, CONFIG, write_checkpoint
 
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from deployments.home import HeadProcess
-from deployments.ray_head import forget_address, free_ports, is_alive, stop_head
+from deployments.ray_head import forget_address, is_alive, stop_head
 
 SLEEPER = "import signal; signal.pause()"
 
@@ -55,10 +55,6 @@ def test_a_later_process_of_the_same_pid_is_left_alone(running: list[subprocess.
     process = start(running, "raylet")
     stop_head((replace(process, created_at=process.created_at - 100),))
     assert running[0].poll() is None
-
-
-def test_free_ports_differ() -> None:
-    assert len(set(free_ports(5))) == 5
 
 
 def test_only_the_note_of_the_head_that_has_ended_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

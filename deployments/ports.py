@@ -1,0 +1,54 @@
+"""TCP ports of this machine that nobody listens on."""
+
+from __future__ import annotations
+
+import random
+import socket
+from contextlib import ExitStack
+
+_BELOW_THE_SYSTEMS = range(20_000, 32_000)
+"""Of these Linux gives none to a client's connection."""
+
+
+def free_ports(count: int) -> list[int]:
+    """So many ports, anywhere."""
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind(("", 0))
+        return [int(listener.getsockname()[1]) for listener in listeners]
+
+
+def free_range(count: int) -> range:
+    """So many ports in a row, another row each time.
+
+    Raises:
+        OSError: there is none.
+    """
+    starts = list(_BELOW_THE_SYSTEMS[::count][:-1])
+    random.shuffle(starts)
+    for start in starts:
+        found = range(start, start + count)
+        if all(is_free("", port) for port in found):
+            return found
+    raise OSError(f"this machine has no {count} free ports in a row")
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether this machine can listen there."""
+    try:
+        try_to_listen(host, port)
+    except OSError:
+        return False
+    return True
+
+
+def try_to_listen(host: str, port: int) -> None:
+    """Listen there, and no longer.
+
+    Raises:
+        OSError: this machine cannot.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
