@@ -18,12 +18,12 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--port", type=int)
     asked = parser.parse_args()
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+    ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False)
     serve.start(http_options={"host": "127.0.0.1", "port": asked.port})
     config = LLMConfig(
         model_loading_config={"model_id": asked.model, "model_source": asked.model},
         engine_kwargs=ARGUMENTS,
-        accelerator_type=None,
+        accelerator_config={"kind": "cpu"},
         deployment_config={"num_replicas": 1, "ray_actor_options": {"num_cpus": 1}},
         experimental_configs={"stream_batching_interval_ms": 0},
     )
