@@ -116,8 +116,10 @@ class Ours:
             deployed = Deployed({"models": self._models, "sessions": {"pool_size": 0}}, Path(folder) / "journal.db")
             deployed.start()
             self._url = deployed.url
-            yield
-            deployed.stop()
+            try:
+                yield
+            finally:
+                deployed.stop()
 
 
 class Completions:
