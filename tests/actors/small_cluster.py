@@ -140,7 +140,7 @@ class SmallCluster:
         self.settings = ClusterSettings(
             (model,),
             SessionSettings(**session_settings),
-            inferlets=inferlets or InferletSettings(pool_size=0),
+            inferlets=inferlets or InferletSettings(pool_size=0, memory_limit_bytes=1 << 40),  # of all tests here
             recovery_timeout_s=10.0,
             sweep_interval_s=0.05,
         )

@@ -24,10 +24,11 @@ def test_a_row_has_no_port_that_somebody_listens_on(monkeypatch: pytest.MonkeyPa
             free_range(25)
 
 
-def test_two_rays_of_one_machine_have_gateways_on_ports_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_rays_of_one_machine_have_ports_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve_environment, "find_spec", lambda name: object())
     names = ("RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT", "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT")
     environments = [serve_environment.serve_environment() for _ in range(5)]
     rows = {tuple(int(environment[name]) for name in names) for environment in environments}
     assert len(rows) > 1
+    assert len({environment["RAY_SERVE_FALLBACK_PROXY_HTTP_PORT"] for environment in environments}) == 5
     assert all(1024 < first and last - first == 199 for first, last in rows)
