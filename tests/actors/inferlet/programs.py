@@ -9,7 +9,7 @@ from typing import TextIO
 
 from actors.inferlet.output import route_streams
 from actors.inferlet_ref import InferletRef
-from api.inferlet_events import Event
+from api.inferlet_events import Event, Message
 from tests.actors.small_cluster import SmallCluster
 
 KEPT: list[TextIO] = []
@@ -37,3 +37,15 @@ async def all_events(instance: InferletRef, after: int = -1) -> list[Event]:
     """Up to its end."""
     async with asyncio.timeout(15):
         return [event async for event in instance.events(after)]
+
+
+async def messages(instance: InferletRef, count: int, after: int = -1) -> list[object]:
+    """The values of so many messages behind a position; nothing else may come between them."""
+    found: list[object] = []
+    async with asyncio.timeout(10):
+        async for event in instance.events(after):
+            assert isinstance(event, Message), event
+            found.append(event.value)
+            if len(found) == count:
+                break
+    return found
