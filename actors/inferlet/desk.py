@@ -65,6 +65,10 @@ class Surroundings:
     topics: Topics | None
 
 
+_OUTWARD = (effects.Broadcast, effects.Push, effects.SendToChild)
+"""What takes effect when called, whether the program waits for it or not."""
+
+
 class EffectDesk:
     """See ``actors.inferlet.host.Desk``. What others see of an effect waits until all before it is recorded."""
 
@@ -134,6 +138,14 @@ class EffectDesk:
         """See ``Desk.tell``."""
         self._crossing.call(self._tell, notice)
 
+    def settle(self) -> None:
+        """Wait until what others see, and the program did not wait for, has been done. For its thread.
+
+        Raises:
+            CancelledError: it was stopped meanwhile.
+        """
+        self._crossing.wait(self._settled())
+
     async def stop(self) -> None:
         """Perform nothing any longer; whoever waits for an answer is cancelled."""
         self._crossing.close()
@@ -156,6 +168,11 @@ class EffectDesk:
     def _start(self, call: int, digest: str, effect: Effect[Any]) -> None:
         if not self._crossing.is_closed:
             self._running[call] = (effect, asyncio.create_task(self._run(call, digest, effect)))
+
+    async def _settled(self) -> None:
+        await asyncio.gather(
+            *(task for effect, task in self._running.values() if isinstance(effect, _OUTWARD)), return_exceptions=True
+        )
 
     async def _run(self, call: int, digest: str, effect: Effect[Any]) -> None:
         try:

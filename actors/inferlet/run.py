@@ -88,6 +88,9 @@ class ProgramRun:
         hosted_by(self.host)
         ended = await self._ended()
         if ended and not self.host.is_closed:
+            with suppress(asyncio.CancelledError):  # it was ended meanwhile
+                self.desk.settle()
+        if ended and not self.host.is_closed:
             self.host.output.flush()
             self._loop.call_soon_threadsafe(self._on_end, ended, context=self._context)
             self.host.close()
