@@ -8,7 +8,6 @@ import sys
 import ray
 
 from actors.directory_ref import DirectoryRef
-from actors.engine.factory import build_engine
 from actors.model import Model
 from actors.model_metrics import ModelMetrics
 from actors.model_ref import ModelRef
@@ -23,6 +22,9 @@ class HostedModel(Model):
     """A model in a Ray actor of its own: with its engine, its metrics and its reference."""
 
     def __init__(self, settings: ModelSettings, directory: DirectoryRef) -> None:
+        # Whoever has a handle to this actor imports this module, and need not import engines.
+        from actors.engine.factory import build_engine
+
         start_logging()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         super().__init__(settings, build_engine, _own_ref, _die, directory, ModelMetrics(settings.name))

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import ray
 
+import actors.model_actor  # noqa: F401  Ray does when the first handle to one comes: not in a turn
 from actors.directory_ref import SESSION
 from actors.niceness import stand_back
 from actors.session import Session, SessionParts
