@@ -13,6 +13,7 @@ import ray
 
 from actors.broker import Broker
 from actors.journal.sqlite import SqliteJournal
+from actors.local.server import listen
 from actors.settings import BrokerSettings
 from api.errors import GreenroomError
 from api.logs import event_logger, start_logging
@@ -60,6 +61,7 @@ class HostedBroker:
     async def _start(self) -> None:
         await self._journal.start()
         await self._broker.start()
+        await listen(self)
         self._sweeping = asyncio.create_task(self._sweep())
 
     async def _sweep(self) -> None:

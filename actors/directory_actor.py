@@ -18,6 +18,7 @@ from actors.inferlet.instance import InferletParts
 from actors.inferlet_actor import InferletActor, end_process
 from actors.inferlets import Inferlets
 from actors.journal.actor import JournalRef
+from actors.local.server import listen
 from actors.session import SessionParts
 from actors.session_actor import SessionActor
 from actors.settings import NAMESPACE, ClusterSettings
@@ -72,6 +73,11 @@ class HostedDirectory(Directory):
             )
         }
         super().__init__(settings, journal_ref, pools, RayMetrics())
+
+    async def start(self) -> None:
+        """See ``Directory.start``."""
+        await listen(self)
+        await super().start()
 
 
 async def _spawn(actor_class: Any, name: str, parts: Any, directory: DirectoryRef, **environment: str) -> Any:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from actors.asking import ActorGone, ask
+from actors.asking import ActorGone, call
 from actors.messages import InferletSeed, ModelReport, Placement, SessionSeed, StartReport
 from actors.settings import ClusterSettings
 from api.cluster import ModelInfo, SessionOptions, SessionSummary
@@ -162,7 +162,7 @@ class DirectoryRef:
         deadline = time.monotonic() + self._timeout_s
         while True:
             try:
-                return await ask(getattr(self._actor, method).remote(*arguments))
+                return await call(self._actor, method, *arguments)
             except ActorGone as error:
                 if time.monotonic() >= deadline:
                     raise Unavailable(f"the directory cannot be reached: {type(error).__name__}") from None

@@ -11,6 +11,7 @@ import actors.model_actor  # noqa: F401  Ray does when the first handle to one c
 from actors.directory_ref import INFERLET
 from actors.inferlet.instance import InferletParts, Instance
 from actors.inferlet.output import route_streams
+from actors.local.server import listen
 from actors.niceness import stand_back
 from actors.slot import Slot, SlotDirectory
 
@@ -38,6 +39,11 @@ class HostedInferlet(InferletSlot):
         stand_back()
         super().__init__(name, parts, directory)
         route_streams()
+
+    async def ready(self) -> str | None:
+        """See ``Slot.ready``."""
+        await listen(self)
+        return await super().ready()
 
 
 def end_process() -> None:

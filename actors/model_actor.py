@@ -8,6 +8,8 @@ import sys
 import ray
 
 from actors.directory_ref import DirectoryRef
+from actors.engine.contract import EngineInfo
+from actors.local.server import listen
 from actors.model import Model
 from actors.model_metrics import ModelMetrics
 from actors.model_ref import ModelRef
@@ -28,6 +30,11 @@ class HostedModel(Model):
         start_logging()
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         super().__init__(settings, build_engine, _own_ref, _die, directory, ModelMetrics(settings.name))
+
+    async def start(self) -> EngineInfo:
+        """See ``Model.start``."""
+        await listen(self)
+        return await super().start()
 
 
 def _own_ref() -> ModelRef:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actors.asking import ActorGone, ask
+from actors.asking import ActorGone, call
 from actors.engine.contract import Residency
 from actors.messages import AttachedTurn, PollReply, StartTurn, TurnOutput
 from api.errors import ModelLost
@@ -118,6 +118,6 @@ class ModelRef:
 
     async def _ask(self, method: str, *arguments: Any) -> Any:
         try:
-            return await ask(getattr(self._actor, method).remote(*arguments))
+            return await call(self._actor, method, *arguments)
         except ActorGone as error:
             raise ModelLost(f"the model actor cannot be reached: {type(error).__name__}") from None

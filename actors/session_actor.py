@@ -9,6 +9,7 @@ import ray
 
 import actors.model_actor  # noqa: F401  Ray does when the first handle to one comes: not in a turn
 from actors.directory_ref import SESSION
+from actors.local.server import listen
 from actors.niceness import stand_back
 from actors.session import Session, SessionParts
 from actors.slot import Slot, SlotDirectory
@@ -36,6 +37,11 @@ class HostedSession(SessionSlot):
     def __init__(self, name: str, parts: SessionParts, directory: SlotDirectory) -> None:
         stand_back()
         super().__init__(name, parts, directory)
+
+    async def ready(self) -> str | None:
+        """See ``Slot.ready``."""
+        await listen(self)
+        return await super().ready()
 
 
 SessionActor = ray.remote(HostedSession)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from actors.asking import ActorGone, ask
+from actors.asking import ActorGone, call
 from actors.directory_ref import Location
 from api.errors import Moved, Unavailable
 
@@ -38,7 +38,7 @@ class TenantCall:
         while True:
             location = self._location
             try:
-                return await ask(location.actor.call.remote(location.id, method, arguments))
+                return await call(location.actor, "call", location.id, method, arguments)
             except (ActorGone, Moved) as error:
                 if time.monotonic() >= deadline:
                     raise Unavailable(f"the {self._kind} cannot be reached: {type(error).__name__}") from None

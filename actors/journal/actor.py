@@ -10,9 +10,10 @@ from typing import Any
 
 import ray
 
-from actors.asking import ActorGone, ask
+from actors.asking import ActorGone, call
 from actors.journal.contract import Acquired, StreamInfo
 from actors.journal.sqlite import SqliteJournal
+from actors.local.server import listen
 from api.errors import Unavailable
 
 
@@ -26,9 +27,13 @@ class HostedJournal:
     async def call(self, method: str, arguments: Sequence[Any]) -> Any:
         """A call of ``Journal``."""
         if self._started is None:
-            self._started = asyncio.create_task(self._journal.start())
+            self._started = asyncio.create_task(self._start())
         await asyncio.shield(self._started)
         return await getattr(self._journal, method)(*arguments)
+
+    async def _start(self) -> None:
+        await self._journal.start()
+        await listen(self)
 
 
 JournalActor = ray.remote(HostedJournal)
@@ -99,7 +104,7 @@ class JournalRef:
         deadline = time.monotonic() + self._timeout_s
         while True:
             try:
-                return await ask(self._actor.call.remote(method, arguments))
+                return await call(self._actor, "call", method, arguments)
             except ActorGone as error:
                 if time.monotonic() >= deadline:
                     raise Unavailable(f"the journal cannot be reached: {type(error).__name__}") from None

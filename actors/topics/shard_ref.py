@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actors.asking import ActorGone, ask
+from actors.asking import ActorGone, call
 from actors.settings import BrokerSettings
 from actors.topics.messages import Handed, Lane, LaneAnswer, PollReply, Progress, Subscribed, SubscribeRequest
 from api.errors import GreenroomError, Unavailable
@@ -87,7 +87,7 @@ class ShardRef:
         deadline = time.monotonic() + self._timeout_s
         while True:
             try:
-                return await ask(self._actor.call.remote(method, arguments))
+                return await call(self._actor, "call", method, arguments)
             except ActorGone as error:
                 if time.monotonic() >= deadline:
                     raise Unavailable(f"the broker cannot be reached: {type(error).__name__}") from None

@@ -6,13 +6,16 @@ import asyncio
 import json
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import ray
 from websockets.asyncio.client import connect
 
 from actors.greenroom import Greenroom
+from actors.settings import NAMESPACE
 from api.cluster import Retention, SessionOptions
 from api.turns import Message, Stop, Tokens, TurnRequest
 from tests.cluster.deployed import Deployed, processes
@@ -97,6 +100,30 @@ def test_opening_a_session_is_a_call_not_a_process_start(deployed: Deployed) -> 
             await session.close()
 
     deployed.run(scenario)
+
+
+def test_a_turn_on_one_machine_is_called_past_ray(deployed: Deployed) -> None:
+    async def scenario(greenroom: Greenroom) -> list[int]:
+        session = await greenroom.open_session(SessionOptions())
+        await ids(await session.begin(turn(1)))
+        connected = [_num_connections(name) for name in ("journal", "directory")]
+        await session.close()
+        return connected
+
+    journal, directory = deployed.run(scenario)
+    assert journal >= 2, "the directory's and a session's"
+    assert directory >= 2, "this process's and the model actor's"
+
+
+def _num_connections(name: str) -> int:
+    """Of processes of this machine to a named actor."""
+    mark = f"@greenroom-{ray.get_actor(name, namespace=NAMESPACE)._actor_id.hex()}"
+    sockets = [line.split() for line in Path("/proc/net/unix").read_text().splitlines() if line.endswith(mark)]
+    return sum(fields[5] == _CONNECTED for fields in sockets)
+
+
+_CONNECTED = "03"
+"""The state of a socket, in ``/proc/net/unix``."""
 
 
 def test_an_http_request_without_a_session_starts_no_actor(deployed: Deployed) -> None:
