@@ -110,6 +110,10 @@ class EffectDesk:
         """See ``Desk.emit``."""
         self._crossing.call(self._add, record)
 
+    def hold(self, record: Record) -> None:
+        """See ``Desk.hold``."""
+        self._crossing.call(self._hold, record)
+
     def start(self, call: int, digest: str, effect: Effect[Any]) -> None:
         """See ``Desk.start``."""
         self._crossing.call(self._start, call, digest, effect)
@@ -160,6 +164,10 @@ class EffectDesk:
             if isinstance(record, Returned) and self._received and self._received[0] == record.call:
                 self._next_may_receive()
             self._recorder.add(record)
+
+    def _hold(self, record: Record) -> None:
+        if not self._crossing.is_closed:
+            self._recorder.hold(record)
 
     def _tell(self, notice: Notice) -> None:
         if not self._crossing.is_closed:

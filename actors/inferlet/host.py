@@ -13,8 +13,9 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from actors.inferlet.output import Output
-from actors.inferlet.records import Answer, Cancelled, Raised, Record, Returned, Sent
+from actors.inferlet.records import Answer, Cancelled, Given, Raised, Record, Returned, Sent, Woken
 from actors.inferlet.replay import Diverged, Replay, described
+from actors.inferlet.waits import Clock, Waits
 from api.inferlet.context_effects import Forked, Notice
 from api.inferlet.effects import Effect, Now, Random, Received, Send
 from api.inferlet.host import Place
@@ -28,6 +29,10 @@ class Desk(Protocol):
 
     def emit(self, record: Record) -> None:
         """Record this, behind all that was emitted before."""
+        ...
+
+    def hold(self, record: Record) -> None:
+        """Record this, behind all that was emitted before, at the latest with what is emitted next."""
         ...
 
     def start(self, call: int, digest: str, effect: Effect[Any]) -> None:
@@ -66,11 +71,14 @@ class ProgramHost:
         self.diverged: Diverged | None = None
         self.is_dormant = False
         self.is_durable = True
+        self.clock = Clock()
+        self.waits = Waits(self.clock)
         self._desk = desk
         self._num_calls = 0
         self._num_ids = 0
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._arrived: deque[Answer] = deque()
+        self._is_turn_of_waits = False
         self._is_closed = False
 
     def perform(self, effect: Effect[Result]) -> Result:
@@ -82,7 +90,7 @@ class ProgramHost:
             answer = _local(call, digest, effect) or self._desk.ask(call, digest, effect)
             self._record(answer)
         else:
-            self.replay.take(call)
+            self._take(answer)
         if isinstance(answer, Returned):
             return answer.result  # type: ignore[no-any-return]
         assert isinstance(answer, Raised), "what is waited for on the spot cannot be cancelled"
@@ -117,15 +125,16 @@ class ProgramHost:
         """An effect has been performed."""
         self._arrived.append(answer)
 
-    def on_idle(self, is_dormant: bool) -> bool:
-        """Give the program the next answer, if there is one."""
-        if self._is_closed:
-            return False
-        self.output.flush()
-        answer = self.replay.next()
-        is_given = self._give_again(answer) if answer else self._give_arrived()
-        self.is_dormant = is_dormant and not is_given
-        return is_given
+    def on_idle(self) -> float | None:
+        """Give the program the next of what it waits for; returns for how long there is nothing; None: for ever."""
+        if not self._is_closed:
+            self.output.flush()
+        is_given = self._give()
+        self.is_dormant = self.waits.is_empty and not is_given
+        if is_given:
+            return 0.0
+        self.clock.go()
+        return self.waits.over_in_s if self._is_closed or self.missing is None else None
 
     def close(self) -> None:
         """The program is over here: nothing that it still does counts."""
@@ -138,21 +147,8 @@ class ProgramHost:
 
     @property
     def is_settled(self) -> bool:
-        """The program has done all that it can, and waits for no timer."""
+        """The program has done all that it can, and waits for no timer or thread."""
         return self.is_dormant and not self._arrived and self.missing is None
-
-    def is_behind(self) -> bool:
-        """See ``Catching``."""
-        is_behind = self._num_calls < self.replay.last_call or self.replay.next() is not None
-        return is_behind and not self._is_closed
-
-    def is_due(self) -> bool:
-        """See ``Catching``."""
-        if self._is_closed:
-            return False
-        answer = self.replay.next()
-        is_to_cancel = isinstance(answer, Cancelled) and self._num_calls <= answer.num_calls
-        return is_to_cancel or self._num_calls < self.replay.last_call
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -162,10 +158,7 @@ class ProgramHost:
     @property
     def missing(self) -> str | None:
         """What the program did and has not done again yet; None where it has caught up."""
-        answer = self.replay.next()
-        if answer:
-            return described(answer)
-        return f"call {self.replay.last_call}" if self._num_calls < self.replay.last_call else None
+        return self.replay.missing(self._num_calls)
 
     def check_caught_up(self) -> None:
         """At the program's end.
@@ -208,16 +201,49 @@ class ProgramHost:
         self._desk.emit(Sent(call, digest, effect.value, is_waiting))
         return is_waiting
 
-    def _give_again(self, answer: Answer) -> bool:
-        future = self._waiting.get(answer.call)
-        if future is None or isinstance(answer, Cancelled) or self._num_calls < answer.num_calls:
-            return False  # it comes to that when a timer of the program has run out
-        self.replay.take(answer.call)
-        _resolve(future, answer)
+    def _give(self) -> bool:
+        """Whether there was something. Results and waits take turns, so that neither holds up the other."""
+        if self._is_closed:
+            return self._wake()
+        if given := self.replay.next():
+            return self._give_again(given)
+        if self.missing:
+            return False
+        self._is_turn_of_waits = not self._is_turn_of_waits
+        if self._is_turn_of_waits:
+            return self._wake() or self._give_arrived()
+        return self._give_arrived() or self._wake()
+
+    def _give_again(self, given: Given) -> bool:
+        """Not before the program has come to it: while a thread works, or a file is waited for, it takes its time."""
+        if self._num_calls < given.num_calls or isinstance(given, Cancelled):
+            return False
+        if isinstance(given, Woken):
+            if not self.waits.end(given.wait):
+                return False
+        else:
+            future = self._waiting.get(given.call)
+            if future is None or future.done():
+                return False
+            _resolve(future, given)
+        self._take(given)
         return True
 
+    def _take(self, given: Given) -> None:
+        self.replay.take(given)
+        self.clock.put_to(given.at)
+
+    def _wake(self) -> bool:
+        wait = self.waits.first()
+        if wait is None:
+            return False
+        at = self.clock.stand()
+        if self.is_durable and not self._is_closed:
+            self._desk.hold(Woken(wait, self._num_calls, at))
+        return self.waits.end(wait)
+
     def _give_arrived(self) -> bool:
-        while self._arrived and self._num_calls >= self.replay.last_call:
+        while self._arrived:
             answer = self._arrived.popleft()
             future = self._waiting.get(answer.call)
             if future is None or future.cancelled():
@@ -233,8 +259,9 @@ class ProgramHost:
 
         But that it took a message makes room for another.
         """
+        at = self.clock.stand()
         if self.is_durable or (isinstance(answer, Returned) and isinstance(answer.result, Received)):
-            self._desk.emit(replace(answer, num_calls=self._num_calls))
+            self._desk.emit(replace(answer, num_calls=self._num_calls, at=at))
 
     def _settled(self, call: int, name: str, digest: str, future: asyncio.Future[Any]) -> None:
         del self._waiting[call]
@@ -247,7 +274,7 @@ class ProgramHost:
             return
         if not isinstance(known, Cancelled):
             self.diverged = Diverged(f"{described(known)} was cancelled this time")
-        self.replay.take(call)
+        self._take(known)
 
 
 def _local(call: int, digest: str, effect: Effect[Any]) -> Answer | None:

@@ -21,6 +21,7 @@ class Recorder:
     """
 
     RETRY_S = 0.2
+    MAX_HELD = 1000
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Recorder:
         self._writing: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._num_added = 0
+        self._num_wanted = 0
         self._num_written = 0
 
     @property
@@ -56,10 +58,16 @@ class Recorder:
         """Write this next. After another owner has taken over, nothing happens."""
         if self.is_fenced:
             return
-        self._waiting.append(record)
-        self._num_added += 1
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write())
+        self._take(record)
+        self._write_all()
+
+    def hold(self, record: Record) -> None:
+        """Write this with the next one that is added, or with others like it when they are many."""
+        if self.is_fenced:
+            return
+        self._take(record)
+        if len(self._waiting) >= self.MAX_HELD:
+            self._write_all()
 
     async def flushed(self) -> None:
         """All that was added before is durable.
@@ -68,6 +76,7 @@ class Recorder:
             Fenced: it never will be: another owner has taken over.
         """
         end = self._num_added
+        self._write_all()
         while self._num_written < end:
             if self.is_fenced:
                 raise Fenced(self._info.key, self._info.epoch)
@@ -78,9 +87,18 @@ class Recorder:
         """From now on the stream goes when it has been unused for so long."""
         self._expires_after_s = seconds
 
+    def _take(self, record: Record) -> None:
+        self._waiting.append(record)
+        self._num_added += 1
+
+    def _write_all(self) -> None:
+        self._num_wanted = self._num_added
+        if self._writing is None and self._waiting:
+            self._writing = asyncio.create_task(self._write())
+
     async def _write(self) -> None:
         try:
-            while self._waiting and not self.is_fenced:
+            while self._num_written < self._num_wanted and not self.is_fenced:
                 batch, self._waiting = self._waiting, []
                 await self._append(batch)
         finally:

@@ -70,7 +70,8 @@ class OutputCut:
 class Returned:
     """A call of the program got this result; ``effect`` is its name, ``digest`` names its arguments.
 
-    Of this and the next two, ``num_calls`` says how many calls the program had made by then.
+    Of this and the next three, ``num_calls`` says how many calls the program had made by then, ``at`` what its clock
+    stood at from then on.
     """
 
     call: int
@@ -78,6 +79,7 @@ class Returned:
     digest: str
     result: Any
     num_calls: int = 0
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +92,22 @@ class Raised:
     error: str
     arguments: list[Any]
     num_calls: int = 0
+    at: float = 0.0
 
     @property
     def exception(self) -> GreenroomError:
         """The error."""
         kind: type[GreenroomError] = getattr(errors, self.error)
         return kind(*self.arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """A timer of the program ran out, or a thread came back: its wait of this number was over."""
+
+    wait: int
+    num_calls: int
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +118,7 @@ class Cancelled:
     effect: str
     digest: str
     num_calls: int = 0
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +156,9 @@ class Ended:
 
 
 Answer: TypeAlias = Returned | Raised | Cancelled
+Given: TypeAlias = Answer | Woken
 Record: TypeAlias = (
-    Launched | Delivered | Sent | Printed | OutputCut | Answer | Called | Read | PutAway | Resumed | Ended
+    Launched | Delivered | Sent | Printed | OutputCut | Given | Called | Read | PutAway | Resumed | Ended
 )
 
 _codec = Codec(
@@ -157,6 +171,7 @@ _codec = Codec(
             OutputCut,
             Returned,
             Raised,
+            Woken,
             Cancelled,
             Called,
             Read,

@@ -1,11 +1,11 @@
-"""The answers that a program's calls got in its earlier lives."""
+"""What a program was given in its earlier lives: the answers to its calls, and the ends of its own waits."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
 
-from actors.inferlet.records import Answer, Called, Record, Returned, Sent
+from actors.inferlet.records import Answer, Called, Given, Record, Returned, Sent, Woken
 
 
 class Diverged(BaseException):
@@ -13,9 +13,9 @@ class Diverged(BaseException):
 
 
 class Replay:
-    """Answers by the number of the call, and the order in which the program was given them.
+    """Answers by the number of the call, and the order in which the program was given them and woken.
 
-    Calls are numbered in the order in which the program makes them, whichever of its tasks does.
+    Calls are numbered in the order in which the program makes them, whichever of its tasks does; so are its waits.
 
     Attributes:
         last_call: the program has made so many calls, on nothing but the answers that are here.
@@ -25,6 +25,7 @@ class Replay:
         self._sent: dict[int, Sent] = {}
         self._answers: dict[int, Answer] = {}
         self._called: dict[int, Called] = {}
+        self._order: deque[int | Woken] = deque()
         self.last_call = 0
         for record in records:
             if isinstance(record, Sent):
@@ -33,9 +34,12 @@ class Replay:
                 self._called[record.call] = record
             elif isinstance(record, Answer):
                 self._answers[record.call] = record
+                self._order.append(record.call)
+            elif isinstance(record, Woken):
+                self._order.append(record)
+            if isinstance(record, Given):
                 self.last_call = max(self.last_call, record.num_calls)
         self.last_call = max((self.last_call, *self._sent, *self._called))
-        self._order = deque(self._answers)
         self.num_taken = 0
 
     def sent(self, call: int, effect: str, digest: str) -> Sent | None:
@@ -66,15 +70,28 @@ class Replay:
             self._check(call, known.effect, known.digest, effect, digest)
         return answer
 
-    def next(self) -> Answer | None:
-        """The next answer to be given; None once the program has caught up."""
-        while self._order and self._order[0] not in self._answers:
+    def next(self) -> Given | None:
+        """The next that is to be given; None once the program has caught up."""
+        while self._order:
+            first = self._order[0]
+            given = first if isinstance(first, Woken) else self._answers.get(first)
+            if given:
+                return given
             self._order.popleft()
-        return self._answers[self._order[0]] if self._order else None
+        return None
 
-    def take(self, call: int) -> None:
-        """The program has been given this answer."""
-        del self._answers[call]
+    def missing(self, num_calls: int) -> str | None:
+        """What a program that has made so many calls has not done again yet; None once it has caught up."""
+        if given := self.next():
+            return described(given)
+        return f"call {self.last_call}" if num_calls < self.last_call else None
+
+    def take(self, given: Given) -> None:
+        """The program has been given this: an answer, or what is next."""
+        if isinstance(given, Woken):
+            self._order.popleft()
+        else:
+            del self._answers[given.call]
         self.num_taken += 1
 
     def _check(self, call: int, was: str, was_digest: str, now: str, digest: str) -> None:
@@ -84,7 +101,9 @@ class Replay:
             raise Diverged(f"call {call} ({now}) has other arguments than before")
 
 
-def described(answer: Answer) -> str:
-    """The call of an answer, for a sentence."""
-    ending = "which had returned" if isinstance(answer, Returned) else "which had not returned"
-    return f"call {answer.call} ({answer.effect}, {ending})"
+def described(given: Given) -> str:
+    """What it belongs to, for a sentence."""
+    if isinstance(given, Woken):
+        return f"wait {given.wait} (for a timer or a thread)"
+    ending = "which had returned" if isinstance(given, Returned) else "which had not returned"
+    return f"call {given.call} ({given.effect}, {ending})"

@@ -49,7 +49,8 @@ class ProgramRun:
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._over = asyncio.Event()
-        self._thread = ProgramThread(f"inferlet-{host.instance_id}", self._main, host.on_idle, host, self._over.set)
+        name = f"inferlet-{host.instance_id}"
+        self._thread = ProgramThread(name, self._main, host.on_idle, host.clock, host.waits, self._over.set)
         desk.arrived = self._arrived
 
     @property

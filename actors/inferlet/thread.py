@@ -1,8 +1,8 @@
 """The thread that a program runs in, with an event loop of its own.
 
 So a program that blocks or never yields holds up nobody else, and the moments at which it can do nothing by itself are
-known: only then is it given the next result, one at a time. That makes what it does between two results depend on
-nothing but their order.
+known: only then is it given the next result, or told that a timer ran out or a thread came back, one at a time. That
+makes what it does depend on nothing but their order.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from contextlib import suppress
-from typing import Any, Protocol, TypeVar, TypeVarTuple
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any, TypeVar, TypeVarTuple
+
+from actors.inferlet.waits import Clock, Waits
 
 Arguments = TypeVarTuple("Arguments")
 Answer = TypeVar("Answer")
@@ -23,118 +27,123 @@ _ENDS = (asyncio.CancelledError, SystemExit, KeyboardInterrupt, RuntimeError)
 
 
 class IdleSelector(selectors.DefaultSelector):
-    """Tells when its event loop has nothing left to run: ``on_idle`` is given the time until its next timer (None: it
-    has none), and returns for how long to wait.
-    """
+    """Tells when its event loop has nothing left to run: ``on_idle`` returns for how long to wait; None: for ever."""
 
     MAX_BUSY_ROUNDS = 1000
     """A program that polls with ``sleep(0)`` is never idle, and is told all the same."""
 
-    def __init__(self, on_idle: Callable[[float | None], float | None]) -> None:
+    def __init__(self, on_idle: Callable[[], float | None]) -> None:
         super().__init__()
         self._on_idle = on_idle
         self._num_busy_rounds = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """See ``selectors.BaseSelector.select``."""
-        if timeout is not None and timeout <= 0 and self._num_busy_rounds < self.MAX_BUSY_ROUNDS:
+        is_busy = timeout is not None and timeout <= 0
+        if is_busy and self._num_busy_rounds < self.MAX_BUSY_ROUNDS:
             self._num_busy_rounds += 1
             return super().select(timeout)
         self._num_busy_rounds = 0
-        return super().select(self._on_idle(timeout))
+        idle_s = self._on_idle()
+        return super().select(timeout if is_busy else idle_s)
 
 
-class Catching(Protocol):
-    """What a loop asks while its program runs again."""
+class Timer(asyncio.TimerHandle):
+    """A timer with the number of its wait."""
 
-    def is_behind(self) -> bool:
-        """It has not done all that it did before."""
-        ...
-
-    def is_due(self) -> bool:
-        """The next of that comes when a timer has run out."""
-        ...
+    __slots__ = ("number",)
+    number: int
 
 
 class ProgramLoop(asyncio.SelectorEventLoop):
-    """An event loop that takes the next result when it is idle, and whose clock stands while its program catches up.
+    """An event loop whose timers and threads are waits of the program: each ends when ``on_idle`` says so, alone."""
 
-    Then it is put forward to a timer where nothing else makes the program go on, so that what was slept once is not
-    slept again; while a thread works, or a file is waited for, it goes as clocks do.
-    """
-
-    def __init__(self, on_idle: Callable[[bool], bool], catching: Catching) -> None:
-        self._on_idle = on_idle
-        self._catching = catching
-        self._num_in_threads = 0
-        self._selecting = IdleSelector(self._idle)
-        super().__init__(self._selecting)
-        self._stands_at: float | None = super().time()
-        self._goes_since: float | None = None
-        self._ahead_s = 0.0
+    def __init__(self, on_idle: Callable[[], float | None], clock: Clock, waits: Waits) -> None:
+        self._clock = clock
+        self._waits = waits
+        super().__init__(IdleSelector(on_idle))
 
     def time(self) -> float:
         """See ``asyncio.AbstractEventLoop.time``."""
-        now = super().time()
-        if self._stands_at is None:
-            return now + self._ahead_s
-        if self._goes_since is not None:
-            self._stands_at += now - self._goes_since
-            self._goes_since = None
-        stood_at = self._stands_at
-        if not self._catching.is_behind():
-            self._ahead_s, self._stands_at = stood_at - now, None
-        return stood_at
+        return self._clock.time()
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Arguments], object],
+        *args: *Arguments,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """See ``asyncio.AbstractEventLoop.call_at``. As long from now as the program's clock says, though it stands."""
+        context = context or copy_context()
+        timer = Timer(when, callback, args, self, context)
+
+        def run() -> None:
+            if not timer.cancelled():
+                callback(*args)
+
+        def end() -> None:
+            self.call_soon(run, context=context)
+
+        timer.number = self._waits.begin_timer(when - self.time(), end)
+        return timer
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        assert isinstance(handle, Timer)
+        self._waits.drop(handle.number)
 
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*Arguments], Answer], *args: *Arguments
     ) -> asyncio.Future[Answer]:
         """See ``asyncio.AbstractEventLoop.run_in_executor``."""
-        future = super().run_in_executor(executor, func, *args)
-        self._num_in_threads += 1
-        future.add_done_callback(self._came_back)
-        return future
+        work = super().run_in_executor(executor, func, *args)
+        told: asyncio.Future[Answer] = self.create_future()
+        number = self._waits.begin_thread(partial(_tell, work, told))
 
-    def _came_back(self, _: object) -> None:
-        self._num_in_threads -= 1
+        def came_back(_: object) -> None:
+            if not work.cancelled():
+                work.exception()  # nobody may ask for it
+            self._waits.came_back(number)
 
-    def _idle(self, timeout_s: float | None) -> float | None:
-        if self._on_idle(timeout_s is None):
-            return 0
-        if self._stands_at is None:
-            return timeout_s
-        if self._waits_for_others:
-            self._goes_since = super().time()
-        elif timeout_s is not None and self._catching.is_due():
-            self._stands_at += max(0.0, timeout_s)
-            return 0
-        return timeout_s
+        def settled(_: object) -> None:
+            self._waits.drop(number)
+            work.cancel()
 
-    @property
-    def _waits_for_others(self) -> bool:
-        """Besides timers, for threads or files; its own waking pipe is one."""
-        return self._num_in_threads > 0 or len(self._selecting.get_map()) > 1
+        work.add_done_callback(came_back)
+        told.add_done_callback(settled)
+        return told
+
+
+def _tell(work: asyncio.Future[Answer], told: asyncio.Future[Answer]) -> None:
+    if told.done():
+        return
+    if work.cancelled():
+        told.cancel()
+    elif error := work.exception():
+        told.set_exception(error)
+    else:
+        told.set_result(work.result())
 
 
 class ProgramThread:
     """Runs one coroutine to its end. ``on_end`` is called on the outer loop, the others in the thread.
 
-    ``on_idle(is_dormant)`` returns whether it has made something ready; dormant is a loop that waits for no timer.
-    For ``catching`` see ``ProgramLoop``. Every other method may be called from any thread.
+    For ``on_idle`` see ``IdleSelector``. Every method may be called from any thread.
     """
 
     def __init__(
         self,
         name: str,
         main: Callable[[], Coroutine[Any, Any, None]],
-        on_idle: Callable[[bool], bool],
-        catching: Catching,
+        on_idle: Callable[[], float | None],
+        clock: Clock,
+        waits: Waits,
         on_end: Callable[[], object],
     ) -> None:
         self._main = main
         self._on_end = on_end
         self._outer = asyncio.get_running_loop()
-        self._loop = ProgramLoop(on_idle, catching)
+        self._loop = ProgramLoop(on_idle, clock, waits)
         self._task: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 

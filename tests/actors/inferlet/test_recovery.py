@@ -44,7 +44,7 @@ async def main(args: Args) -> str:
 BUSY = """
 async def tick(count: int) -> None:
     for number in range(count):
-        await asyncio.sleep(0.025)
+        await asyncio.sleep(0.004)
         send(f"tick {number}")
 
 @inferlet
