@@ -131,6 +131,7 @@ class Directory:
                 options.retention,
                 min(options.max_context or limit, limit),
                 idle_timeout_s,
+                placement=placement,
                 adapter=options.adapter,
             )
         )
@@ -138,8 +139,8 @@ class Directory:
     async def adopt(self, seed: SessionSeed) -> Location:
         """See ``DirectoryRef.adopt``."""
         await self.start()
-        if seed.incarnation:
-            self._models.settle(seed.session_id, seed.incarnation)
+        if seed.placement:
+            self._models.settle(seed.session_id, seed.placement.incarnation)
         reason = "forked" if seed.records else "opened"
         return await self._sessions.adopt(seed.session_id, seed.owner, seed, reason)
 

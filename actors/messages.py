@@ -151,7 +151,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class SessionSeed:
-    """What a session is made of: settled options and, for a fork, what it starts with."""
+    """What a session is made of: settled options, the model actor it is placed on and, for a fork, its past."""
 
     session_id: str
     owner: str
@@ -160,7 +160,7 @@ class SessionSeed:
     max_context: int
     idle_timeout_s: float | None
     records: tuple[bytes, ...] = ()
-    incarnation: str | None = None
+    placement: Placement | None = None
     adapter: str | None = None
 
 

@@ -71,6 +71,7 @@ class Session:
         """
         await self._records.create(seed)
         self._open()
+        self._between.placement = seed.placement
 
     async def activate(self) -> None:
         """Take the session over from an actor that is gone, and go on with the turn that it left unfinished.
@@ -133,7 +134,7 @@ class Session:
             opened.max_context,
             opened.idle_timeout_s,
             records,
-            self._between.placement.incarnation if self._between.placement else None,
+            self._between.placement,
             opened.adapter,
         )
         await self._parts.directory.adopt(seed)
