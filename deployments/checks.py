@@ -15,6 +15,7 @@ from api.errors import InvalidRequest
 from deployments.checkpoint import Checkpoint, process_bytes, read_checkpoint
 from deployments.config import GreenroomConfig, ModelConfig
 from deployments.failures import CommandFailed
+from deployments.placement import reservation_of
 from deployments.ports import try_to_listen
 
 
@@ -105,8 +106,8 @@ def check_resources(config: GreenroomConfig, resources: Mapping[str, float]) -> 
     Raises:
         CommandFailed: it has not.
     """
-    for kind, name in (("num_gpus", "GPU"), ("num_cpus", "CPU")):
-        wanted = sum(getattr(model, kind) * _num_actors(model) for model in config.models)
+    for name in ("GPU", "CPU"):
+        wanted = sum(reservation_of(model)[name] * _num_actors(model) for model in config.models)
         there = resources.get(name, 0)
         if wanted > there:
             raise CommandFailed(f"the models ask for {wanted:g} {name}s, and this Ray cluster has {there:g}")

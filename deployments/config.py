@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from actors.engine.vllm.workers import are_placed, num_workers
 from actors.settings import (
     BrokerSettings,
     ClusterSettings,
@@ -17,6 +18,7 @@ from actors.settings import (
     SessionSettings,
     TopicSettings,
 )
+from api.errors import InvalidRequest
 from api.settings import ApiSettings
 
 EMBEDDED = "pocket"
@@ -58,7 +60,8 @@ class ModelConfig(_Config):
 
     Attributes:
         path: a local directory (the same on every node), or "pocket" for the embedded model.
-        num_gpus, num_cpus: what Ray reserves for each actor of this model.
+        num_gpus, num_cpus: what Ray reserves for each actor of this model, in equal parts for its workers if Ray places
+            them.
         engine: "auto" takes vllm where it is installed and a GPU is there, else torch.
         engine_args: settings of the engine, by their own names: ``TorchSettings``, or vLLM's ``AsyncEngineArgs``.
         adapters: LoRA adapters by name: local directories in PEFT's form, the same on every node.
@@ -90,9 +93,16 @@ class ModelConfig(_Config):
         return {name: str(Path(path).expanduser().resolve()) for name, path in adapters.items()}
 
     @model_validator(mode="after")
-    def _has_a_gpu_for_each_part(self) -> ModelConfig:
-        if self.num_gpus and self.engine_args.get("tensor_parallel_size", 1) > self.num_gpus:
-            raise ValueError(f"model {self.name!r}: tensor_parallel_size is larger than num_gpus")
+    def _has_a_gpu_for_each_worker(self) -> ModelConfig:
+        if self.engine == "torch":
+            return self
+        try:
+            number, one_each = num_workers(self.engine_args), are_placed(self.engine_args)
+        except InvalidRequest as error:
+            raise ValueError(f"model {self.name!r}: {error}") from None
+        if self.num_gpus and (self.num_gpus < number or (one_each and self.num_gpus != number)):
+            wanted = f"{number} workers of vLLM take a GPU each" if number > 1 else "a worker of vLLM takes one GPU"
+            raise ValueError(f"model {self.name!r}: {wanted}, and num_gpus is {self.num_gpus:g}")
         return self
 
     def settings(self) -> ModelSettings:

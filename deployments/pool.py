@@ -8,9 +8,12 @@ import time
 import uuid
 from typing import Any
 
+import ray
 from ray import serve
 from ray.exceptions import ActorUnavailableError
 from ray.serve.config import AutoscalingContext
+from ray.util.placement_group import PlacementGroup
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.asking import ask
 from actors.greenroom import Greenroom
@@ -19,6 +22,7 @@ from actors.model_actor import ModelActor
 from actors.settings import NAMESPACE
 from api.logs import event_logger, start_logging
 from deployments.config import AutoscalingSettings, ModelConfig
+from deployments.placement import bundles_of
 
 log = event_logger("greenroom.pool")
 
@@ -39,11 +43,10 @@ class ModelPool:
         options = ModelActor.options(
             name=f"model-{model.name}-{uuid.uuid4().hex[:8]}",
             namespace=NAMESPACE,
-            num_cpus=model.num_cpus,
-            num_gpus=model.num_gpus,
             max_restarts=-1,
             max_concurrency=10_000,
             enable_task_events=False,
+            **actor_resources(model, ray.util.get_current_placement_group()),
         )
         self._actor = await asyncio.to_thread(options.remote, model.settings(), greenroom.directory)
         await ask(self._actor.start.remote())
@@ -120,6 +123,20 @@ def scaling_options(scaling: AutoscalingSettings) -> dict[str, Any]:
     }
 
 
+def actor_resources(model: ModelConfig, group: PlacementGroup | None) -> dict[str, Any]:
+    """What a model actor claims, and where: nothing in the replica's placement group, which holds it for the workers."""
+    if not bundles_of(model):
+        return {"num_cpus": model.num_cpus, "num_gpus": model.num_gpus}
+    strategy = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0)
+    return {"num_cpus": 0, "num_gpus": 0, "scheduling_strategy": strategy}
+
+
+def placement_options(model: ModelConfig) -> dict[str, Any]:
+    """Serve's options for a replica with a placement group, on as few nodes as it fits on; Serve removes it with that."""
+    bundles = bundles_of(model)
+    return {"placement_group_bundles": bundles, "placement_group_strategy": "PACK"} if bundles else {}
+
+
 def pool_deployment(model: ModelConfig) -> serve.Application:
     """The pool of one model."""
     replicas = {"num_replicas": model.num_replicas}
@@ -132,5 +149,6 @@ def pool_deployment(model: ModelConfig) -> serve.Application:
         graceful_shutdown_timeout_s=model.drain_timeout_s + 10,
         max_constructor_retry_count=2,
         **options,
+        **placement_options(model),
     )
     return deployment.bind(model.model_copy(update={"num_replicas": 1, "autoscaling": None}))

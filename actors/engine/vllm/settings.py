@@ -12,6 +12,7 @@ import psutil
 from pydantic import ValidationError
 
 from actors.engine.adapter_files import AdapterFiles
+from actors.engine.vllm.workers import BACKEND, are_placed
 from api.errors import InvalidRequest
 
 OURS: Mapping[str, Any] = {
@@ -30,6 +31,9 @@ OURS: Mapping[str, Any] = {
 }
 """Arguments of vLLM that this engine rests on."""
 
+REFUSED = ("model", "tokenizer", "speculative_config", "data_parallel_size")
+"""Arguments that are said elsewhere, or that this engine cannot do."""
+
 ADAPTERS = ("enable_lora", "max_loras", "max_cpu_loras", "max_lora_rank")
 """Arguments that follow from the adapters of the model."""
 
@@ -41,7 +45,7 @@ ON_A_CPU: Mapping[str, Any] = {
     "enforce_eager": True,
     "block_size": 32,
     "max_num_seqs": 64,
-    "distributed_executor_backend": "uni",
+    BACKEND: "uni",
 }
 """Better there than vLLM's defaults: its blocks of 128 tokens keep little of a chat; compiling takes a minute."""
 
@@ -80,7 +84,7 @@ def vllm_config(model_path: Path, engine_args: Mapping[str, Any], adapters: Sequ
     known = {field.name for field in dataclasses.fields(AsyncEngineArgs)}
     if unknown := sorted(set(engine_args) - known):
         raise InvalidRequest(f"vLLM has no engine_args {', '.join(unknown)}")
-    if taken := sorted(set(engine_args) & {"model", "tokenizer", "speculative_config", *OURS, *ADAPTERS}):
+    if taken := sorted(set(engine_args) & {*REFUSED, *OURS, *ADAPTERS}):
         raise InvalidRequest(f"engine_args {', '.join(taken)} cannot be set: the vllm engine rests on its own")
     defaults: Mapping[str, Any] = {}
     if current_platform.is_cpu():
@@ -89,7 +93,8 @@ def vllm_config(model_path: Path, engine_args: Mapping[str, Any], adapters: Sequ
             os.environ.setdefault(name, value)
     try:
         lora = _lora_arguments(adapters, current_platform.is_cpu())
-        arguments = AsyncEngineArgs(model=str(model_path), **{**defaults, **engine_args, **OURS, **lora})
+        workers = _worker_arguments(engine_args, current_platform.is_cpu())
+        arguments = AsyncEngineArgs(model=str(model_path), **{**defaults, **engine_args, **workers, **OURS, **lora})
         config = arguments.create_engine_config()
         if current_platform.is_cpu() and "kv_cache_memory_bytes" not in engine_args:
             config.cache_config.kv_cache_memory_bytes = _cache_bytes(config)
@@ -97,7 +102,32 @@ def vllm_config(model_path: Path, engine_args: Mapping[str, Any], adapters: Sequ
         raise
     except (ValueError, TypeError, RuntimeError, OSError, NotImplementedError) as error:
         raise InvalidRequest(f"vLLM cannot run {model_path}: {sentence_of(error)}") from error
+    if workers:
+        _check_placement(config.parallel_config, current_platform.ray_device_key)
     return config
+
+
+def _worker_arguments(engine_args: Mapping[str, Any], is_cpu: bool) -> dict[str, Any]:
+    """Who starts the workers, where Ray does."""
+    if not are_placed(engine_args):
+        return {}
+    import ray
+
+    from actors.engine.vllm.executor import ADDRESS, CpuExecutor, PlacedExecutor
+
+    os.environ[ADDRESS] = ray.get_runtime_context().gcs_address
+    return {BACKEND: CpuExecutor if is_cpu else PlacedExecutor}
+
+
+def _check_placement(parallel: Any, device: str) -> None:
+    """That there is a bundle for each worker, with what vLLM computes on."""
+    group = parallel.placement_group
+    bundles = [bundle for bundle in group.bundle_specs if not device or bundle.get(device)] if group else []
+    if len(bundles) < parallel.world_size:
+        raise InvalidRequest(
+            f"{parallel.world_size} workers of vLLM need as many bundles of a placement group"
+            + (f" with a {device} each: set num_gpus: {parallel.world_size}" if device else "")
+        )
 
 
 def _lora_arguments(adapters: Sequence[AdapterFiles], is_cpu: bool) -> dict[str, Any]:
@@ -127,12 +157,14 @@ def sentence_of(error: Exception) -> str:
 
 
 def _cache_bytes(config: Any) -> int:
-    """Of the attention cache on a CPU: what is free, but no more than twice what all running turns can fill."""
+    """Of the attention cache of each worker on a CPU: its part of what is free, but no more than twice what all running
+    turns can fill.
+    """
     model, cache = config.model_config, config.cache_config
     heads = model.get_num_kv_heads(config.parallel_config)
     token = 2 * model.get_num_layers(config.parallel_config) * heads * model.get_head_size() * model.dtype.itemsize
     num_tokens = -(-model.max_model_len // cache.block_size) * cache.block_size
-    allowed = int(psutil.virtual_memory().available * _MEMORY_FRACTION)
+    allowed = int(psutil.virtual_memory().available * _MEMORY_FRACTION / config.parallel_config.world_size)
     if allowed < 2 * token * num_tokens:
         need = 2 * token * num_tokens / 1e9
         raise InvalidRequest(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.engine.vllm.settings import sentence_of
+from actors.engine.vllm.workers import are_elsewhere
 
 _STAGES = (
     (re.compile(r"Starting to load model"), "vLLM loads the weights"),
@@ -82,15 +83,16 @@ async def following(config: Any, tell: Callable[[str], object]) -> AsyncIterator
     """Tell of the stages of a start of vLLM within.
 
     Args:
-        config: vLLM's. Where the operator has said how vLLM is to log, or its workers may be on other machines, which
+        config: vLLM's. Where the operator has said how vLLM is to log, or there are workers on other machines, which
             could not read the file, it logs as it would and nothing is told.
     """
     with tempfile.TemporaryDirectory(prefix="greenroom-vllm-") as folder:
         path = Path(folder) / "stages"
         path.touch()
         stages = Stages(path, tell)
-        logs, has_own_way = config.logging_config, config.logging_config.pylogging_config_file is not None
-        if logs.configure_logging and not has_own_way and config.parallel_config.distributed_executor_backend != "ray":
+        parallel, logs = config.parallel_config, config.logging_config
+        has_own_way = logs.pylogging_config_file is not None
+        if logs.configure_logging and not has_own_way and not await asyncio.to_thread(are_elsewhere, parallel):
             file = Path(folder) / "logging.json"
             file.write_text(json.dumps(_logging(path)))
             logs.pylogging_config_file = str(file)
