@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from actors.engine.vllm.workers import num_workers
 from deployments.config import ModelConfig
 from deployments.failures import CommandFailed
 
@@ -18,6 +19,9 @@ PROCESS_BYTES = 400_000_000
 
 VLLM_BYTES = 1_400_000_000
 """The same with vLLM, which has a process of its own."""
+
+WORKER_BYTES = 520_000_000
+"""What each further worker of vLLM takes."""
 
 _DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _LONGEST_HEADER = 100_000_000
@@ -35,10 +39,12 @@ class Checkpoint:
         return self.num_parameters * self._width(model)
 
     def cache_bytes(self, model: ModelConfig) -> int:
-        """Of the attention cache: what the settings say, else the least that makes sense, which is one full context."""
+        """Of the attention cache: what the settings say (to vLLM for each worker), else the least that makes sense,
+        which is one full context.
+        """
         arguments = model.engine_args
         if given := arguments.get("kv_cache_bytes") or arguments.get("kv_cache_memory_bytes"):
-            return int(given)
+            return int(given) * num_workers(arguments)
         heads = _integer(self.config, "num_attention_heads", "n_head")
         key_heads = _integer(self.config, "num_key_value_heads") or heads
         head_size = _integer(self.config, "head_dim") or _integer(self.config, "hidden_size", "n_embd") // max(1, heads)
@@ -56,8 +62,10 @@ class Checkpoint:
 
 
 def process_bytes(model: ModelConfig) -> int:
-    """What a model's actor takes beside its weights and its attention cache."""
-    return VLLM_BYTES if model.engine == "vllm" else PROCESS_BYTES
+    """What a model's actor and its engine's processes take beside its weights and its attention cache."""
+    if model.engine != "vllm":
+        return PROCESS_BYTES
+    return VLLM_BYTES + (num_workers(model.engine_args) - 1) * WORKER_BYTES
 
 
 def read_checkpoint(model: ModelConfig) -> Checkpoint:

@@ -101,7 +101,7 @@ class ModelConfig(_Config):
         except InvalidRequest as error:
             raise ValueError(f"model {self.name!r}: {error}") from None
         if self.num_gpus and (self.num_gpus < number or (one_each and self.num_gpus != number)):
-            wanted = f"{number} workers of vLLM take a GPU each" if number > 1 else "a worker of vLLM takes one GPU"
+            wanted = f"{number} workers of vLLM take a GPU each" if number > 1 else "one worker of vLLM takes one GPU"
             raise ValueError(f"model {self.name!r}: {wanted}, and num_gpus is {self.num_gpus:g}")
         return self
 

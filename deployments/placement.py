@@ -26,5 +26,5 @@ def reservation_of(model: ModelConfig) -> Mapping[str, float]:
     bundles = bundles_of(model) or [{"GPU": model.num_gpus, "CPU": model.num_cpus}]
     total: Counter[str] = Counter()
     for bundle in bundles:
-        total.update(bundle)  # type: ignore[arg-type]
+        total.update(bundle)
     return total

@@ -124,7 +124,7 @@ def scaling_options(scaling: AutoscalingSettings) -> dict[str, Any]:
 
 
 def actor_resources(model: ModelConfig, group: PlacementGroup | None) -> dict[str, Any]:
-    """What a model actor claims, and where: nothing in the replica's placement group, which holds it for the workers."""
+    """What a model actor claims, and where: nothing in the replica's placement group, which is for its workers."""
     if not bundles_of(model):
         return {"num_cpus": model.num_cpus, "num_gpus": model.num_gpus}
     strategy = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0)
@@ -132,9 +132,12 @@ def actor_resources(model: ModelConfig, group: PlacementGroup | None) -> dict[st
 
 
 def placement_options(model: ModelConfig) -> dict[str, Any]:
-    """Serve's options for a replica with a placement group, on as few nodes as it fits on; Serve removes it with that."""
+    """Serve's options for a replica with a placement group, which Serve removes with it: on as few nodes as hold it,
+    and on CPUs, where vLLM's workers share memory, on one.
+    """
     bundles = bundles_of(model)
-    return {"placement_group_bundles": bundles, "placement_group_strategy": "PACK"} if bundles else {}
+    strategy = "PACK" if model.num_gpus else "STRICT_PACK"
+    return {"placement_group_bundles": bundles, "placement_group_strategy": strategy} if bundles else {}
 
 
 def pool_deployment(model: ModelConfig) -> serve.Application:

@@ -17,6 +17,7 @@ from deployments.config import GreenroomConfig, ModelConfig
 from deployments.console import Steps
 from deployments.failures import CommandFailed, sentence_of_trace
 from deployments.gateway import GATEWAY
+from deployments.placement import reservation_of
 from deployments.pool import pool_name
 
 APPLICATION = "greenroom"
@@ -25,6 +26,7 @@ APPLICATION = "greenroom"
 _POLL_S = 0.5
 _FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
 _GIVEN_UP = "failed to start 3 times"
+_SLOW = "taken more than"
 
 
 class Rollout:
@@ -86,6 +88,7 @@ class Rollout:
             self._steps.done(f"Model {model.name}", state)
         else:
             await self._tell_of_start(model)
+            self._tell_of_waiting(model, deployment)
 
     async def _tell_of_start(self, model: ModelConfig) -> None:
         """Each stage that an actor of the model comes to; of another one where that is gone."""
@@ -101,6 +104,12 @@ class Rollout:
         for stage in start.stages[num_told:]:
             self._steps.say(name, stage)
         self._told[model.name] = start
+
+    def _tell_of_waiting(self, model: ModelConfig, deployment: Any) -> None:
+        """Serve finds that it takes long, and no actor of the model has said a word: Ray has not placed one."""
+        wanted = [f"{amount:g} {name}" for name, amount in reservation_of(model).items() if amount]
+        if wanted and deployment and _SLOW in deployment.message and not self._told[model.name].incarnation:
+            self._steps.say(f"Model {model.name}", f"waits for {' and '.join(wanted)} to be free on this Ray cluster")
 
     def _check(self, what: str, deployment: Any) -> None:
         if deployment is None:

@@ -26,6 +26,9 @@ from deployments.serve_environment import serve_environment
 MODEL = os.environ.get("GREENROOM_TEST_MODEL", embedded_model())
 """The model that the cluster tests serve."""
 
+WORKER = "ray::CpuWorker"
+"""The title of the processes that vLLM computes in where Ray places them."""
+
 RAY_ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_event_stats": "0"}
 """As ``greenroom up`` starts Ray."""
 
@@ -76,7 +79,9 @@ class Deployed:
         return asyncio.run(main())
 
     def kill(self, what: str, session_id: str = "") -> None:
-        """Kill -9 the process of "session", "inferlet", "model", "journal", "directory", "broker" or "gateway"."""
+        """Kill -9 the process of "session", "inferlet", "model", "worker" (one of vLLM's, of a model that has several),
+        "journal", "directory", "broker" or "gateway".
+        """
         for pid in self.pids(what, session_id):
             os.kill(pid, signal.SIGKILL)
 
@@ -86,6 +91,8 @@ class Deployed:
             return self.processes("ray::ServeReplica:greenroom:Gateway")
         if what == "model":
             return self.processes("ray::HostedModel")
+        if what == "worker":
+            return self.processes(WORKER)[:1]
         if what in ("session", "inferlet"):
             return [pid for held, pid in _tenants(f"{what}-") if held == session_id]
         pid = _pid({"journal": JOURNAL, "directory": DIRECTORY, "broker": BROKER}[what])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from actors.engine import choice
-from deployments.checkpoint import PROCESS_BYTES, VLLM_BYTES, read_checkpoint
+from deployments.checkpoint import PROCESS_BYTES, VLLM_BYTES, WORKER_BYTES, read_checkpoint
 from deployments.checks import (
     available_memory,
     check_adapters,
@@ -129,13 +129,6 @@ def test_an_engine_that_is_not_installed_is_told_with_what_to_install(
         check_engines([model(path, engine="vllm")])
 
 
-def test_a_model_in_more_parts_than_it_has_gpus_is_refused(tmp_path: Path) -> None:
-    parts = {"tensor_parallel_size": 2}
-    model(tmp_path, engine="vllm", engine_args=parts, num_gpus=2)
-    with pytest.raises(ValueError, match="tensor_parallel_size is larger than num_gpus"):
-        model(tmp_path, engine="vllm", engine_args=parts, num_gpus=1)
-
-
 def test_this_machine_has_some_memory() -> None:
     assert 0 < available_memory() < 1 << 50
 
@@ -181,3 +174,16 @@ def test_the_cluster_must_have_the_gpus_that_the_models_ask_for() -> None:
         check_resources(config, {"GPU": 1, "CPU": 3})
     with pytest.raises(CommandFailed, match="^the models ask for 3 CPUs, and this Ray cluster has 2$"):
         check_resources(config, {"GPU": 2, "CPU": 2})
+
+
+def test_workers_on_cpus_count_where_nothing_else_is_asked_for(tmp_path: Path) -> None:
+    parts = {"engine": "vllm", "engine_args": {"tensor_parallel_size": 2, "kv_cache_memory_bytes": 1000}}
+    config = GreenroomConfig.model_validate({"models": [{"name": "m", **parts}]})
+    check_resources(config, {"CPU": 2})
+    with pytest.raises(CommandFailed, match="^the models ask for 2 CPUs, and this Ray cluster has 1$"):
+        check_resources(config, {"CPU": 1})
+    given = model(write_checkpoint(tmp_path, [[1000]]), **parts)
+    need = 4000 + 2 * 1000 + VLLM_BYTES + WORKER_BYTES
+    check_memory([given], available=need)
+    with pytest.raises(CommandFailed, match="not enough memory"):
+        check_memory([given], available=need - 1)

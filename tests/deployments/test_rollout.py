@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
 from rich.console import Console
@@ -32,21 +33,32 @@ class Starting:
         return self.now
 
 
-async def told(moments: Iterable[Iterable[StartReport]]) -> list[str]:
+async def told(
+    moments: Iterable[Iterable[StartReport]], model: ModelConfig = MODEL, deployment: Any = None
+) -> list[str]:
     """The lines that come of looking at each of these moments twice."""
     greenroom, stream = Starting(), io.StringIO()
     with Steps(Console(file=stream, markup=False, soft_wrap=True)) as steps:
-        rollout = Rollout(GreenroomConfig(models=(MODEL,)), "http://nowhere", steps, 0.0)
+        rollout = Rollout(GreenroomConfig(models=(model,)), "http://nowhere", steps, 0.0)
         rollout._greenroom = greenroom  # type: ignore[assignment]
         for moment in moments:
             greenroom.now = tuple(moment)
             for _ in range(2):
-                await rollout._tell_of_model(MODEL, None)
+                await rollout._tell_of_model(model, deployment)
     return stream.getvalue().splitlines()
 
 
 def report(*stages: str, incarnation: str = "a", name: str = "m") -> StartReport:
     return StartReport(name, incarnation, stages)
+
+
+async def test_a_model_that_ray_has_no_room_for_is_told_to_wait() -> None:
+    wide = ModelConfig(name="m", path="/models/m", num_gpus=2, engine_args={"tensor_parallel_size": 2})
+    slow = SimpleNamespace(status="UPDATING", message="has 1 replicas that have taken more than 30s to be scheduled.")
+    waits = "waits for 2 GPU to be free on this Ray cluster"
+    assert await told([[], []], wide, slow) == ["Model m: loading /models/m", f"Model m: {waits}"]
+    assert await told([[report("loads")], []], wide, slow) == ["Model m: loading /models/m", "Model m: loads"]
+    assert await told([[]], MODEL, slow) == ["Model m: loading /models/m"]
 
 
 async def test_each_stage_is_told_once_and_none_is_left_out() -> None:

@@ -6,15 +6,23 @@ import os
 from typing import Any
 
 import ray
-from ray.util import placement_group_table
-from vllm.v1.executor import ray_executor_v2
+from vllm.platforms import current_platform
+from vllm.v1.executor import Executor, ray_executor_v2
 from vllm.v1.executor.ray_executor_v2 import RayExecutorV2, RayWorkerProc
 
 from actors.engine.vllm.orphan import end_with_parent
-from actors.engine.vllm.settings import ENVIRONMENT, ENVIRONMENT_ON_A_CPU
+from actors.engine.vllm.settings import ENVIRONMENT, ENVIRONMENT_ON_A_CPU, RAY_ADDRESS
 
-ADDRESS = "RAY_ADDRESS"
-"""Names the model actor's Ray in the environment."""
+
+def executor_of(config: Any) -> Any:
+    """The class of what starts vLLM's workers and speaks with them: vLLM's own unless Ray places them.
+
+    Args:
+        config: vLLM's.
+    """
+    if config.parallel_config.distributed_executor_backend != "ray":
+        return Executor.get_class(config)
+    return CpuExecutor if current_platform.is_cpu() else PlacedExecutor
 
 
 class PlacedExecutor(RayExecutorV2):  # type: ignore[misc]
@@ -27,7 +35,7 @@ class PlacedExecutor(RayExecutorV2):  # type: ignore[misc]
     def _init_executor(self) -> None:
         end_with_parent()
         runtime_env = self.parallel_config.ray_runtime_env
-        ray.init(os.environ[ADDRESS], runtime_env=runtime_env, logging_level="warning", log_to_driver=False)
+        ray.init(os.environ[RAY_ADDRESS], runtime_env=runtime_env, logging_level="warning", log_to_driver=False)
         super()._init_executor()
 
     def _build_runtime_env(self) -> dict[str, Any]:
@@ -48,12 +56,14 @@ class CpuWorker(RayWorkerProc):  # type: ignore[misc]
 
 class CpuExecutor(PlacedExecutor):
     """The same on the CPU, of which vLLM 0.32 says that it "does not support ray" (``initialize_ray_cluster``): only
-    for want of a resource to look for in the bundles. Here each bundle takes one worker, those of this node first.
+    for want of a resource to look for in the bundles. Here each bundle takes one worker. All are on one node, since
+    they speak to each other through its memory.
     """
 
     def _init_executor(self) -> None:
-        ray_executor_v2.initialize_ray_cluster = _set_order
+        ray_executor_v2.initialize_ray_cluster = _take_the_group
         ray_executor_v2.RayWorkerProc = CpuWorker
+        os.environ["VLLM_RAY_BUNDLE_INDICES"] = ",".join(map(str, range(self.parallel_config.world_size)))
         super()._init_executor()
 
     def _build_runtime_env(self) -> dict[str, Any]:
@@ -69,8 +79,5 @@ class CpuExecutor(PlacedExecutor):
         return {}
 
 
-def _set_order(parallel_config: Any, **options: Any) -> None:
-    nodes = placement_group_table(parallel_config.placement_group)["bundles_to_node_id"]
-    here = ray.get_runtime_context().get_node_id()
-    order = sorted(nodes, key=lambda bundle: (nodes[bundle] != here, nodes[bundle], bundle))
-    os.environ["VLLM_RAY_BUNDLE_INDICES"] = ",".join(map(str, order))
+def _take_the_group(parallel_config: Any, **options: Any) -> None:
+    """Instead of looking for a device's name in its bundles."""

@@ -17,6 +17,7 @@ from vllm.v1.metrics.loggers import PrometheusStatLogger
 
 from actors.engine.adapter_files import AdapterFiles
 from actors.engine.context import Context
+from actors.engine.vllm.executor import executor_of
 from actors.engine.vllm.settings import sentence_of
 from actors.engine.vllm.stages import following
 from api.errors import InvalidRequest
@@ -80,8 +81,9 @@ class Link:
 
     async def _start(self) -> None:
         loggers = [_notifier(self._note)]
+        executor = executor_of(self._config)
         self._llm = await asyncio.to_thread(
-            AsyncLLM.from_vllm_config, self._config, stat_loggers=loggers, disable_log_stats=True
+            AsyncLLM, self._config, executor, log_stats=False, log_requests=False, stat_loggers=loggers
         )
         parameters = SamplingParams(temperature=0, max_tokens=1, ignore_eos=True, detokenize=False)
         async for _ in self._llm.generate(tokens_input([0]), parameters, "first"):

@@ -60,6 +60,7 @@ ENVIRONMENT_ON_A_CPU = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "TORCHDYNAMO_DISABLE": "1",
 }
+RAY_ADDRESS = "RAY_ADDRESS"
 _MEMORY_FRACTION = 0.5
 
 
@@ -103,24 +104,33 @@ def vllm_config(model_path: Path, engine_args: Mapping[str, Any], adapters: Sequ
     except (ValueError, TypeError, RuntimeError, OSError, NotImplementedError) as error:
         raise InvalidRequest(f"vLLM cannot run {model_path}: {sentence_of(error)}") from error
     if workers:
-        _check_placement(config.parallel_config, current_platform.ray_device_key)
+        check_placement(config.parallel_config, current_platform.ray_device_key)
     return config
 
 
 def _worker_arguments(engine_args: Mapping[str, Any], is_cpu: bool) -> dict[str, Any]:
-    """Who starts the workers, where Ray does."""
+    """Who starts the workers, where Ray places them. vLLM's processes join the Ray of this one."""
+    if is_cpu and engine_args.get("pipeline_parallel_size", 1) > 1:
+        raise InvalidRequest("vLLM 0.32 has no pipeline_parallel_size on a CPU: tensor_parallel_size can be set there")
     if not are_placed(engine_args):
         return {}
     import ray
 
-    from actors.engine.vllm.executor import ADDRESS, CpuExecutor, PlacedExecutor
+    if ray.is_initialized():
+        os.environ[RAY_ADDRESS] = ray.get_runtime_context().gcs_address
+    return {BACKEND: "ray"}
 
-    os.environ[ADDRESS] = ray.get_runtime_context().gcs_address
-    return {BACKEND: CpuExecutor if is_cpu else PlacedExecutor}
 
+def check_placement(parallel: Any, device: str) -> None:
+    """That there is a bundle for each worker, with what vLLM computes on.
 
-def _check_placement(parallel: Any, device: str) -> None:
-    """That there is a bundle for each worker, with what vLLM computes on."""
+    Args:
+        parallel: vLLM's ``ParallelConfig``.
+        device: Ray's name of that; "" for the CPU.
+
+    Raises:
+        InvalidRequest: there is not.
+    """
     group = parallel.placement_group
     bundles = [bundle for bundle in group.bundle_specs if not device or bundle.get(device)] if group else []
     if len(bundles) < parallel.world_size:

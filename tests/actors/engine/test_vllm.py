@@ -170,6 +170,9 @@ def settings(path: Path, **engine_args: Any) -> ModelSettings:
         ({"max_model_len": 99999}, "vLLM cannot run .*99999"),
         ({"dtype": "float33"}, "vLLM cannot run .*dtype: Input should be"),
         ({"enable_lora": True}, "engine_args enable_lora cannot be set"),
+        ({"data_parallel_size": 2}, "engine_args data_parallel_size cannot be set"),
+        ({"tensor_parallel_size": 2}, "2 workers of vLLM need as many bundles of a placement group$"),
+        ({"pipeline_parallel_size": 2}, "vLLM 0.32 has no pipeline_parallel_size on a CPU"),
     ],
 )
 async def test_wrong_engine_args_are_refused_in_a_sentence(
