@@ -107,7 +107,7 @@ class Rollout:
 
     def _tell_of_waiting(self, model: ModelConfig, deployment: Any) -> None:
         """Serve finds that it takes long, and no actor of the model has said a word: Ray has not placed one."""
-        wanted = [f"{amount:g} {name}" for name, amount in reservation_of(model).items() if amount]
+        wanted = [f"{amount:g} {name}{'s' * (amount != 1)}" for name, amount in reservation_of(model).items() if amount]
         if wanted and deployment and _SLOW in deployment.message and not self._told[model.name].incarnation:
             self._steps.say(f"Model {model.name}", f"waits for {' and '.join(wanted)} to be free on this Ray cluster")
 

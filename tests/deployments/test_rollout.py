@@ -55,7 +55,7 @@ def report(*stages: str, incarnation: str = "a", name: str = "m") -> StartReport
 async def test_a_model_that_ray_has_no_room_for_is_told_to_wait() -> None:
     wide = ModelConfig(name="m", path="/models/m", num_gpus=2, engine_args={"tensor_parallel_size": 2})
     slow = SimpleNamespace(status="UPDATING", message="has 1 replicas that have taken more than 30s to be scheduled.")
-    waits = "waits for 2 GPU to be free on this Ray cluster"
+    waits = "waits for 2 GPUs to be free on this Ray cluster"
     assert await told([[], []], wide, slow) == ["Model m: loading /models/m", f"Model m: {waits}"]
     assert await told([[report("loads")], []], wide, slow) == ["Model m: loading /models/m", "Model m: loads"]
     assert await told([[]], MODEL, slow) == ["Model m: loading /models/m"]
