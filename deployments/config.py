@@ -94,13 +94,12 @@ class ModelConfig(_Config):
 
     @model_validator(mode="after")
     def _has_a_gpu_for_each_worker(self) -> ModelConfig:
-        if self.engine == "torch":
-            return self
         try:
             number, one_each = num_workers(self.engine_args), are_placed(self.engine_args)
         except InvalidRequest as error:
             raise ValueError(f"model {self.name!r}: {error}") from None
-        if self.num_gpus and (self.num_gpus < number or (one_each and self.num_gpus != number)):
+        has_too_few = number > 1 and self.num_gpus < number
+        if self.num_gpus and (has_too_few or (one_each and self.num_gpus != number)):
             wanted = f"{number} workers of vLLM take a GPU each" if number > 1 else "one worker of vLLM takes one GPU"
             raise ValueError(f"model {self.name!r}: {wanted}, and num_gpus is {self.num_gpus:g}")
         return self

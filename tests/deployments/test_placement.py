@@ -27,6 +27,7 @@ def model(engine: str = "vllm", num_gpus: float = 0, num_cpus: float = 0, **engi
     [
         (model(), []),
         (model(num_gpus=1), []),
+        (model(num_gpus=0.5), []),
         (model("torch"), []),
         (model(num_gpus=2, **HALVES), [{"GPU": 1}, {"GPU": 1}]),
         (model("auto", num_gpus=2, **HALVES), [{"GPU": 1}, {"GPU": 1}]),
