@@ -90,17 +90,17 @@ class PagedAttention:
         """The query heads that share a key head are put side by side, as if they were several new tokens."""
         shape = self._key_values.shapes[layer]
         num_rows = group.last - group.first
-        mask = self._group_mask(group, window, query)
-        if group.first_slot is not None:
-            keys, values = self._key_values.span(layer, group.first_slot, group.longest)
-        else:
-            keys, values = self._key_values.gather(layer, group.table, num_rows)
+        first_seen = self._first_seen(group, window)
+        num_hidden = first_seen // self._key_values.block_size
+        first = num_hidden * self._key_values.block_size
+        mask = self._group_mask(group, window, first, query)
+        keys, values = self._read_own(group, layer, num_hidden)
         query = query.transpose(0, 1).reshape(num_rows, shape.num_heads, -1, shape.key_width)
         if group.prefix is not None and mask is not None:
             shared = self._read_prefix(group.prefix, layer)
             output = attend_shared(query, shared, (keys, values), mask, scale, cap)
         elif mask is None:
-            seen = slice(0 if window is None else max(0, group.longest - window), group.longest)
+            seen = slice(first_seen - first, group.longest - first)
             output = attend(query, keys[:, :, seen], values[:, :, seen], None, scale, cap)
         else:
             output = attend(query, keys, values, mask, scale, cap)
@@ -118,18 +118,35 @@ class PagedAttention:
         output = attend(query[None], keys, values, self._chunk_mask(chunk, window, query), scale, cap)
         return output[0].transpose(0, 1)
 
+    def _read_own(self, group: DecodeGroup, layer: int, num_hidden: int) -> tuple[Tensor, Tensor]:
+        """What the rows do not share, without so many blocks at the beginning."""
+        first = num_hidden * self._key_values.block_size
+        if group.first_slot is not None:
+            return self._key_values.span(layer, group.first_slot + first, group.longest - first)
+        num_rows = group.last - group.first
+        table = group.table.view(num_rows, -1)[:, num_hidden:].flatten() if num_hidden else group.table
+        return self._key_values.gather(layer, table, num_rows)
+
     def _read_prefix(self, prefix: Prefix, layer: int) -> tuple[Tensor, Tensor]:
         if prefix.first_slot is not None:
             return self._key_values.span(layer, prefix.first_slot, prefix.length)
         return self._key_values.gather(layer, prefix.table, 1)
 
-    def _group_mask(self, group: DecodeGroup, window: int | None, query: Tensor) -> Tensor | None:
-        """None for a single row without holes, which sees all, or a slice."""
+    @staticmethod
+    def _first_seen(group: DecodeGroup, window: int | None) -> int:
+        """The first position that a row of the group sees; 0 where that is not reckoned with."""
+        if window is None or group.prefix is not None or group.positions is not None:
+            return 0
+        return max(0, group.shortest - window)
+
+    def _group_mask(self, group: DecodeGroup, window: int | None, first: int, query: Tensor) -> Tensor | None:
+        """Of the slots from ``first`` on; None for a single row without holes, which sees all, or a slice."""
         if group.last - group.first == 1 and group.positions is None:
             return None
         name = (group.first, window)
         if name not in self._masks:
-            self._masks[name] = group_mask(group, self._key_values.block_size, window, query.dtype)
+            mask = group_mask(group, self._key_values.block_size, window, query.dtype)
+            self._masks[name] = mask[..., first:]
         return self._masks[name]
 
     def _chunk_mask(self, chunk: Chunk, window: int | None, query: Tensor) -> Tensor:

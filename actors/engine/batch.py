@@ -11,6 +11,7 @@ from torch import Tensor
 
 from actors.engine.context import Context
 from actors.engine.groups import Chunk, DecodeGroup, chunk_of, group_rows
+from actors.engine.key_values import KeyValues
 from actors.engine.low_rank import AdaptedRows
 
 
@@ -61,9 +62,10 @@ class Batch:
     adapted: list[AdaptedRows]
 
 
-def pack(rows: Sequence[Row], block_size: int, device: torch.device) -> Batch:
-    """Lay out rows as one forward pass."""
-    singles, groups = group_rows([row for row in rows if row.count == 1], block_size, device)
+def pack(rows: Sequence[Row], key_values: KeyValues) -> Batch:
+    """Lay out rows as one forward pass over a cache."""
+    block_size, device = key_values.block_size, key_values.device
+    singles, groups = group_rows([row for row in rows if row.count == 1], block_size, key_values.limits, device)
     ordered = [*singles, *(row for row in rows if row.count > 1)]
     ids: list[int] = []
     positions: list[int] = []

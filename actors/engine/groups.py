@@ -11,15 +11,13 @@ import numpy
 import torch
 from torch import Tensor
 
+from actors.engine.copying import CopyLimits
 from actors.engine.visibility import NEVER, held_slots
 
 if TYPE_CHECKING:
     from actors.engine.batch import Row
 
-_ALONE_TOKENS = 384
-"""On a 2.5 GHz Xeon a call costs about what copying the KV of so many tokens costs in a model of 3M parameters."""
-
-_SHARED_TOKENS = 2 * _ALONE_TOKENS
+_SHARED_TOKENS = 768
 """Tokens that must not be copied for a prefix to be read once for all its forks, which takes some calls more."""
 
 
@@ -40,8 +38,8 @@ class DecodeGroup:
         first, last: the rows, in the packed batch.
         table: (rows x blocks,) int64: block numbers behind the prefix, padded with block 0.
         lengths: (rows,) int64: tokens to attend to, the new one and the prefix included.
-        longest: tokens of the longest.
-        first_slot: where the KV of a single row lies in one piece; None for several rows, or where it does not.
+        longest, shortest: tokens of the longest and of the shortest.
+        first_slot: where the KV of a single row is read in one piece; None where it is copied.
         prefix: of forks of one context; None where nothing much is shared.
         positions: (rows, slots), int64, where contexts have holes: of the token in each slot of the table, ``NEVER``
             where the row does not see it; None where the slots are the positions.
@@ -52,6 +50,7 @@ class DecodeGroup:
     table: Tensor
     lengths: Tensor
     longest: int
+    shortest: int
     first_slot: int | None = None
     prefix: Prefix | None = None
     positions: Tensor | None = None
@@ -79,24 +78,27 @@ class Chunk:
         return self.start + self.last - self.first
 
 
-def group_rows(rows: Sequence[Row], block_size: int, device: torch.device) -> tuple[list[Row], list[DecodeGroup]]:
+def group_rows(
+    rows: Sequence[Row], block_size: int, limits: CopyLimits, device: torch.device
+) -> tuple[list[Row], list[DecodeGroup]]:
     """Rows of one token each in groups, and in the groups' order.
 
-    Forks of one context share the reading of what they share. The others are grouped so that nobody is padded to more
-    than twice its blocks, but rows that are better read where they are stand alone.
+    Forks of one context share the reading of what they share. Nobody is padded to more than twice its blocks, and no
+    group of several copies more than it should.
+
+    Args:
+        limits: in blocks.
     """
     plain = [row for row in rows if row.context.visibility is None]
     sparse = [row for row in rows if row.context.visibility is not None]
-    families, others = _families(plain, block_size)
-    together = [row for row in others if not _is_alone(row, block_size)]
-    alone = [row for row in others if _is_alone(row, block_size)]
-    dense = [*families, *((0, run) for run in _runs(together)), *((0, [row]) for row in alone)]
+    families, others = _families(plain, block_size, limits)
+    dense = [*families, *((0, run) for run in _runs(others, limits))]
     ordered: list[Row] = []
     groups: list[DecodeGroup] = []
     for num_shared, run in dense:
-        groups.append(_dense_group(run, len(ordered), block_size, device, num_shared))
+        groups.append(_dense_group(run, len(ordered), block_size, limits, device, num_shared))
         ordered += run
-    for run in _runs(sparse):
+    for run in _runs(sparse, limits):
         groups.append(_sparse_group(run, len(ordered), block_size, device))
         ordered += run
     return ordered, groups
@@ -113,7 +115,9 @@ def chunk_of(row: Row, first: int, block_size: int, device: torch.device) -> Chu
     return Chunk(first, first + row.count, row.start, table, first_slot, slots)
 
 
-def _families(rows: Sequence[Row], block_size: int) -> tuple[list[tuple[int, list[Row]]], Sequence[Row]]:
+def _families(
+    rows: Sequence[Row], block_size: int, limits: CopyLimits
+) -> tuple[list[tuple[int, list[Row]]], Sequence[Row]]:
     """Forks that have much in common, as (number of shared blocks, rows), and all other rows."""
     by_first: defaultdict[int, list[Row]] = defaultdict(list)
     for row in rows:
@@ -124,7 +128,7 @@ def _families(rows: Sequence[Row], block_size: int) -> tuple[list[tuple[int, lis
     others: list[Row] = []
     for members in by_first.values():
         num_shared = _num_shared([row.context.blocks for row in members])
-        for run in _runs(members, num_shared):
+        for run in _runs(members, limits, num_shared):
             if (len(run) - 1) * num_shared * block_size >= _SHARED_TOKENS:
                 families.append((num_shared, run))
             else:
@@ -140,21 +144,24 @@ def _num_shared(tables: Sequence[Sequence[int]]) -> int:
     return min(len(table) for table in tables)
 
 
-def _runs(rows: Sequence[Row], num_shared: int = 0) -> list[list[Row]]:
-    """Rows by size, in runs in which none has more than twice the blocks of the first, beside what is shared."""
+def _runs(rows: Sequence[Row], limits: CopyLimits, num_shared: int = 0) -> list[list[Row]]:
+    """Rows by size, in runs in which none has more than twice the blocks of the first, beside what is shared.
+
+    A run of several, all padded to the last, has no more blocks than may be copied together.
+    """
     runs: list[list[Row]] = []
-    limit = -1
+    smallest = 0
     for row in sorted(rows, key=lambda row: (row.context.num_held, row.end)):
         size = row.context.num_held - num_shared
-        if size > limit:
+        if not runs or size > 2 * smallest or (len(runs[-1]) + 1) * size > limits.together:
             runs.append([])
-            limit = 2 * size
+            smallest = size
         runs[-1].append(row)
     return runs
 
 
 def _dense_group(
-    rows: Sequence[Row], first: int, block_size: int, device: torch.device, num_shared: int
+    rows: Sequence[Row], first: int, block_size: int, limits: CopyLimits, device: torch.device, num_shared: int
 ) -> DecodeGroup:
     longest = max(row.end for row in rows)
     num_blocks = -(-longest // block_size)
@@ -164,13 +171,15 @@ def _dense_group(
         tables[number, : len(blocks)] = blocks
     shared = rows[0].context.blocks[:num_shared]
     table = torch.tensor(shared, dtype=torch.int64, device=device)
+    is_copied = len(rows) > 1 or num_blocks in limits.alone
     return DecodeGroup(
         first=first,
         last=first + len(rows),
         table=torch.from_numpy(tables.ravel()).to(device),
         lengths=torch.tensor([row.end for row in rows], dtype=torch.int64, device=device),
         longest=longest,
-        first_slot=_first_slot(rows[0].context.blocks[:num_blocks], block_size) if len(rows) == 1 else None,
+        shortest=min(row.end for row in rows),
+        first_slot=None if is_copied else _first_slot(rows[0].context.blocks[:num_blocks], block_size),
         prefix=Prefix(table, _first_slot(shared, block_size), num_shared * block_size) if num_shared else None,
     )
 
@@ -191,13 +200,9 @@ def _sparse_group(rows: Sequence[Row], first: int, block_size: int, device: torc
         table=torch.from_numpy(tables.ravel()).to(device),
         lengths=torch.tensor([row.end for row in rows], dtype=torch.int64, device=device),
         longest=max(row.end for row in rows),
+        shortest=min(row.end for row in rows),
         positions=torch.from_numpy(seen).to(device),
     )
-
-
-def _is_alone(row: Row, block_size: int) -> bool:
-    """Whether reading a row's KV where it is, by a call of its own, beats copying it together with others'."""
-    return row.end >= _ALONE_TOKENS and _first_slot(row.context.blocks, block_size) is not None
 
 
 def _first_slot(blocks: Sequence[int], block_size: int) -> int | None:

@@ -9,6 +9,8 @@ import numpy
 import torch
 from torch import Tensor
 
+from actors.engine.copying import copy_limits
+
 
 @dataclass(frozen=True, slots=True)
 class LayerShape:
@@ -40,6 +42,7 @@ class KeyValues:
     Attributes:
         slots: (blocks x block size, keys + values) of each layer: a row is a token.
         blocks: (blocks, block size x (keys + values)) of each layer, the same memory: a row is a block.
+        limits: on what to copy, in blocks.
     """
 
     def __init__(
@@ -53,10 +56,13 @@ class KeyValues:
         self.shapes = dict(shapes)
         self.num_blocks = num_blocks
         self.block_size = block_size
+        self.device = device
         self.slots = {
             layer: _zeros(num_blocks * block_size, shape.size, dtype, device) for layer, shape in shapes.items()
         }
         self.blocks = {layer: slots.view(num_blocks, -1) for layer, slots in self.slots.items()}
+        largest = max(shape.size for shape in shapes.values()) * block_size * dtype.itemsize
+        self.limits = copy_limits(device).in_blocks(largest)
 
     def gather(self, layer: int, table: Tensor, num_rows: int) -> tuple[Tensor, Tensor]:
         """What lies in some blocks.
@@ -85,9 +91,8 @@ class KeyValues:
     def copy(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Copy blocks, given as (source, target), as if all at once."""
         sources, targets = zip(*pairs, strict=True)
-        device = next(iter(self.blocks.values())).device
-        source = torch.tensor(sources, dtype=torch.int64, device=device)
-        target = torch.tensor(targets, dtype=torch.int64, device=device)
+        source = torch.tensor(sources, dtype=torch.int64, device=self.device)
+        target = torch.tensor(targets, dtype=torch.int64, device=self.device)
         for rows in self.blocks.values():
             rows.index_copy_(0, target, rows.index_select(0, source))
 

@@ -57,15 +57,14 @@ class Probe:
 
     def agrees(self, decoder: Decoder, block_size: int) -> bool:
         """Whether a decoder gives the same logits when it computes the text in three steps."""
-        device = self.expected.device
         num_blocks = -(-len(self.ids) // block_size)
         context = Context("probe")
         context.ids.extend(self.ids)
         context.blocks = list(range(num_blocks))
-        key_values = KeyValues(self.shapes, num_blocks, block_size, self.dtype, device)
+        key_values = KeyValues(self.shapes, num_blocks, block_size, self.dtype, self.expected.device)
         found = self.expected
         for start, end in _STEPS:
-            batch = pack([Row(context, start, end, None, samples=True)], block_size, device)
+            batch = pack([Row(context, start, end, None, samples=True)], key_values)
             attention = PagedAttention(batch, key_values)
             found = decoder.logits(batch.input_ids, batch.position_ids, batch.sampled_index, attention)[-1].float()
         tolerance = 1e-3 if self.dtype == torch.float32 else 0.05

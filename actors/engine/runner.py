@@ -84,7 +84,7 @@ class Runner:
             return RowResult(row, error=error)
 
     def _run_together(self, rows: Sequence[Row], draws: Sequence[Draw | None]) -> list[RowResult]:
-        batch = pack(rows, self.key_values.block_size, self.loaded.device)
+        batch = pack(rows, self.key_values)
         attention = PagedAttention(batch, self.key_values)
         logits = self.loaded.decoder.logits(
             batch.input_ids, batch.position_ids, batch.sampled_index, attention, batch.adapted

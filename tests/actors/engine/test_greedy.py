@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from actors.engine.contract import tokens_hash
+from actors.engine.copying import CopyLimits
 from tests.actors.engine.checkpoints import ARCHITECTURES, Oracle
 from tests.actors.engine.driver import BLOCK, Driver, prompt, start_engine
 
@@ -42,20 +43,30 @@ async def test_with_the_modules_of_transformers_themselves(
     await engine.stop()
 
 
-@pytest.mark.parametrize("architecture", ["llama", "mistral"])
-async def test_with_long_contexts_read_where_they_are(
+@pytest.mark.parametrize("architecture", ["llama", "mistral", "gemma2"])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        pytest.param(CopyLimits(together=0, alone=range(0)), id="each where it is"),
+        pytest.param(CopyLimits(together=0, alone=range(1 << 20)), id="each copied alone"),
+        pytest.param(CopyLimits(together=32 << 10, alone=range(24 << 10, 32 << 10)), id="a few at a time"),
+    ],
+)
+async def test_however_little_is_copied_at_a_time(
     architecture: str,
+    limits: CopyLimits,
     checkpoint: Callable[[str], Path],
     oracle: Callable[[str], Oracle],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("actors.engine.groups._ALONE_TOKENS", 9)
+    monkeypatch.setattr("actors.engine.copying.ON_CPU", limits)
+    lengths = (*LENGTHS, 18, 37)
     engine = await start_engine(checkpoint(architecture))
     driver = Driver(engine)
-    for length in LENGTHS:
+    for length in lengths:
         driver.begin(f"batch {length}", prompt(length), 12)
-    await driver.finish(*(f"batch {length}" for length in LENGTHS))
-    for length in LENGTHS:
+    await driver.finish(*(f"batch {length}" for length in lengths))
+    for length in lengths:
         assert driver.output_ids(f"batch {length}") == oracle(architecture).greedy(prompt(length), 12)
     await engine.stop()
 
