@@ -30,7 +30,7 @@ ON_CPU = CopyLimits(together=4 << 20, alone=range(1 << 20, 6 << 20))
 
 Measured on an AMD EPYC (torch 2.13, float32, one and two threads), with 1 to 8 heads of 32 to 256: copying a single
 context first cost 5 µs below 1 MiB, and made its attention take 55 to 105 % of the time within. 16 contexts of 800
-tokens, 1.2 MB each, took 78 µs each in groups of 4, 168 µs in one of 16, which fits no cache.
+tokens, 1.2 MB each, took 80 µs each in groups of 4, 180 to 300 in one of 16, which fits no cache.
 """
 
 ELSEWHERE = CopyLimits(together=256 << 20, alone=range(0))

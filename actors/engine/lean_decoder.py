@@ -2,7 +2,7 @@
 
 There a model of some million parameters spends most of a step on the calls themselves. For the plain decoders of the
 Llama kind (no norms behind, no caps, one expert) the same numbers come out of about a third of the calls: projections
-that share their input are one matrix; each matrix is stored as it is multiplied; norm weights are in the matrix behind;
+that share their input are one matrix; each matrix is stored as it is multiplied (``Projection``); norm weights are in the matrix behind;
 residuals are added by the product; queries and keys are rotated as complex numbers, in place, for which their halves
 are interleaved. On one thread of a 2.5 GHz Xeon (torch 2.13; ``python -m tests.benchmarks.engine``, with and without
 ``--no-lean``) tokens came 1.9, 2.0 and 1.5 times as fast with 1, 8 and 32 contexts of a model of 3M parameters, and
@@ -22,6 +22,7 @@ from actors.engine.adapter_files import AdapterFiles
 from actors.engine.attention import Attention
 from actors.engine.low_rank import AdaptedRows, Adapter, LowRank
 from actors.engine.plain_checkpoint import PlainConfig
+from actors.engine.projection import Projection
 
 _QUERY_KEY_VALUE = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 _GATE_UP = ("mlp.gate_proj", "mlp.up_proj")
@@ -81,7 +82,7 @@ class _Adapted:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """Weights of one layer, (in, out) each, with the norm before them multiplied in.
+    """Weights of one layer, with the norm before them multiplied in.
 
     Attributes:
         head_norms: (query heads + heads, width): of the norms on each query and key head.
@@ -89,15 +90,11 @@ class _Layer:
     """
 
     index: int
-    query_key_value: Tensor
-    query_key_value_bias: Tensor | None
+    query_key_value: Projection
     head_norms: Tensor | None
-    output: Tensor
-    output_bias: Tensor | None
-    gate_up: Tensor
-    gate_up_bias: Tensor | None
-    down: Tensor
-    down_bias: Tensor | None
+    output: Projection
+    gate_up: Projection
+    down: Projection
     num_query_heads: int
     num_heads: int
     width: int
@@ -114,15 +111,17 @@ class _Layer:
             raise KeyError(f"weights of layer {index}")
         return cls(
             index=index,
-            query_key_value=_folded(query_key_value, weights["input_layernorm.weight"]),
-            query_key_value_bias=weights.joined([f"{name}.bias" for name in _QUERY_KEY_VALUE], interleave=width),
+            query_key_value=Projection(
+                query_key_value * weights["input_layernorm.weight"],
+                weights.joined([f"{name}.bias" for name in _QUERY_KEY_VALUE], interleave=width),
+            ),
             head_norms=_head_norms(config, weights),
-            output=weights[f"{_OUTPUT}.weight"].t().contiguous(),
-            output_bias=weights.joined([f"{_OUTPUT}.bias"]),
-            gate_up=_folded(gate_up, weights["post_attention_layernorm.weight"]),
-            gate_up_bias=weights.joined([f"{name}.bias" for name in _GATE_UP]),
-            down=weights[f"{_DOWN}.weight"].t().contiguous(),
-            down_bias=weights.joined([f"{_DOWN}.bias"]),
+            output=Projection(weights[f"{_OUTPUT}.weight"], weights.joined([f"{_OUTPUT}.bias"])),
+            gate_up=Projection(
+                gate_up * weights["post_attention_layernorm.weight"],
+                weights.joined([f"{name}.bias" for name in _GATE_UP]),
+            ),
+            down=Projection(weights[f"{_DOWN}.weight"], weights.joined([f"{_DOWN}.bias"])),
             num_query_heads=config.num_query_heads,
             num_heads=config.num_heads,
             width=width,
@@ -155,7 +154,7 @@ class LeanDecoder:
             _Layer.of(index, config, _Weights(weights, index), loaded) for index in range(config.num_layers)
         ]
         head = self._embedding if config.has_tied_embeddings else weights["lm_head.weight"]
-        self._head = _folded(head, weights["model.norm.weight"])
+        self._head = Projection(head * weights["model.norm.weight"])
         self._epsilon = torch.tensor([config.norm_epsilon])
 
     def logits(
@@ -174,7 +173,7 @@ class LeanDecoder:
             _run_layer(layer, hidden, rotation, attention, self._epsilon, adapted)
         if len(wanted) != len(hidden):
             hidden = hidden.index_select(0, wanted)
-        return torch.mm(_normalised(hidden, self._epsilon), self._head)
+        return self._head(_normalised(hidden, self._epsilon))
 
 
 def _run_layer(
@@ -189,7 +188,7 @@ def _run_layer(
     additions = [(layer.adapted[rows.adapter], rows.where) for rows in adapted]
     num_tokens, num_query_heads = hidden.shape[0], layer.num_query_heads
     normed = _normalised(hidden, epsilon)
-    packed = _multiply(normed, layer.query_key_value, layer.query_key_value_bias)
+    packed = layer.query_key_value(normed)
     for addition, where in additions:
         _add(addition.query_key_value, packed, normed, where)
     heads = packed.view(num_tokens, -1, layer.width)
@@ -201,16 +200,16 @@ def _run_layer(
     query = heads[:, :num_query_heads].transpose(0, 1)
     mixed = attention.read(layer.index, query, layer.width**-0.5, layer.window, None)
     joined = mixed.reshape(num_tokens, -1)
-    _add_product(hidden, joined, layer.output, layer.output_bias)
+    layer.output.add(joined, hidden)
     for addition, where in additions:
         _add(addition.output, hidden, joined, where)
     normed = _normalised(hidden, epsilon)
-    gate_up = _multiply(normed, layer.gate_up, layer.gate_up_bias)
+    gate_up = layer.gate_up(normed)
     for addition, where in additions:
         _add(addition.gate_up, gate_up, normed, where)
     gate, up = gate_up.chunk(2, dim=-1)
     gated = silu(gate).mul_(up)
-    _add_product(hidden, gated, layer.down, layer.down_bias)
+    layer.down.add(gated, hidden)
     for addition, where in additions:
         _add(addition.down, hidden, gated, where)
 
@@ -219,16 +218,6 @@ def _normalised(hidden: Tensor, epsilon: Tensor) -> Tensor:
     """hidden / sqrt(mean(hidden²) + epsilon), row by row."""
     norm = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True)
     return hidden * torch.rsqrt(torch.addcmul(epsilon, norm, norm, value=1.0 / hidden.shape[-1]))
-
-
-def _multiply(rows: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.mm(rows, matrix) if bias is None else torch.addmm(bias, rows, matrix)
-
-
-def _add_product(target: Tensor, rows: Tensor, matrix: Tensor, bias: Tensor | None) -> None:
-    target.addmm_(rows, matrix)
-    if bias is not None:
-        target.add_(bias)
 
 
 def _add(addition: LowRank | None, target: Tensor, rows: Tensor, where: Tensor) -> None:
@@ -240,11 +229,6 @@ def _linear_layers(config: PlainConfig) -> list[str]:
     """The names of all that an adapter can be for."""
     names = (*_QUERY_KEY_VALUE, _OUTPUT, *_GATE_UP, _DOWN)
     return [f"model.layers.{index}.{name}" for index in range(config.num_layers) for name in names]
-
-
-def _folded(weight: Tensor, norm_weight: Tensor) -> Tensor:
-    """(in, out), contiguous: the transposed weight behind a norm with this weight."""
-    return (weight * norm_weight).t().contiguous()
 
 
 def _interleaved(rows: Tensor, width: int) -> Tensor:
