@@ -2,11 +2,11 @@
 
 There a model of some million parameters spends most of a step on the calls themselves. For the plain decoders of the
 Llama kind (no norms behind, no caps, one expert) the same numbers come out of about a third of the calls: projections
-that share their input are one matrix; each matrix is stored as it is multiplied (``Projection``); norm weights are in the matrix behind;
-residuals are added by the product; queries and keys are rotated as complex numbers, in place, for which their halves
-are interleaved. On one thread of a 2.5 GHz Xeon (torch 2.13; ``python -m tests.benchmarks.engine``, with and without
-``--no-lean``) tokens came 1.9, 2.0 and 1.5 times as fast with 1, 8 and 32 contexts of a model of 3M parameters, and
-1.8, 1.5 and 1.4 times as fast with the embedded one of 1M.
+that share their input are one matrix; each matrix is stored as it is multiplied; norm weights are in the matrix
+behind; queries and keys are rotated as complex numbers, in place, for which their halves are interleaved. On one
+thread of a 2.5 GHz Xeon (torch 2.13; ``python -m tests.benchmarks.engine``, with and without ``--no-lean``) tokens
+came 1.9, 2.0 and 1.5 times as fast with 1, 8 and 32 contexts of a model of 3M parameters, and 1.8, 1.5 and 1.4 times
+as fast with the embedded one of 1M.
 """
 
 from __future__ import annotations
