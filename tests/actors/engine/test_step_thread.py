@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import queue
 import random
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from actors.engine.contract import Output
+from actors.engine.loader import LoadedModel, load_model
 from actors.engine.step_thread import StepThread
+from actors.engine.torch_settings import TorchSettings
 from api.errors import Unavailable
 from tests.actors.engine.checkpoints import Oracle
 from tests.actors.engine.driver import Driver, prompt, start_engine
@@ -99,4 +102,21 @@ async def test_calls_while_it_runs_ahead_keep_the_invariants_and_the_tokens(chec
     assert driver.finish_of("gone").reason == "cancelled"
     for index in range(6):
         assert driver.output_ids(f"c{index}") == oracle.greedy(prompt(5 + index), 30)
+    await engine.stop()
+
+
+async def test_the_thread_that_loads_the_model_ends(
+    checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaders: list[threading.Thread] = []
+
+    def load_and_tell(settings: TorchSettings) -> LoadedModel:
+        loaders.append(threading.current_thread())
+        return load_model(settings)
+
+    monkeypatch.setattr("actors.engine.torch_engine.load_model", load_and_tell)
+    engine = await start_engine(checkpoint("llama"))
+    (loader,) = loaders
+    await asyncio.to_thread(loader.join, DEADLINE_S)
+    assert not loader.is_alive()
     await engine.stop()
