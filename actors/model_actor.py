@@ -13,6 +13,7 @@ from actors.local.server import listen
 from actors.model import Model
 from actors.model_metrics import ModelMetrics
 from actors.model_ref import ModelRef
+from actors.niceness import wake_gently
 from actors.settings import ModelSettings
 from api.logs import start_logging
 
@@ -35,6 +36,11 @@ class HostedModel(Model):
         """See ``Model.start``."""
         await listen(self)
         return await super().start()
+
+    async def _start(self) -> None:
+        await super()._start()
+        if self._info.engine == "vllm":  # it computes in processes of its own
+            wake_gently()
 
 
 def _own_ref() -> ModelRef:

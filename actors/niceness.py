@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 _LIGHT_WORK = 10
@@ -15,9 +17,20 @@ def stand_back() -> None:
     belongs to threads on Linux, and Ray has started some by now: all of them are told. One that stands further back
     stays there.
     """
+    for thread in _threads():
+        with suppress(OSError):  # it has ended meanwhile
+            os.setpriority(os.PRIO_PROCESS, thread, max(os.getpriority(os.PRIO_PROCESS, thread), _LIGHT_WORK))
+    wake_gently()
+
+
+def wake_gently() -> None:
+    """Wait for a core that is free, or for the end of a time slice: for a process beside the one that computes."""
+    for thread in _threads():
+        with suppress(OSError):
+            os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
+
+
+def _threads() -> Iterator[int]:
+    """Of this process; none where they cannot be told."""
     for thread in Path("/proc/self/task").glob("*"):
-        try:
-            niceness = os.getpriority(os.PRIO_PROCESS, int(thread.name))
-            os.setpriority(os.PRIO_PROCESS, int(thread.name), max(niceness, _LIGHT_WORK))
-        except OSError:  # it has ended meanwhile
-            continue
+        yield int(thread.name)

@@ -11,7 +11,9 @@ started = threading.Event()
 threading.Thread(target=started.wait, daemon=True).start()
 from actors.niceness import stand_back
 stand_back()
-print(*(os.getpriority(os.PRIO_PROCESS, int(thread)) for thread in os.listdir("/proc/self/task")))
+threads = [int(thread) for thread in os.listdir("/proc/self/task")]
+assert {{os.sched_getscheduler(thread) for thread in threads}} == {{os.SCHED_BATCH}}
+print(*(os.getpriority(os.PRIO_PROCESS, thread) for thread in threads))
 """
 
 
