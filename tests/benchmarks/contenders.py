@@ -19,7 +19,8 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
 from actors.engine.vllm.settings import ENVIRONMENT, ENVIRONMENT_ON_A_CPU, ON_A_CPU
-from tests.cluster.deployed import Deployed, free_port
+from tests.benchmarks.served import Served
+from tests.cluster.deployed import free_port
 
 KV_CACHE_BYTES = 256 << 20
 ARGUMENTS: dict[str, Any] = {**ON_A_CPU, "kv_cache_memory_bytes": KV_CACHE_BYTES}
@@ -91,7 +92,7 @@ def _ids(line: str) -> list[int]:
 
 
 class Ours:
-    """A whole Greenroom on Ray."""
+    """A whole Greenroom, as ``greenroom up`` starts it."""
 
     def __init__(self, model: Path, engine: str) -> None:
         arguments = {"kv_cache_memory_bytes": KV_CACHE_BYTES} if engine == "vllm" else {"num_threads": 1}
@@ -113,7 +114,7 @@ class Ours:
     def running(self) -> Iterator[None]:
         """While it runs."""
         with tempfile.TemporaryDirectory() as folder:
-            deployed = Deployed({"models": self._models, "sessions": {"pool_size": 0}}, Path(folder) / "journal.db")
+            deployed = Served({"models": self._models, "sessions": {"pool_size": 0}}, Path(folder))
             deployed.start()
             self._url = deployed.url
             try:
