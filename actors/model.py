@@ -180,6 +180,8 @@ class Model:
     async def drain(self, timeout_s: float) -> None:
         """Take no new turns, and return when the running ones have ended, or after ``timeout_s``."""
         self._is_draining = True
+        if not self._loops:
+            return  # it has not started
         await self._report()
         try:
             await asyncio.wait_for(self._turns.wait_ended(), timeout_s)

@@ -215,6 +215,11 @@ async def test_an_ended_turn_that_was_read_is_forgotten_sooner(monkeypatch: pyte
         assert list(model._turns._turns) == [unread.key]
 
 
+async def test_an_actor_that_has_not_started_has_nothing_to_drain() -> None:
+    model = Model(SETTINGS, lambda _: (FakeEngine(), FakeTokenizer()), lambda: ModelRef(None), lambda: None)
+    await model.drain(10.0)
+
+
 async def test_draining_lets_running_turns_end_and_refuses_new_ones() -> None:
     async with running() as (model, engine):
         engine.hold.clear()
