@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
+import psutil
 from websockets.asyncio.client import ClientConnection, connect
 
 from actors.engine.vllm.settings import ENVIRONMENT, ENVIRONMENT_ON_A_CPU, ON_A_CPU
@@ -110,17 +111,21 @@ class Ours:
                 sockets.append(await stack.enter_async_context(connect(address)))
             yield [SessionConversation(socket) for socket in sockets]
 
+    def processes(self) -> list[psutil.Process]:
+        """All that it takes."""
+        return self._deployed.all_processes()
+
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """While it runs."""
         with tempfile.TemporaryDirectory() as folder:
-            deployed = Served({"models": self._models, "sessions": {"pool_size": 0}}, Path(folder))
-            deployed.start()
-            self._url = deployed.url
+            self._deployed = Served({"models": self._models, "sessions": {"pool_size": 0}}, Path(folder))
+            self._deployed.start()
+            self._url = self._deployed.url
             try:
                 yield
             finally:
-                deployed.stop()
+                self._deployed.stop()
 
 
 class Completions:
@@ -137,6 +142,10 @@ class Completions:
         limits = httpx.Limits(max_connections=number)
         async with httpx.AsyncClient(base_url=self._url, timeout=120, limits=limits) as client:
             yield [CompletionConversation(client, self._model) for _ in range(number)]
+
+    def processes(self) -> list[psutil.Process]:
+        """All that it takes: those below this one."""
+        return psutil.Process().children(recursive=True)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:

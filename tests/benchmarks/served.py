@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from ray import serve
 
@@ -28,6 +29,12 @@ class Served(Deployed):
         ray.init(address=self._address, logging_level="error", log_to_driver=False)
         serve.start(http_options={"host": "127.0.0.1", "port": self.port})
         self.deploy()
+
+    def all_processes(self) -> list[psutil.Process]:
+        """Of Ray's head, and all below them."""
+        heads = [psutil.Process(process.pid) for process in self._head]
+        children = (child for head in heads for child in head.children(recursive=True))
+        return list({process.pid: process for process in (*heads, *children)}.values())
 
     def wait_for_sessions(self, count: int) -> None:
         """Until the pool has started so many session actors."""

@@ -68,21 +68,21 @@ async def measure(contender: Ours | Completions, number: int, seed: int) -> Resu
     chance = random.Random(seed)
     turns: list[Turns] = []
     async with contender.conversations(number) as conversations:
-        before, began = cpu_seconds(), time.perf_counter()
+        before, began = cpu_seconds(contender), time.perf_counter()
         for _ in range(NUM_TURNS):
             asked = [chance.choices(VOCABULARY, k=NUM_PROMPT) for _ in conversations]
             found = await asyncio.gather(*map(one_turn, conversations, asked))
             turns.append(Turns(*(statistics.median(column) * 1e3 for column in zip(*found, strict=True))))
         seconds = time.perf_counter() - began
-        used = cpu_seconds()
+        used = cpu_seconds(contender)
         used.subtract(before)
     return Result(turns[0], turns[-1], number * NUM_TURNS * NUM_OUTPUT / seconds, used)
 
 
-def cpu_seconds() -> Counter[str]:
-    """User and system time of the processes below this one, by what they are."""
+def cpu_seconds(contender: Ours | Completions) -> Counter[str]:
+    """User and system time of a contender's processes, by what they are."""
     used: Counter[str] = Counter()
-    for process in psutil.Process().children(recursive=True):
+    for process in contender.processes():
         try:
             times, title = process.cpu_times(), (process.cmdline() or [process.name()])
         except psutil.Error:
