@@ -57,6 +57,8 @@ class Connections:
         connection = Connection(lambda connection: self._lost(actor_id, connection))
         try:
             await loop.create_unix_connection(connection.wire, sock=_connected(address(actor_id)))
+            if not connection.is_open:
+                raise ConnectionRefusedError("not a process of this user")
         except OSError:
             if len(self._absent) >= self.MAX_ABSENT:
                 self._absent.clear()
@@ -115,6 +117,8 @@ class Connection:
             Disconnected: the actor's process has ended.
             ActorFailed: a bug in the actor.
         """
+        if not self.is_open:
+            raise Disconnected
         number = next(self._numbers)
         future = self._calls[number] = asyncio.get_running_loop().create_future()
         try:
