@@ -13,8 +13,8 @@ from actors.asking import ask
 from actors.broker_ref import BrokerRef
 from actors.directory import Directory
 from actors.directory_ref import INFERLET, SESSION, DirectoryRef
-from actors.inferlet.desk import Surroundings
 from actors.inferlet.instance import InferletParts
+from actors.inferlet.surroundings import Surroundings
 from actors.inferlet_actor import InferletActor, end_process
 from actors.inferlets import Inferlets
 from actors.journal.actor import JournalRef
@@ -74,10 +74,9 @@ class HostedDirectory(Directory):
         }
         super().__init__(settings, journal_ref, pools, RayMetrics())
 
-    async def start(self) -> None:
-        """See ``Directory.start``."""
+    async def _start(self) -> None:
         await listen(self)
-        await super().start()
+        await super()._start()
 
 
 async def _spawn(actor_class: Any, name: str, parts: Any, directory: DirectoryRef, **environment: str) -> Any:

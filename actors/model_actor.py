@@ -8,7 +8,6 @@ import sys
 import ray
 
 from actors.directory_ref import DirectoryRef
-from actors.engine.contract import EngineInfo
 from actors.local.server import listen
 from actors.model import Model
 from actors.model_metrics import ModelMetrics
@@ -32,12 +31,8 @@ class HostedModel(Model):
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         super().__init__(settings, build_engine, _own_ref, _die, directory, ModelMetrics(settings.name))
 
-    async def start(self) -> EngineInfo:
-        """See ``Model.start``."""
-        await listen(self)
-        return await super().start()
-
     async def _start(self) -> None:
+        await listen(self)
         await super()._start()
         if self._info.engine == "vllm":  # it computes in processes of its own
             wake_gently()

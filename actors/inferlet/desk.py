@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 from actors.inferlet import records
 from actors.inferlet.contexts import Contexts
@@ -14,56 +14,13 @@ from actors.inferlet.exchange import Exchange
 from actors.inferlet.mailbox import Inbox, Outbox
 from actors.inferlet.recorder import Recorder
 from actors.inferlet.records import Answer, Called, Record, Returned
-from actors.journal.contract import Journal
-from api.cluster import ModelInfo
+from actors.inferlet.surroundings import Surroundings
 from api.errors import NotFound
 from api.inferlet import context_effects, effects
 from api.inferlet.context_effects import Notice
 from api.inferlet.effects import Effect
-from api.inferlet_events import Event, value_of
-from api.topics import Topics
-from api.values import Value, decode, encode
-
-
-class Family(Protocol):
-    """What a program needs of the other inferlets of its owner."""
-
-    async def launch_child(
-        self, child_id: str, program: str, arguments: tuple[str, ...], owner: str, name: str | None, parent: str
-    ) -> None:
-        """Start an instance of this id, once."""
-        ...
-
-    async def next_event(self, child_id: str, owner: str, after: int, timeout_s: float | None) -> Event | None:
-        """Its first message or end behind a position; None where none comes in time."""
-        ...
-
-    async def deliver(self, child_id: str, owner: str, key: str, value: Value) -> None:
-        """A message to it, once for each key."""
-        ...
-
-    async def terminate(self, child_id: str, owner: str) -> None:
-        """End it."""
-        ...
-
-
-class ModelLister(Protocol):
-    """What a program needs of the directory."""
-
-    async def models(self) -> tuple[ModelInfo, ...]:
-        """The models, the default one first."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What stands behind the effects of an instance. ``topics`` is None where no broker runs."""
-
-    journal: Journal
-    directory: ModelLister
-    family: Family
-    topics: Topics | None
-
+from api.inferlet_events import value_of
+from api.values import decode, encode
 
 _OUTWARD = (effects.Broadcast, effects.Push, effects.SendToChild)
 """What takes effect when called, whether the program waits for it or not."""

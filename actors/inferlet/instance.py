@@ -12,7 +12,7 @@ from typing import Protocol
 from actors.directory_ref import INFERLET, journal_key
 from actors.inferlet import records
 from actors.inferlet.contexts import Contexts
-from actors.inferlet.desk import EffectDesk, Surroundings
+from actors.inferlet.desk import EffectDesk
 from actors.inferlet.host import ProgramHost
 from actors.inferlet.output import Output
 from actors.inferlet.program import Source
@@ -21,6 +21,7 @@ from actors.inferlet.recorder import Recorder
 from actors.inferlet.records import Ended, Launched, Printed, PutAway, Record, Resumed, Returned
 from actors.inferlet.replay import Replay
 from actors.inferlet.run import ProgramRun
+from actors.inferlet.surroundings import Surroundings
 from actors.inferlet.watch import Watch
 from actors.journal.contract import Acquired
 from actors.messages import InferletSeed, Placement

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import socket
-import sys
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from ray.exceptions import RayActorError
 
-from actors.local.server import SWITCH
-from actors.local.wire import Wire, address, dumps, loads
+from actors.local.wire import Wire, address, dumps, is_used, loads
 from api.errors import GreenroomError
 
 
@@ -39,7 +36,7 @@ class Connections:
         self._connections: dict[str, Connection] = {}
         self._connecting: dict[str, asyncio.Task[Connection | None]] = {}
         self._absent: dict[str, float] = {}
-        self._is_used = sys.platform == "linux" and os.environ.get(SWITCH) != "0"
+        self._is_used = is_used()
 
     async def get(self, actor_id: str) -> Connection | None:
         """An open connection; None where there is none to be had."""

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import traceback
 from typing import Any
 
 import ray
 
-from actors.local.wire import Wire, address, dumps, loads
+from actors.local.wire import Wire, address, dumps, is_used, loads
 from api.errors import GreenroomError
 from api.logs import event_logger
-
-SWITCH = "GREENROOM_LOCAL_CALLS"
-"""The environment variable that turns these calls off where it is 0: then all go through Ray."""
 
 log = event_logger("greenroom.local")
 
@@ -29,7 +24,7 @@ async def listen(actor: Any) -> None:
     Again: nothing happens. Calls begin in the order in which each caller made them, and run at once. Where a process
     cannot listen, they go through Ray.
     """
-    if _servers or sys.platform != "linux" or os.environ.get(SWITCH) == "0":
+    if _servers or not is_used():
         return
     name = address(ray.get_runtime_context().get_actor_id())
     _servers.append(None)

@@ -8,6 +8,7 @@ import os
 import pickle
 import socket
 import struct
+import sys
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
@@ -20,6 +21,15 @@ _CREDENTIALS = struct.Struct("3i")
 
 _handles: WeakValueDictionary[str, ActorHandle] = WeakValueDictionary()
 _pickled: WeakKeyDictionary[ActorHandle, bytes] = WeakKeyDictionary()
+
+
+SWITCH = "GREENROOM_LOCAL_CALLS"
+"""The environment variable that turns these calls off where it is 0: then all go through Ray."""
+
+
+def is_used() -> bool:
+    """Whether this process calls, and is called, so."""
+    return sys.platform == "linux" and os.environ.get(SWITCH) != "0"
 
 
 def address(actor_id: str) -> str:
@@ -74,10 +84,6 @@ class Wire(asyncio.Protocol):
     def send(self, number: int, pickled: bytes) -> None:
         """Send a message."""
         self._transport.write(_HEADER.pack(len(pickled), number) + pickled)
-
-    def close(self) -> None:
-        """End the connection."""
-        self._transport.abort()
 
 
 def _is_own(peer: socket.socket) -> bool:

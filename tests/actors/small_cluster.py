@@ -14,8 +14,8 @@ from actors.directory import Directory
 from actors.directory_ref import INFERLET, SESSION, DirectoryRef
 from actors.engine.factory import build_engine
 from actors.greenroom import Greenroom
-from actors.inferlet.desk import Surroundings
 from actors.inferlet.instance import InferletParts, Instance
+from actors.inferlet.surroundings import Surroundings
 from actors.inferlet_actor import InferletSlot
 from actors.inferlets import Inferlets
 from actors.journal.sqlite import SqliteJournal

@@ -9,13 +9,12 @@ import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import uvloop
 
-from actors.local import server, wire
+from actors.local import wire
 from actors.local.client import ActorFailed, Connections, Disconnected
 from actors.local.server import Calls
 from actors.local.wire import address
@@ -179,7 +178,8 @@ async def test_a_killed_process_ends_its_calls_at_once_and_its_successor_is_foun
 
 async def test_a_process_of_another_user_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     async with listening(Actor()) as actor_id:
-        monkeypatch.setattr(wire, "os", SimpleNamespace(getuid=lambda: os.getuid() + 1))
+        stranger = os.getuid() + 1
+        monkeypatch.setattr(os, "getuid", lambda: stranger)
         assert await Connections().get(actor_id) is None
         reader, writer = await asyncio.open_unix_connection(address(actor_id))
         assert await reader.read() == b"", "the other side does not listen either"
@@ -187,7 +187,7 @@ async def test_a_process_of_another_user_is_not_heard(monkeypatch: pytest.Monkey
 
 
 async def test_that_they_can_be_turned_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(server.SWITCH, "0")
+    monkeypatch.setenv(wire.SWITCH, "0")
     async with listening(Actor()) as actor_id:
         assert await Connections().get(actor_id) is None
 

@@ -13,6 +13,7 @@ import ray
 from ray import serve
 
 from actors.engine.choice import has_vllm
+from actors.local.wire import SWITCH
 from tests.cluster.deployed import MODEL, WORKER, Deployed
 from tests.cluster.native import Answer, say
 from tests.cluster.test_vllm import has_ended
@@ -30,9 +31,11 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     pools = {"sessions": {"pool_size": 1}, "inferlets": {"pool_size": 0}}
     config = {"models": models, "recovery_timeout_s": 120, **pools}
     deployed = Deployed(config, tmp_path_factory.mktemp("journal") / "journal.db")
-    deployed.start()
-    yield deployed
-    deployed.stop()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(SWITCH, "0")  # every call through Ray, as on a cluster of several machines
+        deployed.start()
+        yield deployed
+        deployed.stop()
 
 
 def placed(deployed: Deployed) -> list[psutil.Process]:
