@@ -3,8 +3,46 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import dataclass
 
 from api.errors import InvalidRequest
+
+PUBLIC = "public/"
+"""Topics whose names begin so belong to everybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicId:
+    """The name of a topic or a queue, and whose it is; public ones are nobody's, and equal whoever names them.
+
+    Raises:
+        InvalidRequest: a name has 1 to 256 characters, none of them a control character.
+    """
+
+    name: str
+    owner: str = ""
+
+    def __post_init__(self) -> None:
+        check_name("a topic's name", self.name)
+        if self.is_public:
+            object.__setattr__(self, "owner", "")
+
+    @property
+    def is_public(self) -> bool:
+        """Whether it belongs to everybody."""
+        return self.name.startswith(PUBLIC)
+
+
+@dataclass(frozen=True, slots=True)
+class MessageKey:
+    """What makes publishing or pushing safe to repeat: a topic takes a publisher's number once.
+
+    The numbers of one publisher grow within a topic; what is not above its last one has been published before.
+    """
+
+    publisher: str
+    number: int
+
 
 MAX_NAME_CHARS = 256
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from api.values import Value
 
 if TYPE_CHECKING:
-    from api.topics import MessageKey, TopicId
+    from api.names import MessageKey, TopicId
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from deployments.home import Home, Record
 from deployments.ray_connection import connect, find_cluster
 
 if TYPE_CHECKING:
-    from actors.greenroom import Greenroom
+    from actors.cluster.greenroom import Greenroom
 
 _ANSWER_S = 15.0
 
@@ -31,7 +31,7 @@ def with_greenroom(scenario: Callable[[Greenroom, Record], Coroutine[Any, Any, A
     ray = connect(record)
 
     async def run() -> Answer:
-        from actors.greenroom import Greenroom  # imports Ray, which takes seconds
+        from actors.cluster.greenroom import Greenroom  # imports Ray, which takes seconds
 
         return await scenario(await Greenroom.connect(_ANSWER_S), record)
 

@@ -8,9 +8,9 @@ from typing import Any
 from ray import serve
 from starlette.applications import Starlette
 
-from actors.greenroom import Greenroom
-from actors.niceness import stand_back
-from api.app import build_app
+from actors.calls.priority import stand_back
+from actors.cluster.greenroom import Greenroom
+from api.http.app import build_app
 from api.logs import start_logging
 from deployments.config import GreenroomConfig
 from deployments.listening import serve_address

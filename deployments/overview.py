@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import ray
 from ray import serve
 
-from actors.greenroom import Greenroom
-from actors.messages import ModelReport
+from actors.cluster.greenroom import Greenroom
+from actors.models.ref import ModelReport
 from actors.settings import ModelSettings
 from deployments.gateway import GATEWAY
 from deployments.rollout import APPLICATION

@@ -15,10 +15,10 @@ from ray.serve.config import AutoscalingContext
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from actors.asking import ask
-from actors.greenroom import Greenroom
-from actors.messages import ModelReport
-from actors.model_actor import ModelActor
+from actors.calls.ray import ask
+from actors.cluster.greenroom import Greenroom
+from actors.models.actor import ModelActor
+from actors.models.ref import ModelReport
 from actors.settings import NAMESPACE
 from api.logs import event_logger, start_logging
 from deployments.config import AutoscalingSettings, ModelConfig

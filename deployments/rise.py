@@ -99,7 +99,7 @@ class Rise:
         return self._record
 
     def _deploy(self, record: Record, is_local: bool) -> None:
-        from actors.greenroom import check_shards  # takes seconds, as these do
+        from actors.cluster.greenroom import check_shards  # takes seconds, as these do
         from deployments import serving
         from deployments.listening import serve_address
         from deployments.rollout import Rollout

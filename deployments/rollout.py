@@ -10,8 +10,8 @@ import httpx
 from ray import serve
 from ray.serve.schema import ApplicationStatusOverview
 
-from actors.greenroom import Greenroom
-from actors.messages import StartReport
+from actors.cluster.greenroom import Greenroom
+from actors.models.messages import StartReport
 from api.errors import GreenroomError
 from deployments.config import GreenroomConfig, ModelConfig
 from deployments.console import Steps

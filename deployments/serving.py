@@ -11,7 +11,7 @@ from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
-from actors.greenroom import DIRECTORY, JOURNAL
+from actors.cluster.greenroom import DIRECTORY, JOURNAL
 from actors.settings import NAMESPACE
 from deployments.app import build
 from deployments.failures import CommandFailed, sentence_of_trace

@@ -7,11 +7,11 @@ import signal
 
 from rich.console import Console
 
-from api.answer import Answer
-from api.client_session import ClientSession
+from api.client.answer import Answer
+from api.client.session import ClientSession
 from api.errors import GreenroomError
 from api.turns import Message, Sampling
-from api.views import SessionView, TurnView
+from api.wire.views import SessionView, TurnView
 
 HELP = """\
 /retry        take the last answer back and ask again

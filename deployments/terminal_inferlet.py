@@ -13,9 +13,9 @@ from typing import Protocol
 
 from rich.console import Console
 
+from api.client.instance import ClientInstance
 from api.errors import GreenroomError
 from api.inferlet_events import Completed, Event, Failed, Message, Stderr, Stdout
-from api.instance import ClientInstance
 from api.values import Value
 
 

@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 
 FOLDERS = {
-    "heavy": ("actors/engine", "actors/pocket", "actors/test_constrained_sessions.py", "programs", "test_imports.py"),
+    "heavy": (
+        "actors/engine",
+        "actors/pocket",
+        "actors/sessions/test_constrained_sessions.py",
+        "programs",
+        "test_imports.py",
+    ),
     "cluster": ("cluster",),
     "node": ("api/javascript",),
     "browser": ("api/pages",),

@@ -9,13 +9,13 @@ import pytest
 @pytest.mark.parametrize(
     ("module", "forbidden"),
     [
-        ("actors.session_actor", ("torch", "transformers", "ray.serve", "starlette", "pydantic_settings")),
-        ("actors.directory_actor", ("torch", "transformers", "ray.serve", "starlette")),
+        ("actors.sessions.actor", ("torch", "transformers", "ray.serve", "starlette", "pydantic_settings")),
+        ("actors.cluster.assembly", ("torch", "transformers", "ray.serve", "starlette")),
         ("actors.journal.actor", ("torch", "transformers", "ray.serve", "starlette")),
-        ("api.client", ("torch", "transformers", "ray")),
-        ("api.app", ("torch", "transformers", "ray")),
+        ("api.client.client", ("torch", "transformers", "ray")),
+        ("api.http.app", ("torch", "transformers", "ray")),
         ("deployments.rise", ("torch", "ray")),  # Ray reads how to authenticate when it is imported
-        ("actors.engine.torch_engine", ("xgrammar",)),
+        ("actors.engine.torch.engine", ("xgrammar",)),
     ],
 )
 def test_a_process_imports_only_what_it_needs(module: str, forbidden: tuple[str, ...]) -> None:

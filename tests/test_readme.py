@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from api.app import build_app
+from api.http.app import build_app
 from api.settings import ApiSettings
 from tests.api.fake_cluster import FakeCluster
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from actors.engine.adapter_files import AdapterFiles
 from actors.engine.choice import ENGINES, has_vllm, require_vllm
 from actors.engine.contract import Engine
-from actors.engine.tokenizer import Tokenizer
+from actors.engine.text.tokenizer import Tokenizer
 from actors.settings import ModelSettings
 from api.errors import InvalidRequest
 
@@ -36,7 +36,7 @@ def _has_gpu() -> bool:
 
 
 def _torch(settings: ModelSettings, path: Path, adapters: tuple[AdapterFiles, ...]) -> tuple[Engine, Tokenizer]:
-    from actors.engine.torch_engine import TorchEngine, TorchSettings
+    from actors.engine.torch.engine import TorchEngine, TorchSettings
 
     tokenizer = Tokenizer.load(path)
     try:

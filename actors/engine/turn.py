@@ -8,9 +8,9 @@ from torch import Tensor
 
 from actors.engine.context import Context
 from actors.engine.contract import Admission
-from actors.engine.grammars import Matcher
-from actors.engine.history import TokenHistory
-from actors.engine.output import TurnOutput
+from actors.engine.sampling.grammars import Matcher
+from actors.engine.sampling.penalties import TokenHistory
+from actors.engine.text.output import TurnOutput
 from api.errors import GreenroomError
 from api.turns import Finish, Reason
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import ray
 
-from actors.asking import ActorGone, call
+from actors.calls.ray import ActorGone, call
+from actors.calls.socket_server import listen
 from actors.journal.contract import Acquired, StreamInfo
 from actors.journal.sqlite import SqliteJournal
-from actors.local.server import listen
 from api.errors import Unavailable
 
 

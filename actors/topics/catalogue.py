@@ -14,7 +14,7 @@ from actors.topics.queue import Queue
 from actors.topics.segments import Kind, SegmentKey, Segments
 from actors.topics.topic import Topic
 from api.errors import TooBusy
-from api.topics import TopicId
+from api.names import TopicId
 
 
 class Catalogue:

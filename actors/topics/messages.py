@@ -8,7 +8,8 @@ from typing import TypeAlias
 from zlib import crc32
 
 from api.errors import GreenroomError
-from api.topics import Cursor, TopicId
+from api.names import TopicId
+from api.topics import Cursor
 
 Entry: TypeAlias = tuple[int, float, bytes]
 """A message: position, time of publishing, encoded value. A plain tuple, since a reply carries thousands of them."""

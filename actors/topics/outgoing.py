@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from actors.topics.messages import Lane, LaneAnswer
 from api.errors import TooBusy
-from api.topics import TopicId
+from api.names import TopicId
 
 MAX_BATCH_MESSAGES = 2000
 MAX_BATCH_BYTES = 4 << 20

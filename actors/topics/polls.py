@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from actors.topics.messages import Batch
-from actors.topics.readers import Reader
+from actors.topics.topic import Reader
 
 MAX_REPLY_MESSAGES = 20_000
 MAX_REPLY_BYTES = 8 << 20

@@ -15,8 +15,8 @@ from actors.topics.numbers import Numbers
 from actors.topics.room import Room
 from actors.topics.segments import Segments
 from api.errors import QueueNotFound, TooBusy
+from api.names import TopicId
 from api.queues import QueueInfo
-from api.topics import TopicId
 
 
 @dataclass(slots=True, eq=False)

@@ -2,49 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from actors.topics.topic import Topic
-
-
-@dataclass(slots=True, eq=False)
-class Subscription:
-    """One reader's place in one topic: what lies before ``done`` has been handed out."""
-
-    topic: Topic
-    reader: Reader
-    subscriber: str | None
-    done: int
-
-
-@dataclass(slots=True, eq=False)
-class Reader:
-    """A process that reads, alive for as long as it asks.
-
-    ``waiting`` is the poll that waits, and ``num_calls`` counts calls of any kind that do. ``ended`` are subscriptions
-    whose topic was deleted, until it knows.
-    """
-
-    seen_at: float
-    subscriptions: dict[str, Subscription] = field(default_factory=dict)
-    waiting: asyncio.Event | None = None
-    num_calls: int = 0
-    num_polls: int = 0
-    replied_at: float = 0.0
-    ended: set[str] = field(default_factory=set)
-
-    def wake(self) -> None:
-        """There may be something new for it."""
-        if self.waiting:
-            self.waiting.set()
-
-    def end_poll(self) -> None:
-        """The poll that waits is to be answered, new or not."""
-        self.wake()
-        self.waiting = None
+from actors.topics.topic import Reader
 
 
 class Readers:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from actors.journal.contract import Journal
 from api.errors import Conflict, Fenced
-from api.topics import TopicId
+from api.names import TopicId
 
 Kind = Literal["topic", "queue"]
 

@@ -7,18 +7,19 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actors.asking import ActorGone, call
+from actors.calls.ray import ActorGone, call
 from actors.settings import BrokerSettings
 from actors.topics.messages import Handed, Lane, LaneAnswer, PollReply, Progress, Subscribed, SubscribeRequest
 from api.errors import GreenroomError, Unavailable
+from api.names import TopicId
 from api.queues import QueueInfo
-from api.topics import TopicId, TopicInfo
+from api.topics import TopicInfo
 
 
 class ShardRef:
     """A reference to one shard of the broker. Ray restarts it when it dies; calls wait for that, and may be repeated.
 
-    Every call raises ``Unavailable`` when it is not back within ``timeout_s``. See ``actors.broker.Broker``.
+    Every call raises ``Unavailable`` when it is not back within ``timeout_s``. See ``actors.topics.broker.Broker``.
     """
 
     RETRY_S = 0.1

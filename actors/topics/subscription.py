@@ -10,7 +10,8 @@ from typing import Self
 
 from actors.topics.messages import Batch, Entry, Progress, Subscribed, SubscribeRequest
 from api.errors import Conflict
-from api.topics import Cursor, Lagged, NewEpoch, TopicEvent, TopicId, TopicMessage
+from api.names import TopicId
+from api.topics import Cursor, Lagged, NewEpoch, TopicEvent, TopicMessage
 from api.values import decode
 
 MAX_WAITING_MESSAGES = 2000

@@ -6,17 +6,28 @@ import asyncio
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from actors.settings import TopicSettings
 from actors.topics.messages import Batch, Entry, Lane, LaneAnswer, Subscribed, SubscribeRequest
 from actors.topics.numbers import Numbers
-from actors.topics.readers import Reader, Subscription
 from actors.topics.retained import Retained
 from actors.topics.room import Room
 from actors.topics.segments import Segments
 from api.errors import GreenroomError, TooBusy, TopicNotFound
-from api.topics import TopicId, TopicInfo
+from api.names import TopicId
+from api.topics import TopicInfo
+
+
+@dataclass(slots=True, eq=False)
+class Subscription:
+    """One reader's place in one topic: what lies before ``done`` has been handed out."""
+
+    topic: Topic
+    reader: Reader
+    subscriber: str | None
+    done: int
+
 
 MAX_BATCH_MESSAGES = 1000
 MAX_BATCH_BYTES = 1 << 20
@@ -44,6 +55,33 @@ class _Plan:
     @property
     def positions(self) -> tuple[int, ...]:
         return (*self.known, *(entry[0] for entry in self.entries))
+
+
+@dataclass(slots=True, eq=False)
+class Reader:
+    """A process that reads, alive for as long as it asks.
+
+    ``waiting`` is the poll that waits, and ``num_calls`` counts calls of any kind that do. ``ended`` are subscriptions
+    whose topic was deleted, until it knows.
+    """
+
+    seen_at: float
+    subscriptions: dict[str, Subscription] = field(default_factory=dict)
+    waiting: asyncio.Event | None = None
+    num_calls: int = 0
+    num_polls: int = 0
+    replied_at: float = 0.0
+    ended: set[str] = field(default_factory=set)
+
+    def wake(self) -> None:
+        """There may be something new for it."""
+        if self.waiting:
+            self.waiting.set()
+
+    def end_poll(self) -> None:
+        """The poll that waits is to be answered, new or not."""
+        self.wake()
+        self.waiting = None
 
 
 class Topic:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from api.cluster import ModelInfo
 from api.errors import InvalidRequest
 from api.inferlet.context_effects import Decode, Generate, Generated, Left, NextDistribution, NextPiece, Turn
 from api.inferlet.host import host
@@ -14,10 +16,26 @@ from api.inferlet.sampling import Candidates, Choose, Sampler
 from api.inferlet.stopping import StopCondition
 from api.turns import Finish, Stop, TurnRequest
 
-if TYPE_CHECKING:
-    from api.inferlet.context import Context
-
 NOTHING = Generated((), (), ())
+
+
+class Extended(Protocol):
+    """The context that a generation extends."""
+
+    info: ModelInfo
+    lock: asyncio.Lock
+
+    def turn(self, request: TurnRequest) -> Turn:
+        """The next turn there, with all that was filled as its prompt."""
+        ...
+
+    def extend(self, turn: Turn, output: Generated) -> None:
+        """Append what a turn has made of its prompt, and its output."""
+        ...
+
+    def step(self, token: int) -> object:
+        """Append a token that the program has chosen."""
+        ...
 
 
 class Generation:
@@ -32,7 +50,7 @@ class Generation:
 
     def __init__(
         self,
-        context: Context,
+        context: Extended,
         request: TurnRequest,
         unfinished: StopCondition | None,
         stop: StopCondition | None,

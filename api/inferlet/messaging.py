@@ -21,7 +21,8 @@ from api.inferlet.effects import (
     Send,
 )
 from api.inferlet.host import Place, host
-from api.topics import TopicEvent, TopicId, TopicMessage
+from api.names import TopicId
+from api.topics import TopicEvent, TopicMessage
 from api.values import Value, snapshot
 
 

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from api.client import Client
-from api.inferlet_views import InferletSummaryView
+from api.wire.inferlet_views import InferletSummaryView
 from deployments.abbreviations import only_one
 from deployments.address import Key, Url, last_url
 from deployments.ago import ago

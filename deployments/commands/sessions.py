@@ -19,7 +19,7 @@ from deployments.console import new_console
 from deployments.home import Record
 
 if TYPE_CHECKING:
-    from actors.greenroom import Greenroom
+    from actors.cluster.greenroom import Greenroom
     from api.cluster import SessionDescription, SessionSummary, TurnRecord
 
 app = typer.Typer(help="List, show, close and purge the sessions of all owners.", no_args_is_help=True)

@@ -15,7 +15,7 @@ from deployments.console import new_console
 from deployments.home import Record
 
 if TYPE_CHECKING:
-    from actors.greenroom import Greenroom
+    from actors.cluster.greenroom import Greenroom
     from deployments.overview import ModelOverview, Overview
 
 

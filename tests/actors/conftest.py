@@ -6,17 +6,17 @@ import pytest
 
 SHORT_S = 0.01
 WAITS = (
-    "actors.directory_ref.DirectoryRef.RETRY_S",
-    "actors.inferlet.contexts.Contexts.RETRY_S",
-    "actors.inferlet.instance.Instance.CHECK_AGAIN_S",
-    "actors.inferlet.watch.Watch.INTERVAL_S",
-    "actors.inferlet_table.InferletTable.RETRY_S",
-    "actors.slot.Slot.MIN_IDLE_S",
-    "actors.slot_pool.SlotPool.ASK_AGAIN_S",
-    "actors.tenant_call.TenantCall.RETRY_S",
+    "actors.directory.ref.DirectoryRef.RETRY_S",
+    "actors.inferlets.contexts.Contexts.RETRY_S",
+    "actors.inferlets.instance.Instance.CHECK_AGAIN_S",
+    "actors.inferlets.limits.Watch.INTERVAL_S",
+    "actors.directory.inferlets.InferletTable.RETRY_S",
+    "actors.pool.actor.Slot.MIN_IDLE_S",
+    "actors.pool.pool.SlotPool.ASK_AGAIN_S",
+    "actors.pool.ref.TenantCall.RETRY_S",
     "actors.topics.incoming.RETRY_S",
     "actors.topics.shard_ref.ShardRef.RETRY_S",
-    "actors.turn_run.TurnRun.RETRY_S",
+    "actors.contexts.run.TurnRun.RETRY_S",
 )
 """Time between two tries, or two looks at the same thing."""
 

@@ -9,23 +9,24 @@ from typing import Any
 
 from ray.exceptions import ActorDiedError
 
-from actors.broker_ref import BrokerRef
-from actors.directory import Directory
-from actors.directory_ref import INFERLET, SESSION, DirectoryRef
+from actors.cluster.greenroom import Greenroom
+from actors.contexts.reader import TurnReader
+from actors.directory.directory import Directory
+from actors.directory.ref import DirectoryRef
 from actors.engine.factory import build_engine
-from actors.greenroom import Greenroom
-from actors.inferlet.instance import InferletParts, Instance
-from actors.inferlet.surroundings import Surroundings
-from actors.inferlet_actor import InferletSlot
-from actors.inferlets import Inferlets
+from actors.inferlets.actor import InferletSlot
+from actors.inferlets.instance import InferletParts, Instance
+from actors.inferlets.launcher import Inferlets
+from actors.inferlets.ports import Surroundings
+from actors.journal.keys import INFERLET, SESSION
 from actors.journal.sqlite import SqliteJournal
-from actors.model import Model
-from actors.model_ref import ModelRef
-from actors.session import SessionParts
-from actors.session_actor import SessionSlot
+from actors.models.model import Model
+from actors.models.ref import ModelRef
+from actors.pool.pool import SlotPool
+from actors.sessions.actor import SessionSlot
+from actors.sessions.session import SessionParts
 from actors.settings import ClusterSettings, InferletSettings, ModelSettings, SessionSettings
-from actors.slot_pool import SlotPool
-from actors.turn_reader import TurnReader
+from actors.topics.ref import BrokerRef
 from api.topics import Topics
 from tests.actors.fake_engine import FakeEngine, FakeTokenizer
 

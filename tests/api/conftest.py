@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from api import patience
+from api.client import retries as patience
 
 
 @pytest.fixture(autouse=True)

@@ -8,18 +8,9 @@ from types import TracebackType
 from typing import Self
 
 from api.errors import Conflict, GreenroomError, TopicNotFound
+from api.names import MessageKey, TopicId
 from api.queues import Pushed, QueueInfo, QueueItem
-from api.topics import (
-    Cursor,
-    Lagged,
-    MessageKey,
-    NewEpoch,
-    Published,
-    TopicEvent,
-    TopicId,
-    TopicInfo,
-    TopicMessage,
-)
+from api.topics import Cursor, Lagged, NewEpoch, Published, TopicEvent, TopicInfo, TopicMessage
 from api.values import Value, decode, encode
 
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import httpx
 from starlette.routing import BaseRoute
 
-from api.app import build_app
+from api.http.app import build_app
 from api.settings import ApiSettings
 from tests.api.fake_cluster import FakeCluster
 

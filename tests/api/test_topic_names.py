@@ -7,7 +7,8 @@ import pickle
 import pytest
 
 from api.errors import InvalidRequest
-from api.topics import Cursor, Lagged, NewEpoch, TopicId, TopicMessage
+from api.names import TopicId
+from api.topics import Cursor, Lagged, NewEpoch, TopicMessage
 
 
 @pytest.mark.parametrize("name", ["a", "a" * 256, "with space/and:colon ü", "public/"])

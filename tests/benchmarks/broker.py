@@ -27,7 +27,7 @@ import redis.asyncio
 from rich.console import Console
 from rich.table import Table
 
-from actors.greenroom import Greenroom
+from actors.cluster.greenroom import Greenroom
 from actors.settings import BrokerSettings, ClusterSettings, SessionSettings, TopicSettings
 from tests.benchmarks.bus import BUSES, Bus, open_bus
 from tests.cluster.deployed import free_port

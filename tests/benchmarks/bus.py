@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 import redis.asyncio
 
-from actors.broker_ref import BrokerRef
-from actors.greenroom import Greenroom
+from actors.cluster.greenroom import Greenroom
+from actors.topics.ref import BrokerRef
 from actors.topics.subscription import BrokerSubscription
-from api.topics import TopicId, TopicMessage
+from api.names import TopicId
+from api.topics import TopicMessage
 
 BUSES = ("greenroom", "redis pub/sub", "redis streams")
 

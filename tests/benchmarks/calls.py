@@ -15,8 +15,8 @@ import ray
 from rich.console import Console
 from rich.table import Table
 
-from actors.asking import ask, call
-from actors.local.server import listen
+from actors.calls.ray import ask, call
+from actors.calls.socket_server import listen
 
 NUM_CALLS = 300
 NUM_ROUNDS = 3

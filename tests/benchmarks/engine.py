@@ -24,10 +24,10 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from actors.engine.contract import Admission, Engine, tokens_hash
-from actors.engine.tokenizer import Tokenizer
-from actors.engine.torch_engine import TorchEngine, TorchSettings
+from actors.engine.text.tokenizer import Tokenizer
+from actors.engine.torch.engine import TorchEngine, TorchSettings
 from api.turns import Sampling, Stop
-from tests.actors.engine.tokenizers_in_small import byte_level_tokenizer
+from tests.actors.engine.text.tokenizers_in_small import byte_level_tokenizer
 
 GREEDY = Sampling()
 POCKET = Path(__file__).resolve().parents[2] / "actors" / "pocket" / "checkpoint"

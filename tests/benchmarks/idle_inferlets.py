@@ -22,8 +22,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from actors.greenroom import Greenroom
-from actors.inferlet_ref import InferletRef
+from actors.cluster.greenroom import Greenroom
+from actors.inferlets.ref import InferletRef
 from api.inferlet_events import Message
 from tests.cluster.deployed import Deployed
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from actors.greenroom import Greenroom
-from actors.session_ref import SessionRef
+from actors.cluster.greenroom import Greenroom
+from actors.sessions.ref import SessionRef
 from api.cluster import SessionOptions
 from api.turns import Stop, Tokens, TurnRequest
 from tests.benchmarks.served import Served

@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from actors.greenroom import Greenroom
+from actors.cluster.greenroom import Greenroom
 from api.client import Client
 from tests.benchmarks.idle_inferlets import INFERLETS, memory, shown
 from tests.cluster.deployed import Deployed

@@ -28,10 +28,10 @@ from rich.console import Console
 from rich.table import Table
 from websockets.asyncio.client import connect
 
+from actors.cluster.greenroom import Greenroom
 from actors.engine.contract import Admission, Output, tokens_hash
 from actors.engine.factory import build_engine
-from actors.greenroom import Greenroom
-from actors.messages import StartTurn, turn_key
+from actors.models.messages import StartTurn, turn_key
 from actors.settings import ModelSettings
 from api.cluster import SessionOptions
 from api.turns import Sampling, Stop, Tokens, TurnRequest

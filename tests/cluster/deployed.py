@@ -17,7 +17,7 @@ import psutil
 import ray
 from ray import serve
 
-from actors.greenroom import BROKER, DIRECTORY, JOURNAL, Greenroom
+from actors.cluster.greenroom import BROKER, DIRECTORY, JOURNAL, Greenroom
 from actors.settings import NAMESPACE
 from deployments.app import build
 from deployments.config import GreenroomConfig, embedded_model

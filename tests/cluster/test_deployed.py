@@ -14,7 +14,7 @@ import pytest
 import ray
 from websockets.asyncio.client import connect
 
-from actors.greenroom import Greenroom
+from actors.cluster.greenroom import Greenroom
 from actors.settings import NAMESPACE
 from api.cluster import Retention, SessionOptions
 from api.turns import Message, Stop, Tokens, TurnRequest

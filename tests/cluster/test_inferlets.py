@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from actors.greenroom import Greenroom
+from actors.cluster.greenroom import Greenroom
 from api.client import Client
+from api.client.instance import ClientInstance
 from api.errors import InferletNotFound, InvalidRequest, ProgramNotFound
 from api.inferlet_events import Completed, Event, Failed, Message, Stderr, Stdout, Terminated
-from api.instance import ClientInstance
 from tests.actors.long_pocket import CACHE_TOKENS, ENGINE_ARGS, long_pocket
 from tests.cluster.deployed import Deployed
 

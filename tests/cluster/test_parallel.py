@@ -12,8 +12,8 @@ import pytest
 import ray
 from ray import serve
 
+from actors.calls.wire import SWITCH
 from actors.engine.choice import has_vllm
-from actors.local.wire import SWITCH
 from tests.cluster.deployed import MODEL, WORKER, Deployed
 from tests.cluster.native import Answer, say
 from tests.cluster.test_vllm import has_ended

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from transformers import AutoTokenizer
 
-from tests.api.petals.client import TIMEOUT_S, PetalsClient
-from tests.api.petals.test_cases import CASES, Case
+from tests.api.http.petals.client import TIMEOUT_S, PetalsClient
+from tests.api.http.petals.test_cases import CASES, Case
 from tests.cluster.deployed import MODEL, Deployed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]

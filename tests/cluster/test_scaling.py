@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from actors.greenroom import Greenroom
+from actors.cluster.greenroom import Greenroom
 from api.cluster import SessionOptions
 from api.turns import Stop, Tokens, TurnRequest
 from tests.cluster.deployed import MODEL, Deployed, processes

@@ -13,11 +13,12 @@ import httpx
 import pytest
 import ray
 
-from actors.greenroom import BROKER, Greenroom
+from actors.cluster.greenroom import BROKER, Greenroom
 from actors.settings import NAMESPACE
 from api.client import Client
 from api.errors import InvalidRequest
-from api.topics import NewEpoch, TopicId, TopicMessage
+from api.names import TopicId
+from api.topics import NewEpoch, TopicMessage
 from api.values import Value
 from deployments.config import GreenroomConfig
 from tests.cluster.deployed import Deployed

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.local.wire import SWITCH
+from actors.calls.wire import SWITCH
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 

@@ -13,12 +13,12 @@ from playwright.async_api import Page, expect
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from actors.engine.choice import has_vllm
+from tests.api.http.petals.client import TIMEOUT_S, PetalsClient
+from tests.api.http.petals.test_cases import CASES, Case
 from tests.api.pages import test_page
 from tests.api.pages.chat_page import ChatPage
 from tests.api.pages.conftest import browser, page
 from tests.api.pages.site import Site
-from tests.api.petals.client import TIMEOUT_S, PetalsClient
-from tests.api.petals.test_cases import CASES, Case
 from tests.cluster.deployed import MODEL, Deployed
 from tests.cluster.three_turns import conversation, undisturbed
 

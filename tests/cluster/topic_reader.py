@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import ray
 
-from actors.greenroom import Greenroom
-from api.topics import TopicId, TopicMessage
+from actors.cluster.greenroom import Greenroom
+from api.names import TopicId
+from api.topics import TopicMessage
 from api.values import Value
 
 

@@ -13,11 +13,11 @@ from typing import Any
 import ray
 from ray.cluster_utils import Cluster
 
-from actors.greenroom import Greenroom
-from actors.inferlet_ref import InferletRef
+from actors.cluster.greenroom import Greenroom
+from actors.inferlets.ref import InferletRef
 from actors.settings import BrokerSettings, ClusterSettings, SessionSettings, TopicSettings
 from api.inferlet_events import Completed, value_of
-from api.topics import TopicId
+from api.names import TopicId
 from tests.cluster.topic_reader import Reader
 
 NUM_MESSAGES = 1000

@@ -13,7 +13,7 @@ health check failing. See controller logs for details. Error:
 RuntimeError: Traceback (most recent call last):
   File "/srv/site-packages/ray/serve/_private/replica.py", line 1163, in initialize
     await self._user_callable_wrapper.initialize_callable()
-  File "/srv/actors/asking.py", line 33, in ask
+  File "/srv/actors/calls/ray.py", line 33, in ask
     raise error.cause from None
 api.errors.InvalidRequest: no model can be loaded from /models/m: The checkpoint you are trying to load has model \
 type `steam` but Transformers does not recognize this architecture.

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from actors.messages import StartReport
+from actors.models.messages import StartReport
 from deployments.config import GreenroomConfig, ModelConfig
 from deployments.console import Steps
 from deployments.rollout import Rollout

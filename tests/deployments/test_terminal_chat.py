@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator
 import pytest
 from rich.console import Console
 
-from api.app import build_app
 from api.client import Client
 from api.errors import SessionNotFound
-from api.sessions import session_routes
+from api.http.app import build_app
+from api.http.session_routes import session_routes
 from api.settings import ApiSettings
 from api.turns import Message
 from deployments.terminal_chat import TerminalChat

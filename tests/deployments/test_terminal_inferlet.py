@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from api.app import build_app
 from api.client import Client
 from api.errors import Conflict
+from api.http.app import build_app
 from api.inferlet_events import Completed, Failed, Message, Stderr, Stdout
 from api.settings import ApiSettings
 from deployments.terminal_inferlet import TerminalInferlet

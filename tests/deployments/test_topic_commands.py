@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 from typer.testing import CliRunner, Result
 
-from api.app import build_app
 from api.errors import InvalidRequest, QueueNotFound, TopicNotFound
+from api.http.app import build_app
+from api.names import TopicId
 from api.settings import ApiSettings
-from api.topics import TopicId
 from deployments.cli import app
 from tests.api.fake_cluster import FakeCluster
 from tests.api.live_server import serving

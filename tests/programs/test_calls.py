@@ -16,9 +16,9 @@ from actors.settings import InferletSettings, ModelSettings
 from api.inferlet_events import Completed, Event, Message
 from deployments.config import embedded_model
 from tests.actors.engine.checkpoints import Oracle
-from tests.actors.inferlet.programs import launched
-from tests.actors.small_broker import SmallBroker
+from tests.actors.inferlets.programs import launched
 from tests.actors.small_cluster import SmallCluster
+from tests.actors.topics.small_broker import SmallBroker
 
 BLOCK = 16
 in_one_loop = pytest.mark.asyncio(loop_scope="module")

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from actors.inferlet_ref import InferletRef
+from actors.inferlets.ref import InferletRef
 from actors.settings import InferletSettings, ModelSettings
 from api.inferlet_events import Completed, Event, Message, Stdout
 from deployments.config import embedded_model
-from tests.actors.inferlet.programs import all_events, capture_prints
-from tests.actors.small_broker import SmallBroker
+from tests.actors.inferlets.programs import all_events, capture_prints
 from tests.actors.small_cluster import SmallCluster
+from tests.actors.topics.small_broker import SmallBroker
 
 FOLDER = Path(__file__).parent
 in_one_loop = pytest.mark.asyncio(loop_scope="module")

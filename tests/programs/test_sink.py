@@ -13,7 +13,7 @@ from actors.engine.contract import Hole
 from actors.settings import InferletSettings, ModelSettings
 from api.inferlet_events import Completed, Failed
 from tests.actors.engine.checkpoints import Oracle
-from tests.actors.inferlet.programs import capture_prints
+from tests.actors.inferlets.programs import capture_prints
 from tests.actors.long_pocket import CACHE_TOKENS, ENGINE_ARGS, long_pocket
 from tests.actors.small_cluster import SmallCluster
 

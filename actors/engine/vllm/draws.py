@@ -14,11 +14,11 @@ from torch import Tensor
 from vllm.v1.sample.logits_processor import LogitsProcessor
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 
-from actors.engine.grammars import Grammars, Matcher
-from actors.engine.history import TokenHistory, needs_history
-from actors.engine.output import OutputRules
-from actors.engine.sampler import Draw, Drawn, sample
-from actors.engine.tokenizer import Tokenizer
+from actors.engine.sampling.grammars import Grammars, Matcher
+from actors.engine.sampling.penalties import TokenHistory, needs_history
+from actors.engine.sampling.sampler import Draw, Drawn, sample
+from actors.engine.text.output import OutputRules
+from actors.engine.text.tokenizer import Tokenizer
 from actors.engine.vllm.order import NOTHING, ORDER, Order, written_distribution, written_logprobs
 
 

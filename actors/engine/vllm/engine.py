@@ -14,9 +14,9 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from actors.engine.adapter_files import AdapterFiles
 from actors.engine.context import Context
 from actors.engine.contract import Admission, Capacity, EngineInfo, Output, Residency, tell_nobody
-from actors.engine.grammars import Grammars
-from actors.engine.output import OutputRules
-from actors.engine.tokenizer import Tokenizer
+from actors.engine.sampling.grammars import Grammars
+from actors.engine.text.output import OutputRules
+from actors.engine.text.tokenizer import Tokenizer
 from actors.engine.turn import Turn
 from actors.engine.vllm.admissions import Admissions
 from actors.engine.vllm.contexts import Contexts

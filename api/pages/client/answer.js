@@ -53,7 +53,7 @@ export class Answer {
 
   /**
    * The server's messages for this turn, in order and without repeat: `started`, `tokens`, `finished`, as
-   * `api/session_socket.py` has them. Instead of the pieces, for one reader.
+   * `api/http/session_socket.py` has them. Instead of the pieces, for one reader.
    *
    * @throws {import("./errors.js").GreenroomError} it failed.
    */

@@ -18,7 +18,7 @@ import { SessionSocket } from "./session_socket.js";
  */
 
 /**
- * How a turn is asked for. `sampling` has the fields of `api/schemas.py`, such as `{temperature, top_p, seed}`.
+ * How a turn is asked for. `sampling` has the fields of `api/http/schemas.py`, such as `{temperature, top_p, seed}`.
  *
  * @typedef {object} TurnOptions
  * @property {string} [text] plain text instead of messages

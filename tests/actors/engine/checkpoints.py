@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from actors.engine.contract import Hole
-from tests.actors.engine.tokenizers_in_small import byte_level_tokenizer
+from tests.actors.engine.text.tokenizers_in_small import byte_level_tokenizer
 
 # Heads of 32: vLLM's attention on the CPU has no narrower ones.
 _SIZES = {

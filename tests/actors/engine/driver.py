@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from actors.engine.contract import Admission, Engine, Hole, Output, Residency, holes_within, tokens_hash
-from actors.engine.tokenizer import Tokenizer
-from actors.engine.torch_engine import TorchEngine, TorchSettings
+from actors.engine.text.tokenizer import Tokenizer
+from actors.engine.torch.engine import TorchEngine, TorchSettings
 from api.turns import Finish, Sampling, Stop, TokenLogprobs
 
 BLOCK = 4

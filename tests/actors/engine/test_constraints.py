@@ -15,10 +15,10 @@ import jsonschema
 import pytest
 import torch
 
-from actors.engine import grammars
-from actors.engine.grammars import Grammars
-from actors.engine.tokenizer import Tokenizer
-from actors.engine.vocabulary import Vocabulary
+from actors.engine.sampling import grammars
+from actors.engine.sampling.grammars import Grammars
+from actors.engine.text.tokenizer import Tokenizer
+from actors.engine.text.vocabulary import Vocabulary
 from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
 from api.errors import InvalidRequest
 from api.turns import Finish, Sampling, Stop

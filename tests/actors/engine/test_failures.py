@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from actors.engine.attention import Attention
-from actors.engine.decoder import Decoder
-from actors.engine.loader import LoadedModel, load_model
-from actors.engine.low_rank import AdaptedRows
-from actors.engine.torch_engine import TorchSettings
+from actors.engine.torch.attention import Attention
+from actors.engine.torch.decoder import Decoder
+from actors.engine.torch.engine import TorchSettings
+from actors.engine.torch.loader import LoadedModel, load_model
+from actors.engine.torch.low_rank import AdaptedRows
 from api.errors import GreenroomError, InvalidRequest, Unavailable
 from tests.actors.engine.checkpoints import Oracle
 from tests.actors.engine.driver import Driver, prompt, start_engine
@@ -57,7 +57,7 @@ async def poisoned_driver(
         made.append(Poisoned(loaded.decoder, computes_nothing))
         return dataclasses.replace(loaded, decoder=made[0])
 
-    monkeypatch.setattr("actors.engine.torch_engine.load_model", load)
+    monkeypatch.setattr("actors.engine.torch.engine.load_model", load)
     return Driver(await start_engine(path)), made[0]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from actors.engine.contract import tokens_hash
-from actors.engine.copying import CopyLimits
+from actors.engine.torch.copying import CopyLimits
 from tests.actors.engine.checkpoints import ARCHITECTURES, Oracle
 from tests.actors.engine.driver import BLOCK, Driver, prompt, start_engine
 
@@ -59,7 +59,7 @@ async def test_however_little_is_copied_at_a_time(
     oracle: Callable[[str], Oracle],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("actors.engine.copying.ON_CPU", limits)
+    monkeypatch.setattr("actors.engine.torch.copying.ON_CPU", limits)
     lengths = (*LENGTHS, 18, 37)
     engine = await start_engine(checkpoint(architecture))
     driver = Driver(engine)
@@ -97,7 +97,7 @@ async def test_with_forks_that_read_what_they_share_together(
     oracle: Callable[[str], Oracle],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("actors.engine.groups._SHARED_TOKENS", BLOCK)
+    monkeypatch.setattr("actors.engine.torch.groups._SHARED_TOKENS", BLOCK)
     engine = await start_engine(checkpoint(architecture))
     driver = Driver(engine)
     await driver.run("source", prompt(5 * BLOCK + 2), 1)

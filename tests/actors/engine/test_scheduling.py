@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from actors.engine.contract import tokens_hash
-from actors.engine.runner import RowResult
+from actors.engine.torch.runner import RowResult
 from api.errors import CapacityExhausted
 from tests.actors.engine.driver import BLOCK, Driver, TorchDriver, prompt, start_engine
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from api.app import build_app
+from api.http.app import build_app
 from api.settings import ApiSettings
 from tests.api.fake_cluster import FakeCluster
 from tests.api.live_server import serving

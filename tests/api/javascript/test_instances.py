@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from api.app import build_app
+from api.http.app import build_app
 from api.inferlet_events import Completed, Event, Failed, Lost, Message, Stderr, Stdout, Terminated
 from api.settings import ApiSettings
 from api.values import Value
 from tests.api.cutting_proxy import proxying
 from tests.api.fake_cluster import FakeCluster
 from tests.api.fake_inferlets import FakeInferlet
+from tests.api.http.test_security import KEYS
 from tests.api.javascript.node_script import NodeScript, node_script
 from tests.api.live_server import serving
-from tests.api.test_security import KEYS
 
 pytestmark = pytest.mark.node
 

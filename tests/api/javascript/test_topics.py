@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from api.topics import TopicId
+from api.names import TopicId
 from tests.api.cutting_proxy import proxying
 from tests.api.fake_cluster import FakeCluster
 from tests.api.javascript.node_script import node_script

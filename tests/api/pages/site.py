@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from starlette.applications import Starlette
 
-from api.app import build_app
+from api.http.app import build_app
 from api.settings import ApiSettings
 from tests.api.fake_cluster import FakeCluster
 from tests.api.fake_turn import Pace

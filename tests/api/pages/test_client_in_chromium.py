@@ -11,8 +11,8 @@ from api.inferlet_events import Message
 from api.settings import ApiSettings
 from tests.api.cutting_proxy import proxying
 from tests.api.fake_cluster import FakeCluster
+from tests.api.http.test_security import KEYS
 from tests.api.pages.site import Restartable, fake_site
-from tests.api.test_security import KEYS
 from tests.api.toy_answers import chat_ids, continuation
 
 pytestmark = pytest.mark.browser

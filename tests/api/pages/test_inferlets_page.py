@@ -10,13 +10,13 @@ from playwright.async_api import Browser, Page, expect
 
 from api.errors import Forbidden
 from api.inferlet_events import Completed, Failed, Message, Stderr, Stdout
-from api.topics import TopicId
+from api.names import TopicId
 from tests.api.fake_cluster import FakeCluster
 from tests.api.fake_inferlets import FakeInferlet
+from tests.api.http.test_security import KEYS
 from tests.api.pages.inferlets_page import InferletsPage
 from tests.api.pages.site import Restartable, fake_site
 from tests.api.pages.widths import has_no_sideways_scroll
-from tests.api.test_security import KEYS
 
 pytestmark = pytest.mark.browser
 

@@ -1,0 +1,1 @@
+"""What a caller on the cluster holds, and how its actors are started."""

@@ -1,0 +1,119 @@
+"""The directory as Ray runs it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+from ray.util.metrics import Counter, Gauge
+
+from actors.calls.ray import ask
+from actors.calls.socket_server import listen
+from actors.directory.directory import Directory
+from actors.directory.ref import DirectoryRef
+from actors.inferlets.actor import InferletActor, end_process
+from actors.inferlets.instance import InferletParts
+from actors.inferlets.launcher import Inferlets
+from actors.inferlets.ports import Surroundings
+from actors.journal.actor import JournalRef
+from actors.journal.keys import INFERLET, SESSION
+from actors.pool.pool import SlotPool
+from actors.sessions.actor import SessionActor
+from actors.sessions.session import SessionParts
+from actors.settings import NAMESPACE, ClusterSettings
+from actors.topics.ref import BrokerRef
+from api.logs import start_logging
+
+
+class RayMetrics:
+    """The directory's counters, through Ray's metrics agent."""
+
+    def __init__(self) -> None:
+        self._activations = Counter(
+            "greenroom_activations_total", "Sessions put on an actor, by reason", tag_keys=("reason",)
+        )
+        self._sessions = Gauge("greenroom_sessions", "Sessions, by state", tag_keys=("state",))
+
+    def activated(self, reason: str) -> None:
+        """See ``DirectoryMetrics.activated``."""
+        self._activations.inc(tags={"reason": reason})
+
+    def sessions(self, num_active: int, num_total: int) -> None:
+        """See ``DirectoryMetrics.sessions``."""
+        self._sessions.set(num_active, tags={"state": "active"})
+        self._sessions.set(num_total - num_active, tags={"state": "passive"})
+
+
+class HostedDirectory(Directory):
+    """The directory in a Ray actor of its own, with pools of session and inferlet actors that it starts itself."""
+
+    def __init__(self, settings: ClusterSettings, journal: Any, brokers: list[Any]) -> None:
+        start_logging()
+        timeout_s = settings.recovery_timeout_s
+        journal_ref = JournalRef(journal, timeout_s)
+        broker = BrokerRef(brokers, timeout_s, settings.broker.max_message_bytes)
+
+        async def spawn_session(name: str) -> Any:
+            own = DirectoryRef(ray.get_runtime_context().current_actor, timeout_s)
+            parts = SessionParts(journal_ref, own, settings.sessions, timeout_s)
+            return await _spawn(SessionActor, name, parts, own)
+
+        async def spawn_inferlet(name: str) -> Any:
+            own = DirectoryRef(ray.get_runtime_context().current_actor, timeout_s)
+            around = Surroundings(journal_ref, own, Inferlets(own, journal_ref, timeout_s), broker)
+            parts = InferletParts(own, around, settings.inferlets, timeout_s, end_process)
+            return await _spawn(InferletActor, name, parts, own, PYTHONHASHSEED="0")  # sets repeat their order
+
+        pools = {
+            kind: SlotPool(kind, limits.pool_size, limits.max_processes, spawn, _find, _kill)
+            for kind, limits, spawn in (
+                (SESSION, settings.sessions, spawn_session),
+                (INFERLET, settings.inferlets, spawn_inferlet),
+            )
+        }
+        super().__init__(settings, journal_ref, pools, RayMetrics())
+
+    async def _start(self) -> None:
+        await listen(self)
+        await super()._start()
+
+
+async def _spawn(actor_class: Any, name: str, parts: Any, directory: DirectoryRef, **environment: str) -> Any:
+    options = actor_class.options(
+        runtime_env={"env_vars": environment} if environment else None,
+        name=name,
+        namespace=NAMESPACE,
+        lifetime="detached",
+        num_cpus=0,
+        max_restarts=0,
+        max_concurrency=1000,
+        scheduling_strategy="DEFAULT",
+        enable_task_events=False,
+    )
+    actor = await asyncio.to_thread(options.remote, name, parts, directory)
+    await ask(actor.ready.remote())
+    return actor
+
+
+async def _find() -> Mapping[str, Any]:
+    return await asyncio.to_thread(_find_blocking)
+
+
+def _find_blocking() -> Mapping[str, Any]:
+    found: dict[str, Any] = {}
+    for actor in ray.util.list_named_actors(all_namespaces=True):
+        if actor["namespace"] == NAMESPACE:
+            try:
+                found[actor["name"]] = ray.get_actor(actor["name"], namespace=NAMESPACE)
+            except ValueError:
+                continue
+    return found
+
+
+def _kill(actor: Any) -> None:
+    ray.kill(actor, no_restart=True)
+
+
+DirectoryActor = ray.remote(HostedDirectory)

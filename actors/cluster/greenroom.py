@@ -1,0 +1,209 @@
+"""Greenroom as a Python caller in the cluster sees it, and as the gateway hands it to the routes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from actors.calls.ray import named
+from actors.cluster.assembly import DirectoryActor
+from actors.contexts.reader import TurnReader
+from actors.contexts.run import TurnRun
+from actors.contexts.stream import OwnTurnStream
+from actors.directory.ref import DirectoryRef
+from actors.inferlets.launcher import Inferlets
+from actors.inferlets.ref import InferletRef
+from actors.journal.actor import JournalActor, JournalRef
+from actors.sessions.ref import SessionRef
+from actors.settings import NAMESPACE, ClusterSettings
+from actors.topics.actor import BrokerActor, topics_path
+from actors.topics.ref import BrokerRef
+from api.cluster import ModelInfo, SessionOptions, SessionSummary
+from api.errors import InvalidRequest, Unavailable
+from api.inferlets import InferletSummary, ProgramInfo
+from api.topics import Topics
+from api.turns import TurnRequest
+
+JOURNAL, DIRECTORY, BROKER = "journal", "directory", "broker"
+"""Names of the actors that there is one of; the broker's shards, where there are several, have numbers behind it."""
+
+HEAD = {"node:__internal_head__": 0.001}
+"""Where they run: the journal's files are there."""
+
+_OPTIONS: dict[str, Any] = {
+    "namespace": NAMESPACE,
+    "lifetime": "detached",
+    "get_if_exists": True,
+    "max_restarts": -1,
+    "max_concurrency": 10_000,
+    "num_cpus": 0,
+    "resources": HEAD,
+    "scheduling_strategy": "DEFAULT",
+    "enable_task_events": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Greenroom:
+    """The cluster; a ``Cluster``. One per process and event loop. Make it with ``ensure`` or ``connect``."""
+
+    directory: DirectoryRef
+    _inferlets: Inferlets
+    reader: TurnReader
+    broker: BrokerRef
+    timeout_s: float = 60.0
+
+    @classmethod
+    async def connect(cls, timeout_s: float = 60.0, wait_s: float = 0.0) -> Greenroom:
+        """The Greenroom that runs on the Ray cluster this process is connected to, or will within ``wait_s``.
+
+        Raises:
+            Unavailable: there is none.
+        """
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                directory = await asyncio.to_thread(named, DIRECTORY)
+                settings = (await DirectoryRef(directory, timeout_s).settings()).broker
+                journal = await asyncio.to_thread(named, JOURNAL)
+                actors = await asyncio.to_thread(_named_brokers, settings.num_shards)
+                return cls._of(directory, journal, BrokerRef(actors, timeout_s, settings.max_message_bytes), timeout_s)
+            except Unavailable:
+                if time.monotonic() >= deadline:
+                    raise
+            await asyncio.sleep(0.2)
+
+    @classmethod
+    async def ensure(cls, settings: ClusterSettings) -> Greenroom:
+        """The same, with its journal and its directory started where they do not run, and with these settings.
+
+        Raises:
+            InvalidRequest: the broker that runs has another number of shards.
+        """
+        await check_shards(settings.broker.num_shards)
+        brokers, directory, journal = await asyncio.to_thread(_ensure_actors, settings)
+        broker = BrokerRef(brokers, settings.recovery_timeout_s, settings.broker.max_message_bytes)
+        greenroom = cls._of(directory, journal, broker, settings.recovery_timeout_s)
+        await greenroom.directory.configure(settings)
+        await broker.configure(settings.broker)
+        return greenroom
+
+    @classmethod
+    def _of(cls, directory: Any, journal: Any, broker: BrokerRef, timeout_s: float) -> Greenroom:
+        ref = DirectoryRef(directory, timeout_s)
+        return cls(ref, Inferlets(ref, JournalRef(journal, timeout_s), timeout_s), TurnReader(), broker, timeout_s)
+
+    @property
+    def topics(self) -> Topics:
+        """See ``Cluster.topics``."""
+        return self.broker
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """See ``Cluster.models``."""
+        return await self.directory.models()
+
+    async def tokenize(self, model: str | None, text: str) -> tuple[int, ...]:
+        """See ``Cluster.tokenize``."""
+        placement = await self.directory.place(model, "")
+        return await placement.model.tokenize(text)
+
+    async def generate(self, model: str | None, request: TurnRequest) -> OwnTurnStream:
+        """See ``Cluster.generate``."""
+        placement = await self.directory.place(model, "")
+        context_id = f"temporary-{request.turn_id}"
+        run = TurnRun(
+            self.directory,
+            placement.name,
+            context_id,
+            (),
+            request,
+            "drop",
+            self.timeout_s,
+            placement,
+            is_temporary=True,
+        )
+        await run.start()
+        return OwnTurnStream(run, self.reader)
+
+    async def open_session(self, options: SessionOptions, owner: str = "") -> SessionRef:
+        """See ``Cluster.open_session``."""
+        location = await self.directory.open(uuid.uuid4().hex, owner, options)
+        return SessionRef(location, self.directory, self.reader, self.timeout_s)
+
+    async def session(self, session_id: str, owner: str = "") -> SessionRef:
+        """See ``Cluster.session``."""
+        location = await self.directory.locate(session_id, owner=owner)
+        return SessionRef(location, self.directory, self.reader, self.timeout_s)
+
+    async def sessions(self, owner: str = "") -> tuple[SessionSummary, ...]:
+        """See ``Cluster.sessions``."""
+        return await self.directory.sessions(owner)
+
+    async def upload_program(self, source: str, file: str, owner: str = "") -> str:
+        """See ``Cluster.upload_program``."""
+        return await self._inferlets.upload_program(source, file, owner)
+
+    async def programs(self, owner: str = "") -> tuple[ProgramInfo, ...]:
+        """See ``Cluster.programs``."""
+        return await self._inferlets.programs(owner)
+
+    async def launch(
+        self, program: str, arguments: tuple[str, ...] = (), owner: str = "", name: str | None = None
+    ) -> InferletRef:
+        """See ``Cluster.launch``."""
+        return await self._inferlets.launch(program, arguments, owner, name)
+
+    async def inferlet(self, instance_id: str, owner: str = "") -> InferletRef:
+        """See ``Cluster.inferlet``."""
+        return await self._inferlets.inferlet(instance_id, owner)
+
+    async def inferlets(self, owner: str = "") -> tuple[InferletSummary, ...]:
+        """See ``Cluster.inferlets``."""
+        return await self._inferlets.inferlets(owner)
+
+
+def _broker_names(num_shards: int) -> list[str]:
+    return [BROKER] if num_shards == 1 else [f"{BROKER}-{shard}" for shard in range(num_shards)]
+
+
+def _named_brokers(num_shards: int) -> list[Any]:
+    return [named(name) for name in _broker_names(num_shards)]
+
+
+async def check_shards(num_shards: int) -> None:
+    """Whether the broker can have so many: inferlets that run hold references to the shards that there are.
+
+    Raises:
+        InvalidRequest: a Greenroom runs, and has another number.
+    """
+    try:
+        directory = await asyncio.to_thread(named, DIRECTORY)
+    except Unavailable:
+        return
+    running = (await DirectoryRef(directory).settings()).broker.num_shards
+    if running != num_shards:
+        raise InvalidRequest(
+            f"broker.num_shards is {running} in the Greenroom that runs, and cannot become {num_shards} meanwhile: "
+            "run `greenroom down` first"
+        )
+
+
+def _ensure_brokers(settings: ClusterSettings) -> list[Any]:
+    path, synchronous = topics_path(settings.journal_path), settings.journal_synchronous
+    return [
+        BrokerActor.options(name=name, **_OPTIONS).remote(settings.broker, shard, path, synchronous)
+        for shard, name in enumerate(_broker_names(settings.broker.num_shards))
+    ]
+
+
+def _ensure_actors(settings: ClusterSettings) -> tuple[list[Any], Any, Any]:
+    brokers = _ensure_brokers(settings)
+    journal = JournalActor.options(name=JOURNAL, **_OPTIONS).remote(settings.journal_path, settings.journal_synchronous)
+    directory = DirectoryActor.options(name=DIRECTORY, **_OPTIONS).remote(settings, journal, brokers)
+    ray.get(directory.start.remote())
+    return brokers, directory, journal

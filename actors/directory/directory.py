@@ -1,0 +1,251 @@
+"""The directory: which model actors there are and how loaded, and where each session lives."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Protocol
+
+from actors.directory.inferlets import InferletTable
+from actors.directory.messages import InferletSeed, SessionSeed
+from actors.directory.models import ModelTable
+from actors.directory.registry import Limits, Registry
+from actors.journal.contract import Journal, StreamInfo
+from actors.journal.keys import INFERLET, SESSION, parse_journal_key
+from actors.models.messages import StartReport
+from actors.models.ref import ModelReport, Placement
+from actors.pool.pool import SlotPool
+from actors.pool.ref import Location
+from actors.settings import ClusterSettings
+from api.cluster import ModelInfo, SessionOptions, SessionSummary
+from api.errors import InvalidRequest, ModelLost, SessionNotFound, UnknownAdapter
+from api.inferlets import InferletSummary
+from api.logs import event_logger
+
+log = event_logger("greenroom.directory")
+
+
+class DirectoryMetrics(Protocol):
+    """What the directory counts."""
+
+    def activated(self, reason: str) -> None:
+        """A session was put on an actor: "opened", "forked", "passive" or "lost"."""
+        ...
+
+    def sessions(self, num_active: int, num_total: int) -> None:
+        """How many sessions there are."""
+        ...
+
+
+class Directory:
+    """Finds things. Everything in it can be made again from the journal, the reports and the actors that live.
+
+    Belongs to one event loop. Per session, one activation at a time.
+    """
+
+    def __init__(
+        self,
+        settings: ClusterSettings,
+        journal: Journal,
+        pools: Mapping[str, SlotPool],
+        metrics: DirectoryMetrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._metrics = metrics
+        self._clock = clock
+        self._models = ModelTable(settings)
+        self._sessions = Registry(
+            SESSION,
+            journal,
+            pools[SESSION],
+            _session_limits(settings),
+            settings.sessions,
+            SessionNotFound,
+            metrics.activated,
+            self._session_removed,
+        )
+        self._inferlets = InferletTable(settings.inferlets, journal, pools[INFERLET], metrics, self._models)
+        self._starting: asyncio.Task[None] | None = None
+        self._sweeping: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Find what there is; every call waits for it. Idempotent."""
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start())
+        await asyncio.shield(self._starting)
+
+    async def configure(self, settings: ClusterSettings) -> None:
+        """See ``DirectoryRef.configure``."""
+        await self.start()
+        self._settings = settings
+        self._models.configure(settings)
+        self._sessions.pool.resize(settings.sessions.pool_size, settings.sessions.max_processes)
+        self._sessions.limits, self._sessions.settings = _session_limits(settings), settings.sessions
+        self._inferlets.configure(settings.inferlets)
+
+    async def settings(self) -> ClusterSettings:
+        """See ``DirectoryRef.settings``."""
+        return self._settings
+
+    async def report(self, report: ModelReport) -> None:
+        """See ``DirectoryRef.report``."""
+        self._models.report(report)
+
+    async def report_start(self, report: StartReport) -> None:
+        """See ``DirectoryRef.report_start``."""
+        self._models.report_start(report)
+
+    async def starts(self) -> tuple[StartReport, ...]:
+        """See ``DirectoryRef.starts``."""
+        return self._models.starts()
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """See ``DirectoryRef.models``."""
+        return self._models.infos()
+
+    async def reports(self) -> tuple[ModelReport, ...]:
+        """See ``DirectoryRef.reports``."""
+        return self._models.reports()
+
+    async def place(self, model: str | None, key: str, lost: str | None = None) -> Placement:
+        """See ``DirectoryRef.place``."""
+        return await self._models.place(model, key, lost)
+
+    async def open(self, session_id: str, owner: str, options: SessionOptions) -> Location:
+        """See ``DirectoryRef.open``."""
+        await self.start()
+        if options.max_context is not None and options.max_context < 1:
+            raise InvalidRequest("max_context must be >= 1")
+        placement = await self._models.place(options.model, session_id)
+        limit = placement.max_context_tokens
+        if options.adapter is not None and options.adapter not in placement.adapters:
+            self._models.unsettle(session_id)
+            raise UnknownAdapter.among(placement.adapters, options.adapter)
+        idle_timeout_s = options.idle_timeout_s or self._settings.sessions.idle_timeout_s
+        return await self.adopt(
+            SessionSeed(
+                session_id,
+                owner,
+                placement.name,
+                options.retention,
+                min(options.max_context or limit, limit),
+                idle_timeout_s,
+                placement=placement,
+                adapter=options.adapter,
+            )
+        )
+
+    async def adopt(self, seed: SessionSeed) -> Location:
+        """See ``DirectoryRef.adopt``."""
+        await self.start()
+        if seed.placement:
+            self._models.settle(seed.session_id, seed.placement.incarnation)
+        reason = "forked" if seed.records else "opened"
+        return await self._sessions.adopt(seed.session_id, seed.owner, seed, reason)
+
+    async def locate(self, session_id: str, dead: str | None = None, owner: str | None = None) -> Location:
+        """See ``DirectoryRef.locate``."""
+        await self.start()
+        return await self._sessions.locate(session_id, dead, owner)
+
+    async def launch(self, seed: InferletSeed) -> Location:
+        """See ``DirectoryRef.launch``."""
+        await self.start()
+        return await self._inferlets.launch(seed)
+
+    async def locate_inferlet(self, instance_id: str, dead: str | None = None, owner: str | None = None) -> Location:
+        """See ``DirectoryRef.locate_inferlet``."""
+        await self.start()
+        return await self._inferlets.locate(instance_id, dead, owner)
+
+    async def inferlet_ended(self, instance_id: str, how: str) -> None:
+        """See ``DirectoryRef.inferlet_ended``."""
+        await self.start()
+        await self._inferlets.ended(instance_id, how)
+
+    async def inferlets(self, owner: str | None) -> tuple[InferletSummary, ...]:
+        """See ``DirectoryRef.inferlets``."""
+        await self.start()
+        return await self._inferlets.summaries(await self._streams(INFERLET, owner))
+
+    async def released(self, kind: str, tenant_id: str, slot: str) -> None:
+        """See ``DirectoryRef.released``."""
+        await self.start()
+        await (self._inferlets if kind == INFERLET else self._sessions).released(tenant_id, slot)
+
+    async def forget(self, kind: str, tenant_id: str) -> None:
+        """See ``DirectoryRef.forget``."""
+        await self.start()
+        await (self._inferlets if kind == INFERLET else self._sessions).forget(tenant_id)
+
+    async def sessions(self, owner: str | None) -> tuple[SessionSummary, ...]:
+        """See ``DirectoryRef.sessions``."""
+        await self.start()
+        entries = self._sessions.entries
+        return tuple(
+            SessionSummary(
+                session_id,
+                stream.owner,
+                stream.model,
+                "active" if (entry := entries.get(session_id)) and entry.slot else "passive",
+                stream.created_at,
+                stream.last_used_at,
+            )
+            for session_id, stream in (await self._streams(SESSION, owner)).items()
+        )
+
+    async def purge(self) -> int:
+        """See ``DirectoryRef.purge``."""
+        await self.start()
+        session_ids = list(self._sessions.entries)
+        for session_id in session_ids:
+            await self.close(session_id)
+        return len(session_ids)
+
+    async def close(self, session_id: str) -> None:
+        """See ``DirectoryRef.close``."""
+        await self.start()
+        await self._sessions.close(session_id)
+
+    async def _start(self) -> None:
+        await self._sessions.recover(await self._streams(SESSION))
+        await self._inferlets.recover(await self._streams(INFERLET))
+        self._sweeping = asyncio.create_task(self._sweep())
+        log.info(
+            "directory ready",
+            sessions=len(self._sessions.entries),
+            active=self._sessions.num_active,
+            inferlets=self._inferlets.num_known,
+        )
+
+    async def _streams(self, kind: str, owner: str | None = None) -> dict[str, StreamInfo]:
+        """The journal's streams of one kind by id, the latest used first."""
+        named = [(parse_journal_key(stream.key), stream) for stream in await self._journal.streams(owner)]
+        return {tenant_id: stream for (found, tenant_id), stream in named if found == kind}
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.sweep_interval_s)
+            self._models.forget_silent()
+            self._metrics.sessions(self._sessions.num_active, len(self._sessions.entries))
+            try:
+                for key in await self._journal.expired(self._clock()):
+                    kind, tenant_id = parse_journal_key(key)
+                    await (self._inferlets if kind == INFERLET else self._sessions).expire(tenant_id)
+            except Exception:
+                log.exception("sweep failed")
+
+    async def _session_removed(self, session_id: str, is_orphaned: bool) -> None:
+        model = self._models.settled(session_id)
+        self._models.unsettle(session_id)
+        if model and is_orphaned:
+            with suppress(ModelLost):
+                await model.close(session_id)
+
+
+def _session_limits(settings: ClusterSettings) -> Limits:
+    return Limits(settings.sessions.max_sessions, settings.sessions.max_sessions_per_owner)

@@ -1,0 +1,184 @@
+"""The directory's inferlets: where each lives, and that those which are not over go on when their process dies."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Protocol, cast
+
+from actors.directory.messages import InferletSeed
+from actors.directory.models import ModelTable
+from actors.directory.registry import Limits, Registry
+from actors.journal.contract import Journal, StreamInfo
+from actors.journal.keys import INFERLET
+from actors.pool.pool import SlotPool
+from actors.pool.ref import Location
+from actors.settings import InferletSettings
+from api.errors import GreenroomError, InferletNotFound, ModelLost
+from api.inferlets import InferletSummary, State
+from api.logs import event_logger
+
+log = event_logger("greenroom.directory")
+
+STATES = "inferlet-state"
+"""The journal's items that say of an inferlet that it is put away ("waiting") or how it ended; it runs without one."""
+
+
+class Metrics(Protocol):
+    """What is counted."""
+
+    def activated(self, reason: str) -> None:
+        """An inferlet was put on an actor."""
+        ...
+
+
+class InferletTable:
+    """A registry that watches over its processes. Belongs to one event loop."""
+
+    RETRY_S = 1.0
+
+    def __init__(
+        self, settings: InferletSettings, journal: Journal, pool: SlotPool, metrics: Metrics, models: ModelTable
+    ) -> None:
+        self._journal = journal
+        self._models = models
+        self._states: dict[str, State] = {}
+        self._watching: dict[str, asyncio.Task[None]] = {}
+        self._registry = Registry(
+            INFERLET, journal, pool, _limits(settings), settings, InferletNotFound, metrics.activated, self._removed
+        )
+
+    @property
+    def num_known(self) -> int:
+        """How many there are."""
+        return len(self._registry.entries)
+
+    def configure(self, settings: InferletSettings) -> None:
+        """Take new settings."""
+        self._registry.limits, self._registry.settings = _limits(settings), settings
+        self._registry.pool.resize(settings.pool_size, settings.max_processes)
+
+    async def recover(self, streams: Mapping[str, StreamInfo]) -> None:
+        """Find what there is, and take up again what ran and has lost its process."""
+        await self._registry.recover(streams)
+        for instance_id in await self._journal.list_items(STATES):
+            state = await self._journal.get_item(STATES, instance_id)
+            self._states[instance_id] = cast(State, (state or b"").decode())
+        for instance_id, entry in self._registry.entries.items():
+            if entry.slot:
+                self._watch(self._location(instance_id))
+            elif instance_id not in self._states:
+                self._watching[instance_id] = asyncio.create_task(self._take_up(instance_id, None))
+
+    async def launch(self, seed: InferletSeed) -> Location:
+        """See ``DirectoryRef.launch``."""
+        if seed.instance_id in self._registry.entries:
+            return await self.locate(seed.instance_id, None)
+        location = await self._registry.adopt(seed.instance_id, seed.owner, seed, "launched")
+        self._watch(location)
+        return location
+
+    async def locate(self, instance_id: str, dead: str | None, owner: str | None = None) -> Location:
+        """See ``DirectoryRef.locate_inferlet``."""
+        before = self._registry.entries.get(instance_id)
+        location = await self._registry.locate(instance_id, dead, owner)
+        if before is None or before.assignment != location.assignment or before.slot is None:
+            if self._states.get(instance_id) == "waiting":
+                del self._states[instance_id]
+                await self._journal.delete_item(STATES, instance_id)
+            self._watch(location)
+        return location
+
+    async def ended(self, instance_id: str, how: str) -> None:
+        """See ``DirectoryRef.inferlet_ended``."""
+        if instance_id in self._registry.entries:
+            await self._note(instance_id, cast(State, how))
+        await self._free_contexts(instance_id)
+
+    async def released(self, instance_id: str, slot: str) -> None:
+        """See ``DirectoryRef.released``."""
+        if not await self._registry.released(instance_id, slot):
+            return
+        self._unwatch(instance_id)
+        if instance_id not in self._states:
+            await self._note(instance_id, "waiting")
+
+    async def forget(self, instance_id: str) -> None:
+        """See ``DirectoryRef.forget``."""
+        await self._registry.forget(instance_id)
+
+    async def expire(self, instance_id: str) -> None:
+        """Its time is over."""
+        await self._registry.expire(instance_id)
+
+    async def summaries(self, streams: Mapping[str, StreamInfo]) -> tuple[InferletSummary, ...]:
+        """These, with how they do."""
+        found = []
+        for instance_id, stream in streams.items():
+            name, _, program = stream.model.partition("\n")
+            state = self._states.get(instance_id, "running")
+            times = (stream.created_at, stream.last_used_at)
+            found.append(InferletSummary(instance_id, stream.owner, name, program, state, *times))
+        return tuple(found)
+
+    async def _note(self, instance_id: str, state: State) -> None:
+        self._states[instance_id] = state
+        await self._journal.put_item(STATES, instance_id, state.encode())
+
+    def _location(self, instance_id: str) -> Location:
+        entry = self._registry.entries[instance_id]
+        assert entry.slot is not None
+        return Location(instance_id, entry.owner, entry.assignment, entry.slot.actor)
+
+    def _watch(self, location: Location) -> None:
+        self._unwatch(location.id)
+        self._watching[location.id] = asyncio.create_task(self._outlive(location))
+
+    def _unwatch(self, instance_id: str) -> None:
+        watching = self._watching.pop(instance_id, None)
+        if watching and watching is not asyncio.current_task():
+            watching.cancel()
+
+    async def _outlive(self, location: Location) -> None:
+        """When its process dies, and it was not over, take it up again."""
+        entry = self._registry.entries[location.id]
+        if entry.slot is None:
+            return
+        await self._registry.pool.wait_for_death(entry.slot)
+        entry = self._registry.entries.get(location.id, entry)
+        if entry.assignment != location.assignment:
+            return
+        if location.id in self._states:
+            self._registry.vacate(location.id, location.assignment)
+        else:
+            await self._take_up(location.id, location.assignment)
+
+    async def _take_up(self, instance_id: str, dead: str | None) -> None:
+        while True:
+            try:
+                await self.locate(instance_id, dead)
+                return
+            except InferletNotFound:
+                return
+            except GreenroomError as error:
+                log.warning("an inferlet cannot be taken up again yet", instance_id=instance_id, error=str(error))
+            await asyncio.sleep(self.RETRY_S)
+
+    async def _removed(self, instance_id: str, is_orphaned: bool) -> None:
+        self._states.pop(instance_id, None)
+        self._unwatch(instance_id)
+        await self._journal.delete_item(STATES, instance_id)
+        await self._free_contexts(instance_id)
+
+    async def _free_contexts(self, instance_id: str) -> None:
+        for key in self._models.settled_keys(f"{instance_id}."):
+            model = self._models.settled(key)
+            self._models.unsettle(key)
+            if model:
+                with suppress(ModelLost):
+                    await model.close(key)
+
+
+def _limits(settings: InferletSettings) -> Limits:
+    return Limits(settings.max_inferlets, settings.max_inferlets_per_owner)

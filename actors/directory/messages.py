@@ -1,0 +1,37 @@
+"""What the directory starts a session or an inferlet with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from actors.models.ref import Placement
+from api.cluster import Retention
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSeed:
+    """What a session is made of: settled options, the model actor it is placed on and, for a fork, its past."""
+
+    session_id: str
+    owner: str
+    model: str
+    retention: Retention
+    max_context: int
+    idle_timeout_s: float | None
+    records: tuple[bytes, ...] = ()
+    placement: Placement | None = None
+    adapter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InferletSeed:
+    """What an inferlet is launched with; ``source`` is None for a ``module:function``."""
+
+    instance_id: str
+    owner: str
+    program: str
+    source: str | None
+    file: str
+    arguments: tuple[str, ...]
+    name: str
+    parent: str | None = None

@@ -1,0 +1,154 @@
+"""The model actors that report, and which of them a context goes to."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from actors.models.messages import StartReport
+from actors.models.ref import ModelRef, ModelReport, Placement
+from actors.settings import ClusterSettings, ModelSettings
+from api.cluster import ModelInfo
+from api.errors import ModelNotFound, Unavailable
+
+
+class ModelTable:
+    """Places contexts: one stays where it is while its actor lives, a new one goes to the least loaded.
+
+    Load is turns running and waiting, then KV in use; placements since the last report count as turns.
+    """
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        self._settings = settings
+        self._reports: dict[str, ModelReport] = {}
+        self._heard_at: dict[str, float] = {}
+        self._placed: dict[str, int] = {}
+        self._starts: dict[str, tuple[float, StartReport]] = {}
+        self._settled: dict[str, str] = {}
+        self._changed = asyncio.Event()
+
+    def configure(self, settings: ClusterSettings) -> None:
+        """Take new settings."""
+        self._settings = settings
+
+    def report(self, report: ModelReport) -> None:
+        """Take note; a report of another incarnation of the same actor replaces it."""
+        for incarnation, other in list(self._reports.items()):
+            if other.model.key == report.model.key and incarnation != report.incarnation:
+                self._drop(incarnation)
+        self._starts.pop(report.incarnation, None)
+        self._reports[report.incarnation] = report
+        self._heard_at[report.incarnation] = time.monotonic()
+        self._placed[report.incarnation] = 0
+        self._changed.set()
+
+    def report_start(self, report: StartReport) -> None:
+        """Take note of an actor that starts, until it has started or says no more."""
+        if report.incarnation not in self._reports:
+            self._starts[report.incarnation] = time.monotonic(), report
+
+    def starts(self) -> tuple[StartReport, ...]:
+        """Those that start, as heard of lately."""
+        since = time.monotonic() - self._settings.model_timeout_s
+        self._starts = {key: start for key, start in self._starts.items() if start[0] >= since}
+        return tuple(report for _, report in self._starts.values())
+
+    def reports(self) -> tuple[ModelReport, ...]:
+        """Those heard of lately."""
+        now = time.monotonic()
+        return tuple(
+            report
+            for incarnation, report in self._reports.items()
+            if now - self._heard_at[incarnation] <= self._settings.model_timeout_s
+        )
+
+    def infos(self) -> tuple[ModelInfo, ...]:
+        """The configured models in their order; what no actor has told yet is 0 or None."""
+        return tuple(self._info(model) for model in self._settings.models)
+
+    async def place(self, model: str | None, key: str, lost: str | None = None) -> Placement:
+        """See ``DirectoryRef.place``; waits for an actor as long as recovery may take."""
+        settings = self._find(model)
+        if lost:
+            self._drop(lost)
+        deadline = time.monotonic() + self._settings.recovery_timeout_s
+        while (report := self._choose(settings.name, key)) is None:
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                raise Unavailable(f"no actor of model {settings.name!r} can answer now") from None
+        self._placed[report.incarnation] += 1
+        if key:
+            self._settled[key] = report.incarnation
+        info = report.info
+        return Placement(report.name, report.incarnation, report.model, info.max_context_tokens, info.adapters)
+
+    def settle(self, key: str, incarnation: str) -> None:
+        """The context is there already."""
+        self._settled[key] = incarnation
+
+    def settled(self, key: str) -> ModelRef | None:
+        """The actor that a context was last placed on, if it still reports."""
+        report = self._reports.get(self._settled.get(key, ""))
+        return report.model if report else None
+
+    def settled_keys(self, prefix: str) -> list[str]:
+        """The contexts that were placed and whose keys begin so."""
+        return [key for key in self._settled if key.startswith(prefix)]
+
+    def unsettle(self, key: str) -> None:
+        """The context is gone."""
+        self._settled.pop(key, None)
+
+    def forget_silent(self) -> None:
+        """Forget actors that have not reported for long."""
+        live = {report.incarnation for report in self.reports()}
+        for incarnation in set(self._reports) - live:
+            self._drop(incarnation)
+
+    def _choose(self, name: str, key: str) -> ModelReport | None:
+        reports = [report for report in self.reports() if report.name == name and not report.is_draining]
+        for report in reports:
+            if key and report.incarnation == self._settled.get(key):
+                return report
+        return min(reports, key=self._load, default=None)
+
+    def _load(self, report: ModelReport) -> tuple[float, float]:
+        capacity = report.capacity
+        turns = capacity.num_running + capacity.num_waiting + self._placed[report.incarnation]
+        return turns, 1 - capacity.num_free_blocks / max(1, capacity.num_blocks)
+
+    def _drop(self, incarnation: str) -> None:
+        for table in (self._reports, self._heard_at, self._placed):
+            table.pop(incarnation, None)
+
+    def _find(self, model: str | None) -> ModelSettings:
+        if not self._settings.models:
+            raise Unavailable("no model is configured")
+        if model is None:
+            return self._settings.models[0]
+        for settings in self._settings.models:
+            if model == settings.name or model in settings.aliases:
+                return settings
+        raise ModelNotFound(model)
+
+    def _info(self, model: ModelSettings) -> ModelInfo:
+        reports = [report for report in self.reports() if report.name == model.name]
+        ready = sum(not report.is_draining for report in reports)
+        if not reports:
+            return ModelInfo(model.name, model.aliases, model.engine, 0, 0, None, (), False, ready)
+        report = reports[0]
+        return ModelInfo(
+            model.name,
+            model.aliases,
+            report.info.engine,
+            report.info.max_context_tokens,
+            report.info.vocab_size,
+            report.bos_id,
+            report.info.eos_ids,
+            report.has_chat_template,
+            ready,
+            report.bos_text,
+            report.info.adapters,
+        )

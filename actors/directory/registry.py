@@ -1,0 +1,203 @@
+"""Where the sessions, or the inferlets, live: each on a slot, or put away."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from actors.journal.contract import Journal, StreamInfo
+from actors.journal.keys import journal_key
+from actors.pool.pool import Slot, SlotPool
+from actors.pool.ref import Location
+from actors.settings import InferletSettings, SessionSettings
+from api.errors import Moved, NotFound, TooBusy
+from api.logs import event_logger
+
+log = event_logger("greenroom.directory")
+
+
+@dataclass(slots=True)
+class Entry:
+    """One that exists: on a slot, or put away."""
+
+    owner: str
+    slot: Slot | None = None
+    assignment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many there may be."""
+
+    total: int
+    per_owner: int
+
+
+class Registry:
+    """All of one kind, by id. Belongs to one event loop. For each, one activation at a time.
+
+    Args:
+        settings: those that each gets when it is put on a slot.
+        not_found: the error for an id that is not there.
+        activated: told the reason each time that one is put on a slot.
+        removed: told the id of one that is no more, with whether its actor could not see to that itself.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        journal: Journal,
+        pool: SlotPool,
+        limits: Limits,
+        settings: SessionSettings | InferletSettings,
+        not_found: Callable[[str], NotFound],
+        activated: Callable[[str], object],
+        removed: Callable[[str, bool], Awaitable[object]],
+    ) -> None:
+        self.limits = limits
+        self.settings = settings
+        self.pool = pool
+        self.entries: dict[str, Entry] = {}
+        self._kind = kind
+        self._journal = journal
+        self._not_found = not_found
+        self._activated = activated
+        self._removed = removed
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._num_wanting: Counter[str] = Counter()
+
+    @property
+    def num_active(self) -> int:
+        """How many are on a slot."""
+        return sum(entry.slot is not None for entry in self.entries.values())
+
+    async def recover(self, streams: Mapping[str, StreamInfo]) -> None:
+        """Find those that the journal has, by id, and the slots that hold them."""
+        found = await self.pool.recover()
+        for tenant_id, stream in streams.items():
+            self.entries[tenant_id] = Entry(stream.owner, found.get(tenant_id), secrets.token_hex(8))
+
+    async def adopt(self, tenant_id: str, owner: str, seed: Any, reason: str) -> Location:
+        """Put a new one on a slot; the same id again is the same one.
+
+        Raises:
+            TooBusy: there are as many as are allowed.
+            Unavailable: no slot could be had in time.
+        """
+        async with self._lock(tenant_id):
+            entry = self.entries.get(tenant_id)
+            if entry and entry.slot and entry.owner == owner:
+                return _location(tenant_id, entry, entry.slot)
+            self._check_limits(owner)
+            self._activated(reason)
+            return await self._assign(tenant_id, seed)
+
+    async def locate(self, tenant_id: str, dead: str | None, owner: str | None = None) -> Location:
+        """Where one lives, activated where it is not; ``dead`` names the assignment that was found dead.
+
+        Raises:
+            NotFound: it is not there, or another owner's (None: whosever it is).
+        """
+        async with self._lock(tenant_id):
+            entry = self.entries.get(tenant_id)
+            if entry is None or owner not in (None, entry.owner):
+                raise self._not_found(tenant_id)
+            if entry.slot and entry.assignment != dead:
+                return _location(tenant_id, entry, entry.slot)
+            self._activated("lost" if entry.slot else "passive")
+            if entry.slot:
+                log.warning("lost its actor", kind=self._kind, id=tenant_id, slot=entry.slot.name)
+                entry.slot = None  # what its process still says, if it lives after all, does not count
+            try:
+                return await self._assign(tenant_id, None)
+            except NotFound:
+                await self._remove(tenant_id, False)
+                raise self._not_found(tenant_id) from None
+
+    async def released(self, tenant_id: str, slot: str) -> bool:
+        """One is not on its slot any longer; whether that was where it lived."""
+        entry = self.entries.get(tenant_id)
+        if entry and entry.slot and entry.slot.name == slot:
+            self.pool.give_back(entry.slot)
+            entry.slot = None
+            return True
+        await self.pool.recognise(slot)
+        return False
+
+    async def forget(self, tenant_id: str) -> None:
+        """One is no more."""
+        entry = self.entries.get(tenant_id)
+        if entry and entry.slot:
+            self.pool.give_back(entry.slot)
+        await self._remove(tenant_id, False)
+
+    def vacate(self, tenant_id: str, assignment: str) -> None:
+        """The process of this assignment has died, and nothing need be done about it."""
+        entry = self.entries.get(tenant_id)
+        if entry and entry.assignment == assignment:
+            entry.slot = None
+
+    async def close(self, tenant_id: str) -> None:
+        """End one for good, wherever it is, without activating it. Idempotent."""
+        async with self._lock(tenant_id):
+            entry = self.entries.get(tenant_id)
+            if entry is None:
+                return
+            if entry.slot is None or not await self.pool.close_tenant(entry.slot, tenant_id):
+                await self._journal.delete(journal_key(self._kind, tenant_id))
+                await self._remove(tenant_id, True)
+
+    async def expire(self, tenant_id: str) -> None:
+        """Its time is over, if its actor says so too."""
+        entry = self.entries.get(tenant_id)
+        if entry and entry.slot:
+            await self.pool.expire_tenant(entry.slot, tenant_id)
+        else:
+            await self.close(tenant_id)
+
+    async def _assign(self, tenant_id: str, seed: Any) -> Location:
+        while True:
+            slot = await self.pool.take()
+            try:
+                owner = await self.pool.assign(slot, tenant_id, seed, self.settings)
+            except Moved:
+                if seed and await self._journal.info(journal_key(self._kind, tenant_id)):
+                    seed = None  # it was made, and took the process with it
+                continue
+            except BaseException:
+                self.pool.give_back(slot)
+                raise
+            entry = self.entries[tenant_id] = Entry(owner, slot, secrets.token_hex(8))
+            return _location(tenant_id, entry, slot)
+
+    def _check_limits(self, owner: str) -> None:
+        if len(self.entries) >= self.limits.total:
+            raise TooBusy(f"{self.limits.total} {self._kind}s are open, which is the limit here")
+        if sum(entry.owner == owner for entry in self.entries.values()) >= self.limits.per_owner:
+            raise TooBusy(f"you have {self.limits.per_owner} {self._kind}s open, which is the limit")
+
+    async def _remove(self, tenant_id: str, is_orphaned: bool) -> None:
+        self.entries.pop(tenant_id, None)
+        await self._removed(tenant_id, is_orphaned)
+
+    @asynccontextmanager
+    async def _lock(self, tenant_id: str) -> AsyncIterator[None]:
+        """One at a time for each id; a lock is there for as long as somebody wants it, and no longer."""
+        lock = self._locks.setdefault(tenant_id, asyncio.Lock())
+        self._num_wanting[tenant_id] += 1
+        try:
+            async with lock:
+                yield
+        finally:
+            self._num_wanting[tenant_id] -= 1
+            if not self._num_wanting[tenant_id]:
+                del self._num_wanting[tenant_id], self._locks[tenant_id]
+
+
+def _location(tenant_id: str, entry: Entry, slot: Slot) -> Location:
+    return Location(tenant_id, entry.owner, entry.assignment, slot.actor)

@@ -1,0 +1,1 @@
+"""From logits to one token for each row: penalties, constraints, filters, draws."""

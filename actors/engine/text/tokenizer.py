@@ -1,0 +1,149 @@
+"""Text and chat messages to token ids, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateError
+
+from actors.engine.text.chat_template import ChatTemplate
+from actors.engine.text.plain_tokenizer import PlainTokenizer
+from api.errors import InvalidRequest
+from api.turns import BeginningOfText, Message, Part, Role, Text, Tokens
+
+
+class Tokenizer:
+    """The tokenizer of one model directory.
+
+    Attributes:
+        bos_id: the beginning-of-text token; None where there is none.
+        eos_ids: ids that end a turn, ascending: those of the configurations and of the tokenizer together.
+        special_ids: ids that ``skip_special_tokens`` leaves out of a text.
+        vocab_size: ids that the tokenizer knows; the model may have more.
+        has_chat_template: whether ``Message`` parts can be encoded.
+    """
+
+    def __init__(self, tokenizer: Any, config_eos_ids: Sequence[int] = ()) -> None:
+        self.backend = tokenizer
+        self.bos_id: int | None = tokenizer.bos_token_id
+        own_eos = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
+        self.eos_ids: tuple[int, ...] = tuple(sorted({*config_eos_ids, *own_eos}))
+        self.special_ids = frozenset(int(token_id) for token_id in tokenizer.all_special_ids)
+        self.vocab_size: int = len(tokenizer)
+        self.has_chat_template = bool(tokenizer.chat_template)
+        self._template = ChatTemplate(tokenizer)
+
+    @classmethod
+    def load(cls, model_path: Path) -> Tokenizer:
+        """Read a tokenizer from a model directory.
+
+        Raises:
+            InvalidRequest: there is no tokenizer that ``transformers`` can read.
+        """
+        try:
+            tokenizer: Any = PlainTokenizer.read(model_path)
+            if tokenizer is None:
+                from transformers import AutoTokenizer
+
+                tokenizer = AutoTokenizer.from_pretrained(model_path, local_files_only=True)
+        except (OSError, ValueError, KeyError) as error:
+            raise InvalidRequest(f"no tokenizer can be read from {model_path}: {error}") from error
+        return cls(tokenizer, _config_eos_ids(model_path))
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text alone, without a beginning-of-text token; special tokens in it are recognised."""
+        return list(self.backend.encode(text, add_special_tokens=False))
+
+    def encode_prompt(self, parts: Sequence[Part], context: Sequence[int]) -> list[int]:
+        """Ids that the parts append to a context.
+
+        Args:
+            context: the ids already there; the last one is enough, but an empty context must be empty.
+
+        Raises:
+            Unsupported: a message, and the model has no chat template.
+            InvalidRequest: the chat template refuses the messages.
+        """
+        ids: list[int] = []
+        for part, messages in _grouped(parts):
+            last_id = ids[-1] if ids else (context[-1] if context else None)
+            if messages:
+                ids.extend(self._encode_messages(messages, last_id))
+            elif isinstance(part, Text):
+                ids.extend(self.encode(part.text))
+            elif isinstance(part, Tokens):
+                ids.extend(part.ids)
+            elif isinstance(part, BeginningOfText) and last_id is None and self.bos_id is not None:
+                ids.append(self.bos_id)
+        return ids
+
+    def encode_parts(
+        self, parts: Sequence[Part], last_id: int | None, after: Role | None, opens_answer: bool
+    ) -> list[int]:
+        """Ids that the parts append to a context; messages at their end are closed, and open an answer if asked to.
+
+        Args:
+            last_id: the context's last id; None where it is empty.
+            after: the role of the closed message that the context ends with; None where it ends otherwise.
+
+        Raises:
+            Unsupported, InvalidRequest: see ``encode_prompt``.
+        """
+        groups = _grouped(parts)
+        if not groups and after is not None and opens_answer:
+            return self._encode_messages((), last_id, after, True)
+        ids: list[int] = []
+        for index, (part, messages) in enumerate(groups):
+            last_id = ids[-1] if ids else last_id
+            if messages:
+                opens = opens_answer or index + 1 < len(groups)
+                ids.extend(self._encode_messages(messages, last_id, after, opens))
+            else:
+                ids.extend(self.encode_prompt((part,), () if last_id is None else (last_id,)))
+            after = None
+        return ids
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
+        """The text of ids, unfinished characters as U+FFFD; spaces are left as they are."""
+        text = self.backend.decode(
+            list(ids), skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False
+        )
+        return str(text)
+
+    def _encode_messages(
+        self, messages: Sequence[Message], last_id: int | None, after: Role | None = None, opens_answer: bool = True
+    ) -> list[int]:
+        try:
+            if after is not None:
+                return self._template.encode_after(after, messages, opens_answer)
+            if last_id is None or last_id == self.bos_id:
+                ids = self._template.encode_opening(messages, opens_answer)
+                return ids[1:] if last_id is not None and ids[:1] == [last_id] else ids
+            ids = self._template.encode_continuation(messages, opens_answer)
+        except TemplateError as error:
+            raise InvalidRequest(f"the model's chat template refuses these messages: {error}") from error
+        return ids[1:] if last_id in self.eos_ids and ids[:1] == [last_id] else ids
+
+
+def _grouped(parts: Sequence[Part]) -> list[tuple[Part, list[Message]]]:
+    """The parts, each run of messages as one: (first part, its messages or none)."""
+    groups: list[tuple[Part, list[Message]]] = []
+    for part in parts:
+        if isinstance(part, Message) and groups and groups[-1][1]:
+            groups[-1][1].append(part)
+        else:
+            groups.append((part, [part] if isinstance(part, Message) else []))
+    return groups
+
+
+def _config_eos_ids(model_path: Path) -> list[int]:
+    found: list[int] = []
+    for name in ("config.json", "generation_config.json"):
+        if (model_path / name).is_file():
+            config = json.loads((model_path / name).read_text())
+            value = config.get("eos_token_id", (config.get("text_config") or {}).get("eos_token_id"))
+            found.extend(value if isinstance(value, list) else [] if value is None else [value])
+    return found

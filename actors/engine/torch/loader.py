@@ -1,0 +1,185 @@
+"""A checkpoint directory to a model that computes with our attention cache, checked."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from actors.engine.torch.decoder import Decoder, TransformersDecoder
+from actors.engine.torch.key_values import KeyValues, LayerShape, block_bytes
+from actors.engine.torch.lean_decoder import LeanDecoder
+from actors.engine.torch.plain_checkpoint import PlainConfig, read_weights
+from actors.engine.torch.settings import TorchSettings
+from api.errors import InvalidRequest
+
+_UNBOUNDED_CONTEXT = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model on its device.
+
+    Attributes:
+        shapes: of each layer's keys and values.
+        max_context_tokens: positions that the model was made for.
+    """
+
+    decoder: Decoder
+    device: torch.device
+    dtype: torch.dtype
+    shapes: dict[int, LayerShape]
+    vocab_size: int
+    max_context_tokens: int
+
+    def new_key_values(self, settings: TorchSettings, max_context_tokens: int) -> KeyValues:
+        """The attention cache that the settings allow, and a spare block.
+
+        Raises:
+            InvalidRequest: that is less than two blocks, or more than there is room for.
+        """
+        size = block_bytes(self.shapes, settings.block_size, self.dtype)
+        allowed = settings.kv_cache_bytes
+        if allowed is None:
+            most = 2 * settings.max_running * max_context_tokens // settings.block_size * size
+            allowed = min(most, int(_free_memory(self.device) * settings.kv_cache_fraction))
+        if allowed < 2 * size:
+            raise InvalidRequest(f"not enough memory: {allowed} bytes of attention cache, a block needs {size}")
+        try:
+            return KeyValues(self.shapes, allowed // size + 1, settings.block_size, self.dtype, self.device)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            reason = f"not enough memory on {self.device} for an attention cache of {allowed / 1e9:.1f} GB"
+            raise InvalidRequest(reason) from error
+
+
+def load_model(settings: TorchSettings) -> LoadedModel:
+    """Load a checkpoint, and see that it computes with our attention what it computes with its own.
+
+    Raises:
+        InvalidRequest: one sentence on what is wrong with the directory, the settings or the architecture.
+    """
+    path = settings.model_path
+    if not (path / "config.json").is_file():
+        raise InvalidRequest(f"no model in {path}: it has no config.json")
+    device, dtype = _device(settings.device), _dtype(settings.dtype)
+    config = PlainConfig.read(path) if settings.is_lean else None
+    if config is not None and device.type == "cpu" and dtype in (None, torch.float32):
+        loaded = _load_lean(settings, config, device)
+        if loaded is not None:
+            return loaded
+    return _load_transformers(path, device, dtype or (torch.float32 if device.type == "cpu" else "auto"), settings)
+
+
+def _load_lean(settings: TorchSettings, config: PlainConfig, device: torch.device) -> LoadedModel | None:
+    """With a decoder of ours; None where the weights are not in safetensors files."""
+    path = settings.model_path
+    try:
+        weights = read_weights(path)
+        decoder = None if weights is None else LeanDecoder(config, weights, settings.adapters)
+    except KeyError as error:
+        raise InvalidRequest(f"no model can be loaded from {path}: it has no {error.args[0]}") from error
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+        if _is_out_of_memory(error):
+            raise InvalidRequest(f"not enough memory on {device} for {path}") from error
+        raise InvalidRequest(f"no model can be loaded from {path}: {error}") from error
+    if decoder is None:
+        return None
+    return LoadedModel(
+        decoder=decoder,
+        device=device,
+        dtype=torch.float32,
+        shapes=config.shapes,
+        vocab_size=config.vocab_size,
+        max_context_tokens=config.max_context_tokens,
+    )
+
+
+def _load_transformers(
+    path: Path, device: torch.device, dtype: torch.dtype | str, settings: TorchSettings
+) -> LoadedModel:
+    """With the modules of ``transformers``, whose import takes seconds."""
+    from actors.engine.torch.attention_hook import register_attention
+    from actors.engine.torch.probe import Probe
+
+    register_attention()
+    model = _from_pretrained(path, device, dtype)
+    config = model.config.get_text_config()
+    _refuse_changing_positions(config)
+    vocab_size = int(model.get_input_embeddings().weight.shape[0])
+    with torch.inference_mode():
+        probe = Probe.of(model, vocab_size)
+        decoder = TransformersDecoder(model, settings.adapters)
+        if not probe.agrees(decoder, settings.block_size):
+            raise InvalidRequest(
+                f"the torch engine cannot run a {type(model).__name__}: it would compute other numbers"
+            )
+    return LoadedModel(
+        decoder=decoder,
+        device=device,
+        dtype=model.dtype,
+        shapes=probe.shapes,
+        vocab_size=vocab_size,
+        max_context_tokens=int(getattr(config, "max_position_embeddings", None) or _UNBOUNDED_CONTEXT),
+    )
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InvalidRequest(f"no device is called {name!r}") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InvalidRequest("device cuda was asked for, but torch finds no GPU")
+    return device
+
+
+def _dtype(name: str) -> torch.dtype | None:
+    """None for "auto"."""
+    dtypes = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in dtypes:
+        raise InvalidRequest(f"no dtype is called {name!r}; there are: {', '.join(dtypes)}")
+    return dtypes[name]
+
+
+def _from_pretrained(path: Path, device: torch.device, dtype: torch.dtype | str) -> Any:
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            path, local_files_only=True, dtype=dtype, attn_implementation="eager"
+        )
+        return model.to(device).eval().requires_grad_(False)
+    except (OSError, ValueError, KeyError, RuntimeError, MemoryError) as error:
+        if _is_out_of_memory(error):
+            raise InvalidRequest(f"not enough memory on {device} for {path}") from error
+        raise InvalidRequest(f"no model can be loaded from {path}: {error}") from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch has a class for it on a GPU, and on the CPU a sentence."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def _refuse_changing_positions(config: Any) -> None:
+    """Some position encodings depend on the longest context in the batch: then KV cannot be kept."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = {rope.get("rope_type"), *(entry.get("rope_type") for entry in rope.values() if isinstance(entry, dict))}
+    changing = kinds & {"dynamic", "longrope"}
+    if changing:
+        raise InvalidRequest(f"position encodings of type {changing.pop()!r} are not supported")
+
+
+def _free_memory(device: torch.device) -> int:
+    """Bytes that a new allocation may take."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")

@@ -1,0 +1,121 @@
+"""A checkpoint of a plain decoder, read without ``transformers``, whose import takes longer than the reading."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from actors.engine.torch.key_values import LayerShape
+
+_ARCHITECTURES = {
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+}
+_ROPE_KEYS = {"rope_type", "rope_theta"}
+
+
+@dataclass(frozen=True, slots=True)
+class PlainConfig:
+    """The shape of a plain decoder: rotary positions that never change, SiLU, no experts, no caps, no quantisation.
+
+    Attributes:
+        windows: of each layer's attention, tokens; None where it is full.
+    """
+
+    vocab_size: int
+    num_layers: int
+    num_query_heads: int
+    num_heads: int
+    head_width: int
+    norm_epsilon: float
+    rope_base: float
+    max_context_tokens: int
+    has_tied_embeddings: bool
+    windows: tuple[int | None, ...]
+
+    @property
+    def shapes(self) -> dict[int, LayerShape]:
+        """Of each layer's keys and values."""
+        return dict.fromkeys(range(self.num_layers), LayerShape(self.num_heads, self.head_width, self.head_width))
+
+    @classmethod
+    def read(cls, model_path: Path) -> PlainConfig | None:
+        """The configuration in a model directory; None where it is not plain, or not known to be."""
+        try:
+            config: dict[str, Any] = json.loads((model_path / "config.json").read_text())
+            return cls._of(config) if _is_plain(config) else None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    @classmethod
+    def _of(cls, config: dict[str, Any]) -> PlainConfig:
+        num_query_heads, num_layers = config["num_attention_heads"], config["num_hidden_layers"]
+        return cls(
+            vocab_size=config["vocab_size"],
+            num_layers=num_layers,
+            num_query_heads=num_query_heads,
+            num_heads=config["num_key_value_heads"],
+            head_width=config.get("head_dim") or config["hidden_size"] // num_query_heads,
+            norm_epsilon=float(config["rms_norm_eps"]),
+            rope_base=float((config.get("rope_parameters") or config)["rope_theta"]),
+            max_context_tokens=config["max_position_embeddings"],
+            has_tied_embeddings=config["tie_word_embeddings"],
+            windows=_windows(config, num_layers),
+        )
+
+
+def read_weights(model_path: Path) -> dict[str, Tensor] | None:
+    """The tensors of a checkpoint by name, float32; None where they are not in safetensors files.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: a file is no safetensors file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    index = model_path / "model.safetensors.index.json"
+    if index.is_file():
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    else:
+        names = ["model.safetensors"]
+    if not all((model_path / name).is_file() for name in names):
+        return None
+    weights: dict[str, Tensor] = {}
+    try:
+        for name in names:
+            weights |= {key: tensor.to(torch.float32) for key, tensor in load_file(model_path / name).items()}
+    except SafetensorError as error:
+        raise ValueError(f"{model_path} has a damaged file: {error}") from error
+    return weights
+
+
+def _is_plain(config: dict[str, Any]) -> bool:
+    rope = config.get("rope_parameters") or {}
+    return (
+        config["model_type"] in _ARCHITECTURES
+        and config.get("architectures") in (None, [_ARCHITECTURES[config["model_type"]]])
+        and config["hidden_act"] == "silu"
+        and not config.get("quantization_config")
+        and not config.get("rope_scaling")
+        and rope.get("rope_type", "default") == "default"
+        and set(rope) <= _ROPE_KEYS
+        and config.get("partial_rotary_factor", 1.0) == 1.0
+        and not (config.get("use_sliding_window") and "layer_types" not in config)
+    )
+
+
+def _windows(config: dict[str, Any], num_layers: int) -> tuple[int | None, ...]:
+    """Mistral's window is every layer's; Qwen's is that of the layers which say so."""
+    window = config.get("sliding_window")
+    if config["model_type"] == "mistral":
+        return (window,) * num_layers
+    kinds = config.get("layer_types") or ["full_attention"] * num_layers
+    return tuple(window if kind == "sliding_attention" else None for kind in kinds)

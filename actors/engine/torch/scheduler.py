@@ -1,0 +1,215 @@
+"""Which tokens the next step computes."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from dataclasses import dataclass, field
+
+from actors.engine.context import Context
+from actors.engine.torch.context_store import ContextStore
+from actors.engine.torch.row import Row
+from actors.engine.turn import Turn
+
+_SHARE = 4
+"""A prompt gets at most this part of a step's room for prompts while others wait for it."""
+
+
+@dataclass(slots=True)
+class _Plan:
+    rows: list[Row] = field(default_factory=list)
+    contexts: set[Context] = field(default_factory=set)
+    num_tokens: int = 0
+
+    def add(self, row: Row) -> None:
+        self.rows.append(row)
+        self.contexts.add(row.context)
+        self.num_tokens += row.count
+
+
+class Scheduler:
+    """Running turns, waiting turns and refills; decoding first, then prompts by turns, then refills.
+
+    A running turn that finds no block takes those of idle contexts, then those of the latest turn that is not yet
+    in the plan: that one starts over when there is room (its tokens stay). While a prompt finds no room no later one
+    gets any, so the oldest turn always gets on in the end.
+    """
+
+    def __init__(
+        self, contexts: ContextStore, counters: Counter[str], max_batch_tokens: int, max_running: int, max_waiting: int
+    ) -> None:
+        self._contexts = contexts
+        self._counters = counters
+        self._max_batch_tokens = max_batch_tokens
+        self._max_running = max_running
+        self._max_waiting = max_waiting
+        self._turns: OrderedDict[str, Turn] = OrderedDict()
+        self._running: list[Turn] = []
+        self._waiting: deque[Turn] = deque()
+        self._filling: deque[Turn] = deque()
+        self._refills: OrderedDict[str, Context] = OrderedDict()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another turn may be added."""
+        return len(self._waiting) < self._max_waiting
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a step would compute something."""
+        return bool(self._turns or self._refills)
+
+    @property
+    def num_waiting(self) -> int:
+        """Turns whose prompt has not been computed yet."""
+        return sum(not turn.has_started for turn in self._turns.values())
+
+    @property
+    def num_turns(self) -> int:
+        """Turns that have not ended."""
+        return len(self._turns)
+
+    def get(self, turn_id: str) -> Turn | None:
+        """The turn of this id, if it has not ended."""
+        return self._turns.get(turn_id)
+
+    def turns(self) -> list[Turn]:
+        """All turns that have not ended, in order of admission."""
+        return list(self._turns.values())
+
+    def add(self, turn: Turn) -> None:
+        """Queue a turn."""
+        self._turns[turn.turn_id] = turn
+        self._waiting.append(turn)
+
+    def remove(self, turn: Turn) -> None:
+        """Forget a turn that has ended."""
+        del self._turns[turn.turn_id]
+        for queue in (self._running, self._waiting, self._filling):
+            if turn in queue:
+                queue.remove(turn)
+
+    def add_refill(self, context: Context) -> None:
+        """Queue a context whose KV is to be completed."""
+        context.wants_refill = True
+        self._refills[context.context_id] = context
+
+    def remove_refill(self, context: Context) -> None:
+        """Leave a context as it is."""
+        context.wants_refill = False
+        self._refills.pop(context.context_id, None)
+
+    def plan(self) -> list[Row]:
+        """The rows of the next step; their blocks are there."""
+        plan = _Plan()
+        self._start_waiting()
+        for turn in list(self._running):
+            if turn not in self._filling:
+                self._plan_decoding(turn, plan)
+        self._plan_filling(plan)
+        if not self._waiting and not self._filling:
+            self._plan_refills(plan)
+        return plan.rows
+
+    def check(self) -> None:
+        """Verify the queues.
+
+        Raises:
+            AssertionError: a turn is in none of them or in two.
+        """
+        for turn in self._turns.values():
+            assert (turn in self._running) + (turn in self._waiting) == 1, f"turn {turn.turn_id} is misplaced"
+            assert turn.context.turn_id == turn.turn_id
+        assert len(self._turns) == len(self._running) + len(self._waiting)
+        assert all(turn in self._running for turn in self._filling)
+        assert len(set(self._filling)) == len(self._filling)
+
+    def _start_waiting(self) -> None:
+        while self._waiting and len(self._running) < self._max_running:
+            turn = self._waiting.popleft()
+            self._running.append(turn)
+            self._running.sort(key=lambda turn: turn.order)
+            self._filling.append(turn)
+
+    def _plan_decoding(self, turn: Turn, plan: _Plan) -> None:
+        context = turn.context
+        if context in plan.contexts or context.num_missing != 1 or turn in self._filling:
+            return
+        end = len(context.ids)
+        if self._make_room(turn, end, plan):
+            plan.add(Row(context, end - 1, end, turn.turn_id, samples=True))
+        else:
+            self._give_way(turn)
+
+    def _plan_filling(self, plan: _Plan) -> None:
+        budget = self._max_batch_tokens - plan.num_tokens
+        share = max(self._contexts.block_size, budget // _SHARE)
+        blocked_order: int | None = None
+        for turn, count in self._shares(budget, share):
+            context = turn.context
+            end = context.num_resident + count
+            if blocked_order is not None and turn.order > blocked_order:
+                continue
+            if not self._make_room(turn, end, plan):
+                end = min(end, self._next_block(context))
+                if context.visibility is None or not self._make_room(turn, end, plan):
+                    blocked_order = turn.order
+                    continue
+            is_last = end == len(context.ids)
+            plan.add(Row(context, context.num_resident, end, turn.turn_id, samples=is_last))
+            self._filling.remove(turn)
+            if not is_last:
+                self._filling.append(turn)
+
+    def _shares(self, budget: int, share: int) -> list[tuple[Turn, int]]:
+        """How many tokens each filling turn gets, in their order: a share first, then what is left."""
+        counts: list[tuple[Turn, int]] = []
+        for turn in self._filling:
+            count = min(turn.context.num_missing, share, budget)
+            if count == 0:
+                break
+            counts.append((turn, count))
+            budget -= count
+        for index, (turn, count) in enumerate(counts):
+            more = min(turn.context.num_missing - count, budget)
+            counts[index] = (turn, count + more)
+            budget -= more
+        return counts
+
+    def _plan_refills(self, plan: _Plan) -> None:
+        for context in list(self._refills.values()):
+            if context.num_missing == 0 or not context.wants_refill:
+                self.remove_refill(context)
+                continue
+            count = min(context.num_missing, self._max_batch_tokens - plan.num_tokens)
+            if count <= 0:
+                return
+            end = context.num_resident + count
+            if not self._contexts.grow(context, end, plan.contexts, context.eviction_rank):
+                self.remove_refill(context)
+                continue
+            plan.add(Row(context, context.num_resident, end, None, samples=False))
+
+    def _make_room(self, turn: Turn, length: int, plan: _Plan) -> bool:
+        while not self._contexts.grow(turn.context, length, plan.contexts):
+            latest_first = reversed(self._turns.values())
+            victim = next((other for other in latest_first if self._may_preempt(turn, other, plan)), None)
+            if victim is None:
+                return False
+            self._give_way(victim)
+        return True
+
+    def _may_preempt(self, turn: Turn, victim: Turn, plan: _Plan) -> bool:
+        return victim.order > turn.order and bool(victim.context.blocks) and victim.context not in plan.contexts
+
+    def _next_block(self, context: Context) -> int:
+        """As far as a context gets that has to free blocks on its way."""
+        block_size = self._contexts.block_size
+        return (context.num_resident // block_size + 1) * block_size
+
+    def _give_way(self, turn: Turn) -> None:
+        """Free a turn's KV; it is computed again when there is room."""
+        if turn.context.num_resident:
+            self._counters["preemptions"] += 1
+        self._contexts.keep_resident(turn.context, 0)
+        if turn in self._running and turn not in self._filling:
+            self._filling.appendleft(turn)

@@ -1,0 +1,54 @@
+"""The actor that an inferlet lives on: one program in a process."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import ray
+
+import actors.models.actor  # noqa: F401  Ray does when the first handle to one comes: not in a turn
+from actors.calls.priority import stand_back
+from actors.calls.socket_server import listen
+from actors.inferlets.instance import InferletParts, Instance
+from actors.inferlets.output import route_streams
+from actors.journal.keys import INFERLET
+from actors.pool.actor import Slot, SlotDirectory
+
+CALLS = frozenset(("deliver", "read", "describe", "terminate"))
+
+
+class InferletSlot(Slot):
+    """Holds no inferlet or one; see ``Slot``."""
+
+    def __init__(self, name: str, parts: InferletParts, directory: SlotDirectory) -> None:
+        super().__init__(
+            INFERLET,
+            name,
+            lambda id, settings: Instance(replace(parts, settings=settings), id),
+            CALLS,
+            directory,
+            parts.die,
+        )
+
+
+class HostedInferlet(InferletSlot):
+    """The same in a Ray actor of its own, which ends with the programs that spoil it."""
+
+    def __init__(self, name: str, parts: InferletParts, directory: SlotDirectory) -> None:
+        stand_back()
+        super().__init__(name, parts, directory)
+        route_streams()
+
+    async def ready(self) -> str | None:
+        """See ``Slot.ready``."""
+        await listen(self)
+        return await super().ready()
+
+
+def end_process() -> None:
+    """At once."""
+    os._exit(1)
+
+
+InferletActor = ray.remote(HostedInferlet)

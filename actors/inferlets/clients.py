@@ -1,0 +1,145 @@
+"""Where an instance's clients leave messages and read events."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+from actors.inferlets.mailbox import Inbox, Outbox
+from actors.inferlets.records import Delivered, Ended, Read, Record, Returned
+from actors.journal.writer import Recorder
+from actors.settings import InferletSettings
+from api.errors import Conflict, Fenced, InvalidRequest, Moved, TooBusy
+from api.inferlet.effects import Received
+from api.inferlet_events import Event
+from api.values import Value
+
+
+class Reception:
+    """Takes messages and shows events, once they are durable. Belongs to one event loop.
+
+    Attributes:
+        ended: how the instance ended; None until then.
+        is_closed: the instance leaves this actor: every call raises ``Moved``.
+        used_at: when a client was here last, in seconds since the epoch.
+        num_readers: clients that wait for events now.
+    """
+
+    MAX_BATCH = 256
+
+    def __init__(self, instance_id: str, settings: InferletSettings) -> None:
+        self.inbox = Inbox(settings.max_inbox_messages, settings.max_inbox_bytes)
+        self.outbox = Outbox(settings.max_outbox_messages, settings.max_outbox_bytes)
+        self.ended: Ended | None = None
+        self.is_closed = False
+        self.used_at = time.time()
+        self.num_readers = 0
+        self.recorder: Recorder[Record]
+        self._id = instance_id
+        self._noted_read = 0
+        self._num_shown = 0
+
+    @property
+    def has_shown_all(self) -> bool:
+        """Somebody has read every event."""
+        return self._num_shown == self.outbox.log.end
+
+    def recover(self, history: Sequence[Record], taken: Sequence[int]) -> None:
+        """Take what earlier lives recorded, and the positions of the messages that the program received in them."""
+        self.outbox.append(history)
+        self.outbox.recover()
+        for record in history:
+            if isinstance(record, Delivered):
+                self.inbox.put(record.key, record.value)
+            elif isinstance(record, Read):
+                self.outbox.read_up_to(record.position)
+        self.inbox.forget(taken)
+
+    def on_durable(self, written: Sequence[Record]) -> None:
+        """These records are written."""
+        for record in written:
+            if isinstance(record, Delivered):
+                self.inbox.put(record.key, record.value)
+            elif isinstance(record, Returned) and isinstance(record.result, Received):
+                self.inbox.used(record.result.position)
+        self.outbox.append(written)
+
+    async def deliver(self, key: str, value: Value) -> int:
+        """See ``InferletHandle.send``."""
+        self.use()
+        known = self.inbox.position_of(key)
+        if known is None:
+            if self.ended:
+                raise Conflict(f"inferlet {self._id!r} has ended ({self.ended.how})")
+            if self.inbox.is_full:
+                raise TooBusy("as many messages as are allowed wait to be received")
+            known = self.inbox.reserve(key, value)
+            self.recorder.add(Delivered(key, value))
+        await self.flushed()
+        return known
+
+    async def read(self, after: int, wait_s: float) -> tuple[Event, ...]:
+        """Events behind a position, once there are some, or none after ``wait_s``; not more than a batch.
+
+        Raises:
+            Conflict: the position is that of the last one.
+            InvalidRequest: there is no event at the position.
+        """
+        self.use()
+        if after >= self.outbox.log.end:
+            raise InvalidRequest(f"inferlet {self._id!r} has no event {after} to go on behind")
+        if self.outbox.is_over and after + 1 == self.outbox.log.end:
+            raise Conflict(f"event {after} was the last of inferlet {self._id!r}")
+        if self.outbox.read_up_to(after + 1):
+            self._note_read()
+        position, log = after + 1, self.outbox.log
+        grown = asyncio.Event()
+        log.watch(grown)
+        self.num_readers += 1
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    while log.end <= position:
+                        grown.clear()
+                        await grown.wait()
+        finally:
+            self.num_readers -= 1
+            log.unwatch(grown)
+            self.used_at = time.time()
+        events = tuple(log.read(position)[: self.MAX_BATCH]) if position < log.end else ()
+        self._num_shown = max(self._num_shown, position + len(events))
+        if self.recorder.is_fenced:
+            raise self._moved()
+        return events
+
+    async def flushed(self) -> None:
+        """All that was recorded is durable.
+
+        Raises:
+            Moved: it never will be here.
+        """
+        try:
+            await self.recorder.flushed()
+        except Fenced:
+            raise self._moved() from None
+
+    def use(self) -> None:
+        """A client is here.
+
+        Raises:
+            Moved: the instance is not, any longer.
+        """
+        if self.recorder.is_fenced or self.is_closed:
+            raise self._moved()
+        self.used_at = time.time()
+
+    def _note_read(self) -> None:
+        """Now and then is enough: it only makes room for more."""
+        if self.ended is None and self.outbox.read_position - self._noted_read >= self.MAX_BATCH:
+            self._noted_read = self.outbox.read_position
+            self.recorder.add(Read(self._noted_read))
+
+    def _moved(self) -> Moved:
+        return Moved(f"inferlet {self._id!r} is not here any longer")

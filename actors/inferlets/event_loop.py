@@ -1,0 +1,181 @@
+"""The thread that a program runs in, with an event loop of its own.
+
+So a program that blocks or never yields holds up nobody else, and the moments at which it can do nothing by itself are
+known: only then is it given the next result, or told that a timer ran out or a thread came back, one at a time. That
+makes what it does depend on nothing but their order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from contextlib import suppress
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any, TypeVar, TypeVarTuple
+
+from actors.inferlets.timers import Clock, Waits
+
+Arguments = TypeVarTuple("Arguments")
+Answer = TypeVar("Answer")
+
+_ENDS = (asyncio.CancelledError, SystemExit, KeyboardInterrupt, RuntimeError)
+"""What a program can end its event loop with; ``main`` is then cancelled, and tells of it."""
+
+
+class IdleSelector(selectors.DefaultSelector):
+    """Tells when its event loop has nothing left to run: ``on_idle`` returns for how long to wait; None: for ever."""
+
+    MAX_BUSY_ROUNDS = 1000
+    """A program that polls with ``sleep(0)`` is never idle, and is told all the same."""
+
+    def __init__(self, on_idle: Callable[[], float | None]) -> None:
+        super().__init__()
+        self._on_idle = on_idle
+        self._num_busy_rounds = 0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """See ``selectors.BaseSelector.select``."""
+        is_busy = timeout is not None and timeout <= 0
+        if is_busy and self._num_busy_rounds < self.MAX_BUSY_ROUNDS:
+            self._num_busy_rounds += 1
+            return super().select(timeout)
+        self._num_busy_rounds = 0
+        idle_s = self._on_idle()
+        return super().select(timeout if is_busy else idle_s)
+
+
+class Timer(asyncio.TimerHandle):
+    """A timer with the number of its wait."""
+
+    __slots__ = ("number",)
+    number: int
+
+
+class ProgramLoop(asyncio.SelectorEventLoop):
+    """An event loop whose timers and threads are waits of the program: each ends when ``on_idle`` says so, alone."""
+
+    def __init__(self, on_idle: Callable[[], float | None], clock: Clock, waits: Waits) -> None:
+        self._clock = clock
+        self._waits = waits
+        super().__init__(IdleSelector(on_idle))
+
+    def time(self) -> float:
+        """See ``asyncio.AbstractEventLoop.time``."""
+        return self._clock.time()
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Arguments], object],
+        *args: *Arguments,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """See ``asyncio.AbstractEventLoop.call_at``. As long from now as the program's clock says, though it stands."""
+        context = context or copy_context()
+        timer = Timer(when, callback, args, self, context)
+
+        def run() -> None:
+            if not timer.cancelled():
+                callback(*args)
+
+        def end() -> None:
+            self.call_soon(run, context=context)
+
+        timer.number = self._waits.begin_timer(when - self.time(), end)
+        return timer
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        assert isinstance(handle, Timer)
+        self._waits.drop(handle.number)
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*Arguments], Answer], *args: *Arguments
+    ) -> asyncio.Future[Answer]:
+        """See ``asyncio.AbstractEventLoop.run_in_executor``."""
+        work = super().run_in_executor(executor, func, *args)
+        told: asyncio.Future[Answer] = self.create_future()
+        number = self._waits.begin_thread(partial(_tell, work, told))
+
+        def came_back(_: object) -> None:
+            if not work.cancelled():
+                work.exception()  # nobody may ask for it
+            self._waits.came_back(number)
+
+        def settled(_: object) -> None:
+            self._waits.drop(number)
+            work.cancel()
+
+        work.add_done_callback(came_back)
+        told.add_done_callback(settled)
+        return told
+
+
+def _tell(work: asyncio.Future[Answer], told: asyncio.Future[Answer]) -> None:
+    if told.done():
+        return
+    if work.cancelled():
+        told.cancel()
+    elif error := work.exception():
+        told.set_exception(error)
+    else:
+        told.set_result(work.result())
+
+
+class ProgramThread:
+    """Runs one coroutine to its end. ``on_end`` is called on the outer loop, the others in the thread.
+
+    For ``on_idle`` see ``IdleSelector``. Every method may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        main: Callable[[], Coroutine[Any, Any, None]],
+        on_idle: Callable[[], float | None],
+        clock: Clock,
+        waits: Waits,
+        on_end: Callable[[], object],
+    ) -> None:
+        self._main = main
+        self._on_end = on_end
+        self._outer = asyncio.get_running_loop()
+        self._loop = ProgramLoop(on_idle, clock, waits)
+        self._task: asyncio.Task[None] | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There may be something for it."""
+        self.call(lambda: None)
+
+    def cancel(self) -> None:
+        """Have it end, as by ``asyncio.Task.cancel``."""
+        self.call(lambda: self._task.cancel() if self._task else None)
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Call this in the thread, when it yields. After its end nothing happens."""
+        try:
+            self._loop.call_soon_threadsafe(function)
+        except RuntimeError:
+            return
+
+    def _run(self) -> None:
+        try:
+            with suppress(*_ENDS), asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._top())
+        finally:
+            try:
+                self._outer.call_soon_threadsafe(self._on_end)
+            except RuntimeError:
+                pass  # the process ends
+
+    async def _top(self) -> None:
+        self._task = asyncio.current_task()
+        await self._main()

@@ -1,0 +1,109 @@
+"""What a program was given in its earlier lives: the answers to its calls, and the ends of its own waits."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from actors.inferlets.records import Answer, Called, Given, Record, Returned, Sent, Woken
+
+
+class Diverged(BaseException):
+    """The program did not repeat itself. Not an ``Exception``, so that it does not take this for a failed call."""
+
+
+class Replay:
+    """Answers by the number of the call, and the order in which the program was given them and woken.
+
+    Calls are numbered in the order in which the program makes them, whichever of its tasks does; so are its waits.
+
+    Attributes:
+        last_call: the program has made so many calls, on nothing but the answers that are here.
+    """
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self._sent: dict[int, Sent] = {}
+        self._answers: dict[int, Answer] = {}
+        self._called: dict[int, Called] = {}
+        self._order: deque[int | Woken] = deque()
+        self.last_call = 0
+        for record in records:
+            if isinstance(record, Sent):
+                self._sent[record.call] = record
+            elif isinstance(record, Called):
+                self._called[record.call] = record
+            elif isinstance(record, Answer):
+                self._answers[record.call] = record
+                self._order.append(record.call)
+            elif isinstance(record, Woken):
+                self._order.append(record)
+            if isinstance(record, Given):
+                self.last_call = max(self.last_call, record.num_calls)
+        self.last_call = max((self.last_call, *self._sent, *self._called))
+        self.num_taken = 0
+
+    def sent(self, call: int, effect: str, digest: str) -> Sent | None:
+        """What this call sent; None where it is made for the first time.
+
+        Raises:
+            Diverged: it was another call.
+        """
+        other = self._answers.get(call) or self._called.get(call)
+        if other and call not in self._sent:
+            self._check(call, other.effect, other.digest, effect, digest)
+        sent = self._sent.get(call)
+        if sent:
+            self._check(call, "Send", sent.digest, effect, digest)
+        return sent
+
+    def answer(self, call: int, effect: str, digest: str) -> Answer | None:
+        """The answer to this call; None where it had none yet.
+
+        Raises:
+            Diverged: it was another call.
+        """
+        if call in self._sent and effect != "Send":
+            self._check(call, "Send", self._sent[call].digest, effect, digest)
+        answer = self._answers.get(call)
+        known = answer or self._called.get(call)
+        if known:
+            self._check(call, known.effect, known.digest, effect, digest)
+        return answer
+
+    def next(self) -> Given | None:
+        """The next that is to be given; None once the program has caught up."""
+        while self._order:
+            first = self._order[0]
+            given = first if isinstance(first, Woken) else self._answers.get(first)
+            if given:
+                return given
+            self._order.popleft()
+        return None
+
+    def missing(self, num_calls: int) -> str | None:
+        """What a program that has made so many calls has not done again yet; None once it has caught up."""
+        if given := self.next():
+            return described(given)
+        return f"call {self.last_call}" if num_calls < self.last_call else None
+
+    def take(self, given: Given) -> None:
+        """The program has been given this: an answer, or what is next."""
+        if isinstance(given, Woken):
+            self._order.popleft()
+        else:
+            del self._answers[given.call]
+        self.num_taken += 1
+
+    def _check(self, call: int, was: str, was_digest: str, now: str, digest: str) -> None:
+        if was != now:
+            raise Diverged(f"call {call} was {was} before, and is {now} now")
+        if was_digest != digest:
+            raise Diverged(f"call {call} ({now}) has other arguments than before")
+
+
+def described(given: Given) -> str:
+    """What it belongs to, for a sentence."""
+    if isinstance(given, Woken):
+        return f"wait {given.wait} (for a timer or a thread)"
+    ending = "which had returned" if isinstance(given, Returned) else "which had not returned"
+    return f"call {given.call} ({given.effect}, {ending})"

@@ -1,0 +1,267 @@
+"""An instance of a program: launched or taken up again, running in its thread, heard and read by its clients."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from actors.contexts.reader import TurnReader
+from actors.directory.messages import InferletSeed
+from actors.inferlets import records
+from actors.inferlets.clients import Reception
+from actors.inferlets.contexts import Contexts
+from actors.inferlets.executor import EffectDesk
+from actors.inferlets.history import Replay
+from actors.inferlets.limits import Watch
+from actors.inferlets.output import Output
+from actors.inferlets.ports import Surroundings
+from actors.inferlets.program import Source
+from actors.inferlets.records import Ended, Launched, Printed, PutAway, Record, Resumed, Returned
+from actors.inferlets.replayer import ProgramHost
+from actors.inferlets.run import ProgramRun
+from actors.journal.contract import Acquired
+from actors.journal.keys import INFERLET, journal_key
+from actors.journal.writer import Recorder
+from actors.models.ref import Placement
+from actors.settings import InferletSettings
+from api.errors import Fenced, GreenroomError
+from api.inferlet import effects
+from api.inferlet_events import Event
+from api.inferlets import InferletDescription, InferletSummary, State
+from api.logs import event_logger
+from api.values import Value
+
+log = event_logger("greenroom.inferlet")
+
+JOURNAL_FULL = (
+    "the program's journal has more than {} MiB: one that is to run for ever keeps what it needs with store_put, "
+    "launches its successor, and ends"
+)
+
+
+class InferletDirectory(Protocol):
+    """What an instance needs of the directory."""
+
+    async def place(self, model: str | None, key: str, lost: str | None = None) -> Placement:
+        """The model actor for a context; see ``DirectoryRef.place``."""
+        ...
+
+    async def inferlet_ended(self, instance_id: str, how: str) -> None:
+        """It is over; see ``DirectoryRef.inferlet_ended``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InferletParts:
+    """What every instance on an actor is made with. ``die`` ends the process."""
+
+    directory: InferletDirectory
+    surroundings: Surroundings
+    settings: InferletSettings
+    recovery_timeout_s: float
+    die: Callable[[], object]
+
+
+class Instance:
+    """One program's life. Belongs to one event loop; the journal's epoch makes it the only one of its id.
+
+    Its life: launched or activated, running, perhaps put away and activated again, ended, deleted. What a client
+    sees is durable. Any call raises ``Moved`` once another actor has it, or it is being put away.
+    """
+
+    MAX_DEATHS = 3
+    CHECK_AGAIN_S = 0.2
+
+    def __init__(self, parts: InferletParts, instance_id: str) -> None:
+        self.id = instance_id
+        self.owner = ""
+        self.is_spent = False
+        self._parts = parts
+        self._reception = Reception(instance_id, parts.settings)
+        self._run: ProgramRun | None = None
+        self._finishing: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._acquired: Acquired
+        self._launched: Launched
+        self._recorder: Recorder[Record]
+
+    async def create(self, seed: InferletSeed) -> None:
+        """Launch it. Durable on return.
+
+        Raises:
+            Conflict: the id is taken.
+        """
+        launched = Launched(seed.program, seed.source, seed.file, seed.arguments, seed.name, seed.parent)
+        settings = self._parts.settings
+        expires_at = None if settings.idle_timeout_s is None else time.time() + settings.idle_timeout_s
+        key, journal = journal_key(INFERLET, self.id), self._parts.surroundings.journal
+        lines = (records.encode(launched),)
+        self._open(await journal.create(key, seed.owner, f"{seed.name}\n{seed.program}", lines, expires_at))
+        self._start(Replay(), [launched])
+
+    async def activate(self) -> None:
+        """Take it over from an actor that is gone, or that had put it away.
+
+        Raises:
+            NotFound: there is no such instance.
+        """
+        history = self._open(await self._parts.surroundings.journal.acquire(journal_key(INFERLET, self.id)))
+        if self._reception.ended:
+            return
+        if not isinstance(history[-1], PutAway):
+            self._recorder.add(Resumed())
+            await self._reception.flushed()
+        deaths = history[-self.MAX_DEATHS :]
+        if len(deaths) == self.MAX_DEATHS and all(isinstance(record, Resumed) for record in deaths):
+            self._end(Ended("failed", f"its process died {self.MAX_DEATHS + 1} times at the same point"))
+            return
+        log.info("takes up an inferlet again", instance_id=self.id, records=len(history))
+        self._start(Replay(history), history)
+
+    async def deliver(self, key: str, value: Value) -> int:
+        """See ``InferletHandle.send``."""
+        return await self._reception.deliver(key, value)
+
+    async def read(self, after: int, wait_s: float) -> tuple[Event, ...]:
+        """See ``Reception.read``."""
+        return await self._reception.read(after, wait_s)
+
+    async def describe(self) -> InferletDescription:
+        """See ``InferletHandle.describe``."""
+        info, launched = self._acquired.info, self._launched
+        ended = self._reception.ended if self._reception.outbox.is_over else None
+        state: State = ended.how if ended else "running"
+        summary = InferletSummary(
+            self.id, self.owner, launched.name, launched.program, state, info.created_at, self._reception.used_at
+        )
+        return InferletDescription(summary, launched.arguments, launched.parent, self._reception.outbox.log.end)
+
+    async def terminate(self) -> bool:
+        """See ``InferletHandle.terminate``."""
+        self._reception.use()
+        is_first = self._reception.ended is None
+        self._end(Ended("terminated"))
+        await self._reception.flushed()
+        return is_first
+
+    async def close(self) -> None:
+        """Delete it, with its contexts and its journal."""
+        await self.stop()
+        await self._parts.surroundings.journal.delete(journal_key(INFERLET, self.id))
+
+    async def stop(self) -> None:
+        """Stop working on it here, and leave it to whoever activates it next."""
+        self._reception.is_closed = True
+        if self._watching:
+            self._watching.cancel()
+        if self._finishing:
+            await self._finishing
+        elif self._run and self._reception.ended is None:
+            self._recorder.add(PutAway())
+            with suppress(Fenced):
+                await self._recorder.flushed()
+            self.is_spent = not await self._run.stop(frees_contexts=False)
+
+    @property
+    def is_fenced(self) -> bool:
+        """Another actor has it; nothing more is done here."""
+        return self._recorder.is_fenced
+
+    def idle_s(self) -> float:
+        """Seconds since its clients were heard of; 0 while it works, or one of them listens."""
+        if self._reception.num_readers or (self._finishing and not self._finishing.done()):
+            return 0.0
+        is_waiting = self._run is not None and self._run.waits_for_clients_only and not self._recorder.is_busy
+        return time.time() - self._reception.used_at if is_waiting or self._reception.ended else 0.0
+
+    @property
+    def leaves_in_s(self) -> float:
+        """When this actor may be given back, if nothing happens until then; seconds."""
+        idle_s, settings = self.idle_s(), self._parts.settings
+        if self._reception.ended and idle_s > 0:
+            return 0.0 if self._reception.has_shown_all else settings.linger_s - idle_s
+        left_s = settings.passivate_after_s - idle_s
+        return left_s if left_s <= 0 else self.CHECK_AGAIN_S
+
+    @property
+    def is_expired(self) -> bool:
+        """It has not been used for as long as it may be."""
+        settings = self._parts.settings
+        limit_s = settings.keep_ended_s if self._reception.ended else settings.idle_timeout_s
+        return limit_s is not None and time.time() - self._reception.used_at >= limit_s
+
+    def _open(self, acquired: Acquired) -> list[Record]:
+        history: list[Record] = [records.decode(line) for line in acquired.records]
+        assert isinstance(history[0], Launched), "the first record launches it"
+        self._acquired, self._launched, self.owner = acquired, history[0], acquired.info.owner
+        ended = [record for record in history if isinstance(record, Ended)]
+        self._reception.ended = ended[0] if ended else None
+        settings, journal = self._parts.settings, self._parts.surroundings.journal
+        expiry = settings.keep_ended_s if ended else settings.idle_timeout_s
+        self._recorder = Recorder(journal, acquired, expiry, records.encode, self._on_durable)
+        self._reception.recorder = self._recorder
+        results = [record.result for record in history if isinstance(record, Returned)]
+        self._reception.recover(history, [one.position for one in results if isinstance(one, effects.Received)])
+        return history
+
+    def _start(self, replay: Replay, history: Sequence[Record]) -> None:
+        parts, launched = self._parts, self._launched
+        contexts = Contexts(parts.directory, TurnReader(), parts.recovery_timeout_s, self.owner)
+        reception = self._reception
+        desk = EffectDesk(
+            self.id, self.owner, parts.surroundings, contexts, reception.inbox, reception.outbox, self._recorder
+        )
+        output = Output(desk.emit, parts.settings.max_output_chars)
+        for record in history:
+            if isinstance(record, Printed | records.OutputCut):
+                output.recover(record)
+        host = ProgramHost(self.id, replay, desk, output)
+        source = Source(launched.program, launched.file, launched.source)
+        is_again = len(history) > 1
+        self._run = ProgramRun(source, launched.arguments, host, desk, contexts, is_again, self._end)
+        self._run.start()
+        watch = Watch(parts.settings, self._run, self._acquired.info.created_at)
+        self._watching = asyncio.create_task(self._enforce(watch))
+
+    async def _enforce(self, watch: Watch) -> None:
+        """Until a limit is exceeded."""
+        violation = await watch.violation()
+        log.warning("inferlet stopped", instance_id=self.id, reason=violation.sentence)
+        self.is_spent = self.is_spent or violation.needs_new_process
+        self._end(Ended("failed", violation.sentence))
+
+    def _end(self, ended: Ended) -> None:
+        """The first end counts."""
+        if self._reception.ended or self._recorder.is_fenced or self._reception.is_closed:
+            return
+        self._reception.ended = ended
+        self._recorder.expire_after(self._parts.settings.keep_ended_s)
+        self._recorder.add(ended)
+        self._finishing = asyncio.create_task(self._finish(ended))
+
+    async def _finish(self, ended: Ended) -> None:
+        log.info("inferlet ended", instance_id=self.id, how=ended.how)
+        with suppress(Fenced):
+            await self._recorder.flushed()
+        if self._run and not await self._run.stop(frees_contexts=True, is_hopeless=self.is_spent):
+            self.is_spent = True
+        if self._watching and self._watching is not asyncio.current_task():
+            self._watching.cancel()
+        try:
+            await self._parts.directory.inferlet_ended(self.id, ended.how)
+        except GreenroomError as error:
+            log.warning("the directory was not told", instance_id=self.id, error=str(error))
+        self._reception.used_at = time.time()
+        if self.is_spent:
+            log.warning("this process ends", instance_id=self.id)
+            self._parts.die()
+
+    def _on_durable(self, written: Sequence[Record]) -> None:
+        self._reception.on_durable(written)
+        limit = self._parts.settings.max_journal_bytes
+        if self._recorder.num_bytes > limit:
+            self._end(Ended("failed", JOURNAL_FULL.format(limit >> 20)))

@@ -1,0 +1,125 @@
+"""Inferlets as a Python caller in the cluster sees them, and as one inferlet sees the others of its owner."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+
+from actors.directory.messages import InferletSeed
+from actors.directory.ref import DirectoryRef
+from actors.inferlets.program import Source, check, program_hash
+from actors.inferlets.ref import InferletRef
+from actors.journal.contract import Journal
+from api.errors import ProgramNotFound, TooLarge
+from api.inferlet_events import Event, Message
+from api.inferlets import InferletSummary, ProgramInfo
+from api.names import check_name
+from api.values import Value
+
+MAX_SOURCE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Inferlets:
+    """Launches and finds inferlets; an ``api.inferlets.Inferlets``, and a ``Family``."""
+
+    directory: DirectoryRef
+    journal: Journal
+    timeout_s: float = 60.0
+
+    async def upload_program(self, source: str, file: str, owner: str) -> str:
+        """See ``api.inferlets.Inferlets.upload_program``."""
+        if len(source.encode()) > MAX_SOURCE_BYTES:
+            raise TooLarge(f"a program may have {MAX_SOURCE_BYTES} bytes")
+        check(source, file)
+        name = program_hash(source)
+        await self.journal.put_item(_space(owner), name, f"{file}\n{source}".encode())
+        return name
+
+    async def programs(self, owner: str) -> tuple[ProgramInfo, ...]:
+        """See ``api.inferlets.Inferlets.programs``."""
+        listed = (await self.directory.settings()).inferlets.programs
+        found = [ProgramInfo(name, name.partition(":")[0]) for name in listed]
+        for name in await self.journal.list_items(_space(owner)):
+            found.append(ProgramInfo(name, (await self._source(name, owner)).file))
+        return tuple(found)
+
+    async def launch(
+        self, program: str, arguments: tuple[str, ...] = (), owner: str = "", name: str | None = None
+    ) -> InferletRef:
+        """See ``api.inferlets.Inferlets.launch``."""
+        return await self._launch(uuid.uuid4().hex, program, arguments, owner, name, None)
+
+    async def inferlet(self, instance_id: str, owner: str = "") -> InferletRef:
+        """See ``api.inferlets.Inferlets.inferlet``."""
+        location = await self.directory.locate_inferlet(instance_id, owner=owner)
+        return InferletRef(location, self.directory, self.timeout_s)
+
+    async def inferlets(self, owner: str = "") -> tuple[InferletSummary, ...]:
+        """See ``api.inferlets.Inferlets.inferlets``."""
+        return await self.directory.inferlets(owner)
+
+    async def launch_child(
+        self, child_id: str, program: str, arguments: tuple[str, ...], owner: str, name: str | None, parent: str
+    ) -> None:
+        """See ``Family.launch_child``."""
+        await self._launch(child_id, program, arguments, owner, name, parent)
+
+    async def next_event(self, child_id: str, owner: str, after: int, timeout_s: float | None) -> Event | None:
+        """See ``Family.next_event``."""
+        child = await self.inferlet(child_id, owner)
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left_s = InferletRef.WAIT_S if deadline is None else max(0.0, deadline - time.monotonic())
+            events = await child.read(after, min(left_s, InferletRef.WAIT_S))
+            for event in events:
+                if isinstance(event, Message) or event.is_end:
+                    return event
+                after = event.position
+            if deadline is not None and time.monotonic() >= deadline:
+                return None
+
+    async def deliver(self, child_id: str, owner: str, key: str, value: Value) -> None:
+        """See ``Family.deliver``."""
+        await (await self.inferlet(child_id, owner)).send(value, key)
+
+    async def terminate(self, child_id: str, owner: str) -> None:
+        """See ``Family.terminate``."""
+        await (await self.inferlet(child_id, owner)).terminate()
+
+    async def _launch(
+        self,
+        instance_id: str,
+        program: str,
+        arguments: tuple[str, ...],
+        owner: str,
+        name: str | None,
+        parent: str | None,
+    ) -> InferletRef:
+        if name is not None:
+            check_name("the name of an inferlet", name)
+        source = await self._source(program, owner)
+        seed = InferletSeed(
+            instance_id, owner, program, source.text, source.file, arguments, name or _short(source), parent
+        )
+        return InferletRef(await self.directory.launch(seed), self.directory, self.timeout_s)
+
+    async def _source(self, program: str, owner: str) -> Source:
+        if ":" in program:
+            if program not in (await self.directory.settings()).inferlets.programs:
+                raise ProgramNotFound(program)
+            return Source(program, program)
+        kept = await self.journal.get_item(_space(owner), program)
+        if kept is None:
+            raise ProgramNotFound(program)
+        file, _, text = kept.decode().partition("\n")
+        return Source(program, file, text)
+
+
+def _space(owner: str) -> str:
+    return f"program/{owner}"
+
+
+def _short(source: Source) -> str:
+    return source.file.removesuffix(".py").rpartition(":")[2]

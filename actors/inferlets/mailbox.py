@@ -1,0 +1,178 @@
+"""What goes in and out of an instance: messages for the program, and the events that its clients read."""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+from collections.abc import Iterable, Sequence
+
+from actors.inferlets.records import Ended, OutputCut, Printed, Record, Sent
+from actors.journal.log import Log
+from api.inferlet_events import Completed, Event, Failed, Lost, Message, Stderr, Stdout, Terminated
+from api.values import Value, encode
+
+
+class Inbox:
+    """Messages for the program by position, each taken once; one that was not used after all goes back to its place."""
+
+    def __init__(self, max_messages: int, max_bytes: int) -> None:
+        self.values: list[Value] = []
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self._keys: dict[str, int] = {}
+        self._sizes: dict[int, int] = {}
+        self._num_bytes = 0
+        self._open: list[int] = []
+        self._takers: list[asyncio.Future[int]] = []
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing waits to be taken."""
+        return not self._open
+
+    @property
+    def is_full(self) -> bool:
+        """As much as may wait to be taken is here, or being recorded."""
+        return len(self._sizes) >= self._max_messages or self._num_bytes >= self._max_bytes
+
+    def position_of(self, key: str) -> int | None:
+        """Where the message of this key is; None where there is none."""
+        return self._keys.get(key)
+
+    def reserve(self, key: str, value: Value) -> int:
+        """The position of a message of this key that is being recorded."""
+        position = self._keys[key] = len(self._keys)
+        self._sizes[position] = len(encode(value))
+        self._num_bytes += self._sizes[position]
+        return position
+
+    def put(self, key: str, value: Value) -> None:
+        """The next message, which is durable."""
+        position = self._keys[key] if key in self._keys else self.reserve(key, value)
+        assert position == len(self.values), "messages are recorded in their order"
+        self.values.append(value)
+        self._offer(position)
+
+    def forget(self, positions: Iterable[int]) -> None:
+        """These were taken in an earlier life."""
+        taken = set(positions)
+        self._open = [position for position in self._open if position not in taken]
+        for position in taken:
+            self.used(position)
+
+    def used(self, position: int) -> None:
+        """The message was taken, and will not be put back."""
+        self._num_bytes -= self._sizes.pop(position, 0)
+
+    async def take(self) -> int:
+        """The position of the oldest message that is there; waits for one. Cancelled, it takes nothing."""
+        if self._open:
+            return self._open.pop(0)
+        taker: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._takers.append(taker)
+        try:
+            return await taker
+        except asyncio.CancelledError:
+            if taker.done() and not taker.cancelled():
+                self.put_back(taker.result())
+            raise
+        finally:
+            if taker in self._takers:
+                self._takers.remove(taker)
+
+    def put_back(self, position: int) -> None:
+        """It was not used after all."""
+        self._offer(position)
+
+    def _offer(self, position: int) -> None:
+        while self._takers:
+            taker = self._takers.pop(0)
+            if not taker.done():
+                taker.set_result(position)
+                return
+        bisect.insort(self._open, position)
+
+
+class Outbox:
+    """The events of an instance, and how many of its messages nobody has read yet.
+
+    ``took`` and ``is_full`` are for the program's thread; the rest belongs to the actor's loop.
+    """
+
+    def __init__(self, max_messages: int, max_bytes: int) -> None:
+        self.log: Log[Event] = Log()
+        self.read_position = 0
+        self._max_messages = max_messages
+        self._max_bytes = max_bytes
+        self._taken = [(0, 0)]
+        self._num_sent = 0
+        self._num_sent_bytes = 0
+        self._read = (0, 0)
+        self._room = asyncio.Event()
+
+    @property
+    def is_over(self) -> bool:
+        """The last event is there."""
+        return self.log.end > 0 and self.log.last.is_end
+
+    def took(self, num_bytes: int) -> None:
+        """The program sends another message."""
+        self._num_sent += 1
+        self._num_sent_bytes += num_bytes
+
+    def is_full(self, times: int = 1) -> bool:
+        """So many times what may be unread is unread."""
+        num_read, num_read_bytes = self._read
+        num, num_bytes = self._num_sent - num_read, self._num_sent_bytes - num_read_bytes
+        return num >= times * self._max_messages or num_bytes >= times * self._max_bytes
+
+    async def wait_for_room(self, times: int = 1) -> None:
+        """Until it is not full."""
+        while self.is_full(times):
+            self._room.clear()
+            await self._room.wait()
+
+    def append(self, records: Sequence[Record]) -> None:
+        """These records are durable; what they say is an event."""
+        placed: list[Event] = []
+        for record in records:
+            event = _event(record, self.log.end + len(placed))
+            if event is None:
+                continue
+            placed.append(event)
+            num, num_bytes = self._taken[-1]
+            if isinstance(event, Message):
+                num, num_bytes = num + 1, num_bytes + len(encode(event.value))
+            self._taken.append((num, num_bytes))
+        self.log.append(placed)
+
+    def recover(self) -> None:
+        """What is there was sent in an earlier life."""
+        self._num_sent, self._num_sent_bytes = self._taken[-1]
+
+    def read_up_to(self, position: int) -> bool:
+        """Somebody has read the events before this position; whether nobody had before."""
+        position = min(position, self.log.end)
+        if position <= self.read_position:
+            return False
+        self.read_position = position
+        self._read = self._taken[position]
+        self._room.set()
+        return True
+
+
+def _event(record: Record, position: int) -> Event | None:
+    match record:
+        case Sent(value=value):
+            return Message(position, value)
+        case Printed(stream, text):
+            return Stdout(position, text) if stream == "stdout" else Stderr(position, text)
+        case OutputCut(limit):
+            return Stderr(position, f"\n[more than {limit} characters were printed; the rest is not kept]\n")
+        case Ended("completed", value):
+            return Completed(position, value)
+        case Ended("failed", value):
+            return Failed(position, str(value))
+        case Ended(how):
+            return Terminated(position) if how == "terminated" else Lost(position)
+    return None

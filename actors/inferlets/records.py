@@ -1,0 +1,196 @@
+"""What the journal keeps of an inferlet, in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from actors.inferlets.codec import Codec
+from api import errors, topics
+from api.cluster import ModelInfo, Retention
+from api.errors import GreenroomError
+from api.inferlet import effects
+from api.inferlet.context_effects import Generated, Prefix
+from api.turns import Distribution, Finish
+from api.values import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """The instance as it was launched; the first record.
+
+    Attributes:
+        program: what it is called: the SHA-256 of its source, or ``module:function``.
+        source: None for a ``module:function``.
+        file: the name that its source had.
+    """
+
+    program: str
+    source: str | None
+    file: str
+    arguments: tuple[str, ...]
+    name: str
+    parent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A message has come for the program; the same ``key`` again is the same message."""
+
+    key: str
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The program sent this with its call of this number; ``is_waiting`` where there was no room for more."""
+
+    call: int
+    digest: str
+    value: Value
+    is_waiting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """The program printed this, to "stdout" or "stderr"."""
+
+    stream: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutputCut:
+    """The program printed more than ``limit`` characters; the rest is not kept."""
+
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A call of the program got this result; ``effect`` is its name, ``digest`` names its arguments.
+
+    Of this and the next three, ``num_calls`` says how many calls the program had made by then, ``at`` what its clock
+    stood at from then on.
+    """
+
+    call: int
+    effect: str
+    digest: str
+    result: Any
+    num_calls: int = 0
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """A call of the program failed: with an error of ``api.errors``, by its class and arguments."""
+
+    call: int
+    effect: str
+    digest: str
+    error: str
+    arguments: list[Any]
+    num_calls: int = 0
+    at: float = 0.0
+
+    @property
+    def exception(self) -> GreenroomError:
+        """The error."""
+        kind: type[GreenroomError] = getattr(errors, self.error)
+        return kind(*self.arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """A timer of the program ran out, or a thread came back: its wait of this number was over."""
+
+    wait: int
+    num_calls: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The program cancelled a call before it had a result."""
+
+    call: int
+    effect: str
+    digest: str
+    num_calls: int = 0
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """The program made a call that others see the effect of, which comes behind this record."""
+
+    call: int
+    effect: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Clients have read the events before this position."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutAway:
+    """The instance gave its process back, to be taken up again when something comes for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The process had died, and the program was taken up again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """It is over; ``value`` is the result of a completed one, the sentence or traceback of a failed one."""
+
+    how: Literal["completed", "failed", "terminated", "lost"]
+    value: Value = None
+
+
+Answer: TypeAlias = Returned | Raised | Cancelled
+Given: TypeAlias = Answer | Woken
+Record: TypeAlias = (
+    Launched | Delivered | Sent | Printed | OutputCut | Given | Called | Read | PutAway | Resumed | Ended
+)
+
+_codec = Codec(
+    (
+        *(
+            Launched,
+            Delivered,
+            Sent,
+            Printed,
+            OutputCut,
+            Returned,
+            Raised,
+            Woken,
+            Cancelled,
+            Called,
+            Read,
+            PutAway,
+            Resumed,
+            Ended,
+        ),
+        *(effects.Received, effects.Accepted, effects.Pulled, effects.ChildEvent, Generated, Prefix),
+        *(ModelInfo, Retention, Finish, Distribution),
+        *(topics.TopicMessage, topics.Lagged, topics.NewEpoch, topics.Cursor),
+    )
+)
+encode = _codec.encode
+decode = _codec.decode
+
+
+def raised(call: int, effect: str, digest: str, error: BaseException) -> Raised:
+    """The record of a failed call; what is not of ``api.errors`` becomes a plain ``GreenroomError``."""
+    kind = type(error).__name__
+    if isinstance(error, GreenroomError) and getattr(errors, kind, None) is type(error):
+        return Raised(call, effect, digest, kind, list(error.args))
+    return Raised(call, effect, digest, "GreenroomError", [f"{kind}: {error}"])

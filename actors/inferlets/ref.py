@@ -1,0 +1,62 @@
+"""The caller's side of an inferlet."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+
+from actors.directory.ref import DirectoryRef
+from actors.journal.keys import INFERLET
+from actors.pool.ref import Location, TenantCall
+from api.errors import Conflict
+from api.inferlet_events import Event
+from api.inferlets import InferletDescription
+from api.values import Value, snapshot
+
+
+class InferletRef:
+    """A reference to one inferlet by its id, wherever it lives; an ``InferletHandle``.
+
+    When its actor is dead or it is put away, the directory activates it elsewhere and the call is made again. Calls
+    raise ``InferletNotFound`` once it is deleted, ``Unavailable`` when recovery takes too long.
+    """
+
+    WAIT_S = 20.0
+
+    def __init__(self, location: Location, directory: DirectoryRef, timeout_s: float) -> None:
+        self.instance_id = location.id
+        self.owner = location.owner
+        self._call = TenantCall(INFERLET, location, directory.locate_inferlet, timeout_s)
+
+    async def send(self, value: Value, key: str | None = None) -> int:
+        """See ``InferletHandle.send``."""
+        return await self._call("deliver", key or uuid.uuid4().hex, snapshot(value))  # type: ignore[no-any-return]
+
+    async def events(self, after: int = -1) -> AsyncIterator[Event]:
+        """See ``InferletHandle.events``."""
+        while True:
+            try:
+                events = await self.read(after, self.WAIT_S)
+            except Conflict:
+                return
+            for event in events:
+                yield event
+                after = event.position
+                if event.is_end:
+                    return
+
+    async def read(self, after: int, wait_s: float) -> tuple[Event, ...]:
+        """The next of its events behind a position, once there are some; none after ``wait_s``.
+
+        Raises:
+            Conflict, InvalidRequest: it has none; see ``Reception.read``.
+        """
+        return await self._call("read", after, wait_s)  # type: ignore[no-any-return]
+
+    async def describe(self) -> InferletDescription:
+        """See ``InferletHandle.describe``."""
+        return await self._call("describe")  # type: ignore[no-any-return]
+
+    async def terminate(self) -> bool:
+        """See ``InferletHandle.terminate``."""
+        return await self._call("terminate")  # type: ignore[no-any-return]

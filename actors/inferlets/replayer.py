@@ -1,0 +1,295 @@
+"""The host of one program: numbers its calls, answers them from the journal until it has caught up, then for real."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from actors.inferlets.history import Diverged, Replay, described
+from actors.inferlets.output import Output
+from actors.inferlets.records import Answer, Cancelled, Given, Raised, Record, Returned, Sent, Woken
+from actors.inferlets.timers import Clock, Waits
+from api.inferlet.context_effects import Forked, Notice
+from api.inferlet.effects import Effect, Now, Random, Received, Send
+from api.inferlet.host import Place
+from api.values import encode
+
+Result = TypeVar("Result")
+
+
+class Desk(Protocol):
+    """What a host needs of the actor around it. All but ``ask`` return at once; any thread may call them."""
+
+    def emit(self, record: Record) -> None:
+        """Record this, behind all that was emitted before."""
+        ...
+
+    def hold(self, record: Record) -> None:
+        """Record this, behind all that was emitted before, at the latest with what is emitted next."""
+        ...
+
+    def start(self, call: int, digest: str, effect: Effect[Any]) -> None:
+        """Perform an effect; its answer goes to ``ProgramHost.arrived``."""
+        ...
+
+    def ask(self, call: int, digest: str, effect: Effect[Any]) -> Answer:
+        """Perform an effect, and wait for its answer."""
+        ...
+
+    def cancel(self, call: int) -> None:
+        """Perform it no further; a message that it has received goes back."""
+        ...
+
+    def undo(self, answer: Answer) -> None:
+        """The program did not take this answer: an item that it pulled goes back."""
+        ...
+
+    def take_room(self, num_bytes: int) -> bool:
+        """Note a message that is being sent; whether there is room for another. Waits while far too many are there."""
+        ...
+
+    def tell(self, notice: Notice) -> None:
+        """See ``Host.tell``."""
+        ...
+
+
+class ProgramHost:
+    """See ``api.inferlet.host.Host``. Belongs to the program's thread, but for ``arrived``, ``tell`` and ``close``."""
+
+    def __init__(self, instance_id: str, replay: Replay, desk: Desk, output: Output) -> None:
+        self.instance_id = instance_id
+        self.places: dict[str, Place] = {}
+        self.replay = replay
+        self.output = output
+        self.diverged: Diverged | None = None
+        self.is_dormant = False
+        self.is_durable = True
+        self.clock = Clock()
+        self.waits = Waits(self.clock)
+        self._desk = desk
+        self._num_calls = 0
+        self._num_ids = 0
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._arrived: deque[Answer] = deque()
+        self._is_turn_of_waits = False
+        self._is_closed = False
+
+    def perform(self, effect: Effect[Result]) -> Result:
+        """See ``Host.perform``."""
+        call, digest = self._number(effect)
+        name = type(effect).__name__
+        answer = self._known(call, name, digest)
+        if answer is None:
+            answer = _local(call, digest, effect) or self._desk.ask(call, digest, effect)
+            self._record(answer)
+        else:
+            self._take(answer)
+        if isinstance(answer, Returned):
+            return answer.result  # type: ignore[no-any-return]
+        assert isinstance(answer, Raised), "what is waited for on the spot cannot be cancelled"
+        raise answer.exception
+
+    def begin(self, effect: Effect[Result]) -> Awaitable[Result]:
+        """See ``Host.begin``."""
+        call, digest = self._number(effect)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if isinstance(effect, Send) and not self._send(call, digest, effect):
+            future.set_result(None)
+            return future
+        name = type(effect).__name__
+        is_known = self._known(call, name, digest) is not None
+        self._waiting[call] = future
+        future.add_done_callback(partial(self._settled, call, name, digest))
+        if not is_known:
+            self._desk.start(call, digest, effect)
+        return future
+
+    def tell(self, notice: Notice) -> None:
+        """See ``Host.tell``. What an earlier life has forked is forked."""
+        if not self._is_closed and not (isinstance(notice, Forked) and self.replay.next()):
+            self._desk.tell(notice)
+
+    def unique_id(self) -> str:
+        """See ``Host.unique_id``."""
+        self._num_ids += 1
+        return f"{self.instance_id}.{self._num_ids}"
+
+    def arrived(self, answer: Answer) -> None:
+        """An effect has been performed."""
+        self._arrived.append(answer)
+
+    def on_idle(self) -> float | None:
+        """Give the program the next of what it waits for; returns for how long there is nothing; None: for ever."""
+        if not self._is_closed:
+            self.output.flush()
+        is_given = self._give()
+        self.is_dormant = self.waits.is_empty and not is_given
+        if is_given:
+            return 0.0
+        self.clock.go()
+        return self.waits.over_in_s if self._is_closed or self.missing is None else None
+
+    def close(self) -> None:
+        """The program is over here: nothing that it still does counts."""
+        self._is_closed = True
+
+    @property
+    def is_closed(self) -> bool:
+        """See ``close``."""
+        return self._is_closed
+
+    @property
+    def is_settled(self) -> bool:
+        """The program has done all that it can, and waits for no timer or thread."""
+        return self.is_dormant and not self._arrived and self.missing is None
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Grows while the program catches up."""
+        return self.replay.num_taken, self._num_calls
+
+    @property
+    def missing(self) -> str | None:
+        """What the program did and has not done again yet; None where it has caught up."""
+        return self.replay.missing(self._num_calls)
+
+    def check_caught_up(self) -> None:
+        """At the program's end.
+
+        Raises:
+            Diverged: it has not made all the calls that it made before.
+        """
+        if self.diverged:
+            raise self.diverged
+        if self.missing:
+            raise Diverged(f"the program ended, and had made {self.missing} before")
+
+    def _number(self, effect: Effect[Any]) -> tuple[int, str]:
+        if self._is_closed:
+            raise asyncio.CancelledError("the inferlet has ended")
+        if self.diverged:
+            raise self.diverged
+        self.is_dormant = False
+        self.output.flush()
+        self._num_calls += 1
+        return self._num_calls, hashlib.blake2b(repr(effect).encode(errors="replace"), digest_size=8).hexdigest()
+
+    def _known(self, call: int, name: str, digest: str) -> Answer | None:
+        try:
+            return self.replay.answer(call, name, digest)
+        except Diverged as error:
+            self.diverged = error
+            raise
+
+    def _send(self, call: int, digest: str, effect: Send) -> bool:
+        """Whether the program is to wait for room."""
+        try:
+            sent = self.replay.sent(call, "Send", digest)
+        except Diverged as error:
+            self.diverged = error
+            raise
+        if sent:
+            return sent.is_waiting
+        is_waiting = not self._desk.take_room(len(encode(effect.value)))
+        self._desk.emit(Sent(call, digest, effect.value, is_waiting))
+        return is_waiting
+
+    def _give(self) -> bool:
+        """Whether there was something. Results and waits take turns, so that neither holds up the other."""
+        if self._is_closed:
+            return self._wake()
+        if given := self.replay.next():
+            return self._give_again(given)
+        if self.missing:
+            return False
+        self._is_turn_of_waits = not self._is_turn_of_waits
+        if self._is_turn_of_waits:
+            return self._wake() or self._give_arrived()
+        return self._give_arrived() or self._wake()
+
+    def _give_again(self, given: Given) -> bool:
+        """Not before the program has come to it: while a thread works, or a file is waited for, it takes its time."""
+        if self._num_calls < given.num_calls or isinstance(given, Cancelled):
+            return False
+        if isinstance(given, Woken):
+            if not self.waits.end(given.wait):
+                return False
+        else:
+            future = self._waiting.get(given.call)
+            if future is None or future.done():
+                return False
+            _resolve(future, given)
+        self._take(given)
+        return True
+
+    def _take(self, given: Given) -> None:
+        self.replay.take(given)
+        self.clock.put_to(given.at)
+
+    def _wake(self) -> bool:
+        wait = self.waits.first()
+        if wait is None:
+            return False
+        at = self.clock.stand()
+        if self.is_durable and not self._is_closed:
+            self._desk.hold(Woken(wait, self._num_calls, at))
+        return self.waits.end(wait)
+
+    def _give_arrived(self) -> bool:
+        while self._arrived:
+            answer = self._arrived.popleft()
+            future = self._waiting.get(answer.call)
+            if future is None or future.cancelled():
+                self._desk.undo(answer)
+                continue
+            self._record(answer)
+            _resolve(future, answer)
+            return True
+        return False
+
+    def _record(self, answer: Answer) -> None:
+        """The program is given this now, behind so many calls; nobody needs that of one that does not run again.
+
+        But that it took a message makes room for another.
+        """
+        at = self.clock.stand()
+        if self.is_durable or (isinstance(answer, Returned) and isinstance(answer.result, Received)):
+            self._desk.emit(replace(answer, num_calls=self._num_calls, at=at))
+
+    def _settled(self, call: int, name: str, digest: str, future: asyncio.Future[Any]) -> None:
+        del self._waiting[call]
+        if not future.cancelled() or self._is_closed:
+            return
+        known = self.replay.answer(call, name, digest)
+        if known is None:
+            self._desk.cancel(call)
+            self._record(Cancelled(call, name, digest))
+            return
+        if not isinstance(known, Cancelled):
+            self.diverged = Diverged(f"{described(known)} was cancelled this time")
+        self._take(known)
+
+
+def _local(call: int, digest: str, effect: Effect[Any]) -> Answer | None:
+    """The answer to what needs nobody else."""
+    if isinstance(effect, Now):
+        return Returned(call, "Now", digest, time.time())
+    if isinstance(effect, Random):
+        return Returned(call, "Random", digest, random.random())
+    return None
+
+
+def _resolve(future: asyncio.Future[Any], answer: Answer) -> None:
+    if isinstance(answer, Raised):
+        future.set_exception(answer.exception)
+        future.exception()  # a program may not look
+    else:
+        assert isinstance(answer, Returned)
+        future.set_result(answer.result)

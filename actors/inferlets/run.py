@@ -1,0 +1,117 @@
+"""One run of a program: its thread, its host and its desk, from the first line of its source to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from actors.inferlets.contexts import Contexts
+from actors.inferlets.event_loop import ProgramThread
+from actors.inferlets.executor import EffectDesk
+from actors.inferlets.history import Diverged
+from actors.inferlets.output import current_output
+from actors.inferlets.program import Source, blame, load
+from actors.inferlets.records import Ended
+from actors.inferlets.replayer import ProgramHost
+from api.inferlet.arguments import Args
+from api.inferlet.host import hosted_by
+from api.values import snapshot
+
+
+class ProgramRun:
+    """Runs a program and says once how it ended, unless it is stopped before."""
+
+    GRACE_S = 1.0
+
+    def __init__(
+        self,
+        source: Source,
+        arguments: tuple[str, ...],
+        host: ProgramHost,
+        desk: EffectDesk,
+        contexts: Contexts,
+        is_again: bool,
+        on_end: Callable[[Ended], object],
+    ) -> None:
+        self.host = host
+        self.desk = desk
+        self.is_durable = False
+        self.responded_at = time.monotonic()
+        self._source = source
+        self._arguments = arguments
+        self._contexts = contexts
+        self._is_again = is_again
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
+        self._over = asyncio.Event()
+        name = f"inferlet-{host.instance_id}"
+        self._thread = ProgramThread(name, self._main, host.on_idle, host.clock, host.waits, self._over.set)
+        desk.arrived = self._arrived
+
+    @property
+    def waits_for_clients_only(self) -> bool:
+        """Only a message from a client can make it go on, and a later run would get there."""
+        return self.is_durable and self.host.is_settled and self.desk.waits_for_clients_only
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def probe(self) -> None:
+        """Have ``responded_at`` set as soon as the program yields."""
+        self._thread.call(self._respond)
+
+    async def stop(self, frees_contexts: bool, is_hopeless: bool = False) -> bool:
+        """End it where it is; False where its thread does not end in time (or is not asked to, as hopeless)."""
+        self.host.close()
+        await self.desk.stop()
+        if not is_hopeless:
+            self._thread.cancel()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), self.GRACE_S)
+        await (self._contexts.close() if frees_contexts else self._contexts.stop())
+        return self._over.is_set()
+
+    def _arrived(self, answer: object) -> None:
+        self.host.arrived(answer)  # type: ignore[arg-type]
+        self._thread.wake()
+
+    def _respond(self) -> None:
+        self.responded_at = time.monotonic()
+
+    async def _main(self) -> None:
+        current_output.set(self.host.output)
+        hosted_by(self.host)
+        ended = await self._ended()
+        if ended and not self.host.is_closed:
+            with suppress(asyncio.CancelledError):  # it was ended meanwhile
+                self.desk.settle()
+        if ended and not self.host.is_closed:
+            self.host.output.flush()
+            self._loop.call_soon_threadsafe(self._on_end, ended, context=self._context)
+            self.host.close()
+
+    async def _ended(self) -> Ended | None:
+        try:
+            program = load(self._source)
+            self.is_durable = self.host.is_durable = program.is_durable
+            if self._is_again and not program.is_durable:
+                return Ended("lost")
+            result: Any = await program.function(Args(self._arguments))
+            self.host.check_caught_up()
+            return Ended("completed", snapshot(result))
+        except BaseException as error:
+            if self.host.is_closed:
+                return None
+            diverged = error if isinstance(error, Diverged) else self.host.diverged
+            if diverged is None:
+                with suppress(Diverged):
+                    self.host.check_caught_up()
+                    return Ended("failed", blame(error, self._source))
+                diverged = Diverged(f"the program failed this time, and had not before: {error!r}")
+            return Ended("failed", f"the program did not repeat itself: {diverged}")

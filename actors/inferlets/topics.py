@@ -1,0 +1,108 @@
+"""A program's side of topics and queues."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+from api.errors import TopicNotFound, Unsupported
+from api.inferlet import effects
+from api.names import MessageKey, TopicId
+from api.queues import Pushed, QueueItem
+from api.topics import Cursor, Published, Subscription, TopicEvent, Topics
+from api.values import Value
+
+
+class Exchange:
+    """Publishes, reads, pushes and pulls for one instance; what it publishes with one call is published once.
+
+    ``topics`` is None where no broker runs; then every call raises ``Unsupported``.
+    """
+
+    def __init__(self, instance_id: str, owner: str, topics: Topics | None) -> None:
+        self._id, self._owner = instance_id, owner
+        self._found = topics
+        self._subscriptions: dict[str, Subscription] = {}
+        self._releasing: set[asyncio.Task[None]] = set()
+
+    def publish(self, topic: str, value: Value, call: int) -> Awaitable[effects.Accepted]:
+        """See ``Topics.publish``. It takes effect when called."""
+        return _accepted(self._topics.publish(TopicId(topic, self._owner), value, MessageKey(self._id, call)))
+
+    def push(self, queue: str, value: Value, call: int) -> Awaitable[effects.Accepted]:
+        """See ``Queues.push``. It takes effect when called."""
+        return _accepted(self._topics.push(TopicId(queue, self._owner), value, MessageKey(self._id, call)))
+
+    async def begin(self, topic: str, replay: bool) -> Cursor:
+        """A place in a topic. Whoever has it misses nothing from there on, whatever becomes of this subscription."""
+        return (await self._subscribe(topic, replay=replay)).cursor
+
+    async def next_event(self, effect: effects.NextTopicEvent) -> TopicEvent | None:
+        """What comes behind a place; a subscription that is there already goes on.
+
+        Raises:
+            TopicNotFound: the topic was deleted.
+        """
+        subscription = self._subscriptions.get(effect.topic)
+        if subscription is None or subscription.cursor != effect.after:
+            subscription = await self._subscribe(effect.topic, after=effect.after)
+        try:
+            return await subscription.recv(effect.timeout_s)
+        except TimeoutError:
+            return None
+        except TopicNotFound:
+            await self._leave(effect.topic)
+            raise
+
+    async def pull(self, queue: str, timeout_s: float | None) -> effects.Pulled | None:
+        """See ``Queues.pull``; None where nothing came in time."""
+        try:
+            item = await self._topics.pull(TopicId(queue, self._owner), timeout_s)
+        except TimeoutError:
+            return None
+        return effects.Pulled(queue, item.position, item.value, item.receipt, item.num_deliveries)
+
+    async def acknowledge(self, item: effects.Pulled) -> bool:
+        """See ``Queues.ack``."""
+        return await self._topics.ack(self._item(item))
+
+    async def release(self, item: effects.Pulled) -> None:
+        """See ``Queues.release``."""
+        await self._topics.release(self._item(item))
+
+    def give_back(self, item: effects.Pulled) -> None:
+        """The same, soon: the program did not take it."""
+        releasing = asyncio.create_task(self.release(item))
+        self._releasing.add(releasing)
+        releasing.add_done_callback(self._releasing.discard)
+
+    async def close(self) -> None:
+        """End the subscriptions."""
+        for subscription in self._subscriptions.values():
+            await subscription.close()
+
+    async def _subscribe(self, topic: str, after: Cursor | None = None, replay: bool = True) -> Subscription:
+        await self._leave(topic)
+        subscription = await self._topics.subscribe(TopicId(topic, self._owner), after=after, replay=replay)
+        self._subscriptions[topic] = subscription
+        return subscription
+
+    async def _leave(self, topic: str) -> None:
+        subscription = self._subscriptions.pop(topic, None)
+        if subscription:
+            await subscription.close()
+
+    def _item(self, item: effects.Pulled) -> QueueItem:
+        queue = TopicId(item.queue, self._owner)
+        return QueueItem(queue, item.position, item.value, 0.0, item.receipt, item.num_deliveries, 0.0)
+
+    @property
+    def _topics(self) -> Topics:
+        if self._found is None:
+            raise Unsupported("no broker runs here")
+        return self._found
+
+
+async def _accepted(receipt: Awaitable[Published] | Awaitable[Pushed]) -> effects.Accepted:
+    found = await receipt
+    return effects.Accepted(found.position, found.num_subscribers if isinstance(found, Published) else 0)

@@ -1,0 +1,129 @@
+"""Writes the records of one stream to the journal: in order, many to a write."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from actors.journal.contract import Acquired, Journal
+from api.errors import Fenced, GreenroomError
+from api.logs import event_logger
+
+log = event_logger("greenroom.journal")
+
+Record = TypeVar("Record")
+
+
+class Recorder(Generic[Record]):
+    """The only writer of one stream. Belongs to one event loop.
+
+    ``on_durable`` is given the records once they are written, and nobody outside sees what they say before.
+    """
+
+    RETRY_S = 0.2
+    MAX_HELD = 1000
+
+    def __init__(
+        self,
+        journal: Journal,
+        acquired: Acquired,
+        expires_after_s: float | None,
+        encode: Callable[[Record], bytes],
+        on_durable: Callable[[Sequence[Record]], object],
+    ) -> None:
+        self.is_fenced = False
+        self._journal = journal
+        self._info = acquired.info
+        self._position = len(acquired.records)
+        self._num_bytes = sum(map(len, acquired.records))
+        self._expires_after_s = expires_after_s
+        self._encode = encode
+        self._on_durable = on_durable
+        self._waiting: list[Record] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+        self._num_added = 0
+        self._num_wanted = 0
+        self._num_written = 0
+
+    @property
+    def num_bytes(self) -> int:
+        """What the stream takes, of all lives."""
+        return self._num_bytes
+
+    @property
+    def is_busy(self) -> bool:
+        """Something is being written."""
+        return self._writing is not None
+
+    def add(self, record: Record) -> None:
+        """Write this next. After another owner has taken over, nothing happens."""
+        if self.is_fenced:
+            return
+        self._take(record)
+        self._write_all()
+
+    def hold(self, record: Record) -> None:
+        """Write this with the next one that is added, or with others like it when they are many."""
+        if self.is_fenced:
+            return
+        self._take(record)
+        if len(self._waiting) >= self.MAX_HELD:
+            self._write_all()
+
+    async def flushed(self) -> None:
+        """All that was added before is durable.
+
+        Raises:
+            Fenced: it never will be: another owner has taken over.
+        """
+        end = self._num_added
+        self._write_all()
+        while self._num_written < end:
+            if self.is_fenced:
+                raise Fenced(self._info.key, self._info.epoch)
+            self._changed.clear()
+            await self._changed.wait()
+
+    def expire_after(self, seconds: float | None) -> None:
+        """From now on the stream goes when it has been unused for so long."""
+        self._expires_after_s = seconds
+
+    def _take(self, record: Record) -> None:
+        self._waiting.append(record)
+        self._num_added += 1
+
+    def _write_all(self) -> None:
+        self._num_wanted = self._num_added
+        if self._writing is None and self._waiting:
+            self._writing = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        try:
+            while self._num_written < self._num_wanted and not self.is_fenced:
+                batch, self._waiting = self._waiting, []
+                await self._append(batch)
+        finally:
+            self._writing = None
+            self._changed.set()
+
+    async def _append(self, batch: Sequence[Record]) -> None:
+        lines = [self._encode(record) for record in batch]
+        while True:
+            expires_at = None if self._expires_after_s is None else time.time() + self._expires_after_s
+            try:
+                await self._journal.append(self._info.key, self._info.epoch, self._position, lines, expires_at)
+                break
+            except Fenced:
+                self.is_fenced = True
+                return
+            except GreenroomError as error:
+                log.warning("the journal does not take records", key=self._info.key, error=str(error))
+                await asyncio.sleep(self.RETRY_S)
+        self._position += len(lines)
+        self._num_written += len(lines)
+        self._num_bytes += sum(map(len, lines))
+        self._on_durable(batch)
+        self._changed.set()

@@ -1,0 +1,1 @@
+"""Model actors: each hosts one engine and runs the turns of many contexts."""

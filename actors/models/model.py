@@ -1,0 +1,263 @@
+"""The model actor: hosts one engine and hands out its turns' output."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from actors.engine.contract import Engine, EngineInfo, Feature, Residency
+from actors.models.messages import AttachedTurn, PollReply, StartReport, StartTurn, TurnOutput
+from actors.models.metrics import ModelMetrics
+from actors.models.ref import ModelRef, ModelReport
+from actors.models.startup import Progress
+from actors.models.turns import ModelTurns
+from actors.settings import ModelSettings
+from api.errors import GreenroomError, Unavailable
+from api.logs import event_logger
+from api.turns import Part, Role, TurnStart
+
+log = event_logger("greenroom.model")
+
+
+class PromptTokenizer(Protocol):
+    """What a model actor needs of a tokenizer."""
+
+    bos_id: int | None
+    has_chat_template: bool
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text alone, without a beginning-of-text token."""
+        ...
+
+    def encode_prompt(self, parts: Sequence[Part], context: Sequence[int]) -> list[int]:
+        """Ids that the parts append to a context whose last ids are given."""
+        ...
+
+    def encode_parts(
+        self, parts: Sequence[Part], last_id: int | None, after: Role | None, opens_answer: bool
+    ) -> list[int]:
+        """See ``ModelRef.encode``."""
+        ...
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
+        """The text of ids."""
+        ...
+
+
+class Directory(Protocol):
+    """What a model actor needs of the directory."""
+
+    async def report(self, report: ModelReport) -> None:
+        """Take note of a model actor."""
+        ...
+
+    async def report_start(self, report: StartReport) -> None:
+        """Take note of a model actor that starts."""
+        ...
+
+
+class Model:
+    """Hosts one engine: turns with an output log each, contexts, load reports. Belongs to one event loop.
+
+    Life: made, ``start``ed (loads the model), running, perhaps draining, ended with its process. An engine that
+    fails takes the process with it, and Ray starts another, with an empty cache: contexts are refilled by their owners.
+    """
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        build: Callable[[ModelSettings], tuple[Engine, PromptTokenizer]],
+        own_ref: Callable[[], ModelRef],
+        die: Callable[[], object],
+        directory: Directory | None = None,
+        metrics: ModelMetrics | None = None,
+    ) -> None:
+        self._settings = settings
+        self._build = build
+        self._own_ref = own_ref
+        self._die = die
+        self._directory = directory
+        self._metrics = metrics
+        self._incarnation = secrets.token_hex(8)
+        self._starting: asyncio.Task[None] | None = None
+        self._loops: list[asyncio.Task[None]] = []
+        self._turns = ModelTurns(settings, metrics)
+        self._is_draining = False
+        self._engine: Engine
+        self._tokenizer: PromptTokenizer
+        self._info: EngineInfo
+
+    async def start(self) -> EngineInfo:
+        """Load the model and begin to serve; again: wait for that.
+
+        Raises:
+            InvalidRequest: one sentence on what is wrong with the model directory or the settings.
+        """
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start())
+        await asyncio.shield(self._starting)
+        return self._info
+
+    async def start_turn(self, message: StartTurn) -> TurnStart:
+        """See ``ModelRef.start_turn``."""
+        await self.start()
+        self._require_features(message)
+        if message.request.constraint is not None:
+            await self._engine.prepare(message.request.constraint)
+        if known := self._turns.find(message):
+            return known
+        if self._is_draining:
+            raise Unavailable("this model actor is draining")
+        return await self._turns.start(message, self._encode)
+
+    async def poll(self, reader_id: str, cursors: Mapping[str, int], wait_s: float) -> PollReply:
+        """See ``ModelRef.poll``."""
+        return await self._turns.poll(reader_id, cursors, wait_s)
+
+    async def output(self, key: str, wait_s: float) -> TurnOutput:
+        """See ``ModelRef.output``."""
+        return await self._turns.output(key, wait_s)
+
+    async def attach(self, key: str) -> AttachedTurn:
+        """See ``ModelRef.attach``."""
+        return self._turns.attach(key)
+
+    async def cancel(self, key: str) -> None:
+        """See ``ModelRef.cancel``."""
+        self._turns.cancel(key)
+
+    async def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> None:
+        """See ``Engine.fork``."""
+        await self.start()
+        self._engine.fork(source_id, target_id, length, prefix_hash)
+
+    async def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
+        """See ``Engine.mask``."""
+        await self.start()
+        self._info.require("mask")
+        self._engine.mask(context_id, start, end, length, prefix_hash)
+
+    async def drop(self, context_id: str) -> None:
+        """See ``Engine.drop``."""
+        await self.start()
+        self._engine.drop(context_id)
+
+    async def refill(self, context_id: str) -> None:
+        """See ``Engine.refill``."""
+        await self.start()
+        self._engine.refill(context_id)
+
+    async def close(self, context_id: str) -> None:
+        """See ``Engine.close``."""
+        await self.start()
+        self._engine.close(context_id)
+
+    async def residency(self, context_id: str) -> Residency | None:
+        """See ``Engine.residency``."""
+        await self.start()
+        return self._engine.residency(context_id)
+
+    async def tokenize(self, text: str) -> tuple[int, ...]:
+        """See ``ModelRef.tokenize``."""
+        await self.start()
+        return tuple(self._tokenizer.encode(text))
+
+    async def encode(
+        self, parts: Sequence[Part], last_id: int | None, after: Role | None, opens_answer: bool
+    ) -> tuple[int, ...]:
+        """See ``ModelRef.encode``."""
+        await self.start()
+        return tuple(self._tokenizer.encode_parts(parts, last_id, after, opens_answer))
+
+    async def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
+        """See ``ModelRef.decode``."""
+        await self.start()
+        return self._tokenizer.decode(ids, skip_special_tokens)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take no new turns, and return when the running ones have ended, or after ``timeout_s``."""
+        self._is_draining = True
+        if not self._loops:
+            return  # it has not started
+        await self._report()
+        try:
+            await asyncio.wait_for(self._turns.wait_ended(), timeout_s)
+        except TimeoutError:
+            log.warning("draining took too long", timeout_s=timeout_s)
+
+    async def health(self) -> ModelReport:
+        """The state of this actor, once it has loaded.
+
+        Raises:
+            InvalidRequest: it cannot load.
+        """
+        await self.start()
+        return self._make_report()
+
+    def _require_features(self, message: StartTurn) -> None:
+        request = message.request
+        wanted: dict[Feature, object] = {
+            "allowed_tokens": request.allowed_tokens,
+            "constraint": request.constraint,
+            "distribution": request.distribution,
+            "mask": message.holes or None,
+        }
+        for feature, value in wanted.items():
+            if value is not None:
+                self._info.require(feature)
+
+    def _encode(self, message: StartTurn) -> tuple[int, ...]:
+        tail = () if message.last_id is None else (message.last_id,)
+        return tuple(self._tokenizer.encode_prompt(message.request.prompt, tail))
+
+    async def _start(self) -> None:
+        started_at = time.monotonic()
+        log.info("loading", model=self._settings.name, path=self._settings.path)
+        interval_s = self._settings.report_interval_s
+        async with Progress(self._settings.name, self._incarnation, self._directory, interval_s) as progress:
+            self._engine, self._tokenizer = await asyncio.to_thread(self._build, self._settings)
+            self._info = await self._engine.start(progress.reached)
+        self._turns.serve(self._engine)
+        self._loops = [asyncio.create_task(loop) for loop in (self._run(), self._turns.sweep(), self._keep_reporting())]
+        log.info("ready", model=self._settings.name, seconds=round(time.monotonic() - started_at, 2))
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                self._turns.take(await self._engine.step())
+                await asyncio.sleep(0)
+        except Exception:
+            log.exception("the engine failed; this process ends", model=self._settings.name)
+            self._die()
+
+    async def _keep_reporting(self) -> None:
+        while True:
+            await self._report()
+            await asyncio.sleep(self._settings.report_interval_s)
+
+    async def _report(self) -> None:
+        report = self._make_report()
+        if self._metrics:
+            self._metrics.capacity(report.capacity)
+        if self._directory:
+            try:
+                await self._directory.report(report)
+            except GreenroomError as error:
+                log.warning("the directory does not take reports", error=str(error))
+
+    def _make_report(self) -> ModelReport:
+        bos_id = self._tokenizer.bos_id
+        return ModelReport(
+            name=self._settings.name,
+            incarnation=self._incarnation,
+            model=self._own_ref(),
+            info=self._info,
+            capacity=self._engine.capacity(),
+            bos_id=bos_id,
+            bos_text="" if bos_id is None else self._tokenizer.decode([bos_id], skip_special_tokens=False),
+            has_chat_template=self._tokenizer.has_chat_template,
+            is_draining=self._is_draining,
+        )

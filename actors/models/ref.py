@@ -1,0 +1,153 @@
+"""The caller's side of a model actor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from actors.calls.ray import ActorGone, call
+from actors.engine.contract import Capacity, EngineInfo, Residency
+from actors.models.messages import AttachedTurn, PollReply, StartTurn, TurnOutput
+from api.errors import ModelLost
+from api.turns import Part, Role, TurnStart
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """From a model actor to the directory: who it is and how loaded.
+
+    ``incarnation`` is a random name of the process; a restarted actor has another, and holds no context.
+    """
+
+    name: str
+    incarnation: str
+    model: ModelRef
+    info: EngineInfo
+    capacity: Capacity
+    bos_id: int | None
+    bos_text: str
+    has_chat_template: bool
+    is_draining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """From the directory: the model actor that a context belongs on, and the names of its model's adapters."""
+
+    name: str
+    incarnation: str
+    model: ModelRef
+    max_context_tokens: int
+    adapters: tuple[str, ...] = ()
+
+
+class ModelRef:
+    """A reference to one model actor, whichever its incarnation; may be sent to other actors.
+
+    A turn is named by its key (``StartTurn.key``). Every call raises
+    ``ModelLost`` where the actor died or cannot be reached; then the call may have run, and
+    asking again with the same turn id and attempt is safe.
+    """
+
+    __slots__ = ("_actor",)
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def __reduce__(self) -> tuple[type[ModelRef], tuple[Any]]:
+        return ModelRef, (self._actor,)
+
+    @property
+    def key(self) -> str:
+        """Names the actor, the same in every process."""
+        return str(self._actor._actor_id.hex())
+
+    async def start_turn(self, message: StartTurn) -> TurnStart:
+        """Begin a turn; the same turn and attempt again is the same turn.
+
+        Raises:
+            ContextLost: the actor does not hold the context as described: send all of its tokens.
+            InvalidRequest, LengthExceeded, Unsupported, CapacityExhausted
+            Unavailable: the actor is draining.
+        """
+        return await self._ask("start_turn", message)  # type: ignore[no-any-return]
+
+    async def poll(self, reader_id: str, cursors: Mapping[str, int], wait_s: float) -> PollReply:
+        """Frames of these turns from these offsets on, once there are some; ends an earlier poll of this reader."""
+        return await self._ask("poll", reader_id, cursors, wait_s)  # type: ignore[no-any-return]
+
+    async def output(self, key: str, wait_s: float) -> TurnOutput:
+        """The whole output of a turn when it has ended, or what there is after ``wait_s``.
+
+        Raises:
+            TurnNotFound: not known, or no longer.
+            GreenroomError: the turn failed with this.
+        """
+        return await self._ask("output", key, wait_s)  # type: ignore[no-any-return]
+
+    async def attach(self, key: str) -> AttachedTurn:
+        """A turn that was begun earlier.
+
+        Raises:
+            TurnNotFound: not known, or no longer.
+        """
+        return await self._ask("attach", key)  # type: ignore[no-any-return]
+
+    async def cancel(self, key: str) -> None:
+        """End a turn within a step. Unknown or ended: nothing happens."""
+        await self._ask("cancel", key)
+
+    async def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> None:
+        """See ``Engine.fork``."""
+        await self._ask("fork", source_id, target_id, length, prefix_hash)
+
+    async def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
+        """See ``Engine.mask``."""
+        await self._ask("mask", context_id, start, end, length, prefix_hash)
+
+    async def drop(self, context_id: str) -> None:
+        """See ``Engine.drop``."""
+        await self._ask("drop", context_id)
+
+    async def refill(self, context_id: str) -> None:
+        """See ``Engine.refill``."""
+        await self._ask("refill", context_id)
+
+    async def close(self, context_id: str) -> None:
+        """See ``Engine.close``."""
+        await self._ask("close", context_id)
+
+    async def residency(self, context_id: str) -> Residency | None:
+        """See ``Engine.residency``."""
+        return await self._ask("residency", context_id)  # type: ignore[no-any-return]
+
+    async def tokenize(self, text: str) -> tuple[int, ...]:
+        """Token ids of a text alone, without a beginning-of-text token."""
+        return await self._ask("tokenize", text)  # type: ignore[no-any-return]
+
+    async def encode(
+        self, parts: Sequence[Part], last_id: int | None, after: Role | None, opens_answer: bool
+    ) -> tuple[int, ...]:
+        """Token ids that parts append to a context.
+
+        Args:
+            last_id: the context's last id; None where it is empty.
+            after: the role of the closed message that the context ends with; None where it ends otherwise.
+            opens_answer: whether messages at the end are followed by what opens the model's answer.
+
+        Raises:
+            Unsupported: a message, and the model has no chat template.
+            InvalidRequest: the chat template refuses the messages.
+        """
+        return await self._ask("encode", parts, last_id, after, opens_answer)  # type: ignore[no-any-return]
+
+    async def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
+        """The text of token ids."""
+        return await self._ask("decode", ids, skip_special_tokens)  # type: ignore[no-any-return]
+
+    async def _ask(self, method: str, *arguments: Any) -> Any:
+        try:
+            return await call(self._actor, method, *arguments)
+        except ActorGone as error:
+            raise ModelLost(f"the model actor cannot be reached: {type(error).__name__}") from None

@@ -1,0 +1,162 @@
+"""The turns of a model actor."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from actors.engine.contract import EVICT_FIRST, Admission, Engine, Output, tokens_hash
+from actors.models.messages import EVICTION_RANKS, AttachedTurn, PollReply, StartTurn, TurnOutput
+from actors.models.metrics import ModelMetrics
+from actors.models.poll import Pollers
+from actors.models.turn import ModelTurn
+from actors.settings import ModelSettings
+from api.errors import GreenroomError, TurnNotFound
+from api.logs import event_logger
+from api.turns import TurnStart
+
+log = event_logger("greenroom.model")
+
+
+class ModelTurns:
+    """The turns of one engine by their keys, each with its output, until that has been read or is too old."""
+
+    READ_RETENTION_S = 30.0
+    """How long the output of an ended turn stays readable once it has been handed out to its end."""
+
+    def __init__(self, settings: ModelSettings, metrics: ModelMetrics | None) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._turns: dict[str, ModelTurn] = {}
+        self._pollers = Pollers(settings.poll_interval_s)
+        self._engine: Engine
+
+    def serve(self, engine: Engine) -> None:
+        """Run turns on this engine from now on; once."""
+        self._engine = engine
+
+    def find(self, message: StartTurn) -> TurnStart | None:
+        """The start of the same attempt at the same turn, or of a later one, where there is one."""
+        known = self._turns.get(message.key)
+        return known.start if known and known.message.attempt >= message.attempt else None
+
+    async def start(self, message: StartTurn, encode: Callable[[StartTurn], tuple[int, ...]]) -> TurnStart:
+        """Have a turn admitted, whose prompt ``encode`` finds where it is not known.
+
+        Raises:
+            GreenroomError: as ``Engine.admit``.
+        """
+        await self._end_others(message.context_id)
+        prompt_ids = encode(message) if message.prompt_ids is None else message.prompt_ids
+        residency = self._engine.admit(_admission(message, prompt_ids))
+        turn_id = message.request.turn_id
+        start = TurnStart(turn_id, message.base_length, prompt_ids, residency.num_resident)
+        self._turns[message.key] = ModelTurn(message, start)
+        if self._metrics:
+            self._metrics.turn_admitted(message, residency)
+        log.debug("turn started", turn_id=turn_id, session_id=message.context_id, attempt=message.attempt)
+        return start
+
+    async def poll(self, reader_id: str, cursors: Mapping[str, int], wait_s: float) -> PollReply:
+        """See ``ModelRef.poll``."""
+        return await self._pollers.poll(reader_id, cursors, self._turns, wait_s)
+
+    async def output(self, key: str, wait_s: float) -> TurnOutput:
+        """See ``ModelRef.output``."""
+        turn = self._turn(key)
+        turn.read_at = time.monotonic()
+        try:
+            await asyncio.wait_for(turn.log.wait_closed(), wait_s)
+        except TimeoutError:
+            pass
+        turn.read_at = time.monotonic()
+        turn.is_read = turn.is_ended
+        if turn.error:
+            raise turn.error
+        return turn.output()
+
+    def attach(self, key: str) -> AttachedTurn:
+        """See ``ModelRef.attach``."""
+        turn = self._turn(key)
+        turn.read_at = time.monotonic()
+        return AttachedTurn(turn.message.attempt, turn.start, turn.log.end)
+
+    def cancel(self, key: str) -> None:
+        """See ``ModelRef.cancel``."""
+        if key in self._turns:
+            self._engine.cancel(key)
+
+    async def wait_ended(self) -> None:
+        """Until all that run now have ended."""
+        await asyncio.gather(*(turn.log.wait_closed() for turn in self._turns.values() if not turn.is_ended))
+
+    def take(self, outputs: Iterable[Output]) -> None:
+        """Append what a step has made."""
+        now = time.monotonic()
+        for output in outputs:
+            turn = self._turns.get(output.turn_id)
+            if turn is None or turn.is_ended:
+                continue
+            if output.error and not isinstance(output.error, GreenroomError):
+                output = replace(output, error=GreenroomError(f"the engine failed on this turn: {output.error}"))
+            turn.take(output, now)
+            if turn.is_ended and self._metrics:
+                self._metrics.turn_ended(turn)
+
+    async def sweep(self) -> None:
+        """Forget what is over, and cancel what nobody reads, again and again."""
+        while True:
+            await asyncio.sleep(self._settings.sweep_interval_s)
+            now = time.monotonic()
+            for turn in list(self._turns.values()):
+                if turn.ended_at is not None and now - turn.ended_at > self._retention_s(turn):
+                    del self._turns[turn.key]
+                elif not turn.is_ended and now - turn.read_at > self._settings.orphan_timeout_s:
+                    log.warning("nobody reads this turn; it is cancelled", turn_id=turn.turn_id)
+                    turn.is_orphaned = True
+                    self._engine.cancel(turn.key)
+            self._pollers.forget_idle(now)
+
+    async def _end_others(self, context_id: str) -> None:
+        """The context's owner begins anew: what runs for it is of an earlier attempt or an earlier owner."""
+        for turn in [turn for turn in self._turns.values() if turn.message.context_id == context_id]:
+            if not turn.is_ended:
+                self._engine.cancel(turn.key)
+                await turn.log.wait_closed()
+
+    def _turn(self, key: str) -> ModelTurn:
+        if key not in self._turns:
+            raise TurnNotFound(key)
+        return self._turns[key]
+
+    def _retention_s(self, turn: ModelTurn) -> float:
+        longest_s = self._settings.log_retention_s
+        return min(self.READ_RETENTION_S, longest_s) if turn.is_read else longest_s
+
+
+def _admission(message: StartTurn, prompt_ids: tuple[int, ...]) -> Admission:
+    request, context = message.request, message.context
+    created = context is not None or message.base_length == 0
+    return Admission(
+        turn_id=message.key,
+        context_id=message.context_id,
+        base_length=0 if created else message.base_length,
+        base_hash=tokens_hash(()) if created else message.base_hash,
+        tokens=(*(context or ()), *prompt_ids, *message.prior.ids),
+        sampling=request.sampling,
+        stop=request.stop,
+        num_prior_output=len(message.prior.ids),
+        create=created,
+        max_context=request.max_context,
+        skip_special_tokens=request.skip_special_tokens,
+        eviction_rank=EVICT_FIRST if message.is_temporary else EVICTION_RANKS[message.policy],
+        is_temporary=message.is_temporary,
+        allowed_tokens=request.allowed_tokens,
+        constraint=request.constraint,
+        distribution=request.distribution,
+        holes=message.holes if created else (),
+        tenant=message.context_id if message.is_temporary else message.owner,
+        adapter=message.adapter,
+    )

@@ -1,0 +1,58 @@
+"""Calls to what lives on an actor of a pool, wherever it is by now."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from actors.calls.ray import ActorGone, call
+from api.errors import Moved, Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where something lives: its owner, and the actor. ``assignment`` names this stay on that actor."""
+
+    id: str
+    owner: str
+    assignment: str
+    actor: Any
+
+
+class TenantCall:
+    """Calls one session or inferlet; where its actor is dead, or does not hold it, the directory is asked again.
+
+    ``locate`` is the directory's, given the id and the assignment that was found dead.
+    """
+
+    RETRY_S = 0.05
+
+    def __init__(
+        self, kind: str, location: Location, locate: Callable[[str, str], Awaitable[Location]], timeout_s: float
+    ) -> None:
+        self._kind = kind
+        self._location = location
+        self._locate = locate
+        self._timeout_s = timeout_s
+
+    async def __call__(self, method: str, *arguments: Any) -> Any:
+        """The answer of this method.
+
+        Raises:
+            Unavailable: it cannot be reached in time.
+        """
+        deadline, wait_s = time.monotonic() + self._timeout_s, 0.0
+        while True:
+            location = self._location
+            try:
+                return await call(location.actor, "call", location.id, method, arguments)
+            except (ActorGone, Moved) as error:
+                if time.monotonic() >= deadline:
+                    raise Unavailable(f"the {self._kind} cannot be reached: {type(error).__name__}") from None
+            if self._location is location:
+                self._location = await self._locate(location.id, location.assignment)
+            await asyncio.sleep(wait_s)
+            wait_s = self.RETRY_S

@@ -1,0 +1,47 @@
+"""The actor that a session lives on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import ray
+
+import actors.models.actor  # noqa: F401  Ray does when the first handle to one comes: not in a turn
+from actors.calls.priority import stand_back
+from actors.calls.socket_server import listen
+from actors.journal.keys import SESSION
+from actors.pool.actor import Slot, SlotDirectory
+from actors.sessions.session import Session, SessionParts
+
+CALLS = frozenset(("begin", "ticket", "ended", "cancel", "typing", "fork", "rollback", "describe"))
+
+
+class SessionSlot(Slot):
+    """Holds no session or one; see ``Slot``."""
+
+    def __init__(self, name: str, parts: SessionParts, directory: SlotDirectory) -> None:
+        super().__init__(
+            SESSION,
+            name,
+            lambda id, settings: Session(replace(parts, settings=settings), id),
+            CALLS,
+            directory,
+            lambda: os._exit(1),
+        )
+
+
+class HostedSession(SessionSlot):
+    """The same in a Ray actor of its own."""
+
+    def __init__(self, name: str, parts: SessionParts, directory: SlotDirectory) -> None:
+        stand_back()
+        super().__init__(name, parts, directory)
+
+    async def ready(self) -> str | None:
+        """See ``Slot.ready``."""
+        await listen(self)
+        return await super().ready()
+
+
+SessionActor = ray.remote(HostedSession)

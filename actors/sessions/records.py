@@ -1,0 +1,152 @@
+"""Journal records of a session, and their JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from actors.models.messages import TurnOutput
+from api.cluster import Retention
+from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
+from api.turns import (
+    BeginningOfText,
+    Distribution,
+    Finish,
+    Message,
+    Part,
+    Sampling,
+    Stop,
+    Text,
+    Tokens,
+    TurnRequest,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The session as it was opened; the first record. Earlier ones have no ``adapter``."""
+
+    session_id: str
+    model: str
+    retention: Retention
+    max_context: int
+    idle_timeout_s: float | None
+    adapter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted:
+    """A turn was accepted; nothing of it may be delivered before this is durable. The seed is settled."""
+
+    request: TurnRequest
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """The turn's tokens are in the context from now on."""
+
+    turn_id: str
+    prompt_ids: tuple[int, ...]
+    output: TurnOutput
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFailed:
+    """The turn came to nothing; the context is as before."""
+
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """The context was cut back to ``length`` tokens, and ``then`` was appended."""
+
+    length: int
+    then: tuple[int, ...]
+
+
+Record = Opened | TurnStarted | TurnEnded | TurnFailed | RolledBack
+
+PARTS = {"text": Text, "tokens": Tokens, "message": Message, "bos": BeginningOfText}
+CONSTRAINTS = {"json_schema": JsonSchema, "regex": Regex, "choice": Choice, "grammar": Grammar}
+
+
+def encode(record: Record) -> bytes:
+    """A record as one line of JSON."""
+    fields = asdict(record)
+    if isinstance(record, TurnStarted):
+        fields["request"] |= _special_fields(record.request)
+    if isinstance(record, TurnEnded):
+        del fields["output"]["logprobs"]
+    return json.dumps([type(record).__name__, fields], ensure_ascii=False, separators=(",", ":")).encode(
+        errors="surrogatepass"
+    )
+
+
+def decode(line: bytes) -> Record:
+    """The record that ``encode`` wrote."""
+    name, fields = json.loads(line.decode(errors="surrogatepass"))
+    if name == "Opened":
+        return Opened(**{**fields, "retention": Retention(**fields["retention"])})
+    if name == "TurnStarted":
+        return TurnStarted(_request(fields["request"]))
+    if name == "TurnEnded":
+        return TurnEnded(fields["turn_id"], tuple(fields["prompt_ids"]), _output(fields["output"]))
+    if name == "RolledBack":
+        return RolledBack(fields["length"], tuple(fields["then"]))
+    assert name == "TurnFailed", name
+    return TurnFailed(**fields)
+
+
+def _special_fields(request: TurnRequest) -> dict[str, Any]:
+    """The fields of a request that have several types, with the names of theirs."""
+    names: dict[type, str] = {kind: name for kinds in (PARTS, CONSTRAINTS) for name, kind in kinds.items()}
+    constraint = request.constraint
+    return {
+        "prompt": [[names[type(part)], asdict(part)] for part in request.prompt],
+        "constraint": None if constraint is None else [names[type(constraint)], asdict(constraint)],
+    }
+
+
+def _request(fields: dict[str, Any]) -> TurnRequest:
+    sampling, stop = dict(fields["sampling"]), dict(fields["stop"])
+    sampling["logit_bias"] = tuple((token, bias) for token, bias in sampling["logit_bias"])
+    stop["token_lists"] = tuple(tuple(tokens) for tokens in stop["token_lists"])
+    stop["texts"], stop["suffixes"] = tuple(stop["texts"]), tuple(stop["suffixes"])
+    allowed, constraint = fields.get("allowed_tokens"), fields.get("constraint")
+    settled = {
+        "prompt": tuple(_part(name, part) for name, part in fields["prompt"]),
+        "sampling": Sampling(**sampling),
+        "stop": Stop(**stop),
+        "allowed_tokens": None if allowed is None else tuple(allowed),
+        "constraint": None if constraint is None else _constraint(*constraint),
+    }
+    return TurnRequest(**{**fields, **settled})
+
+
+def _part(name: str, fields: dict[str, Any]) -> Part:
+    if name == "tokens":
+        return Tokens(tuple(fields["ids"]))
+    part: Part = PARTS[name](**fields)
+    return part
+
+
+def _constraint(name: str, fields: dict[str, Any]) -> Constraint:
+    if name == "choice":
+        return Choice(tuple(fields["options"]))
+    constraint: Constraint = CONSTRAINTS[name](**fields)
+    return constraint
+
+
+def _output(fields: dict[str, Any]) -> TurnOutput:
+    finish = _finish(fields["finish"]) if fields["finish"] else None
+    return TurnOutput(tuple(fields["ids"]), tuple(fields["pieces"]), (), finish)
+
+
+def _finish(fields: dict[str, Any]) -> Finish:
+    found = fields.get("distribution")
+    if found is None:
+        return Finish(**fields)
+    top = tuple((token_id, logprob) for token_id, logprob in found["top"])
+    return Finish(**{**fields, "distribution": Distribution(top, found["entropy"])})

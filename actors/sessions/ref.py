@@ -1,0 +1,83 @@
+"""The caller's side of a session."""
+
+from __future__ import annotations
+
+import uuid
+
+from actors.contexts.reader import TurnReader
+from actors.contexts.run import Ticket
+from actors.contexts.stream import SessionTurnStream
+from actors.directory.ref import DirectoryRef
+from actors.journal.keys import SESSION
+from actors.models.messages import TurnOutput
+from actors.pool.ref import Location, TenantCall
+from api.cluster import SessionDescription
+from api.errors import InvalidRequest
+from api.turns import TurnRequest
+
+
+class SessionRef:
+    """A reference to one session by its id, wherever it lives; a ``SessionHandle``.
+
+    When the session's actor is dead or put away, the directory activates it elsewhere and the call is made again.
+    Calls raise ``SessionNotFound`` once the session is closed, ``Unavailable`` when recovery takes too long.
+    """
+
+    def __init__(self, location: Location, directory: DirectoryRef, reader: TurnReader, timeout_s: float) -> None:
+        self.session_id = location.id
+        self.owner = location.owner
+        self._call = TenantCall(SESSION, location, directory.locate, timeout_s)
+        self._directory = directory
+        self._reader = reader
+        self._timeout_s = timeout_s
+
+    async def begin(self, request: TurnRequest) -> SessionTurnStream:
+        """See ``SessionHandle.begin``."""
+        ticket = await self._call("begin", request)
+        return self._stream(request.turn_id, ticket, 0)
+
+    async def resume(self, turn_id: str, offset: int) -> SessionTurnStream:
+        """See ``SessionHandle.resume``."""
+        ticket = await self._call("ticket", turn_id)
+        if offset < 0 or (ticket.output is not None and offset > len(ticket.output.ids)):
+            raise InvalidRequest(f"offset {offset} lies outside what the turn has produced")
+        return self._stream(turn_id, ticket, offset)
+
+    async def cancel(self, turn_id: str | None = None) -> bool:
+        """See ``SessionHandle.cancel``."""
+        return await self._call("cancel", turn_id)  # type: ignore[no-any-return]
+
+    async def typing(self) -> None:
+        """See ``SessionHandle.typing``."""
+        await self._call("typing")
+
+    async def fork(self, length: int | None = None) -> SessionRef:
+        """See ``SessionHandle.fork``."""
+        target_id = uuid.uuid4().hex
+        await self._call("fork", target_id, length)
+        location = await self._directory.locate(target_id)
+        return SessionRef(location, self._directory, self._reader, self._timeout_s)
+
+    async def rollback(self, length: int, then: tuple[int, ...] = ()) -> None:
+        """See ``SessionHandle.rollback``."""
+        await self._call("rollback", length, then)
+
+    async def describe(self) -> SessionDescription:
+        """See ``SessionHandle.describe``."""
+        return await self._call("describe")  # type: ignore[no-any-return]
+
+    async def close(self) -> None:
+        """See ``SessionHandle.close``."""
+        await self._directory.close(self.session_id)
+
+    def _stream(self, turn_id: str, ticket: Ticket, offset: int) -> SessionTurnStream:
+        async def again(lost_attempt: int, delivered: TurnOutput | None) -> Ticket:
+            return await self._call("ticket", turn_id, lost_attempt, delivered)  # type: ignore[no-any-return]
+
+        async def ended() -> TurnOutput:
+            return await self._call("ended", turn_id)  # type: ignore[no-any-return]
+
+        async def stop() -> bool:
+            return await self.cancel(turn_id)
+
+        return SessionTurnStream(self.session_id, turn_id, ticket, offset, self._reader, again, ended, stop)

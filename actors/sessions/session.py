@@ -1,0 +1,228 @@
+"""A session: owns one context for one user, runs its turns one at a time, and journals them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from actors.contexts.context import BetweenTurns
+from actors.contexts.run import Ticket
+from actors.directory.messages import SessionSeed
+from actors.engine.contract import tokens_hash
+from actors.journal.contract import Journal
+from actors.models.messages import TurnOutput
+from actors.models.ref import Placement
+from actors.sessions.records import RolledBack, encode
+from actors.sessions.stream import SessionRecords
+from actors.sessions.turns import SessionTurns
+from actors.settings import SessionSettings
+from api.cluster import SessionDescription, TurnRecord
+from api.errors import Conflict, GreenroomError, InvalidRequest, ModelLost, Moved
+from api.logs import event_logger
+from api.turns import TurnRequest
+
+log = event_logger("greenroom.session")
+
+
+class Directory(Protocol):
+    """What a session needs of the directory."""
+
+    async def place(self, model: str | None, key: str, lost: str | None = None) -> Placement:
+        """The model actor for a context; see ``DirectoryRef.place``."""
+        ...
+
+    async def adopt(self, seed: SessionSeed) -> object:
+        """Open a session that has a past; see ``DirectoryRef.adopt``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SessionParts:
+    """What every session on an actor is made with."""
+
+    journal: Journal
+    directory: Directory
+    settings: SessionSettings
+    recovery_timeout_s: float
+
+
+class Session:
+    """One context and its turns. Belongs to one event loop; the journal's epoch makes it the only one of its id.
+
+    A turn runs on when its reader leaves; it ends by itself, by ``cancel``, or with the session. Any call raises
+    ``Moved`` once another actor has taken the session over.
+    """
+
+    def __init__(self, parts: SessionParts, session_id: str) -> None:
+        self.session_id = self.id = session_id
+        self.owner = ""
+        self.is_spent = False
+        self._parts = parts
+        self._records = SessionRecords(parts.journal, session_id)
+        self._last_used_at = time.time()
+        self._between: BetweenTurns
+        self._turns: SessionTurns
+
+    async def create(self, seed: SessionSeed) -> None:
+        """Make the session. Durable on return.
+
+        Raises:
+            Conflict: the id is taken.
+        """
+        await self._records.create(seed)
+        self._open()
+        self._between.placement = seed.placement
+
+    async def activate(self) -> None:
+        """Take the session over from an actor that is gone, and go on with the turn that it left unfinished.
+
+        Raises:
+            NotFound: there is no such session.
+        """
+        await self._records.acquire()
+        self._open()
+        if request := self._records.history.open_request:
+            await self._turns.take_up(request)
+
+    async def begin(self, request: TurnRequest) -> Ticket:
+        """See ``SessionHandle.begin``."""
+        self._use()
+        self._between.message()
+        return await self._turns.begin(request)
+
+    async def ticket(
+        self, turn_id: str, lost_attempt: int | None = None, delivered: TurnOutput | None = None
+    ) -> Ticket:
+        """See ``SessionTurns.ticket``."""
+        self._use()
+        return await self._turns.ticket(turn_id, lost_attempt, delivered)
+
+    async def ended(self, turn_id: str) -> TurnOutput:
+        """See ``SessionTurns.ended``."""
+        self._use()
+        return await self._turns.ended(turn_id)
+
+    async def cancel(self, turn_id: str | None = None) -> bool:
+        """See ``SessionHandle.cancel``."""
+        self._use()
+        return await self._turns.cancel(turn_id)
+
+    async def typing(self) -> None:
+        """See ``SessionHandle.typing``."""
+        self._use()
+        if self._records.opened.retention.policy == "predictive" and self._turns.running_id is None:
+            self._between.refill(0.0)
+
+    async def fork(self, target_id: str, length: int | None) -> None:
+        """Open a session of this id with a prefix of this one; see ``SessionHandle.fork``. Repeating is safe."""
+        self._use()
+        if length is None and self._turns.running_id:
+            raise Conflict("a turn is running; say at which length to fork")
+        records = tuple(encode(record) for record in self._records.history.prefix(length))
+        tokens = self._records.history.tokens[:length]
+        if self._between.placement and tokens:
+            try:
+                await self._between.placement.model.fork(self.session_id, target_id, len(tokens), tokens_hash(tokens))
+            except (GreenroomError, ModelLost) as error:
+                log.debug("fork starts without KV", session_id=target_id, error=str(error))
+        opened = self._records.opened
+        seed = SessionSeed(
+            target_id,
+            self.owner,
+            opened.model,
+            opened.retention,
+            opened.max_context,
+            opened.idle_timeout_s,
+            records,
+            self._between.placement,
+            opened.adapter,
+        )
+        await self._parts.directory.adopt(seed)
+
+    async def rollback(self, length: int, then: tuple[int, ...] = ()) -> None:
+        """See ``SessionHandle.rollback``. Durable on return; repeating is safe."""
+        self._use()
+        limit = self._records.opened.max_context + 1
+        async with self._turns.held_off():
+            self._records.history.check_length(length)
+            if length + len(then) > limit:
+                raise InvalidRequest(f"this context holds at most {limit} tokens")
+            await self._records.write(RolledBack(length, then))
+
+    async def describe(self) -> SessionDescription:
+        """See ``SessionHandle.describe``."""
+        residency = None
+        if self._between.placement:
+            with suppress(ModelLost):
+                residency = await self._between.placement.model.residency(self.session_id)
+        turns = [turn.record() for turn in self._records.history.turns]
+        length = len(self._records.history.tokens)
+        if request := self._records.history.open_request:
+            turns.append(TurnRecord(request.turn_id, request.prompt, "", length, length, 0, None))
+        return SessionDescription(
+            self.session_id,
+            self._records.opened.model,
+            self._records.opened.retention,
+            length,
+            self._records.opened.max_context,
+            residency.num_resident if residency else 0,
+            self._records.created_at,
+            max(self._last_used_at, self._turns.last_ended_at),
+            self._turns.running_id,
+            tuple(turns),
+            self._records.opened.adapter,
+        )
+
+    async def close(self) -> None:
+        """End the session for good: cancel its turn, free its context, delete its journal. Idempotent."""
+        await self.stop()
+        if self._between.placement:
+            with suppress(ModelLost):
+                await self._between.placement.model.close(self.session_id)
+        await self._records.delete()
+
+    async def stop(self) -> None:
+        """Stop working on the session here, and leave it to whoever activates it next."""
+        self._records.is_fenced = True
+        await asyncio.gather(self._turns.stop(), self._between.stop())
+
+    @property
+    def is_fenced(self) -> bool:
+        """Another actor has the session, or it has ended; nothing more is done here."""
+        return self._records.is_fenced
+
+    def idle_s(self) -> float:
+        """Seconds since the last use; 0 while a turn runs or waits."""
+        last_at = max(self._last_used_at, self._turns.last_ended_at)
+        return time.time() - last_at if self._turns.is_idle else 0.0
+
+    @property
+    def leaves_in_s(self) -> float:
+        """When it is put away, if it is not used until then; seconds."""
+        return self._parts.settings.passivate_after_s - self.idle_s()
+
+    @property
+    def is_expired(self) -> bool:
+        """It has not been used for as long as it may be."""
+        timeout_s = self._records.opened.idle_timeout_s
+        return timeout_s is not None and self.idle_s() >= timeout_s
+
+    def _open(self) -> None:
+        parts, self.owner = self._parts, self._records.owner
+        self._between = BetweenTurns(self.session_id, self._records.opened.retention)
+        self._turns = SessionTurns(
+            self.session_id,
+            self._records,
+            self._between,
+            parts.directory,
+            parts.settings.max_queued_turns,
+            parts.recovery_timeout_s,
+        )
+
+    def _use(self) -> None:
+        if self.is_fenced:
+            raise Moved(f"session {self.session_id!r} is not here any longer")
+        self._last_used_at = time.time()

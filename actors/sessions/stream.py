@@ -1,0 +1,87 @@
+"""A session's stream in the journal, and what it says."""
+
+from __future__ import annotations
+
+import time
+
+from actors.directory.messages import SessionSeed
+from actors.journal.contract import Acquired, Journal
+from actors.sessions.history import History
+from actors.sessions.records import Opened, Record, decode, encode
+from api.errors import Fenced
+
+
+class SessionRecords:
+    """The records of one session. The journal's epoch makes its holder the only one who writes them.
+
+    Made, then ``create``d or ``acquire``d.
+
+    Attributes:
+        history: what the records say.
+        owner: whose session it is.
+        created_at: seconds since the epoch.
+        is_fenced: another actor has the session, or it has ended; nothing is written here any longer.
+    """
+
+    def __init__(self, journal: Journal, session_id: str) -> None:
+        self.owner = ""
+        self.created_at = 0.0
+        self.is_fenced = False
+        self.history: History
+        self._journal = journal
+        self._session_id = session_id
+        self._epoch = 0
+
+    @property
+    def opened(self) -> Opened:
+        """How the session was opened."""
+        assert self.history.opened is not None, "the first record opens the session"
+        return self.history.opened
+
+    async def create(self, seed: SessionSeed) -> None:
+        """Begin the stream. Durable on return.
+
+        Raises:
+            Conflict: the id is taken.
+        """
+        opened = Opened(
+            seed.session_id, seed.model, seed.retention, seed.max_context, seed.idle_timeout_s, seed.adapter
+        )
+        records = (encode(opened), *seed.records)
+        expires_at = _expiry(seed.idle_timeout_s)
+        self._open(await self._journal.create(self._session_id, seed.owner, seed.model, records, expires_at))
+
+    async def acquire(self) -> None:
+        """Take the stream over from whoever had it.
+
+        Raises:
+            NotFound: there is none.
+        """
+        self._open(await self._journal.acquire(self._session_id))
+
+    async def write(self, record: Record) -> None:
+        """Add a record. Durable on return, and part of the history.
+
+        Raises:
+            Fenced: somebody else has the session.
+        """
+        try:
+            expires_at = _expiry(self.opened.idle_timeout_s)
+            position = self.history.num_records
+            await self._journal.append(self._session_id, self._epoch, position, [encode(record)], expires_at)
+        except Fenced:
+            self.is_fenced = True
+            raise
+        self.history.apply(record)
+
+    async def delete(self) -> None:
+        """End the session for good. Idempotent."""
+        await self._journal.delete(self._session_id)
+
+    def _open(self, acquired: Acquired) -> None:
+        self.history = History.replay(decode(record) for record in acquired.records)
+        self.owner, self.created_at, self._epoch = acquired.info.owner, acquired.info.created_at, acquired.info.epoch
+
+
+def _expiry(idle_timeout_s: float | None) -> float | None:
+    return None if idle_timeout_s is None else time.time() + idle_timeout_s

@@ -1,0 +1,266 @@
+"""The turns of one session: one at a time, each journaled at its start and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from actors.contexts.context import BetweenTurns
+from actors.contexts.run import Placer, Ticket, TurnRun
+from actors.models.messages import TurnOutput
+from actors.models.ref import Placement
+from actors.sessions.queue import TurnQueue
+from actors.sessions.records import TurnEnded, TurnFailed, TurnStarted
+from actors.sessions.stream import SessionRecords
+from api.errors import Conflict, Fenced, GreenroomError, TurnNotFound
+from api.logs import event_logger
+from api.turns import Finish, TurnRequest, TurnStart
+
+log = event_logger("greenroom.session")
+
+
+class SessionTurns:
+    """Begins turns in the order they came, and follows each to its durable end, whoever reads it.
+
+    Attributes:
+        last_ended_at: when the last turn ended, seconds since the epoch; 0 before.
+    """
+
+    MAX_FAILURES = 64
+    """Turns whose failure is remembered for who asks later."""
+
+    def __init__(
+        self,
+        session_id: str,
+        records: SessionRecords,
+        between: BetweenTurns,
+        placer: Placer,
+        max_queued: int,
+        recovery_timeout_s: float,
+    ) -> None:
+        self.last_ended_at = 0.0
+        self._session_id = session_id
+        self._records = records
+        self._between = between
+        self._placer = placer
+        self._recovery_timeout_s = recovery_timeout_s
+        self._queue = TurnQueue(max_queued)
+        self._beginning: dict[str, asyncio.Task[Ticket]] = {}
+        self._run: TurnRun | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._failed: OrderedDict[str, GreenroomError] = OrderedDict()
+
+    @property
+    def is_idle(self) -> bool:
+        """No turn runs or waits."""
+        return self._queue.is_idle
+
+    @property
+    def running_id(self) -> str | None:
+        """The id of the turn that runs."""
+        return self._run.request.turn_id if self._run else None
+
+    async def begin(self, request: TurnRequest) -> Ticket:
+        """See ``SessionHandle.begin``."""
+        known = self._ticket_now(request.turn_id)
+        if known:
+            return known
+        if request.turn_id not in self._beginning:
+            self._beginning[request.turn_id] = asyncio.create_task(self._begin(self._settled(request)))
+        return await asyncio.shield(self._beginning[request.turn_id])
+
+    async def take_up(self, request: TurnRequest) -> None:
+        """Go on with the turn that an earlier actor left unfinished; before any other begins."""
+        log.info("takes up a turn again", session_id=self._session_id, turn_id=request.turn_id)
+        assert await self._queue.enter(request.turn_id), "nobody can be before it"
+        resuming = self._beginning[request.turn_id] = asyncio.create_task(self._resume(request))
+        resuming.add_done_callback(_retrieve)
+
+    async def ticket(self, turn_id: str, lost_attempt: int | None, delivered: TurnOutput | None) -> Ticket:
+        """Where to read a turn that was begun; see ``TurnRun.ticket``.
+
+        Raises:
+            TurnNotFound: not one of this session's.
+            GreenroomError: the turn failed with this.
+        """
+        if turn_id in self._beginning:
+            await asyncio.shield(self._beginning[turn_id])
+        run, running = self._run, self._running
+        if run and running and run.request.turn_id == turn_id:
+            asking = asyncio.ensure_future(run.ticket(lost_attempt, delivered))
+            await asyncio.wait([asking, running], return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                return asking.result()
+            asking.cancel()
+        known = self._ticket_now(turn_id)
+        if known is None:
+            raise self._failed.get(turn_id) or TurnNotFound(turn_id)
+        return known
+
+    async def ended(self, turn_id: str) -> TurnOutput:
+        """The turn's output once its end is durable.
+
+        Raises:
+            TurnNotFound, GreenroomError: as ``ticket``.
+        """
+        while (ticket := await self.ticket(turn_id, None, None)).output is None:
+            if self._running:
+                await asyncio.shield(self._running)
+        assert ticket.output is not None, "it has ended"
+        return ticket.output
+
+    async def cancel(self, turn_id: str | None) -> bool:
+        """See ``SessionHandle.cancel``."""
+        if turn_id and self._queue.dismiss(turn_id):
+            return True
+        if turn_id in self._beginning:
+            await asyncio.wait([self._beginning[turn_id]])
+        if self._run is None or turn_id not in (None, self._run.request.turn_id):
+            return False
+        await self._run.cancel()
+        return True
+
+    @asynccontextmanager
+    async def held_off(self) -> AsyncIterator[None]:
+        """No turn runs meanwhile; those that come wait.
+
+        Raises:
+            Conflict: one runs already.
+        """
+        if not self._queue.is_idle:
+            raise Conflict("a turn is running")
+        assert await self._queue.enter("held off"), "the queue was idle"
+        try:
+            yield
+        finally:
+            self._queue.leave()
+
+    async def stop(self) -> None:
+        """Stop working on them here."""
+        self._queue.dismiss_all()
+        tasks = [task for task in (self._running, *self._beginning.values()) if task and not task.done()]
+        if self._run:
+            await self._run.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _settled(self, request: TurnRequest) -> TurnRequest:
+        sampling = request.sampling
+        if sampling.seed is None and sampling.temperature > 0:
+            sampling = replace(sampling, seed=secrets.randbits(31))
+        limit = self._records.opened.max_context
+        return replace(request, sampling=sampling, max_context=min(request.max_context or limit, limit))
+
+    def _ticket_now(self, turn_id: str) -> Ticket | None:
+        ended = self._records.history.turn(turn_id)
+        return Ticket(0, ended.start, None, ended.output) if ended else None
+
+    async def _begin(self, request: TurnRequest) -> Ticket:
+        try:
+            if not await self._queue.enter(request.turn_id):
+                start = TurnStart(request.turn_id, len(self._records.history.tokens), (), 0)
+                return Ticket(0, start, None, TurnOutput(finish=Finish("cancelled")))
+            try:
+                return await self._start(request)
+            except BaseException:
+                self._queue.leave()
+                raise
+        finally:
+            del self._beginning[request.turn_id]
+
+    async def _start(self, request: TurnRequest) -> Ticket:
+        self._between.turn_starts()
+        run = self._make_run(request, self._between.placement)
+        writing = asyncio.create_task(self._records.write(TurnStarted(request)))
+        try:
+            await run.start()
+        except GreenroomError:
+            await writing
+            await self._records.write(TurnFailed(request.turn_id))
+            raise
+        await writing
+        log.info(
+            "turn started",
+            session_id=self._session_id,
+            turn_id=request.turn_id,
+            prompt_tokens=len(run.started.prompt_ids),
+            resident_tokens=run.started.num_resident,
+        )
+        return await self._follow(run)
+
+    async def _resume(self, request: TurnRequest) -> Ticket:
+        run = self._make_run(request, None)
+        try:
+            if not await run.attach():
+                await run.start()
+            return await self._follow(run)
+        except GreenroomError as error:
+            await self._fail(request.turn_id, error)
+            self._queue.leave()
+            raise
+        finally:
+            del self._beginning[request.turn_id]
+
+    def _make_run(self, request: TurnRequest, placement: Placement | None) -> TurnRun:
+        opened = self._records.opened
+        return TurnRun(
+            self._placer,
+            opened.model,
+            self._session_id,
+            self._records.history.tokens,
+            request,
+            opened.retention.policy,
+            self._recovery_timeout_s,
+            placement,
+            owner=self._records.owner,
+            adapter=opened.adapter,
+        )
+
+    async def _follow(self, run: TurnRun) -> Ticket:
+        self._run = run
+        self._between.placement = run.placement
+        self._running = asyncio.create_task(self._finish(run))
+        return await run.ticket()
+
+    async def _finish(self, run: TurnRun) -> None:
+        turn_id = run.request.turn_id
+        try:
+            output = await run.end()
+            await self._records.write(TurnEnded(turn_id, run.started.prompt_ids, output))
+            finish, count = output.finish, len(output.ids)
+            reason = finish.reason if finish else None
+            log.info("turn ended", session_id=self._session_id, turn_id=turn_id, reason=reason, output_tokens=count)
+            self.last_ended_at = time.time()
+            await self._between.turn_ended(run, len(self._records.history.tokens))
+        except Fenced:
+            self._records.is_fenced = True
+        except GreenroomError as error:
+            log.warning("turn failed", session_id=self._session_id, turn_id=turn_id, error=str(error))
+            await self._fail(turn_id, error)
+        except Exception as bug:
+            log.exception("turn failed", session_id=self._session_id, turn_id=turn_id)
+            await self._fail(turn_id, GreenroomError(f"the turn failed: {bug}"))
+        finally:
+            self._run = self._running = None
+            self._queue.leave()
+
+    async def _fail(self, turn_id: str, error: GreenroomError) -> None:
+        self._failed[turn_id] = error
+        while len(self._failed) > self.MAX_FAILURES:
+            self._failed.popitem(last=False)
+        try:
+            await self._records.write(TurnFailed(turn_id))
+        except GreenroomError:
+            self._records.is_fenced = True
+
+
+def _retrieve(task: asyncio.Task[Ticket]) -> None:
+    """Nobody may be waiting; a failure is kept for whoever asks."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,82 @@
+"""The broker as Ray runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from actors.calls.socket_server import listen
+from actors.journal.sqlite import SqliteJournal
+from actors.settings import BrokerSettings
+from actors.topics.broker import Broker
+from api.errors import GreenroomError
+from api.logs import event_logger, start_logging
+
+log = event_logger("greenroom.broker")
+
+CALLS = frozenset(
+    (
+        *("configure", "publish", "subscribe", "unsubscribe", "poll", "delete", "topics"),
+        *("push", "pull", "ack", "release", "delete_queue", "queues"),
+    )
+)
+
+
+def topics_path(journal_path: str) -> Path:
+    """Where durable topics and queues are kept: beside the journal of the sessions."""
+    path = Path(journal_path).expanduser()
+    return path.with_name(f"{path.stem}-topics.db")
+
+
+class HostedBroker:
+    """One shard of the broker in an actor of its own; Ray restarts it when it dies.
+
+    It writes what is durable itself, to a file that all shards share.
+    """
+
+    SWEEP_INTERVAL_S = 1.0
+
+    def __init__(self, settings: BrokerSettings, shard: int, path: Path, synchronous: str) -> None:
+        start_logging()
+        self._journal = SqliteJournal(path, synchronous)
+        self._broker = Broker(settings, self._journal, time.time, shard, _leave)
+        self._started: asyncio.Task[None] | None = None
+        self._sweeping: asyncio.Task[None] | None = None
+
+    async def call(self, method: str, arguments: Sequence[Any]) -> Any:
+        """A call of ``Broker``."""
+        if self._started is None:
+            self._started = asyncio.create_task(self._start())
+        if not self._started.done() or self._started.exception():
+            await asyncio.shield(self._started)
+        assert method in CALLS, method
+        return await getattr(self._broker, method)(*arguments)
+
+    async def _start(self) -> None:
+        await self._journal.start()
+        await self._broker.start()
+        await listen(self)
+        self._sweeping = asyncio.create_task(self._sweep())
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(self.SWEEP_INTERVAL_S)
+            try:
+                await self._broker.sweep()
+            except GreenroomError as error:
+                log.warning("the broker could not tidy up", error=str(error))
+
+
+def _leave() -> None:
+    """Another broker has taken over: this process must not answer any longer."""
+    log.warning("another broker has taken over")
+    os._exit(1)
+
+
+BrokerActor = ray.remote(HostedBroker)

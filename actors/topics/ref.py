@@ -1,0 +1,163 @@
+"""The caller's side of the broker."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from actors.settings import BrokerSettings
+from actors.topics.incoming import Incoming
+from actors.topics.messages import SubscribeRequest, shard_of
+from actors.topics.outgoing import Outgoing
+from actors.topics.shard_ref import ShardRef
+from actors.topics.subscription import BrokerSubscription
+from api.errors import GreenroomError
+from api.names import MessageKey, TopicId
+from api.queues import Pushed, QueueInfo, QueueItem
+from api.topics import Cursor, Published, TopicInfo
+from api.values import MAX_VALUE_BYTES, Value, decode, encode
+
+
+class BrokerRef:
+    """A reference to the broker, whatever its shards; a ``Topics``. One per process and event loop.
+
+    It may be sent to other actors, where it is another process's. When a broker actor dies it waits for its restart,
+    subscribes again at its places, and sends again what was not answered. A topic takes a message once; one that is
+    not durable may, after the broker's death, show readers a message again that they saw in its last epoch.
+    """
+
+    PULL_S = 10.0
+
+    def __init__(
+        self, actors: Sequence[Any], timeout_s: float = 60.0, max_message_bytes: int = MAX_VALUE_BYTES
+    ) -> None:
+        self._actors = tuple(actors)
+        self._timeout_s = timeout_s
+        self._max_message_bytes = max_message_bytes
+        self._process_id = secrets.token_hex(8)
+        self._numbers = itertools.count()
+        self._shards = tuple(_Shard(ShardRef(actor, timeout_s), self._process_id) for actor in actors)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BrokerRef, (self._actors, self._timeout_s, self._max_message_bytes)
+
+    @property
+    def num_subscriptions(self) -> int:
+        """Open subscriptions of this process."""
+        return sum(len(shard.incoming) for shard in self._shards)
+
+    async def configure(self, settings: BrokerSettings) -> None:
+        """Take new limits."""
+        for shard in self._shards:
+            await shard.ref.configure(settings)
+
+    def publish(self, topic: TopicId, value: Value, key: MessageKey | None = None) -> asyncio.Future[Published]:
+        """See ``Topics.publish``."""
+        data = encode(value, self._max_message_bytes)
+        key = key or MessageKey(self._process_id, next(self._numbers))
+        return self._shard(topic).published.put(topic, key.publisher, key.number, data)
+
+    async def subscribe(
+        self, topic: TopicId, *, subscriber: str | None = None, after: Cursor | None = None, replay: bool = True
+    ) -> BrokerSubscription:
+        """See ``Topics.subscribe``."""
+        request = SubscribeRequest("", topic, subscriber, after, replay)
+        return await self._shard(topic).incoming.subscribe(request)
+
+    async def delete(self, topic: TopicId) -> bool:
+        """See ``Topics.delete``."""
+        return await self._shard(topic).ref.delete(topic)
+
+    async def topics(self, owner: str) -> tuple[TopicInfo, ...]:
+        """See ``Topics.topics``."""
+        found = await asyncio.gather(*(shard.ref.topics(owner) for shard in self._shards))
+        return tuple(sorted(itertools.chain(*found), key=lambda info: info.topic.name))
+
+    def push(self, queue: TopicId, value: Value, key: MessageKey | None = None) -> asyncio.Future[Pushed]:
+        """See ``Queues.push``."""
+        data = encode(value, self._max_message_bytes)
+        key = key or MessageKey(self._process_id, next(self._numbers))
+        return self._shard(queue).pushed.put(queue, key.publisher, key.number, data)
+
+    async def pull(self, queue: TopicId, timeout_s: float | None = None, lease_s: float | None = None) -> QueueItem:
+        """See ``Queues.pull``."""
+        shard = self._shard(queue)
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            wait_s = self.PULL_S if deadline is None else min(self.PULL_S, max(0.0, deadline - time.monotonic()))
+            item = await self._pull_once(shard, queue, wait_s, lease_s)
+            if item:
+                return item
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"nothing came into queue {queue.name!r}")
+
+    async def ack(self, item: QueueItem) -> bool:
+        """See ``Queues.ack``."""
+        shard = self._shard(item.queue)
+        shard.incoming.let_go(item.receipt)
+        return await shard.ref.ack(item.queue, item.position, item.receipt)
+
+    async def release(self, item: QueueItem) -> None:
+        """See ``Queues.release``."""
+        shard = self._shard(item.queue)
+        shard.incoming.let_go(item.receipt)
+        await shard.ref.release(item.queue, item.receipt)
+
+    async def delete_queue(self, queue: TopicId) -> bool:
+        """See ``Queues.delete_queue``."""
+        return await self._shard(queue).ref.delete_queue(queue)
+
+    async def queues(self, owner: str) -> tuple[QueueInfo, ...]:
+        """See ``Queues.queues``."""
+        found = await asyncio.gather(*(shard.ref.queues(owner) for shard in self._shards))
+        return tuple(sorted(itertools.chain(*found), key=lambda info: info.queue.name))
+
+    async def _pull_once(self, shard: _Shard, queue: TopicId, wait_s: float, lease_s: float | None) -> QueueItem | None:
+        ticket = f"{self._process_id}-{next(self._numbers)}"
+        try:
+            handed = await shard.ref.pull(self._process_id, ticket, queue, wait_s, lease_s)
+        except asyncio.CancelledError:
+            shard.give_up(queue, ticket)
+            raise
+        if handed is None:
+            return None
+        shard.incoming.hold(ticket, handed.leased_until)
+        return QueueItem(
+            queue,
+            handed.position,
+            decode(handed.data),
+            handed.pushed_at,
+            ticket,
+            handed.num_deliveries,
+            handed.leased_until,
+        )
+
+    def _shard(self, topic: TopicId) -> _Shard:
+        return self._shards[shard_of(topic, len(self._shards))]
+
+
+class _Shard:
+    """What this process has to do with one broker actor."""
+
+    def __init__(self, ref: ShardRef, process_id: str) -> None:
+        self.ref = ref
+        self.incoming = Incoming(ref, process_id)
+        self.published = Outgoing(ref.publish, Published)
+        self.pushed = Outgoing(ref.push, lambda position, _: Pushed(position))
+        self._giving_up: set[asyncio.Task[None]] = set()
+
+    def give_up(self, queue: TopicId, ticket: str) -> None:
+        """Nobody waits for this pull any longer: what it gets goes back."""
+        task = asyncio.create_task(self._release(queue, ticket))
+        self._giving_up.add(task)
+        task.add_done_callback(self._giving_up.discard)
+
+    async def _release(self, queue: TopicId, ticket: str) -> None:
+        try:
+            await self.ref.release(queue, ticket)
+        except GreenroomError:
+            return  # its lease ends in any case

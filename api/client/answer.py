@@ -1,0 +1,149 @@
+"""An answer as it comes, on the client's side: over as many connections as it takes, without loss or repeat."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+from api.client.remote_errors import error_of
+from api.client.retries import Patience
+from api.errors import GreenroomError, SessionNotFound, TurnNotFound, Unauthorized, Unavailable
+from api.wire.views import FinishView, UsageView
+
+_HTTP_UNAUTHORIZED = (401, 403)
+_CLOSE_UNAUTHORIZED, _CLOSE_NO_SESSION = 1008, 4404
+
+OpenSocket = Callable[[], AbstractAsyncContextManager[ClientConnection]]
+
+
+class Answer:
+    """The text of one turn: iterate over it for its pieces, or await it for all of it.
+
+    Nothing is sent before that. Leaving the loop early leaves the turn running on the server: ``cancel`` ends it.
+
+    Attributes:
+        turn_id: this turn's id in its session.
+        text: what has come so far.
+        finish: how it ended; None until then.
+        usage: what it took; None until it ended, and when it was cancelled before it began.
+        has_started: whether the server has taken it up.
+    """
+
+    def __init__(self, session_id: str, request: dict[str, Any], open_socket: OpenSocket, patience_s: float) -> None:
+        self.turn_id: str = request["turn_id"]
+        self.text = ""
+        self.finish: FinishView | None = None
+        self.usage: UsageView | None = None
+        self._session_id = session_id
+        self._request: dict[str, Any] | None = request if request["type"] == "generate" else None
+        self._offset: int = request.get("offset", 0)
+        self.has_started = self._request is None
+        self._is_cancelled = False
+        self._open_socket = open_socket
+        self._socket: ClientConnection | None = None
+        self._patience = Patience(patience_s)
+        self._pieces = self._read()
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        return self._pieces
+
+    def __await__(self) -> Generator[Any, None, str]:
+        return self._whole().__await__()
+
+    async def cancel(self) -> None:
+        """End the turn; what has come stays in the session. The iteration ends with what was on its way."""
+        self._is_cancelled = True
+        if self._socket is not None:
+            try:
+                await self._socket.send(self._cancellation())
+            except ConnectionClosed:
+                pass  # sent again with the next connection
+
+    async def _whole(self) -> str:
+        async for _ in self._pieces:
+            pass
+        return self.text
+
+    async def _read(self) -> AsyncIterator[str]:
+        while self.finish is None:
+            try:
+                async with self._open_socket() as self._socket:
+                    await self._take_up(self._socket)
+                    async for piece in self._follow(self._socket):
+                        yield piece
+            except (ConnectionClosed, InvalidHandshake, OSError, TimeoutError) as error:
+                await self._patience.wait(self._what_it_means(error))
+            except TurnNotFound:
+                if self._request is None or self._offset:
+                    raise
+                self.has_started = False
+                await self._patience.wait(TurnNotFound(self.turn_id))
+            except GreenroomError as error:
+                if not error.retryable:
+                    raise
+                await self._patience.wait(error, error.retry_after_s or 0.0)
+            finally:
+                self._socket = None
+
+    async def _take_up(self, socket: ClientConnection) -> None:
+        """Ask for the turn, or for the rest of it."""
+        if self.has_started:
+            await socket.send(json.dumps({"type": "resume", "turn_id": self.turn_id, "offset": self._offset}))
+        else:
+            await socket.send(json.dumps(self._request))
+        if self._is_cancelled:
+            await socket.send(self._cancellation())
+
+    async def _follow(self, socket: ClientConnection) -> AsyncIterator[str]:
+        while self.finish is None:
+            message = json.loads(await socket.recv())
+            if message.get("turn_id") != self.turn_id:
+                continue  # of a turn that was left on this connection before
+            piece = self._take(message)
+            if piece:
+                self.text += piece
+                yield piece
+
+    def _take(self, message: dict[str, Any]) -> str:
+        """The text that a message adds."""
+        match message["type"]:
+            case "started":
+                self.has_started = True
+            case "tokens":
+                return self._take_tokens(message)
+            case "finished":
+                self.finish = FinishView.model_validate(message)
+                self.usage = UsageView.model_validate(message["usage"]) if "usage" in message else None
+                return str(message["text"])
+            case "error":
+                raise error_of(message["code"], message["message"])
+        return ""
+
+    def _take_tokens(self, message: dict[str, Any]) -> str:
+        end = message["offset"] + len(message["ids"])
+        if end <= self._offset:
+            return ""
+        if message["offset"] != self._offset:
+            raise Unavailable(f"tokens came from offset {message['offset']} instead of {self._offset}")
+        self._offset = end
+        self._patience.renew()
+        return str(message["text"])
+
+    def _cancellation(self) -> str:
+        return json.dumps({"type": "cancel", "turn_id": self.turn_id})
+
+    def _what_it_means(self, error: Exception) -> GreenroomError:
+        """The error to raise when patience ends; raises at once what trying again cannot mend."""
+        if isinstance(error, ConnectionClosed) and error.rcvd is not None:
+            if error.rcvd.code == _CLOSE_UNAUTHORIZED:
+                raise Unauthorized("the API key is missing or not known") from error
+            if error.rcvd.code == _CLOSE_NO_SESSION:
+                raise SessionNotFound(self._session_id) from error
+        if isinstance(error, InvalidStatus) and error.response.status_code in _HTTP_UNAUTHORIZED:
+            raise Unauthorized("the API key is missing or not known") from error
+        return Unavailable(f"the server cannot be reached: {error or type(error).__name__}")

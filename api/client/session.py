@@ -1,0 +1,199 @@
+"""One session on the client's side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict
+from functools import partial
+from typing import Any, Protocol, TypeVar
+from uuid import uuid4
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import WebSocketException
+
+from api.client.answer import Answer
+from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
+from api.errors import GreenroomError, Unavailable
+from api.turns import Distribution, Message, Sampling
+from api.wire.views import SessionView, View
+
+AnyView = TypeVar("AnyView", bound=View)
+
+
+class Server(Protocol):
+    """The calls of the client that a session makes."""
+
+    patience_s: float
+
+    async def ask(self, kind: type[AnyView], method: str, path: str, body: dict[str, Any] | None = None) -> AnyView:
+        """The view that a request is answered with."""
+        ...
+
+    async def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> object:
+        """Send a request whose answer has no content of interest."""
+        ...
+
+    def socket(self, session_id: str) -> AbstractAsyncContextManager[ClientConnection]:
+        """A connection to the session's socket."""
+        ...
+
+
+class ClientSession:
+    """One session on the server; ``close`` ends it there.
+
+    Calls and answers raise ``SessionNotFound`` once it is closed or has expired.
+    """
+
+    def __init__(self, client: Server, session_id: str, system: str | None = None) -> None:
+        self.session_id = session_id
+        self._client = client
+        self._system = system
+        self._opening: Answer | None = None
+
+    def generate(
+        self,
+        prompt: str | Message | Sequence[Message] | None = None,
+        *,
+        text: str | None = None,
+        sampling: Sampling | None = None,
+        max_tokens: int | None = None,
+        stop: Sequence[str] = (),
+        constraint: Constraint | None = None,
+        allowed_tokens: Collection[int] | None = None,
+        turn_id: str | None = None,
+    ) -> Answer:
+        """Extend the context by a user's message (or messages, or plain ``text``, or nothing) and answer it.
+
+        Answers of one session come one after another: read the first before the second. The same ``turn_id`` again
+        is the same turn.
+
+        Raises (when the answer is read):
+            InvalidRequest, LengthExceeded, SessionNotFound, TooBusy, Unauthorized, Unavailable
+            Unsupported: the engine cannot constrain.
+        """
+        request = self._request(prompt, text, turn_id)
+        if constraint is not None:
+            request["constraint"] = _constraint_body(constraint)
+        if allowed_tokens is not None:
+            request["allowed_tokens"] = list(allowed_tokens)
+        if sampling is not None:
+            request["sampling"] = _sampling_body(sampling)
+        if max_tokens is not None:
+            request["max_tokens"] = max_tokens
+        if stop:
+            request["stop"] = list(stop)
+        return self._begin(request)
+
+    async def next_distribution(
+        self,
+        num_candidates: int,
+        prompt: str | Message | Sequence[Message] | None = None,
+        *,
+        text: str | None = None,
+    ) -> Distribution:
+        """The likeliest next tokens, behind a prompt (which stays in the context), or behind what is there.
+
+        Raises:
+            As ``generate``.
+        """
+        answer = self._begin({**self._request(prompt, text, None), "distribution": num_candidates})
+        await answer
+        assert answer.finish is not None
+        if answer.finish.distribution is None:
+            raise GreenroomError(f"the turn was {answer.finish.reason} before it had a distribution")
+        return Distribution(**answer.finish.distribution.model_dump())
+
+    def resume(self, turn_id: str, offset: int = 0) -> Answer:
+        """Follow a turn that was begun earlier, from a token offset."""
+        return self._answer({"type": "resume", "turn_id": turn_id, "offset": offset})
+
+    async def cancel(self, turn_id: str | None = None) -> None:
+        """End a turn of this session, or (without an id) the one that runs."""
+        await self._tell({"type": "cancel", **({"turn_id": turn_id} if turn_id else {})})
+
+    async def typing(self) -> None:
+        """Announce that the user has begun to type: the context is made ready where it is not."""
+        await self._tell({"type": "typing"})
+
+    async def describe(self) -> SessionView:
+        """The session and its history."""
+        return await self._client.ask(SessionView, "GET", self._path)
+
+    async def fork(self, length: int | None = None, *, turn_id: str | None = None) -> ClientSession:
+        """A new session with this one's first ``length`` tokens, or with all before a turn, or with all."""
+        body = _place(length, turn_id)
+        view = await self._client.ask(SessionView, "POST", f"{self._path}/fork", body)
+        return ClientSession(self._client, view.id, self._system if view.length == 0 else None)
+
+    async def rollback(self, length: int | None = None, *, turn_id: str | None = None) -> SessionView:
+        """Cut the context back to a length in tokens, or to right before a turn."""
+        body = _place(length, turn_id)
+        return await self._client.ask(SessionView, "POST", f"{self._path}/rollback", body)
+
+    async def close(self) -> None:
+        """End the session. Idempotent."""
+        await self._client.send("DELETE", self._path)
+
+    async def _tell(self, message: dict[str, Any]) -> None:
+        """Send a message that is not answered, on a connection of its own or an idle one."""
+        try:
+            async with self._client.socket(self.session_id) as socket:
+                await socket.send(json.dumps(message))
+        except (WebSocketException, OSError, TimeoutError) as error:
+            raise Unavailable(f"the server cannot be reached: {error or type(error).__name__}") from error
+
+    @property
+    def _path(self) -> str:
+        return f"/api/sessions/{self.session_id}"
+
+    def _answer(self, request: dict[str, Any]) -> Answer:
+        socket = partial(self._client.socket, self.session_id)
+        return Answer(self.session_id, request, socket, self._client.patience_s)
+
+    def _request(
+        self, prompt: str | Message | Sequence[Message] | None, text: str | None, turn_id: str | None
+    ) -> dict[str, Any]:
+        request: dict[str, Any] = {"type": "generate", "turn_id": turn_id or uuid4().hex}
+        if text is not None:
+            return {**request, "text": text}
+        messages = self._messages(prompt)
+        return {**request, "messages": [asdict(message) for message in messages]} if messages else request
+
+    def _begin(self, request: dict[str, Any]) -> Answer:
+        answer = self._answer(request)
+        if self._opening is None or not self._opening.has_started:
+            self._opening = answer
+        return answer
+
+    def _messages(self, prompt: str | Message | Sequence[Message] | None) -> list[Message]:
+        """The prompt's messages; before the first turn has started, with the system prompt in front."""
+        if prompt is None:
+            return []
+        if isinstance(prompt, str):
+            prompt = Message("user", prompt)
+        messages = [prompt] if isinstance(prompt, Message) else list(prompt)
+        is_first = self._opening is None or not self._opening.has_started
+        return [Message("system", self._system), *messages] if self._system and is_first else messages
+
+
+def _sampling_body(sampling: Sampling) -> dict[str, Any]:
+    return {**asdict(sampling), "logit_bias": {str(token): bias for token, bias in sampling.logit_bias}}
+
+
+def _constraint_body(constraint: Constraint) -> dict[str, Any]:
+    match constraint:
+        case JsonSchema(schema):
+            return {"json_schema": json.loads(schema)}
+        case Regex(pattern):
+            return {"regex": pattern}
+        case Choice(options):
+            return {"choice": list(options)}
+        case Grammar(ebnf):
+            return {"grammar": ebnf}
+
+
+def _place(length: int | None, turn_id: str | None) -> dict[str, Any]:
+    """The body of a fork or a rollback."""
+    return {name: value for name, value in (("length", length), ("turn_id", turn_id)) if value is not None}

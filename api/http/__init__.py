@@ -1,0 +1,1 @@
+"""The HTTP application: routes, sockets and middleware around whatever cluster it is given."""

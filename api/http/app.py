@@ -1,0 +1,63 @@
+"""The HTTP application: routes, limits and errors around whatever cluster it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
+
+from api.cluster import Cluster
+from api.errors import GreenroomError
+from api.http.cors import Cors
+from api.http.errors import Faults
+from api.http.health import health_routes
+from api.http.inferlet_routes import inferlet_routes
+from api.http.limits import ConcurrencyLimit, SizeLimit
+from api.http.pages import page_routes
+from api.http.petals.routes import petals_routes
+from api.http.queue_routes import queue_routes
+from api.http.request_log import RequestLog
+from api.http.responses import on_greenroom_error, on_http_exception
+from api.http.session_routes import session_routes
+from api.http.topic_routes import topic_routes
+from api.settings import ApiSettings
+
+
+def build_app(
+    cluster: Cluster, settings: ApiSettings, routes: Sequence[BaseRoute] = (), *, host: str = "127.0.0.1"
+) -> Starlette:
+    """The application, with ``state.cluster``, ``state.settings`` and ``state.host`` for its handlers.
+
+    It keeps nothing between requests that another process would have to know: any number of them serve one cluster.
+    ``routes`` are tried after its own; ``host`` is where the server listens for its clients.
+    """
+    handlers: dict[Any, Any] = {GreenroomError: on_greenroom_error, HTTPException: on_http_exception}
+    app = Starlette(
+        routes=[
+            *health_routes(),
+            *petals_routes(cluster, settings),
+            *session_routes(),
+            *topic_routes(),
+            *queue_routes(),
+            *inferlet_routes(),
+            *page_routes(),
+            *routes,
+        ],
+        exception_handlers=handlers,
+        middleware=[
+            Middleware(RequestLog),
+            Middleware(Cors, settings.cors_origins),
+            Middleware(Faults),
+            Middleware(ConcurrencyLimit, settings.max_concurrent_requests, settings.max_sockets),
+            Middleware(SizeLimit, settings.max_body_bytes),
+        ],
+    )
+    app.router.redirect_slashes = False
+    app.state.cluster = cluster
+    app.state.settings = settings
+    app.state.host = host
+    return app

@@ -1,0 +1,57 @@
+"""Server-sent events: an answer that goes on until there is nothing more to say, or the client leaves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from api.errors import GreenroomError
+from api.http.disconnects import while_connected
+from api.wire.views import error_message
+
+KEEP_ALIVE_S = 15.0
+"""After so long without an event a comment is sent, so that nobody on the way takes the connection for dead."""
+
+KEEP_ALIVE = ": still here\n\n"
+
+
+def event_text(event: str, data: Mapping[str, Any], event_id: str | None = None) -> str:
+    """One event, on the wire."""
+    lines = [f"id: {event_id}\n"] if event_id is not None else []
+    return "".join((*lines, f"event: {event}\n", f"data: {json.dumps(data, separators=(',', ':'))}\n\n"))
+
+
+def error_text(error: GreenroomError) -> str:
+    """The last event of a stream that failed: its status had been sent before."""
+    return event_text("error", error_message(error))
+
+
+class EventStream(Response):
+    """Sends what a generator yields, and closes it when it ends or the client has left."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, texts: AsyncGenerator[str]) -> None:
+        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        del self.headers["content-length"]
+        self._texts = texts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI application."""
+        try:
+            await while_connected(Request(scope, receive), self._send(send))
+        except (ClientDisconnect, OSError):
+            return
+        finally:
+            await self._texts.aclose()
+
+    async def _send(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async for text in self._texts:
+            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

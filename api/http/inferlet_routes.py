@@ -1,0 +1,168 @@
+"""Inferlets over HTTP. Talking to one over a WebSocket: see ``api.http.inferlet_socket``.
+
+| route | body | answer |
+|---|---|---|
+| `POST /api/programs` | `source`, `file?` | 201 `{program, file}`: ``program`` is the source's SHA-256 |
+| `GET /api/programs` | | 200 `{"programs": [...]}` that the caller can launch |
+| `POST /api/inferlets` | `program`, `arguments?`, `name?` | 201 inferlet |
+| `GET /api/inferlets` | | 200 `{"inferlets": [...]}`, the caller's own, the latest used first |
+| `GET /api/inferlets/{id}` | | 200 inferlet |
+| `DELETE /api/inferlets/{id}` | | 200 inferlet, ended; its events stay readable for a while |
+| `POST /api/inferlets/{id}/messages` | `text`, `bytes` (base64) or `json`; `key?` | 202 `{position}` |
+| `GET /api/inferlets/{id}/events?after=` | | 200 server-sent events, behind `after` or `Last-Event-ID`; 204: no more |
+| `WS /api/inferlets/{id}?after=` | | see ``api.http.inferlet_socket`` |
+
+An event is `{type, position, …}` as ``api.inferlet_events`` has it; its position is its id. The stream ends with the
+inferlet. A message with the ``key`` of an earlier one is that message: it is safe to repeat.
+
+Errors are those of ``api.errors``, with the status that its tree gives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+from api.cluster import Cluster
+from api.errors import GreenroomError, InvalidRequest
+from api.http.event_stream import KEEP_ALIVE, KEEP_ALIVE_S, EventStream, error_text, event_text
+from api.http.inferlet_socket import inferlet_socket, position_of
+from api.http.schemas import LaunchBody, ProgramBody, parse_body
+from api.http.security import owner_of
+from api.http.uploads import check_upload
+from api.inferlet_events import Event, event_view
+from api.inferlets import InferletHandle, ProgramInfo
+from api.values import from_json
+from api.wire.inferlet_views import (
+    AcceptedView,
+    InferletSummaryView,
+    InferletsView,
+    InferletView,
+    ProgramsView,
+    ProgramView,
+)
+from api.wire.views import View
+
+
+def inferlet_routes() -> list[BaseRoute]:
+    """Programs and inferlets."""
+    return [
+        Route("/api/programs", upload_program, methods=["POST"]),
+        Route("/api/programs", list_programs, methods=["GET"]),
+        Route("/api/inferlets", launch, methods=["POST"]),
+        Route("/api/inferlets", list_inferlets, methods=["GET"]),
+        Route("/api/inferlets/{instance_id}", show_inferlet, methods=["GET"]),
+        Route("/api/inferlets/{instance_id}", terminate, methods=["DELETE"]),
+        Route("/api/inferlets/{instance_id}/messages", send_message, methods=["POST"]),
+        Route("/api/inferlets/{instance_id}/events", show_events, methods=["GET"]),
+        WebSocketRoute("/api/inferlets/{instance_id}", inferlet_socket),
+    ]
+
+
+async def upload_program(request: Request) -> Response:
+    owner = owner_of(request)
+    check_upload(request)
+    body = parse_body(ProgramBody, await request.body())
+    program = await _cluster(request).upload_program(body.source, body.file, owner)
+    return _answer(ProgramView.of(ProgramInfo(program, body.file)), 201)
+
+
+async def list_programs(request: Request) -> Response:
+    programs = await _cluster(request).programs(owner_of(request))
+    return _answer(ProgramsView(programs=tuple(ProgramView.of(program) for program in programs)))
+
+
+async def launch(request: Request) -> Response:
+    owner = owner_of(request)
+    body = parse_body(LaunchBody, await request.body())
+    handle = await _cluster(request).launch(body.program, body.arguments, owner, body.name)
+    return await _described(handle, 201, {"Location": f"{request.url.path}/{handle.instance_id}"})
+
+
+async def list_inferlets(request: Request) -> Response:
+    found = await _cluster(request).inferlets(owner_of(request))
+    return _answer(InferletsView(inferlets=tuple(InferletSummaryView.of(summary) for summary in found)))
+
+
+async def show_inferlet(request: Request) -> Response:
+    return await _described(await _inferlet(request))
+
+
+async def terminate(request: Request) -> Response:
+    handle = await _inferlet(request)
+    await handle.terminate()
+    return await _described(handle)
+
+
+async def send_message(request: Request) -> Response:
+    handle = await _inferlet(request)
+    body = _object(await request.body())
+    key = body.get("key")
+    if key is not None and not (isinstance(key, str) and 0 < len(key) <= 200):
+        raise InvalidRequest("key: a string of 1 to 200 characters is expected")
+    return _answer(AcceptedView(position=await handle.send(from_json(body), key)), 202)
+
+
+async def show_events(request: Request) -> Response:
+    handle = await _inferlet(request)
+    after = position_of(request.headers.get("last-event-id") or request.query_params.get("after"))
+    described = await handle.describe()
+    if described.is_over and after + 1 == described.end_position:
+        return Response(status_code=204)  # which keeps a browser's EventSource from coming back
+    if after >= described.end_position:
+        raise InvalidRequest(f"after: there is no event {after}, the next one is {described.end_position}")
+    return EventStream(_texts(handle.events(after)))
+
+
+async def _texts(events: AsyncIterator[Event]) -> AsyncGenerator[str]:
+    """Events as they come, and comments while none do."""
+    following = asyncio.ensure_future(anext(events, None))
+    try:
+        while True:
+            await asyncio.wait([following], timeout=KEEP_ALIVE_S)
+            if not following.done():
+                yield KEEP_ALIVE
+                continue
+            event = following.result()
+            if event is None:
+                return
+            yield event_text("message", event_view(event), str(event.position))
+            following = asyncio.ensure_future(anext(events, None))
+    except GreenroomError as error:
+        yield error_text(error)
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError):
+        raise InvalidRequest("the body is not JSON") from None
+    if not isinstance(body, dict):
+        raise InvalidRequest("the body is a JSON object")
+    return body
+
+
+async def _inferlet(request: Request) -> InferletHandle:
+    return await _cluster(request).inferlet(request.path_params["instance_id"], owner_of(request))
+
+
+async def _described(handle: InferletHandle, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return _answer(InferletView.described(await handle.describe()), status, headers)
+
+
+def _answer(view: View, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(view.model_dump_json(), status, headers, "application/json")
+
+
+def _cluster(request: Request) -> Cluster:
+    cluster: Cluster = request.app.state.cluster
+    return cluster

@@ -1,0 +1,119 @@
+"""The HTTP calls of the Petals protocol: every error of theirs is a 200 that says so in its body."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+from api.cluster import Cluster
+from api.errors import GreenroomError, TooLarge
+from api.http.disconnects import while_connected
+from api.http.petals.chunks import begin
+from api.http.petals.failures import BadParameter, failure_response
+from api.http.petals.generation import Generation, Plan, find_model
+from api.http.petals.http_sessions import HttpSessions
+from api.http.petals.parameters import Parameters, read_parameters
+from api.http.petals.socket import petals_socket
+from api.http.security import owner_of
+from api.logs import event_logger
+from api.settings import ApiSettings
+
+logger = event_logger("greenroom.petals")
+
+_ONE_LENGTH = "You should set `max_length` or `max_new_tokens` (but not both) to reserve server-side attention caches"
+
+_CLIENT_CLOSED_REQUEST = 499
+"""The status in our log of a request whose client left; nobody receives it."""
+
+
+def petals_routes(cluster: Cluster, settings: ApiSettings) -> list[BaseRoute]:
+    """Both generations of the protocol, side by side."""
+    calls = PetalsCalls(cluster, settings)
+    return [
+        Route("/api/v1/generate", calls.generate, methods=["POST"]),
+        _get_only("/api/v1/open_inference_session", calls.open_session),
+        _get_only("/api/v1/close_inference_session", calls.close_session),
+        WebSocketRoute("/api/v2/generate", petals_socket),
+    ]
+
+
+def _get_only(path: str, endpoint: Any) -> Route:
+    """A GET that has an effect, and so must not answer HEAD as well."""
+    route = Route(path, endpoint, methods=["GET"])
+    route.methods = {"GET"}
+    return route
+
+
+class PetalsCalls:
+    """The handlers, and what they share: the sessions."""
+
+    def __init__(self, cluster: Cluster, settings: ApiSettings) -> None:
+        self._cluster = cluster
+        self._settings = settings
+        self._sessions = HttpSessions(cluster, settings.petals)
+
+    async def generate(self, request: Request) -> Response:
+        """``POST /api/v1/generate``."""
+        return await self._answer(request, self._generate)
+
+    async def open_session(self, request: Request) -> Response:
+        """``GET /api/v1/open_inference_session``."""
+        return await self._answer(request, self._open_session)
+
+    async def close_session(self, request: Request) -> Response:
+        """``GET /api/v1/close_inference_session``."""
+        return await self._answer(request, self._close_session)
+
+    async def _generate(self, parameters: Parameters, owner: str) -> dict[str, object]:
+        generation, model = parameters.generation(), parameters.text("model")
+        generation.check_size(self._settings.max_prompt_chars)
+        session_id = parameters.text("session_id")
+        if session_id is not None:
+            return {"outputs": await self._sessions.generate(session_id, model, generation, owner)}
+        return {"outputs": await self._generate_once(model, generation)}
+
+    async def _generate_once(self, model: str | None, generation: Generation) -> str:
+        if (generation.max_length is None) == (generation.max_new_tokens is None):
+            raise BadParameter("AssertionError", _ONE_LENGTH)
+        info = await find_model(self._cluster, model)
+        plan = Plan(generation, info, info.max_context_tokens)
+        answer = await begin(plan, plan.turn(), partial(self._cluster.generate, info.name), self._cluster, 0)
+        try:
+            return (await answer.whole()).text
+        finally:
+            await answer.stream.cancel()
+
+    async def _open_session(self, parameters: Parameters, owner: str) -> dict[str, object]:
+        max_length = parameters.integer("max_length")
+        return {"session_id": await self._sessions.open(parameters.text("model"), max_length, owner)}
+
+    async def _close_session(self, parameters: Parameters, owner: str) -> dict[str, object]:
+        session_id = parameters.text("session_id")
+        await self._sessions.close(session_id, owner)
+        return {"session_id": session_id}
+
+    async def _answer(self, request: Request, call: Any) -> Response:
+        try:
+            owner = owner_of(request)
+            parameters = await read_parameters(request)
+        except TooLarge:
+            raise
+        except GreenroomError as error:
+            return failure_response(error)
+        return await self._answer_call(request, call(parameters, owner))
+
+    async def _answer_call(self, request: Request, work: Coroutine[Any, Any, dict[str, object]]) -> Response:
+        try:
+            return JSONResponse({"ok": True} | await while_connected(request, work))
+        except GreenroomError as error:
+            return failure_response(error)
+        except ClientDisconnect:
+            return Response(status_code=_CLIENT_CLOSED_REQUEST)
+        except Exception:
+            logger.exception("unexpected error", path=request.url.path)
+            return failure_response(GreenroomError())

@@ -1,0 +1,50 @@
+"""Queues over HTTP: what there is, and its end. Items are pushed and pulled by inferlets, and by Python on the cluster.
+
+| route | answer |
+|---|---|
+| `GET /api/queues` | 200 `{"queues": [{name, num_ready, num_held, num_waiting, is_durable}]}` |
+| `DELETE /api/queues/{queue}` | 204; its items are gone, those in the hands of consumers too |
+
+A queue's name may have slashes. It is the caller's own, or everybody's where it begins with `public/`.
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from api.cluster import Cluster
+from api.errors import QueueNotFound
+from api.http.paths import NAME, check_own
+from api.http.security import owner_of
+from api.names import TopicId
+from api.queues import Queues
+from api.wire.topic_views import QueuesView, QueueView
+
+
+def queue_routes() -> list[BaseRoute]:
+    """The routes of queues."""
+    return [
+        Route("/api/queues", list_queues, methods=["GET"]),
+        Route(f"/api/queues/{{queue:{NAME}}}", delete_queue, methods=["DELETE"]),
+    ]
+
+
+async def list_queues(request: Request) -> Response:
+    infos = await _queues(request).queues(owner_of(request))
+    view = QueuesView(queues=tuple(QueueView.of(info) for info in infos))
+    return Response(view.model_dump_json(), media_type="application/json")
+
+
+async def delete_queue(request: Request) -> Response:
+    queue = TopicId(request.path_params["queue"], owner_of(request))
+    check_own(queue, request)
+    if not await _queues(request).delete_queue(queue):
+        raise QueueNotFound(queue.name)
+    return Response(status_code=204)
+
+
+def _queues(request: Request) -> Queues:
+    cluster: Cluster = request.app.state.cluster
+    return cluster.topics

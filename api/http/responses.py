@@ -1,0 +1,103 @@
+"""Errors as HTTP answers and as WebSocket closes."""
+
+from __future__ import annotations
+
+import logging
+import math
+from http import HTTPStatus
+from inspect import getdoc
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from api.errors import GreenroomError, NotFound, TooLarge, Unauthorized
+from api.http.security import selected_subprotocol
+
+logger = logging.getLogger("greenroom.http")
+
+ERROR_HEADER = "X-Greenroom-Error"
+
+INTERNAL_MESSAGE = "Something inside the server went wrong; it has been logged."
+
+CLOSE_POLICY, CLOSE_TOO_LARGE, CLOSE_INTERNAL, CLOSE_TRY_LATER, CLOSE_NOT_FOUND = 1008, 1009, 1011, 1013, 4404
+"""WebSocket close codes (RFC 6455, the IANA registry for 1013, and one of the range for applications)."""
+
+
+def sentence_of(error: GreenroomError) -> str:
+    """What the error says; its class's sentence where it says nothing more."""
+    return str(error) or (getdoc(type(error)) or error.code).splitlines()[0]
+
+
+def error_headers(error: GreenroomError) -> dict[str, str]:
+    """The headers that go with an error, whatever the body's form."""
+    headers = {ERROR_HEADER: error.code}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    return headers
+
+
+def error_body(code: str, message: str, retryable: bool = False) -> dict[str, object]:
+    """The JSON form of an error: ``{"error": {"code", "message", "retryable"}}``."""
+    return {"error": {"code": code, "message": message, "retryable": retryable}}
+
+
+def error_response(error: GreenroomError) -> JSONResponse:
+    """An error of the tree as an HTTP answer."""
+    body = error_body(error.code, sentence_of(error), error.retryable)
+    return JSONResponse(body, error.status, error_headers(error))
+
+
+def internal_error_response() -> JSONResponse:
+    """The answer to what nobody expected; says nothing about the inside."""
+    return JSONResponse(error_body("internal", INTERNAL_MESSAGE), 500, {ERROR_HEADER: "internal"})
+
+
+async def on_greenroom_error(connection: Request | WebSocket, error: Exception) -> Response | None:
+    """Exception handler for the whole error tree."""
+    assert isinstance(error, GreenroomError)
+    if error.status >= 500 and not error.retryable:
+        logger.error("%s: %s", error.code, sentence_of(error), exc_info=error)
+    if isinstance(connection, WebSocket):
+        await close_socket(connection, close_code(error), error.code)
+        return None
+    return error_response(error)
+
+
+def close_code(error: GreenroomError) -> int:
+    """The close code of a socket that this error ends."""
+    if error.retryable:
+        return CLOSE_TRY_LATER
+    if error.status >= 500:
+        return CLOSE_INTERNAL
+    match error:
+        case NotFound():
+            return CLOSE_NOT_FOUND
+        case TooLarge():
+            return CLOSE_TOO_LARGE
+    return CLOSE_POLICY
+
+
+async def on_http_exception(connection: Request | WebSocket, error: Exception) -> Response | None:
+    """Exception handler for what the router refuses: an unknown path, a wrong method."""
+    assert isinstance(error, HTTPException)
+    if isinstance(connection, WebSocket):
+        await close_socket(connection, CLOSE_POLICY, "not_found")
+        return None
+    code = HTTPStatus(error.status_code).name.lower()
+    headers = dict(error.headers or {}) | {ERROR_HEADER: code}
+    return JSONResponse(error_body(code, error.detail), error.status_code, headers)
+
+
+async def close_socket(socket: WebSocket, code: int, reason: str = "") -> None:
+    """Close a socket in whatever state it is, accepting it first so that the client sees the code."""
+    try:
+        if socket.client_state is WebSocketState.CONNECTING:
+            await socket.accept(selected_subprotocol(socket))
+        if socket.application_state is WebSocketState.CONNECTED:
+            await socket.close(code, reason)
+    except (WebSocketDisconnect, RuntimeError, OSError):
+        logger.debug("the client had left before its socket was closed with %d", code)

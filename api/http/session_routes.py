@@ -1,0 +1,119 @@
+"""Native sessions over HTTP. The conversation itself runs over a WebSocket: see ``api.http.session_socket``.
+
+| route | body | answer |
+|---|---|---|
+| `GET /api/models` | | 200 `{"models": [...]}`, the default one first |
+| `GET /api/sessions` | | 200 `{"sessions": [...]}`, the caller's own, the latest used first |
+| `POST /api/sessions` | `model?`, `adapter?`, `retention?`, `max_context?`, `idle_timeout_s?` | 201 session |
+| `GET /api/sessions/{id}` | | 200 session, with its history |
+| `DELETE /api/sessions/{id}` | | 204, also when it was gone already |
+| `POST /api/sessions/{id}/fork` | `length?` or `turn_id?` | 201 the new session |
+| `POST /api/sessions/{id}/rollback` | `length` or `turn_id` | 200 session |
+| `WS /api/sessions/{id}` | | see ``api.http.session_socket`` |
+
+A session is `{id, model, adapter, retention, length, max_context, resident_tokens, created_at, last_used_at, running,
+turns}`, a turn `{turn_id, messages, prompt_text, text, base_length, end_length, finish: {reason, stop} | null, usage}`.
+Lengths are tokens, times are seconds since the epoch. ``turn_id`` in a fork or a rollback means: right before that
+turn. The system prompt is nothing special: it is the first message of the first turn. A retention is `{policy,
+threshold?}`. A session's ``adapter`` is one of its model's `adapters`, for the session's life and its forks.
+
+Errors are those of ``api.errors``, with the status that its tree gives.
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+from api.cluster import Cluster, SessionHandle
+from api.errors import SessionNotFound, TurnNotFound
+from api.http.schemas import ForkBody, OpenSessionBody, RollbackBody, parse_body
+from api.http.security import owner_of
+from api.http.session_socket import session_socket
+from api.wire.views import ModelsView, ModelView, SessionsView, SessionView, SummaryView, View
+
+
+def session_routes() -> list[BaseRoute]:
+    """The native protocol's routes."""
+    return [
+        Route("/api/models", list_models),
+        Route("/api/sessions", list_sessions, methods=["GET"]),
+        Route("/api/sessions", open_session, methods=["POST"]),
+        Route("/api/sessions/{session_id}", show_session, methods=["GET"]),
+        Route("/api/sessions/{session_id}", close_session, methods=["DELETE"]),
+        Route("/api/sessions/{session_id}/fork", fork_session, methods=["POST"]),
+        Route("/api/sessions/{session_id}/rollback", roll_session_back, methods=["POST"]),
+        WebSocketRoute("/api/sessions/{session_id}", session_socket),
+    ]
+
+
+async def list_models(request: Request) -> Response:
+    owner_of(request)
+    models = await _cluster(request).models()
+    return _answer(ModelsView(models=tuple(ModelView.of(model) for model in models)))
+
+
+async def list_sessions(request: Request) -> Response:
+    summaries = await _cluster(request).sessions(owner_of(request))
+    return _answer(SessionsView(sessions=tuple(SummaryView.of(summary) for summary in summaries)))
+
+
+async def open_session(request: Request) -> Response:
+    owner = owner_of(request)
+    options = parse_body(OpenSessionBody, await request.body()).options()
+    handle = await _cluster(request).open_session(options, owner)
+    return await _described(handle, 201, {"Location": f"{request.url.path}/{handle.session_id}"})
+
+
+async def show_session(request: Request) -> Response:
+    return await _described(await _session(request))
+
+
+async def close_session(request: Request) -> Response:
+    try:
+        await (await _session(request)).close()
+    except SessionNotFound:
+        pass
+    return Response(status_code=204)
+
+
+async def fork_session(request: Request) -> Response:
+    handle = await _session(request)
+    body = parse_body(ForkBody, await request.body())
+    length = await _base_length(handle, body.turn_id) if body.turn_id else body.length
+    return await _described(await handle.fork(length), 201)
+
+
+async def roll_session_back(request: Request) -> Response:
+    handle = await _session(request)
+    body = parse_body(RollbackBody, await request.body())
+    length = await _base_length(handle, body.turn_id) if body.turn_id else body.length
+    assert length is not None, "the schema asks for one of the two"
+    await handle.rollback(length)
+    return await _described(handle)
+
+
+async def _session(request: Request) -> SessionHandle:
+    return await _cluster(request).session(request.path_params["session_id"], owner_of(request))
+
+
+async def _base_length(handle: SessionHandle, turn_id: str) -> int:
+    """Tokens in the context right before a turn."""
+    for turn in (await handle.describe()).turns:
+        if turn.turn_id == turn_id:
+            return turn.base_length
+    raise TurnNotFound(turn_id)
+
+
+async def _described(handle: SessionHandle, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return _answer(SessionView.of(await handle.describe()), status, headers)
+
+
+def _answer(view: View, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(view.model_dump_json(), status, headers, "application/json")
+
+
+def _cluster(request: Request) -> Cluster:
+    cluster: Cluster = request.app.state.cluster
+    return cluster

@@ -1,0 +1,235 @@
+"""The conversation with one session: ``WS /api/sessions/{id}``, JSON messages in both directions.
+
+From the client:
+
+- ``{"type": "generate", "turn_id"?, "messages": [{role, content}] | "text" | "tokens", "sampling"?, "max_tokens"?,
+  "stop"?, "constraint"?, "allowed_tokens"?, "distribution"?}`` extends the context; without a prompt it just goes on.
+  Several may be sent: they run one after another. A constraint is one of ``{"json_schema"}``, ``{"regex"}``,
+  ``{"choice"}``, ``{"grammar"}``; an engine that cannot answers ``unsupported``. With ``distribution`` (a number)
+  nothing is sampled: ``finished`` has so many of the next token's candidates.
+  ``turn_id`` is the client's choice, and asking twice with one id is asking once: it is safe to repeat.
+- ``{"type": "resume", "turn_id", "offset"}`` follows a running or ended turn from a token offset.
+- ``{"type": "cancel", "turn_id"?}`` ends a turn (without an id: the one that runs); it finishes with "cancelled".
+- ``{"type": "typing"}``: the user has begun to type. ``{"type": "ping"}`` is answered ``{"type": "pong"}``.
+
+From the server, for each turn ``started``, any number of ``tokens``, then ``finished`` or ``error``:
+
+- ``{"type": "started", "turn_id", "base_length", "prompt_tokens", "resident_tokens", "max_context"}``: of base and
+  prompt, ``resident_tokens`` were found computed.
+- ``{"type": "tokens", "turn_id", "offset", "ids", "text", "logprobs"?}``: ids at ``offset`` of the turn's output, and
+  the text that they completed. Without gap or repeat; the next offset is ``offset + len(ids)``.
+- ``{"type": "finished", "turn_id", "offset", "reason", "stop", "distribution"?, "text", "usage"}``: ``text`` is what
+  was still held back; ``distribution`` is ``{"top": [[id, logprob]], "entropy"}``; ``usage`` counts ``prompt_tokens``,
+  ``output_tokens``, ``context_tokens`` and ``resident_tokens``. A turn that was cancelled before it began has neither
+  ``started`` nor ``usage``.
+- ``{"type": "error", "code", "message", "retryable", "retry_after_s"?, "turn_id"?}``: without ``turn_id`` it answers a
+  message that could not be taken.
+
+Closing the socket leaves the turn running: come back and resume. Close codes: see ``api.http.sockets``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from api.cluster import Cluster, SessionHandle, TurnStream
+from api.errors import GreenroomError, SessionNotFound, TooBusy, TooLarge
+from api.http.schemas import CancelBody, GenerateBody, PingBody, ResumeBody, TypingBody, parse_message, turn_id_in
+from api.http.security import owner_of
+from api.http.sockets import converse, receive_data, send_view
+from api.settings import ApiSettings
+from api.turns import Frame, TurnRequest
+from api.wire.views import FinishView, error_message
+
+MAX_QUEUED_TURNS = 16
+"""Turns that one socket may have waiting, and turns that it may follow at once; more are refused with TooBusy."""
+
+
+async def session_socket(websocket: WebSocket) -> None:
+    """Serve one socket from its opening to its close."""
+    await converse(websocket, _converse)
+
+
+async def _converse(websocket: WebSocket) -> None:
+    cluster: Cluster = websocket.app.state.cluster
+    handle = await cluster.session(websocket.path_params["session_id"], owner_of(websocket))
+    max_context = (await handle.describe()).max_context
+    await Conversation(websocket, handle, max_context, websocket.app.state.settings).serve()
+
+
+def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What ended the conversation: a client that left is only the reason where nothing else is."""
+    causes = sorted(group.exceptions, key=lambda error: isinstance(error, WebSocketDisconnect))
+    return causes[0]
+
+
+class Conversation:
+    """One socket's work: it receives, runs the turns that were asked for in order, and follows resumed ones.
+
+    Senders wait for the socket: a slow reader gets bigger frames.
+    """
+
+    def __init__(self, websocket: WebSocket, handle: SessionHandle, max_context: int, settings: ApiSettings) -> None:
+        self._websocket = websocket
+        self._handle = handle
+        self._max_context = max_context
+        self._max_prompt_chars = settings.max_prompt_chars
+        self._queued: deque[TurnRequest] = deque()
+        self._has_queued = asyncio.Event()
+        self._beginning: TurnRequest | None = None
+        self._cancelled_early: set[str] = set()
+        self._num_followed = 0
+
+    async def serve(self) -> None:
+        """Until the client leaves, or the session ends.
+
+        Raises:
+            SessionNotFound: the session was closed or expired meanwhile.
+            WebSocketDisconnect: the client left.
+        """
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                self._tasks.create_task(self._run_turns())
+                await self._receive()
+        except BaseExceptionGroup as group:
+            raise _cause(group) from None
+
+    async def _receive(self) -> None:
+        while True:
+            data = await receive_data(self._websocket)
+            try:
+                await self._take(data)
+            except SessionNotFound:
+                raise
+            except GreenroomError as error:
+                await self._send(error_message(error, turn_id_in(data)))
+
+    async def _take(self, data: str | bytes) -> None:
+        match parse_message(data):
+            case GenerateBody() as body:
+                self._queue(body)
+            case ResumeBody() as body:
+                self._follow_again(body)
+            case CancelBody(turn_id=turn_id):
+                await self._cancel(turn_id)
+            case TypingBody():
+                await self._handle.typing()
+            case PingBody():
+                await self._send({"type": "pong"})
+
+    def _queue(self, body: GenerateBody) -> None:
+        request = body.request()
+        if body.num_chars > self._max_prompt_chars:
+            raise TooLarge(f"a prompt may have {self._max_prompt_chars} characters, this one has {body.num_chars}")
+        if len(self._queued) >= MAX_QUEUED_TURNS:
+            raise TooBusy("too many turns are waiting on this connection")
+        self._queued.append(request)
+        self._has_queued.set()
+
+    async def _cancel(self, turn_id: str | None) -> None:
+        for request in self._queued:
+            if request.turn_id == turn_id:
+                self._queued.remove(request)
+                await self._send({**_cancelled, "turn_id": turn_id})
+                return
+        beginning = self._beginning
+        if beginning is not None and turn_id in (None, beginning.turn_id):
+            self._cancelled_early.add(beginning.turn_id)
+        await self._handle.cancel(turn_id)
+
+    async def _run_turns(self) -> None:
+        while True:
+            await self._has_queued.wait()
+            while self._queued:
+                await self._run_turn(self._queued.popleft())
+            self._has_queued.clear()
+
+    async def _run_turn(self, request: TurnRequest) -> None:
+        self._beginning = request
+        try:
+            stream = await self._handle.begin(request)
+            self._beginning = None
+            if request.turn_id in self._cancelled_early:
+                await stream.cancel()
+            await self._follow(stream)
+        except SessionNotFound:
+            raise
+        except GreenroomError as error:
+            await self._send(error_message(error, request.turn_id))
+        finally:
+            self._beginning = None
+            self._cancelled_early.discard(request.turn_id)
+
+    def _follow_again(self, body: ResumeBody) -> None:
+        if self._num_followed >= MAX_QUEUED_TURNS:
+            raise TooBusy("too many turns are followed on this connection")
+        self._num_followed += 1
+        self._tasks.create_task(self._resume(body))
+
+    async def _resume(self, body: ResumeBody) -> None:
+        try:
+            await self._follow(await self._handle.resume(body.turn_id, body.offset))
+        except GreenroomError as error:
+            await self._send(error_message(error, body.turn_id))
+        finally:
+            self._num_followed -= 1
+
+    async def _follow(self, stream: TurnStream) -> None:
+        start = stream.start
+        await self._send(
+            {
+                "type": "started",
+                "turn_id": start.turn_id,
+                "base_length": start.base_length,
+                "prompt_tokens": len(start.prompt_ids),
+                "resident_tokens": start.num_resident,
+                "max_context": self._max_context,
+            }
+        )
+        async for frame in stream:
+            if frame.ids:
+                await self._send(_tokens(frame))
+            if frame.finish:
+                await self._send(_finished(stream, frame))
+
+    async def _send(self, view: dict[str, Any]) -> None:
+        await send_view(self._websocket, view)
+
+
+_cancelled = {"type": "finished", "offset": 0, "reason": "cancelled", "stop": None, "text": ""}
+
+
+def _tokens(frame: Frame) -> dict[str, Any]:
+    view: dict[str, Any] = {
+        "type": "tokens",
+        "turn_id": frame.turn_id,
+        "offset": frame.offset,
+        "ids": frame.ids,
+        "text": "".join(frame.pieces),
+    }
+    if frame.logprobs:
+        view["logprobs"] = [{"chosen": entry.chosen, "top": entry.top} for entry in frame.logprobs]
+    return view
+
+
+def _finished(stream: TurnStream, frame: Frame) -> dict[str, Any]:
+    assert frame.finish is not None
+    start = stream.start
+    num_output = frame.offset + len(frame.ids)
+    return {
+        "type": "finished",
+        "turn_id": frame.turn_id,
+        "offset": num_output,
+        **FinishView.of(frame.finish).model_dump(),
+        "text": frame.finish.tail,
+        "usage": {
+            "prompt_tokens": len(start.prompt_ids),
+            "output_tokens": num_output,
+            "context_tokens": start.base_length + len(start.prompt_ids) + num_output,
+            "resident_tokens": start.num_resident,
+        },
+    }

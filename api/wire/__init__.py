@@ -1,0 +1,1 @@
+"""What the routes answer and the clients read: one view for each JSON body."""

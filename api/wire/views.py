@@ -1,0 +1,221 @@
+"""What the native protocol answers: models, sessions, turns and errors, as the server writes and the client reads them.
+
+Times are seconds since the epoch, lengths are tokens.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+
+from api.cluster import ModelInfo, Retention, SessionDescription, SessionSummary, TurnRecord
+from api.errors import GreenroomError
+from api.http.responses import sentence_of
+from api.turns import Finish, Message, Reason, Text
+
+
+class View(BaseModel):
+    """What every view has in common: immutable; a client ignores what a newer server adds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ModelView(View):
+    """An entry of ``GET /api/models``; ``num_ready`` counts the model actors that can answer now."""
+
+    name: str
+    aliases: tuple[str, ...]
+    engine: str
+    max_context: int
+    vocab_size: int
+    has_chat_template: bool
+    num_ready: int
+    adapters: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, model: ModelInfo) -> ModelView:
+        """From the cluster's value."""
+        return cls(
+            name=model.name,
+            aliases=model.aliases,
+            engine=model.engine,
+            max_context=model.max_context_tokens,
+            vocab_size=model.vocab_size,
+            has_chat_template=model.has_chat_template,
+            num_ready=model.num_ready,
+            adapters=model.adapters,
+        )
+
+
+class SummaryView(View):
+    """An entry of ``GET /api/sessions``."""
+
+    id: str
+    model: str
+    state: Literal["active", "passive"]
+    created_at: float
+    last_used_at: float
+
+    @classmethod
+    def of(cls, summary: SessionSummary) -> SummaryView:
+        """From the cluster's value."""
+        return cls(
+            id=summary.session_id,
+            model=summary.model,
+            state=summary.state,
+            created_at=summary.created_at,
+            last_used_at=summary.last_used_at,
+        )
+
+
+class MessageView(View):
+    """A chat message of a turn's prompt."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+
+
+class DistributionView(View):
+    """What may come next: ``[token id, natural log-probability]``, likeliest first; ``entropy`` in nats, of all."""
+
+    top: tuple[tuple[int, float], ...]
+    entropy: float
+
+
+class FinishView(View):
+    """How a turn ended: eos, stop (and at which text), length, context, cancelled, or (as asked for) distribution."""
+
+    reason: Reason
+    stop: str | None
+    distribution: DistributionView | None = None
+
+    @classmethod
+    def of(cls, finish: Finish) -> FinishView:
+        """From the engine's value."""
+        found = finish.distribution
+        view = None if found is None else DistributionView(top=found.top, entropy=found.entropy)
+        return cls(reason=finish.reason, stop=finish.stop, distribution=view)
+
+    @model_serializer(mode="wrap")
+    def _fields(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = plain(self)
+        return fields if self.distribution else {name: fields[name] for name in ("reason", "stop")}
+
+
+class UsageView(View):
+    """What a turn took. ``resident_tokens`` of base and prompt were found computed; None where it is not known."""
+
+    prompt_tokens: int
+    output_tokens: int
+    context_tokens: int
+    resident_tokens: int | None = None
+
+
+class TurnView(View):
+    """A turn as history; ``finish`` is None while it runs.
+
+    Attributes:
+        messages: the chat messages of its prompt.
+        prompt_text: what it was given as plain text; None where it was given none.
+        text: its output.
+        base_length: tokens in the context before it: fork or roll back to this to undo it.
+    """
+
+    turn_id: str
+    messages: tuple[MessageView, ...]
+    prompt_text: str | None
+    text: str
+    base_length: int
+    end_length: int
+    finish: FinishView | None
+    usage: UsageView
+
+    @classmethod
+    def of(cls, turn: TurnRecord) -> TurnView:
+        """From the cluster's value."""
+        texts = [part.text for part in turn.prompt if isinstance(part, Text)]
+        messages = [part for part in turn.prompt if isinstance(part, Message)]
+        num_prompt = turn.end_length - turn.base_length - turn.num_output
+        return cls(
+            turn_id=turn.turn_id,
+            messages=tuple(MessageView(role=message.role, content=message.content) for message in messages),
+            prompt_text="".join(texts) if texts else None,
+            text=turn.text,
+            base_length=turn.base_length,
+            end_length=turn.end_length,
+            finish=FinishView.of(turn.finish) if turn.finish else None,
+            usage=UsageView(prompt_tokens=num_prompt, output_tokens=turn.num_output, context_tokens=turn.end_length),
+        )
+
+
+class RetentionView(View):
+    """What happens to the context between turns; ``threshold`` is in tokens and concerns ``adaptive``."""
+
+    policy: Literal["keep", "drop", "adaptive", "predictive"]
+    threshold: int
+
+    @classmethod
+    def of(cls, retention: Retention) -> RetentionView:
+        """From the cluster's value."""
+        return cls(policy=retention.policy, threshold=retention.threshold)
+
+
+class SessionView(View):
+    """A session with its history; ``running`` is the id of the turn in progress."""
+
+    id: str
+    model: str
+    retention: RetentionView
+    length: int
+    max_context: int
+    resident_tokens: int
+    created_at: float
+    last_used_at: float
+    running: str | None
+    turns: tuple[TurnView, ...]
+    adapter: str | None = None
+
+    @classmethod
+    def of(cls, description: SessionDescription) -> SessionView:
+        """From the cluster's value."""
+        return cls(
+            id=description.session_id,
+            model=description.model,
+            retention=RetentionView.of(description.retention),
+            length=description.length,
+            max_context=description.max_context,
+            resident_tokens=description.num_resident,
+            created_at=description.created_at,
+            last_used_at=description.last_used_at,
+            running=description.running,
+            turns=tuple(TurnView.of(turn) for turn in description.turns),
+            adapter=description.adapter,
+        )
+
+
+class ModelsView(View):
+    """``GET /api/models``, the default one first."""
+
+    models: tuple[ModelView, ...]
+
+
+class SessionsView(View):
+    """``GET /api/sessions``, the latest used first."""
+
+    sessions: tuple[SummaryView, ...]
+
+
+def error_message(error: GreenroomError, turn_id: str | None = None) -> dict[str, Any]:
+    """An error as a WebSocket message."""
+    message: dict[str, Any] = {
+        "type": "error",
+        "code": error.code,
+        "message": sentence_of(error),
+        "retryable": error.retryable,
+    }
+    if error.retry_after_s is not None:
+        message["retry_after_s"] = error.retry_after_s
+    if turn_id is not None:
+        message["turn_id"] = turn_id
+    return message

@@ -1,0 +1,88 @@
+"""When an instance's records are written, on a journal that a test can hold up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+
+from actors.inferlets.records import Read, Record, Woken, encode
+from actors.journal.contract import Journal
+from actors.journal.sqlite import SqliteJournal
+from actors.journal.writer import Recorder
+
+
+class SlowJournal(SqliteJournal):
+    """Appends when it is let; ``began`` is set when it is asked to."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "NORMAL")
+        self.is_let, self.began = asyncio.Event(), asyncio.Event()
+        self.is_let.set()
+
+    async def append(self, *arguments: object) -> None:
+        """See ``Journal.append``."""
+        self.began.set()
+        await self.is_let.wait()
+        await super().append(*arguments)  # type: ignore[arg-type]
+
+
+@pytest_asyncio.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[SlowJournal]:
+    journal = SlowJournal(tmp_path / "journal.db")
+    await journal.start()
+    yield journal
+    await journal.stop()
+
+
+class Writes(list[list[Record]]):
+    """What was written at a time."""
+
+    async def recorder(self, journal: Journal) -> Recorder[Record]:
+        return Recorder(
+            journal, await journal.create("key", "", "", (), None), None, encode, lambda one: self.append([*one])
+        )
+
+
+WOKEN = [Woken(number, 0, float(number)) for number in range(Recorder.MAX_HELD)]
+
+
+async def test_what_is_held_is_written_with_what_comes_next_and_before_it(journal: SlowJournal) -> None:
+    writes = Writes()
+    recorder = await writes.recorder(journal)
+    for record in WOKEN[:3]:
+        recorder.hold(record)
+    await asyncio.sleep(0)
+    assert not recorder.is_busy
+    recorder.add(Read(1))
+    await recorder.flushed()
+    assert writes == [[*WOKEN[:3], Read(1)]]
+
+
+async def test_what_is_held_during_a_write_is_not_written_behind_it(journal: SlowJournal) -> None:
+    writes = Writes()
+    recorder = await writes.recorder(journal)
+    journal.is_let.clear()
+    recorder.add(Read(1))
+    await journal.began.wait()
+    recorder.hold(WOKEN[0])
+    writing = recorder._writing
+    assert writing is not None
+    journal.is_let.set()
+    await writing
+    assert writes == [[Read(1)]]
+    await recorder.flushed()
+    assert writes == [[Read(1)], [WOKEN[0]]], "flushed is told of all"
+
+
+async def test_what_is_held_is_written_once_it_is_much(journal: SlowJournal) -> None:
+    writes = Writes()
+    recorder = await writes.recorder(journal)
+    for record in WOKEN:
+        assert not recorder.is_busy
+        recorder.hold(record)
+    assert recorder.is_busy
+    await recorder.flushed()
+    assert writes == [WOKEN]

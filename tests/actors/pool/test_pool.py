@@ -1,0 +1,109 @@
+"""As many processes as may be: idle sessions and inferlets give theirs back early when others need one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from actors.pool.actor import Slot
+from actors.pool.pool import SlotPool
+from actors.settings import InferletSettings
+from api.cluster import SessionOptions
+from api.errors import TooBusy
+from api.inferlet_events import Message
+from api.turns import Stop, Text, TurnRequest
+from tests.actors.inferlets.programs import all_events, launched
+from tests.actors.small_cluster import SmallCluster
+
+MAX_PROCESSES = 3
+ECHO = """
+@inferlet
+async def main(args: Args) -> str:
+    send("ready")
+    return await recv()
+"""
+BUSY = """
+@inferlet
+async def main(args: Args) -> None:
+    send("at work")
+    await asyncio.sleep(100)
+"""
+
+
+@pytest_asyncio.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[SmallCluster]:
+    settings = InferletSettings(pool_size=0, max_processes=MAX_PROCESSES, memory_limit_bytes=1 << 40)
+    async with SmallCluster(tmp_path, inferlets=settings, pool_size=0, max_processes=MAX_PROCESSES) as cluster:
+        yield cluster
+
+
+def num_processes(cluster: SmallCluster, kind: str) -> int:
+    return sum(name.startswith(kind) and not slot._died.is_set() for name, slot in cluster.slots.items())
+
+
+async def test_more_idle_inferlets_than_processes_are_launched_and_each_wakes(cluster: SmallCluster) -> None:
+    instances = await asyncio.gather(*(launched(cluster, ECHO) for _ in range(10)))
+    for instance in instances:
+        assert await instance.read(-1, 10.0) == (Message(0, "ready"),)
+    assert num_processes(cluster, "inferlet") == MAX_PROCESSES
+    await asyncio.gather(*(instance.send(number) for number, instance in enumerate(instances)))
+    ends = [(await all_events(instance))[-1] for instance in instances]
+    assert [getattr(end, "value", None) for end in ends] == list(range(10))
+    assert num_processes(cluster, "inferlet") == MAX_PROCESSES
+
+
+async def test_more_idle_sessions_than_processes_go_on(cluster: SmallCluster) -> None:
+    async def say(number: int, turn: int) -> None:
+        request = TurnRequest(f"{turn}", (Text(f"{number}"),), stop=Stop(2))
+        assert [frame async for frame in await sessions[number].begin(request)][-1].finish
+
+    sessions = [await cluster.greenroom.open_session(SessionOptions()) for _ in range(8)]
+    for turn in range(2):
+        for number in range(8):
+            await say(number, turn)
+    assert num_processes(cluster, "session") == MAX_PROCESSES
+    assert [len((await session.describe()).turns) for session in sessions] == [2] * 8
+
+
+async def test_programs_at_work_keep_their_processes_and_one_too_many_is_refused(
+    cluster: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SlotPool, "TIMEOUT_S", 0.5)
+    busy = [await launched(cluster, BUSY) for _ in range(MAX_PROCESSES)]
+    with pytest.raises(TooBusy, match="3 inferlets are at work"):
+        await launched(cluster, ECHO)
+    await busy[0].terminate()
+    again = await launched(cluster, ECHO)
+    assert await again.read(-1, 10.0) == (Message(0, "ready"),)
+    assert num_processes(cluster, "inferlet") == MAX_PROCESSES
+
+
+async def test_a_dead_process_makes_room_for_another(cluster: SmallCluster) -> None:
+    instances = [await launched(cluster, BUSY) for _ in range(MAX_PROCESSES)]
+    for instance in instances:
+        cluster.kill_inferlet(instance.instance_id)
+    for instance in instances:
+        assert await instance.read(-1, 10.0) == (Message(0, "at work"),)
+    assert num_processes(cluster, "inferlet") == MAX_PROCESSES
+
+
+async def test_a_process_is_watched_once_however_many_it_has_held(
+    cluster: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    num_watches = 0
+    real = Slot.watched
+
+    async def watched(slot: Slot) -> None:
+        nonlocal num_watches
+        num_watches += 1
+        await real(slot)
+
+    monkeypatch.setattr(Slot, "watched", watched)
+    for instance in [await launched(cluster, ECHO) for _ in range(10)]:
+        await instance.send("done")
+        await all_events(instance)
+    assert num_watches == len(cluster.slots) < 10

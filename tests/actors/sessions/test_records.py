@@ -1,0 +1,116 @@
+"""Journal records: what is decoded is what was encoded; and what histories they make."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from actors.models.messages import TurnOutput
+from actors.sessions.history import History
+from actors.sessions.records import Opened, Record, RolledBack, TurnEnded, TurnFailed, TurnStarted, decode, encode
+from api.cluster import Retention
+from api.constraints import Choice, Grammar, JsonSchema, Regex
+from api.errors import InvalidRequest
+from api.turns import BeginningOfText, Distribution, Finish, Message, Sampling, Stop, Text, Tokens, TurnRequest
+
+REQUEST = TurnRequest(
+    "t",
+    (BeginningOfText(), Text("a\n\u2028é"), Tokens((1, 2)), Message("user", "\ud83d lone surrogate")),
+    Sampling(0.5, 3, 0.9, 0.1, 1.1, 0.2, 0.3, ((7, -1.5),), 42, 3),
+    Stop(9, False, ((1, 2), (3,)), ("x",), ("y",), 4),
+    77,
+    False,
+    (4, 5),
+    Choice(("yes", "é")),
+    7,
+)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        Opened("s", "pocket", Retention("adaptive", 9), 100, None),
+        Opened("s", "pocket", Retention(), 100, 60.0, "pirate"),
+        TurnStarted(REQUEST),
+        TurnStarted(replace(REQUEST, constraint=JsonSchema('{"type": "object"}'))),
+        TurnStarted(replace(REQUEST, constraint=Regex("a+"))),
+        TurnStarted(replace(REQUEST, constraint=Grammar('root ::= "a"'))),
+        TurnStarted(replace(REQUEST, allowed_tokens=None, constraint=None, distribution=None)),
+        TurnEnded("t", (), TurnOutput(finish=Finish("distribution", distribution=Distribution(((3, -0.5),), 0.7)))),
+        TurnEnded("t", (5, 6), TurnOutput((1,), ("é",), (), Finish("stop", "x", "�", True))),
+        TurnEnded("t", (), TurnOutput()),
+        TurnFailed("t"),
+        RolledBack(3, (1, 2)),
+    ],
+    ids=lambda record: type(record).__name__,
+)
+def test_a_record_survives_its_journal(record: Record) -> None:
+    line = encode(record)
+    assert decode(line) == record
+    assert b"\n" not in line
+    json.loads(line.decode(errors="surrogatepass"))
+
+
+def test_a_session_is_read_that_was_written_before_there_were_adapters() -> None:
+    line = (
+        b'["Opened",{"session_id":"s","model":"pocket","retention":{"policy":"keep","threshold":256},'
+        b'"max_context":100,"idle_timeout_s":null}]'
+    )
+    assert decode(line) == Opened("s", "pocket", Retention(), 100, None)
+
+
+def test_a_request_is_read_that_was_written_before_turns_could_be_constrained() -> None:
+    plain = replace(REQUEST, allowed_tokens=None, constraint=None, distribution=None)
+    name, fields = json.loads(encode(TurnStarted(plain)).decode(errors="surrogatepass"))
+    for new in ("allowed_tokens", "constraint", "distribution"):
+        del fields["request"][new]
+    assert decode(json.dumps([name, fields]).encode()) == TurnStarted(plain)
+
+
+def turn(name: str, prompt: tuple[int, ...], output: tuple[int, ...]) -> list[Record]:
+    request = TurnRequest(name, (Tokens(prompt),))
+    pieces = tuple(f"<{id}>" for id in output)
+    return [TurnStarted(request), TurnEnded(name, prompt, TurnOutput(output, pieces, (), Finish("length")))]
+
+
+def test_a_history_is_what_its_turns_appended() -> None:
+    history = History.replay([*turn("a", (1, 2), (3,)), *turn("b", (4,), (5, 6))])
+    assert history.tokens == [1, 2, 3, 4, 5, 6]
+    assert [(turn.base_length, turn.end_length) for turn in history.turns] == [(0, 3), (3, 6)]
+    found = history.turn("b")
+    assert found is not None
+    assert found.output.text == "<5><6>"
+    assert history.turn("c") is None
+
+
+def test_a_turn_that_failed_or_is_open_has_no_tokens() -> None:
+    history = History.replay([*turn("a", (1,), (2,)), TurnStarted(REQUEST), TurnFailed("t")])
+    assert (history.tokens, history.open_request) == ([1, 2], None)
+    history.apply(TurnStarted(REQUEST))
+    assert history.open_request == REQUEST
+
+
+def test_a_rollback_forgets_the_turns_behind_it() -> None:
+    history = History.replay([*turn("a", (1,), (2,)), *turn("b", (3,), (4, 5)), RolledBack(4, (9,))])
+    assert history.tokens == [1, 2, 3, 4, 9]
+    assert [turn.request.turn_id for turn in history.turns] == ["a"]
+
+
+@pytest.mark.parametrize("length", range(9))
+def test_a_prefix_has_the_first_tokens_and_the_turns_that_fit(length: int) -> None:
+    records = [*turn("a", (1,), (2,)), *turn("b", (3,), (4, 5)), RolledBack(4, (9, 8)), *turn("c", (7,), (6,))]
+    history = History.replay(records)
+    assert history.tokens == [1, 2, 3, 4, 9, 8, 7, 6]
+    prefix = History.replay(history.prefix(length))
+    assert prefix.tokens == history.tokens[:length]
+    expected = [("a", 2), ("c", 8)]
+    assert [(turn.request.turn_id, turn.end_length) for turn in prefix.turns] == [
+        (name, end) for name, end in expected if end <= length
+    ]
+
+
+def test_a_prefix_longer_than_the_history_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="outside"):
+        History.replay(turn("a", (1,), (2,))).prefix(3)
