@@ -27,7 +27,10 @@ def local_url(host: str, port: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of the command line; None where one was not given. ``models``: "pocket", DIR or NAME=DIR."""
+    """The options of the command line; None where one was not given. ``models``: "pocket", DIR or NAME=DIR.
+
+    ``aliases`` are further names of the default model.
+    """
 
     models: Sequence[str] = ()
     config: Path | None = None
@@ -35,6 +38,7 @@ class Options:
     host: str | None = None
     port: int | None = None
     journal: Path | None = None
+    aliases: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +83,17 @@ def make_plan(options: Options) -> Plan:
         CommandFailed: the file or an option is wrong; says which field and how.
     """
     file = _read(options.config) if options.config else _File()
+    _validated(file.arguments, options.config)
     arguments = dict(file.arguments)
     if options.models:
         arguments["models"] = [_model(text) for text in options.models]
     if options.engine:
         models = arguments.setdefault("models", [_model(EMBEDDED)])
         arguments["models"] = [{**model, "engine": options.engine} for model in models]
+    if options.aliases:
+        default, *others = arguments.get("models") or [_model(EMBEDDED)]
+        aliases = dict.fromkeys((*(default.get("aliases") or ()), *options.aliases))
+        arguments["models"] = [{**default, "aliases": list(aliases)}, *others]
     if options.journal:
         journal = arguments.get("journal") or {}
         arguments["journal"] = {**journal, "path": str(options.journal.expanduser().resolve())}

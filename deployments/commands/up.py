@@ -22,6 +22,7 @@ _MODEL_HELP = "A model: pocket (the embedded one), a directory, or NAME=DIRECTOR
 
 def up(
     model: Annotated[list[str] | None, typer.Option(help=_MODEL_HELP)] = None,
+    alias: Annotated[list[str] | None, typer.Option(help="One more name of the default model. Repeatable.")] = None,
     config: Annotated[Path | None, typer.Option(help="cluster.yaml, or just what stands under its args.")] = None,
     engine: Annotated[str | None, typer.Option(help="The engine that runs the models: torch, vllm, or auto.")] = None,
     host: Annotated[str | None, typer.Option(help="Where to listen; 127.0.0.1 lets in this machine only.")] = None,
@@ -34,7 +35,7 @@ def up(
     foreground: Annotated[bool, typer.Option("--foreground", "--block", help="Stay; Ctrl-C takes it down.")] = False,
 ) -> None:
     """Bring Greenroom up on this machine, or update the one that runs. Ray is started where none runs."""
-    plan = make_plan(Options(model or (), config, engine, host, port, journal))
+    plan = make_plan(Options(model or (), config, engine, host, port, journal, alias or ()))
     home = Home.of_environment()
     console = new_console()
     with Steps(console) as steps:

@@ -25,6 +25,20 @@ def test_models_are_named_after_their_directories_or_as_said(tmp_path: Path) -> 
     ]
 
 
+def test_aliases_are_further_names_of_the_default_model(tmp_path: Path) -> None:
+    names = ("petals-team/StableBeluga2", "meta-llama/Llama-2-70b-chat-hf")
+    assert make_plan(Options(aliases=names)).config.models[0].aliases == names
+    file = tmp_path / "args.yaml"
+    file.write_text("models: [{name: pocket, aliases: [tiny]}, {name: other, path: pocket}]\n")
+    default, other = make_plan(Options(config=file, aliases=("tiny", "mine"))).config.models
+    assert (default.aliases, other.aliases) == (("tiny", "mine"), ())
+    with pytest.raises(CommandFailed, match="two models share a name or an alias"):
+        make_plan(Options(config=file, aliases=("other",)))
+    file.write_text("models: [pocket]\n")
+    with pytest.raises(CommandFailed, match=r"models\.0"):
+        make_plan(Options(config=file, aliases=("other",)))
+
+
 def test_options_go_before_the_file(tmp_path: Path) -> None:
     file = tmp_path / "args.yaml"
     file.write_text("sessions: {pool_size: 5}\njournal: {path: /elsewhere/a.db, synchronous: NORMAL}\n")

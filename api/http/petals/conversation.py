@@ -102,16 +102,15 @@ class Conversation:
         generation = read_message(GenerateMessage, fields).generation()
         generation.check_size(self._settings.max_prompt_chars)
         plan = Plan(generation, self._model, min(self._session_length(), self._model.max_context_tokens))
-        stop_id = await self._extra_stop_id(generation)
+        stop_ids = await self._stop_ids(generation)
         call.answer = await begin(plan, plan.turn(), self._session.begin, self._cluster, self._num_tokens)
         if call.is_cancelled:
             await call.answer.stream.cancel()
         async with aclosing(call.answer.chunks()) as chunks:
             async for chunk in chunks:
                 if chunk.finish is not None:
-                    await self._settle(call, chunk, stop_id)
+                    self._num_tokens = await self._settle(call, chunk, stop_ids, plan.maximum + 1)
                 await self._send(_message(chunk))
-        self._num_tokens = call.answer.end_length
 
     async def typing(self) -> None:
         """Pass on that the user has begun to type."""
@@ -131,26 +130,30 @@ class Conversation:
         length = read_message(SessionLength, {"max_length": self._max_length}).max_length
         return self._settings.petals.default_max_length if length is None else length
 
-    async def _extra_stop_id(self, generation: Generation) -> int | None:
-        """The token that an extra stop is replaced by."""
+    async def _stop_ids(self, generation: Generation) -> tuple[int, ...]:
+        """The tokens that replace the last one where an extra stop has matched; none without extra stops."""
         if not generation.extra_stop_sequences:
-            return None
+            return ()
         assert self._model is not None
         ids = await self._cluster.tokenize(self._model.name, generation.stop_sequence or "")
-        if len(ids) != 1:
+        if not ids:
             message = "extra_stop_sequences require stop_sequence length to be exactly 1 token"
             raise BadParameter("AssertionError", message)
-        return ids[0]
+        return ids
 
-    async def _settle(self, call: Call, last: Chunk, stop_id: int | None) -> None:
-        """Before the last chunk goes out: what the session must look like behind it."""
+    async def _settle(self, call: Call, last: Chunk, stop_ids: tuple[int, ...], most_tokens: int) -> int:
+        """Bring the session to the state that the last chunk announces, before it is sent; its length in tokens."""
         assert self._session is not None
         assert call.answer is not None
         is_cancelled = last.finish is not None and last.finish.reason == "cancelled"
         if is_cancelled and not call.is_cancelled:
             raise BadParameter("RuntimeError", "the generation was cancelled")
-        if stop_id is not None and not is_cancelled and call.answer.has_extra_stop:
-            await self._session.rollback(call.answer.end_length - 1, then=(stop_id,))
+        length = call.answer.end_length
+        if not stop_ids or is_cancelled or not call.answer.has_extra_stop:
+            return length
+        stop_ids = stop_ids[: most_tokens - (length - 1)]
+        await self._session.rollback(length - 1, then=stop_ids)
+        return length - 1 + len(stop_ids)
 
 
 def _fields(call: Call) -> dict[str, Any]:

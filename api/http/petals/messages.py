@@ -47,7 +47,7 @@ class GenerateMessage(SocketMessage):
     max_length: int | None = None
     max_new_tokens: int | None = None
     stop_sequence: str | None = None
-    extra_stop_sequences: list[str] | None = None
+    extra_stop_sequences: list[str] | str | None = None
 
     def generation(self) -> Generation:
         """The call that this message makes.
@@ -55,6 +55,7 @@ class GenerateMessage(SocketMessage):
         Raises:
             BadParameter
         """
+        extra = self.extra_stop_sequences
         return Generation(
             inputs=self.inputs,
             sampling=read_sampling(
@@ -63,7 +64,7 @@ class GenerateMessage(SocketMessage):
             max_length=self.max_length,
             max_new_tokens=self.max_new_tokens,
             stop_sequence=self.stop_sequence,
-            extra_stop_sequences=tuple(self.extra_stop_sequences or ()),
+            extra_stop_sequences=(extra,) if isinstance(extra, str) else tuple(extra or ()),
         )
 
 

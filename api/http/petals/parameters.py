@@ -15,6 +15,7 @@ from api.http.petals.generation import Generation, read_sampling
 from api.settings import ApiSettings
 
 _MAX_FIELDS = 1000
+_TRUTHS = {"true": True, "True": True, "false": False, "False": False}
 
 Number = TypeVar("Number", int, float)
 
@@ -40,6 +41,11 @@ class Parameters:
         """What ``float()`` makes of it, with the error that ``float()`` raises."""
         return self._number(name, float)
 
+    def flag(self, name: str) -> bool:
+        """What ``int()`` makes of it, non-zero is true; "true" and "false" are understood as well."""
+        value = self._values.get(name)
+        return _TRUTHS[value] if isinstance(value, str) and value in _TRUTHS else bool(self.integer(name))
+
     def _number(self, name: str, convert: Callable[[Any], Number]) -> Number | None:
         value = self._values.get(name)
         if value is None:
@@ -58,7 +64,7 @@ class Parameters:
         return Generation(
             inputs=self.text("inputs"),
             sampling=read_sampling(
-                do_sample=bool(self.integer("do_sample")),
+                do_sample=self.flag("do_sample"),
                 temperature=self.real("temperature"),
                 top_k=self.integer("top_k"),
                 top_p=self.real("top_p"),

@@ -31,6 +31,8 @@ async def case_parameters_come_in_the_query_a_form_or_json_and_the_query_wins(cl
         await client.http.post(path, json={"inputs": "Hello there", "max_new_tokens": 4}),
         await client.http.post(path, json=parameters | {"do_sample": False, "temperature": None, "top_k": None}),
         await client.http.post(path, data=parameters | {"do_sample": "0", "something": "else"}),
+        await client.http.post(path, data=parameters | {"do_sample": "False"}),
+        await client.http.post(path, params=parameters | {"do_sample": "false"}),
     ):
         assert answer_of(response) == expected
 
@@ -63,7 +65,7 @@ async def case_exactly_one_length_must_be_set(client: PetalsClient) -> None:
 
 async def case_numbers_are_read_as_python_reads_them(client: PetalsClient) -> None:
     for name, value, error in (
-        ("do_sample", "true", "ValueError: invalid literal for int() with base 10: 'true'"),
+        ("do_sample", "maybe", "ValueError: invalid literal for int() with base 10: 'maybe'"),
         ("do_sample", "", "ValueError: invalid literal for int() with base 10: ''"),
         ("max_new_tokens", "", "ValueError: invalid literal for int() with base 10: ''"),
         ("max_new_tokens", "4.0", "ValueError: invalid literal for int() with base 10: '4.0'"),
@@ -104,6 +106,8 @@ async def case_what_is_off_changes_nothing(client: PetalsClient) -> None:
         {"repetition_penalty": "1"},
         {"do_sample": "1", "top_p": "0"},
         {"do_sample": "-1", "top_k": "1", "temperature": "0.5"},
+        {"do_sample": "true", "temperature": "0.5"},
+        {"do_sample": "False", "temperature": "-1"},
     ):
         assert await client.generate(inputs="Hello there", max_new_tokens="4", **parameters) == expected
     for parameters in ({"top_k": "0"}, {"top_p": "1.5"}, {"top_k": str(10**12)}, {}):

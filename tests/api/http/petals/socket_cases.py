@@ -75,7 +75,7 @@ async def case_types_are_strict(client: PetalsClient) -> None:
         ("max_new_tokens", ("5", True, 5.5)),
         ("max_length", ("5", True)),
         ("stop_sequence", (5, True, ["x"])),
-        ("extra_stop_sequences", ("x", [5], {"x": 1})),
+        ("extra_stop_sequences", (5, [5], {"x": 1})),
     ):
         for value in values:
             async with client.session() as socket:
@@ -214,8 +214,8 @@ async def case_a_stop_ends_the_answer_and_is_in_its_text(client: PetalsClient) -
         assert messages == [first]
 
 
-async def case_extra_stops_need_a_stop_of_one_token(client: PetalsClient) -> None:
-    for stop_sequence in (None, TEXT, ""):
+async def case_extra_stops_need_a_stop(client: PetalsClient) -> None:
+    for stop_sequence in (None, ""):
         async with client.session() as socket:
             call = {"inputs": TEXT, "max_new_tokens": 1, "stop_sequence": stop_sequence, "extra_stop_sequences": ["a"]}
             assert "extra_stop_sequences require stop_sequence length to be exactly 1 token" in await socket.failure(
@@ -223,6 +223,24 @@ async def case_extra_stops_need_a_stop_of_one_token(client: PetalsClient) -> Non
             )
     async with client.session() as socket:
         assert text_of(await socket.generate(inputs=TEXT, max_new_tokens=1, extra_stop_sequences=[])) is not None
+
+
+async def case_a_stop_of_several_tokens_takes_the_place_of_an_extra_stop(client: PetalsClient) -> None:
+    stop = "\n\nHuman and machine:"
+    async with client.session(max_length=256) as socket:
+        first = (await socket.generate(inputs=TEXT, max_new_tokens=1, stop_sequence=""))[0]
+    if not first["outputs"] or "\ufffd" in first["outputs"]:
+        return
+    num_prefix = await num_tokens_in(client, TEXT) + await num_tokens_in(client, stop) - 1
+    limit = num_prefix + 1
+    async with client.session(max_length=limit) as socket:
+        extra = {"stop_sequence": stop, "extra_stop_sequences": first["outputs"]}
+        assert await socket.generate(inputs=TEXT, max_new_tokens=1, **extra) == [first]
+        num_current = 1 + await num_tokens_in(client, TEXT)
+        assert await socket.failure(type="generate", inputs=TEXT, max_new_tokens=1) == (
+            f"ValueError: Maximum length exceeded: prefix {num_prefix} + current {num_current} "
+            f"exceeds pre-allocated maximum {limit}"
+        )
 
 
 async def case_messages_sent_without_waiting_are_served_in_order(client: PetalsClient) -> None:

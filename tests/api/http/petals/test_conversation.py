@@ -66,6 +66,46 @@ async def test_an_extra_stop_is_replaced_by_the_stop_token() -> None:
     assert session.ids == list(toy_model.encode("Qso###"))
 
 
+async def test_a_stop_of_several_tokens_replaces_an_extra_stop_whole() -> None:
+    call = {"max_new_tokens": 1, "stop_sequence": "\n\nHuman:", "extra_stop_sequences": ["</s>", "."]}
+    for answer in ("so.", "so</s>"):
+        messages, session = await says(answer, **call)
+        assert "".join(text for text, _ in messages) == answer
+        assert sum(count for _, count in messages) == len(toy_model.encode(answer))
+        assert session.ids == list(toy_model.encode("Qso\n\nHuman:"))
+
+
+async def test_a_stop_of_several_tokens_is_cut_at_the_sessions_end() -> None:
+    cluster = FakeCluster()
+    cluster.model = toy_model.says("ab.")
+    async with toy_client(cluster) as client, client.session(max_length=5) as socket:
+        call = {"max_new_tokens": 1, "stop_sequence": "12345", "extra_stop_sequences": ["."]}
+        assert text_of(await socket.generate(inputs="Q", **call)) == "ab."
+        assert only_session(cluster).ids == list(toy_model.encode("Qab123"))
+        assert (
+            await socket.failure(type="generate", inputs="R", max_new_tokens=1)
+            == f"ValueError: {LengthExceeded(5, 2, 5)}"
+        )
+
+
+async def test_the_stops_tokens_count_for_the_next_call() -> None:
+    cluster = FakeCluster()
+    cluster.model = toy_model.says("ab.")
+    async with toy_client(cluster) as client, client.session(max_length=8) as socket:
+        await socket.generate(inputs="Q", max_new_tokens=1, stop_sequence="--", extra_stop_sequences=["."])
+        cluster.model = toy_model.letters
+        messages = await socket.generate(inputs="R", max_new_tokens=3)
+        assert text_of(messages) == continuation(list(toy_model.encode("Qab--R")), 3)
+        failure = await socket.failure(type="generate", inputs="RS", max_new_tokens=1)
+        assert failure == f"ValueError: {LengthExceeded(8, 3, 8)}"
+
+
+async def test_one_string_of_extra_stops_is_one_stop() -> None:
+    messages, session = await says("abc.", max_new_tokens=1, stop_sequence="###", extra_stop_sequences="bc")
+    assert messages == [("a", 1), ("b", 1), ("c", 1)]
+    assert session.ids == list(toy_model.encode("Qab###"))
+
+
 async def test_an_extra_stop_counts_at_the_end_of_the_one_chunk_that_a_length_makes() -> None:
     messages, session = await says("abcd.", max_length=6, stop_sequence="###", extra_stop_sequences=["."])
     assert messages == [("abcd.", 5)]
