@@ -13,6 +13,7 @@ from actors.cluster.greenroom import Greenroom
 from actors.contexts.reader import TurnReader
 from actors.directory.directory import Directory
 from actors.directory.ref import DirectoryRef
+from actors.engine.contract import Feature
 from actors.engine.factory import build_engine
 from actors.inferlets.actor import InferletSlot
 from actors.inferlets.instance import InferletParts, Instance
@@ -134,9 +135,11 @@ class SmallCluster:
         inferlets: InferletSettings | None = None,
         topics: Topics | None = None,
         model: ModelSettings | None = None,
+        features: frozenset[Feature] = frozenset({"distribution"}),
         **session_settings: Any,
     ) -> None:
         self._is_fake = model is None
+        self._features = features
         model = model or ModelSettings("fake", "nowhere", ("alias",), report_interval_s=0.01, poll_interval_s=0.001)
         self.settings = ClusterSettings(
             (model,),
@@ -175,7 +178,7 @@ class SmallCluster:
 
     async def start_model(self, index: int, adapters: tuple[str, ...] = ("formal", "pirate")) -> None:
         """Start or restart a model actor, with nothing in its cache."""
-        engine = FakeEngine(features=frozenset({"distribution"}), adapters=adapters)
+        engine = FakeEngine(features=self._features, adapters=adapters)
         self.engines[index] = engine
         actor = self.models[index]
         model = Model(
