@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from actors.journal.contract import Acquired, StreamInfo
+from actors.journal.file import erase, open_file
 from api.errors import Conflict, Fenced, InvalidRequest, NotFound, Unavailable
+from api.logs import event_logger
+
+log = event_logger("greenroom.journal")
 
 Answer = TypeVar("Answer")
 Write = Callable[[sqlite3.Connection], Any]
@@ -35,8 +39,11 @@ class SqliteJournal:
 
     Writes that arrive while a commit is on its way share the next one (group commit), each under its own savepoint,
     so that a refused write undoes nothing of its neighbours'. ``synchronous=FULL`` survives a power failure;
-    "NORMAL" only the death of the process. The file must lie on a local disk.
+    "NORMAL" only the death of the process. The file must lie on a local disk. Deleted text has left it, and its
+    write-ahead log, ``ERASE_AFTER_S`` later.
     """
+
+    ERASE_AFTER_S = 5.0
 
     def __init__(self, path: Path, synchronous: str = "FULL") -> None:
         self._path = path
@@ -44,6 +51,8 @@ class SqliteJournal:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._waiting: list[tuple[Write, asyncio.Future[Any]]] = []
         self._committing: asyncio.Task[None] | None = None
+        self._erasing: asyncio.Task[None] | None = None
+        self._has_deleted = False
         self._connection: sqlite3.Connection | None = None
         self.num_commits = 0
         self.num_writes = 0
@@ -56,6 +65,9 @@ class SqliteJournal:
         """Finish what waits and close the file."""
         while self._committing:
             await self._committing
+        if self._erasing:
+            self._erasing.cancel()
+            await asyncio.gather(self._erasing, return_exceptions=True)
         if self._connection:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._connection.close)
         self._thread.shutdown()
@@ -121,6 +133,7 @@ class SqliteJournal:
             found = _find(connection, key)
             if found and epoch is not None and found.epoch != epoch:
                 raise Fenced(key, epoch)
+            self._has_deleted = True
             connection.execute("DELETE FROM records WHERE key = ?", (key,))
             connection.execute("DELETE FROM streams WHERE key = ?", (key,))
 
@@ -160,8 +173,13 @@ class SqliteJournal:
 
     async def delete_item(self, space: str, name: str) -> bool:
         """See ``Journal.delete_item``."""
-        query = "DELETE FROM items WHERE space = ? AND name = ?"
-        return await self._write(lambda connection: connection.execute(query, (space, name)).rowcount > 0)
+
+        def write(connection: sqlite3.Connection) -> bool:
+            self._has_deleted = True
+            query = "DELETE FROM items WHERE space = ? AND name = ?"
+            return connection.execute(query, (space, name)).rowcount > 0
+
+        return await self._write(write)
 
     async def list_items(self, space: str, prefix: str = "") -> tuple[str, ...]:
         """See ``Journal.list_items``."""
@@ -190,6 +208,8 @@ class SqliteJournal:
                         _settle(future, answer)
         finally:
             self._committing = None
+        if self._has_deleted and (self._erasing is None or self._erasing.done()):
+            self._erasing = asyncio.create_task(self._erase())
 
     def _commit(self, writes: Sequence[Write]) -> list[Any]:
         assert self._connection is not None, "start() comes first"
@@ -206,12 +226,20 @@ class SqliteJournal:
         return answers
 
     def _open(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-        connection.executescript(SCHEMA)
-        return connection
+        return open_file(self._path, self._synchronous, SCHEMA)
+
+    async def _erase(self) -> None:
+        """Until all that was deleted has left the files."""
+        assert self._connection is not None, "start() comes first"
+        loop, is_erased = asyncio.get_running_loop(), False
+        while not is_erased:
+            await asyncio.sleep(self.ERASE_AFTER_S)
+            self._has_deleted = False
+            try:
+                is_erased = await loop.run_in_executor(self._thread, erase, self._connection)
+            except sqlite3.Error as error:
+                log.warning("deleted text is still in the journal's file", path=str(self._path), error=str(error))
+            is_erased = is_erased and not self._has_deleted
 
 
 def _under_savepoint(connection: sqlite3.Connection, write: Write) -> Any:

@@ -1,0 +1,55 @@
+"""The SQLite file of a journal: how it is opened, and how deleted text leaves it."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from api.logs import event_logger
+
+log = event_logger("greenroom.journal")
+
+_INCREMENTAL = 2
+"""SQLite's number for ``auto_vacuum = INCREMENTAL``."""
+
+_MAX_WAL_BYTES = 4 << 20
+"""The write-ahead log keeps at most so many bytes after a checkpoint."""
+
+_MAX_FREED_PAGES = 4096
+"""Pages that one ``erase`` returns to the file system, so that writes never wait for long."""
+
+
+def open_file(path: Path, synchronous: str, schema: str) -> sqlite3.Connection:
+    """A connection to the file, which is made with its folder where they are missing.
+
+    ``secure_delete`` overwrites what is deleted with zeros. A file of an earlier release is rebuilt once: its free
+    pages have deleted text, and only a rebuilt one can shrink.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA synchronous = {synchronous}")
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute(f"PRAGMA journal_size_limit = {_MAX_WAL_BYTES}")
+    connection.executescript(schema)
+    try:
+        if _pragma(connection, "auto_vacuum") != _INCREMENTAL:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("VACUUM")
+        erase(connection)
+    except sqlite3.OperationalError as error:
+        log.warning("deleted text could not be removed from the journal's file", path=str(path), error=str(error))
+    return connection
+
+
+def erase(connection: sqlite3.Connection) -> bool:
+    """Empty the write-ahead log, which has copies of deleted text, and shrink the file; False: call it again."""
+    connection.executescript(f"PRAGMA incremental_vacuum({_MAX_FREED_PAGES})")  # execute() would free one page only
+    is_blocked, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not is_blocked and _pragma(connection, "freelist_count") == 0
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    (value,) = connection.execute(f"PRAGMA {name}").fetchone()
+    return int(value)
