@@ -6,11 +6,13 @@ import asyncio
 from typing import Any
 
 from ray import serve
-from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.calls.priority import stand_back
 from actors.cluster.greenroom import Greenroom
 from api.http.app import build_app
+from api.http.request_log import REQUEST_ID_HEADER
 from api.logs import start_logging
 from deployments.config import GreenroomConfig
 from deployments.listening import serve_address
@@ -30,9 +32,29 @@ class Gateway:
         self._greenroom = await Greenroom.ensure(config.settings())
         self._host = (await asyncio.to_thread(serve_address) or ("",))[0]
 
-    async def __serve_build_asgi_app__(self) -> Starlette:
+    async def __serve_build_asgi_app__(self) -> ASGIApp:
         """Serve calls this once, on the replica."""
-        return build_app(self._greenroom, self._settings, host=self._host)
+        return WithoutRequestId(build_app(self._greenroom, self._settings, host=self._host))
+
+
+class WithoutRequestId:
+    """Removes ``X-Request-Id`` from answers: Serve appends the header to every answer, and would send it twice.
+
+    Serve's value is the request's own, which the application takes too where it is well-formed.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI application."""
+
+        async def send_without(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                del MutableHeaders(scope=message)[REQUEST_ID_HEADER]
+            await send(message)
+
+        await self._app(scope, receive, send_without)
 
 
 def gateway_deployment(config: GreenroomConfig, pools: list[serve.Application]) -> serve.Application:
