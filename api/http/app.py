@@ -8,6 +8,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute
 
 from api.cluster import Cluster
@@ -21,7 +22,7 @@ from api.http.pages import page_routes
 from api.http.petals.routes import petals_routes
 from api.http.queue_routes import queue_routes
 from api.http.request_log import RequestLog
-from api.http.responses import on_greenroom_error, on_http_exception
+from api.http.responses import on_client_disconnect, on_greenroom_error, on_http_exception
 from api.http.session_routes import session_routes
 from api.http.topic_routes import topic_routes
 from api.settings import ApiSettings
@@ -35,7 +36,11 @@ def build_app(
     It keeps nothing between requests that another process would have to know: any number of them serve one cluster.
     ``routes`` are tried after its own; ``host`` is where the server listens for its clients.
     """
-    handlers: dict[Any, Any] = {GreenroomError: on_greenroom_error, HTTPException: on_http_exception}
+    handlers: dict[Any, Any] = {
+        ClientDisconnect: on_client_disconnect,
+        GreenroomError: on_greenroom_error,
+        HTTPException: on_http_exception,
+    }
     app = Starlette(
         routes=[
             *health_routes(),

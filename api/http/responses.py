@@ -8,7 +8,7 @@ from http import HTTPStatus
 from inspect import getdoc
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
@@ -90,6 +90,16 @@ async def on_http_exception(connection: Request | WebSocket, error: Exception) -
     code = HTTPStatus(error.status_code).name.lower()
     headers = dict(error.headers or {}) | {ERROR_HEADER: code}
     return JSONResponse(error_body(code, error.detail), error.status_code, headers)
+
+
+CLIENT_CLOSED_REQUEST = 499
+"""The status in our log of a request whose client left; nobody receives it."""
+
+
+async def on_client_disconnect(connection: Request | WebSocket, error: Exception) -> Response:
+    """Exception handler for a client that leaves before its whole body has come: not a fault, and not answered."""
+    assert isinstance(error, ClientDisconnect)
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
 async def close_socket(socket: WebSocket, code: int, reason: str = "") -> None:

@@ -19,6 +19,7 @@ from api.http.petals.generation import Generation, Plan, find_model
 from api.http.petals.http_sessions import HttpSessions
 from api.http.petals.parameters import Parameters, read_parameters
 from api.http.petals.socket import petals_socket
+from api.http.responses import CLIENT_CLOSED_REQUEST
 from api.http.security import owner_of
 from api.logs import event_logger
 from api.settings import ApiSettings
@@ -26,9 +27,6 @@ from api.settings import ApiSettings
 logger = event_logger("greenroom.petals")
 
 _ONE_LENGTH = "You should set `max_length` or `max_new_tokens` (but not both) to reserve server-side attention caches"
-
-_CLIENT_CLOSED_REQUEST = 499
-"""The status in our log of a request whose client left; nobody receives it."""
 
 
 def petals_routes(cluster: Cluster, settings: ApiSettings) -> list[BaseRoute]:
@@ -113,7 +111,7 @@ class PetalsCalls:
         except GreenroomError as error:
             return failure_response(error)
         except ClientDisconnect:
-            return Response(status_code=_CLIENT_CLOSED_REQUEST)
+            return Response(status_code=CLIENT_CLOSED_REQUEST)
         except Exception:
             logger.exception("unexpected error", path=request.url.path)
             return failure_response(GreenroomError())

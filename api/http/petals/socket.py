@@ -15,7 +15,7 @@ from api.errors import GreenroomError, TooBusy, TooLarge
 from api.http.petals.conversation import Call, Conversation
 from api.http.petals.failures import BadParameter, failure_body
 from api.http.petals.messages import parse_frame
-from api.http.responses import CLOSE_TRY_LATER, close_socket
+from api.http.responses import CLOSE_TRY_LATER, close_code, close_socket
 from api.http.security import owner_of, selected_subprotocol
 from api.logs import event_logger
 from api.settings import ApiSettings
@@ -31,7 +31,7 @@ async def petals_socket(websocket: WebSocket) -> None:
     try:
         owner = owner_of(websocket)
     except GreenroomError as error:
-        await _fail(websocket, error, _CLOSE_NORMAL)
+        await _fail(websocket, error, close_code(error))
         return
     await PetalsSocket(websocket, owner).run()
 

@@ -169,7 +169,8 @@ async def test_a_socket_needs_a_key_where_keys_are_configured() -> None:
     cluster = FakeCluster()
     async with toy_client(cluster, KEYS) as client:
         async with client.connect() as socket:
-            assert (await socket.failure()).startswith("PermissionError: ")
+            assert (await socket.receive())["traceback"].startswith("PermissionError: ")
+            assert await socket.close_code() == 1008
         url = client.base_url.replace("http", "ws") + "/api/v2/generate"
         async with connect(url, additional_headers={"Authorization": "Bearer key-of-ada"}) as connection:
             await _opens(SocketClient(connection), cluster)
