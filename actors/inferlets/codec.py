@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from actors.journal.formats import of_a_later_release
+
 MARK = "$"
 """An object with this name alone is not itself: it stands for what JSON has no form for."""
 
@@ -24,7 +26,11 @@ class Codec:
         return text.encode(errors="surrogatepass")
 
     def decode(self, line: bytes) -> Any:
-        """The value that ``encode`` was given."""
+        """The value that ``encode`` was given, in this release or an earlier one.
+
+        Raises:
+            Unavailable: a later release wrote it.
+        """
         return json.loads(line.decode(errors="surrogatepass"), object_hook=self._restored)
 
     def _plain(self, value: Any) -> Any:
@@ -55,4 +61,7 @@ class Codec:
                 return b64decode(content)
             case "dict":
                 return dict(content)
-        return self._classes[name](**content)
+        try:
+            return self._classes[name](**content)
+        except (KeyError, TypeError) as error:
+            raise of_a_later_release(f"an inferlet's record {name}", error) from error

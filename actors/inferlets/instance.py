@@ -14,6 +14,7 @@ from actors.directory.messages import InferletSeed
 from actors.inferlets import records
 from actors.inferlets.clients import Reception
 from actors.inferlets.contexts import Contexts
+from actors.inferlets.digest import FORMAT
 from actors.inferlets.executor import EffectDesk
 from actors.inferlets.history import Replay
 from actors.inferlets.limits import Watch
@@ -24,6 +25,7 @@ from actors.inferlets.records import Ended, Launched, Printed, PutAway, Record, 
 from actors.inferlets.replayer import ProgramHost
 from actors.inferlets.run import ProgramRun
 from actors.journal.contract import Acquired
+from actors.journal.formats import check_format
 from actors.journal.keys import INFERLET, journal_key
 from actors.journal.writer import Recorder
 from actors.models.ref import Placement
@@ -95,7 +97,7 @@ class Instance:
         Raises:
             Conflict: the id is taken.
         """
-        launched = Launched(seed.program, seed.source, seed.file, seed.arguments, seed.name, seed.parent)
+        launched = Launched(seed.program, seed.source, seed.file, seed.arguments, seed.name, seed.parent, FORMAT)
         settings = self._parts.settings
         expires_at = None if settings.idle_timeout_s is None else time.time() + settings.idle_timeout_s
         key, journal = journal_key(INFERLET, self.id), self._parts.surroundings.journal
@@ -197,6 +199,7 @@ class Instance:
     def _open(self, acquired: Acquired) -> list[Record]:
         history: list[Record] = [records.decode(line) for line in acquired.records]
         assert isinstance(history[0], Launched), "the first record launches it"
+        check_format(f"inferlet {self.id}", history[0].format, FORMAT)
         self._acquired, self._launched, self.owner = acquired, history[0], acquired.info.owner
         ended = [record for record in history if isinstance(record, Ended)]
         self._reception.ended = ended[0] if ended else None
@@ -219,7 +222,7 @@ class Instance:
         for record in history:
             if isinstance(record, Printed | records.OutputCut):
                 output.recover(record)
-        host = ProgramHost(self.id, replay, desk, output)
+        host = ProgramHost(self.id, replay, desk, output, launched.format)
         source = Source(launched.program, launched.file, launched.source)
         is_again = len(history) > 1
         self._run = ProgramRun(source, launched.arguments, host, desk, contexts, is_again, self._end)

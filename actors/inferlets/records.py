@@ -23,6 +23,7 @@ class Launched:
         program: what it is called: the SHA-256 of its source, or ``module:function``.
         source: None for a ``module:function``.
         file: the name that its source had.
+        format: of the stream's digests; see ``actors.inferlets.digest``.
     """
 
     program: str
@@ -31,6 +32,7 @@ class Launched:
     arguments: tuple[str, ...]
     name: str
     parent: str | None
+    format: int = 0
 
 
 @dataclass(frozen=True, slots=True)

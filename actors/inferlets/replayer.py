@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
 import time
 from collections import deque
@@ -12,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from actors.inferlets.digest import FORMAT, digest
 from actors.inferlets.history import Diverged, Replay, described
 from actors.inferlets.output import Output
 from actors.inferlets.records import Answer, Cancelled, Given, Raised, Record, Returned, Sent, Woken
@@ -63,7 +63,9 @@ class Desk(Protocol):
 class ProgramHost:
     """See ``api.inferlet.host.Host``. Belongs to the program's thread, but for ``arrived``, ``tell`` and ``close``."""
 
-    def __init__(self, instance_id: str, replay: Replay, desk: Desk, output: Output) -> None:
+    def __init__(
+        self, instance_id: str, replay: Replay, desk: Desk, output: Output, stream_format: int = FORMAT
+    ) -> None:
         self.instance_id = instance_id
         self.places: dict[str, Place] = {}
         self.replay = replay
@@ -74,6 +76,7 @@ class ProgramHost:
         self.clock = Clock()
         self.waits = Waits(self.clock)
         self._desk = desk
+        self._format = stream_format
         self._num_calls = 0
         self._num_ids = 0
         self._waiting: dict[int, asyncio.Future[Any]] = {}
@@ -179,7 +182,7 @@ class ProgramHost:
         self.is_dormant = False
         self.output.flush()
         self._num_calls += 1
-        return self._num_calls, hashlib.blake2b(repr(effect).encode(errors="replace"), digest_size=8).hexdigest()
+        return self._num_calls, digest(effect, self._format)
 
     def _known(self, call: int, name: str, digest: str) -> Answer | None:
         try:

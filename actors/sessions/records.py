@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from actors.journal.formats import check_format, of_a_later_release
 from actors.models.messages import TurnOutput
 from api.cluster import Retention
 from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
@@ -33,6 +34,7 @@ class Opened:
     max_context: int
     idle_timeout_s: float | None
     adapter: str | None = None
+    format: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,9 @@ class RolledBack:
     then: tuple[int, ...]
 
 
+FORMAT = 1
+"""The format of new streams. Format 0 wrote none."""
+
 Record = Opened | TurnStarted | TurnEnded | TurnFailed | RolledBack
 
 PARTS = {"text": Text, "tokens": Tokens, "message": Message, "bos": BeginningOfText}
@@ -85,9 +90,21 @@ def encode(record: Record) -> bytes:
 
 
 def decode(line: bytes) -> Record:
-    """The record that ``encode`` wrote."""
+    """The record that ``encode`` wrote, in this release or an earlier one.
+
+    Raises:
+        Unavailable: a later release wrote it.
+    """
     name, fields = json.loads(line.decode(errors="surrogatepass"))
+    try:
+        return _record(name, fields)
+    except (KeyError, TypeError) as error:
+        raise of_a_later_release(f"a session's record {name}", error) from error
+
+
+def _record(name: str, fields: dict[str, Any]) -> Record:
     if name == "Opened":
+        check_format("a session", fields.get("format", 0), FORMAT)
         return Opened(**{**fields, "retention": Retention(**fields["retention"])})
     if name == "TurnStarted":
         return TurnStarted(_request(fields["request"]))
@@ -95,8 +112,9 @@ def decode(line: bytes) -> Record:
         return TurnEnded(fields["turn_id"], tuple(fields["prompt_ids"]), _output(fields["output"]))
     if name == "RolledBack":
         return RolledBack(fields["length"], tuple(fields["then"]))
-    assert name == "TurnFailed", name
-    return TurnFailed(**fields)
+    if name == "TurnFailed":
+        return TurnFailed(**fields)
+    raise KeyError(name)
 
 
 def _special_fields(request: TurnRequest) -> dict[str, Any]:

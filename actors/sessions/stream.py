@@ -7,7 +7,7 @@ import time
 from actors.directory.messages import SessionSeed
 from actors.journal.contract import Acquired, Journal
 from actors.sessions.history import History
-from actors.sessions.records import Opened, Record, decode, encode
+from actors.sessions.records import FORMAT, Opened, Record, decode, encode
 from api.errors import Fenced
 
 
@@ -45,7 +45,7 @@ class SessionRecords:
             Conflict: the id is taken.
         """
         opened = Opened(
-            seed.session_id, seed.model, seed.retention, seed.max_context, seed.idle_timeout_s, seed.adapter
+            seed.session_id, seed.model, seed.retention, seed.max_context, seed.idle_timeout_s, seed.adapter, FORMAT
         )
         records = (encode(opened), *seed.records)
         expires_at = _expiry(seed.idle_timeout_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from api.cluster import ModelInfo, Retention
@@ -44,19 +44,8 @@ class Decode(Effect[str]):
     skip_special_tokens: bool = True
 
 
-class _Adapted:
-    """Tells of its adapter only where it has one: what a journal names by this text has the same name ever after."""
-
-    __slots__ = ()
-    adapter: str | None
-
-    def __repr__(self) -> str:
-        names = [field.name for field in fields(self) if field.name != "adapter" or self.adapter]  # type: ignore[arg-type]
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Turn(_Adapted):
+@dataclass(frozen=True, slots=True)
+class Turn:
     """A turn on a context of the program: all tokens before it, its holes, its adapter, and the request."""
 
     context_id: str
@@ -97,11 +86,6 @@ class NextPiece(Effect[Generated]):
     turn: Turn
     delivered: Generated
 
-    def __repr__(self) -> str:
-        """Short: the number of tokens says enough of what was delivered."""
-        turn = self.turn
-        return f"NextPiece({turn.context_id}, {turn.request.turn_id}, {len(self.delivered.ids)})"
-
 
 @dataclass(frozen=True, slots=True)
 class NextDistribution(Effect[tuple[tuple[int, ...], Distribution]]):
@@ -129,8 +113,8 @@ class Mask(Effect[None]):
     end: int
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Prefix(_Adapted):
+@dataclass(frozen=True, slots=True)
+class Prefix:
     """A named context: its tokens, its adapter, and the context that holds their KV (until that is evicted).
 
     ``role`` is that of the closed message that it ends with; see ``Encode.after``.

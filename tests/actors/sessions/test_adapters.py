@@ -9,10 +9,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from api.cluster import Retention
 from api.errors import UnknownAdapter
 from api.http.app import build_app
-from api.inferlet.context_effects import Prefix, Turn
 from api.inferlet_events import Completed, Failed
 from api.settings import ApiSettings
 from api.turns import Stop, Tokens, TurnRequest
@@ -127,12 +125,3 @@ async def test_a_program_is_told_which_adapters_there_are(cluster: SmallCluster)
     events = await all_events(await launched(cluster, program))
     assert isinstance(events[-1], Failed)
     assert "the model has no adapter 'polite'; there are: formal, pirate" in events[-1].error
-
-
-def test_calls_without_an_adapter_have_the_names_that_journals_gave_them_before_there_were_any() -> None:
-    turn = Turn("c", "pocket", (1,), TurnRequest("t", ()), Retention())
-    assert repr(turn).startswith("Turn(context_id='c', model='pocket', tokens=(1,), request=TurnRequest(turn_id='t', ")
-    assert repr(turn).endswith(", retention=Retention(policy='keep', threshold=256), holes=())")
-    prefix = repr(Prefix("pocket", "c", (1,)))
-    assert prefix == "Prefix(model='pocket', context_id='c', tokens=(1,), holes=(), role=None)"
-    assert repr(Prefix("pocket", "c", (1,), adapter="pirate")).endswith("role=None, adapter='pirate')")
