@@ -20,6 +20,7 @@ class ModelSettings:
         engine: "torch", "vllm", or "auto": vllm where it is installed and a GPU is there, else torch.
         engine_args: settings of the engine, by their own names.
         adapters: the directories of its LoRA adapters, by name.
+        owner_share: one owner's turns may have this part of the queue; and of each step, where others have turns too.
         orphan_timeout_s: a running turn that nobody has read for so long is cancelled.
         log_retention_s: how long an ended turn's output stays readable when nobody has read it to its end.
         poll_interval_s: least time between two frames of a running turn to one reader.
@@ -31,6 +32,7 @@ class ModelSettings:
     engine: str = "auto"
     engine_args: Mapping[str, Any] = field(default_factory=dict)
     adapters: Mapping[str, str] = field(default_factory=dict)
+    owner_share: float = 1.0
     orphan_timeout_s: float = 30.0
     log_retention_s: float = 300.0
     poll_interval_s: float = 0.02
@@ -46,6 +48,7 @@ class SessionSettings:
         pool_size: started actors that wait for a session.
         max_processes: actors at one time, the waiting ones included; where one more is needed, one that is idle gives
             its process back early.
+        max_processes_per_owner: of them for one owner, whose idle ones give theirs back early in the same way.
         max_queued_turns: turns that may wait for the running one.
         idle_timeout_s: a session unused for so long is closed and deleted; None for never.
         passivate_after_s: a session unused for so long gives its process back; its next call activates it again.
@@ -53,6 +56,7 @@ class SessionSettings:
 
     pool_size: int = 2
     max_processes: int = 200
+    max_processes_per_owner: int = 200
     max_sessions: int = 10_000
     max_sessions_per_owner: int = 10_000
     max_queued_turns: int = 16
@@ -138,7 +142,7 @@ class InferletSettings:
 
     Attributes:
         pool_size: started actors that wait for an inferlet.
-        max_processes: as for sessions.
+        max_processes, max_processes_per_owner: as for sessions.
         programs: what may be launched as ``module:function``.
         memory_limit_bytes: resident memory of the process; above it the inferlet fails.
         time_limit_s: from launch to end; None for none.
@@ -157,6 +161,7 @@ class InferletSettings:
 
     pool_size: int = 2
     max_processes: int = 100
+    max_processes_per_owner: int = 100
     max_inferlets: int = 10_000
     max_inferlets_per_owner: int = 10_000
     programs: tuple[str, ...] = ()

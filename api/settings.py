@@ -43,8 +43,11 @@ class ApiSettings(BaseModel):
     Attributes:
         max_body_bytes: of an HTTP body and of one WebSocket message. A message of 1 MiB takes up to six in JSON.
         max_prompt_chars: of the text that one turn adds.
-        max_concurrent_requests: HTTP requests in progress in this process, streams included.
+        max_concurrent_requests: HTTP calls in progress in this process, from their heads on.
+        max_streams: open event streams in this process.
         max_sockets: open WebSockets in this process.
+        owner_share: one owner has at most this part of these three, of sessions, of inferlets, and of what a model
+            runs and queues. Who has no key is told from others by the client's address.
         cors_origins: origins whose pages may use this server; "*" is any.
         api_keys: empty leaves the server open, with one owner whose name is "".
         allow_upload: programs, which are code that runs on the cluster, may be uploaded by whoever has a key. Without
@@ -56,7 +59,9 @@ class ApiSettings(BaseModel):
     max_body_bytes: int = Field(default=8 << 20, ge=1024)
     max_prompt_chars: int = Field(default=200_000, ge=1)
     max_concurrent_requests: int = Field(default=256, ge=1)
+    max_streams: int = Field(default=1024, ge=1)
     max_sockets: int = Field(default=1024, ge=1)
+    owner_share: float = Field(default=0.25, gt=0, le=1)
     cors_origins: tuple[str, ...] = ("*",)
     api_keys: tuple[ApiKey, ...] = ()
     allow_upload: bool = False

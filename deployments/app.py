@@ -12,4 +12,4 @@ from deployments.pool import pool_deployment
 
 def build(args: GreenroomConfig) -> serve.Application:
     """The whole application: a gateway, and a pool for each model. Serve validates ``args`` from the YAML."""
-    return gateway_deployment(args, [pool_deployment(model) for model in args.models])
+    return gateway_deployment(args, [pool_deployment(model, args.share) for model in args.models])

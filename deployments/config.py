@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,6 +28,10 @@ EMBEDDED = "pocket"
 def embedded_model() -> str:
     """The directory of the model that ships with the package."""
     return str(resources.files("actors.pocket") / "checkpoint")
+
+
+def _share(total: int, share: float) -> int:
+    return math.ceil(total * share)
 
 
 class _Config(BaseModel):
@@ -104,8 +109,8 @@ class ModelConfig(_Config):
             raise ValueError(f"model {self.name!r}: {wanted}, and num_gpus is {self.num_gpus:g}")
         return self
 
-    def settings(self) -> ModelSettings:
-        """For the actors."""
+    def settings(self, share: float) -> ModelSettings:
+        """For the actors; ``share`` is one owner's."""
         return ModelSettings(
             name=self.name,
             path=self.path,
@@ -114,19 +119,31 @@ class ModelConfig(_Config):
             engine_args=self.engine_args,
             adapters=self.adapters,
             orphan_timeout_s=self.orphan_timeout_s,
+            owner_share=share,
         )
 
 
 class SessionConfig(_Config):
-    """Limits of sessions; see ``actors.settings.SessionSettings``."""
+    """Limits of sessions; see ``actors.settings.SessionSettings``.
+
+    Attributes:
+        max_sessions_per_owner: None is ``api.owner_share`` of ``max_sessions``; so are the same limits of inferlets and
+            of topics.
+    """
 
     pool_size: int = Field(2, ge=0, le=1000)
     max_processes: int = Field(200, ge=1)
     max_sessions: int = Field(10_000, ge=1)
-    max_sessions_per_owner: int = Field(10_000, ge=1)
+    max_sessions_per_owner: int | None = Field(None, ge=1)
     max_queued_turns: int = Field(16, ge=0)
     idle_timeout_s: float | None = Field(7 * 86_400, gt=0)
     passivate_after_s: float = Field(600, gt=0)
+
+    def settings(self, share: float) -> SessionSettings:
+        """For the actors; ``share`` is one owner's."""
+        fields = self.model_dump()
+        fields["max_sessions_per_owner"] = self.max_sessions_per_owner or _share(self.max_sessions, share)
+        return SessionSettings(**fields, max_processes_per_owner=_share(self.max_processes, share))
 
 
 class TopicConfig(_Config):
@@ -157,7 +174,7 @@ class BrokerConfig(_Config):
     num_shards: int = Field(1, ge=1, le=64)
     max_message_bytes: int = Field(1 << 20, ge=1, le=16 << 20)
     max_topics: int = Field(10_000, ge=1)
-    max_topics_per_owner: int = Field(10_000, ge=1)
+    max_topics_per_owner: int | None = Field(None, ge=1)
     max_subscriptions: int = Field(100_000, ge=1)
     reader_timeout_s: float = Field(30, ge=15)
     topics: tuple[TopicConfig, ...] = ()
@@ -171,9 +188,10 @@ class BrokerConfig(_Config):
                 raise ValueError(f"{entry.pattern!r}: max_bytes is smaller than one message may be")
         return self
 
-    def settings(self) -> BrokerSettings:
-        """For the actors."""
+    def settings(self, share: float) -> BrokerSettings:
+        """For the actors; ``share`` is one owner's."""
         fields = self.model_dump(exclude={"topics", "queues"})
+        fields["max_topics_per_owner"] = self.max_topics_per_owner or _share(self.max_topics, share)
         return BrokerSettings(
             **fields,
             topics=tuple(TopicSettings(**topic.model_dump()) for topic in self.topics),
@@ -187,7 +205,7 @@ class InferletConfig(_Config):
     pool_size: int = Field(2, ge=0, le=1000)
     max_processes: int = Field(100, ge=1)
     max_inferlets: int = Field(10_000, ge=1)
-    max_inferlets_per_owner: int = Field(10_000, ge=1)
+    max_inferlets_per_owner: int | None = Field(None, ge=1)
     programs: tuple[str, ...] = ()
     memory_limit_bytes: int = Field(1 << 30, ge=1 << 27)
     time_limit_s: float | None = Field(None, gt=0)
@@ -212,6 +230,12 @@ class InferletConfig(_Config):
             if not (colon and function.isidentifier() and all(name.isidentifier() for name in module.split("."))):
                 raise ValueError(f"{program!r} is not written module:function")
         return programs
+
+    def settings(self, share: float) -> InferletSettings:
+        """For the actors; ``share`` is one owner's."""
+        fields = self.model_dump()
+        fields["max_inferlets_per_owner"] = self.max_inferlets_per_owner or _share(self.max_inferlets, share)
+        return InferletSettings(**fields, max_processes_per_owner=_share(self.max_processes, share))
 
 
 class JournalConfig(_Config):
@@ -240,13 +264,19 @@ class GreenroomConfig(_Config):
             raise ValueError("two models share a name or an alias")
         return self
 
+    @property
+    def share(self) -> float:
+        """What part one owner may have. Without keys there is one owner, and it may have all."""
+        return self.api.owner_share if self.api.api_keys else 1.0
+
     def settings(self) -> ClusterSettings:
         """For the actors."""
+        share = self.share
         return ClusterSettings(
-            models=tuple(model.settings() for model in self.models),
-            sessions=SessionSettings(**self.sessions.model_dump()),
-            broker=self.broker.settings(),
-            inferlets=InferletSettings(**self.inferlets.model_dump()),
+            models=tuple(model.settings(share) for model in self.models),
+            sessions=self.sessions.settings(share),
+            broker=self.broker.settings(share),
+            inferlets=self.inferlets.settings(share),
             journal_path=self.journal.path,
             journal_synchronous=self.journal.synchronous,
             recovery_timeout_s=self.recovery_timeout_s,

@@ -36,7 +36,7 @@ class ModelPool:
 
     CONNECT_TIMEOUT_S = 120.0
 
-    async def __init__(self, model: ModelConfig) -> None:  # type: ignore[misc]
+    async def __init__(self, model: ModelConfig, share: float) -> None:  # type: ignore[misc]
         start_logging()
         self._model = model
         greenroom = await Greenroom.connect(wait_s=self.CONNECT_TIMEOUT_S)
@@ -48,7 +48,7 @@ class ModelPool:
             enable_task_events=False,
             **actor_resources(model, ray.util.get_current_placement_group()),
         )
-        self._actor = await asyncio.to_thread(options.remote, model.settings(), greenroom.directory)
+        self._actor = await asyncio.to_thread(options.remote, model.settings(share), greenroom.directory)
         await ask(self._actor.start.remote())
         self._report: ModelReport = await ask(self._actor.health.remote())
         self._healthy_at = time.monotonic()
@@ -140,8 +140,8 @@ def placement_options(model: ModelConfig) -> dict[str, Any]:
     return {"placement_group_bundles": bundles, "placement_group_strategy": strategy} if bundles else {}
 
 
-def pool_deployment(model: ModelConfig) -> serve.Application:
-    """The pool of one model."""
+def pool_deployment(model: ModelConfig, share: float = 1.0) -> serve.Application:
+    """The pool of one model, of which one owner may have a share."""
     replicas = {"num_replicas": model.num_replicas}
     options = scaling_options(model.autoscaling) if model.autoscaling else replicas
     deployment = serve.deployment(ModelPool).options(
@@ -154,4 +154,4 @@ def pool_deployment(model: ModelConfig) -> serve.Application:
         **options,
         **placement_options(model),
     )
-    return deployment.bind(model.model_copy(update={"num_replicas": 1, "autoscaling": None}))
+    return deployment.bind(model.model_copy(update={"num_replicas": 1, "autoscaling": None}), share)

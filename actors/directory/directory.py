@@ -248,4 +248,5 @@ class Directory:
 
 
 def _session_limits(settings: ClusterSettings) -> Limits:
-    return Limits(settings.sessions.max_sessions, settings.sessions.max_sessions_per_owner)
+    sessions = settings.sessions
+    return Limits(sessions.max_sessions, sessions.max_sessions_per_owner, sessions.max_processes_per_owner)

@@ -181,4 +181,4 @@ class InferletTable:
 
 
 def _limits(settings: InferletSettings) -> Limits:
-    return Limits(settings.max_inferlets, settings.max_inferlets_per_owner)
+    return Limits(settings.max_inferlets, settings.max_inferlets_per_owner, settings.max_processes_per_owner)

@@ -32,10 +32,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many there may be."""
+    """How many there may be, in all and of one owner; and how many of one owner may have a process at one time."""
 
     total: int
     per_owner: int
+    processes_per_owner: int
 
 
 class Registry:
@@ -70,6 +71,7 @@ class Registry:
         self._removed = removed
         self._locks: dict[str, asyncio.Lock] = {}
         self._num_wanting: Counter[str] = Counter()
+        self._num_assigning: Counter[str] = Counter()
 
     @property
     def num_active(self) -> int:
@@ -95,7 +97,7 @@ class Registry:
                 return _location(tenant_id, entry, entry.slot)
             self._check_limits(owner)
             self._activated(reason)
-            return await self._assign(tenant_id, seed)
+            return await self._assign(tenant_id, owner, seed)
 
     async def locate(self, tenant_id: str, dead: str | None, owner: str | None = None) -> Location:
         """Where one lives, activated where it is not; ``dead`` names the assignment that was found dead.
@@ -114,7 +116,7 @@ class Registry:
                 log.warning("lost its actor", kind=self._kind, id=tenant_id, slot=entry.slot.name)
                 entry.slot = None  # what its process still says, if it lives after all, does not count
             try:
-                return await self._assign(tenant_id, None)
+                return await self._assign(tenant_id, entry.owner, None)
             except NotFound:
                 await self._remove(tenant_id, False)
                 raise self._not_found(tenant_id) from None
@@ -160,7 +162,44 @@ class Registry:
         else:
             await self.close(tenant_id)
 
-    async def _assign(self, tenant_id: str, seed: Any) -> Location:
+    async def _assign(self, tenant_id: str, owner: str, seed: Any) -> Location:
+        async with self._share_of(owner):
+            return await self._assign_any(tenant_id, seed)
+
+    @asynccontextmanager
+    async def _share_of(self, owner: str) -> AsyncIterator[None]:
+        """A place among the processes of an owner, while it is on its way to one."""
+        try:
+            async with asyncio.timeout(self.pool.TIMEOUT_S):
+                await self._make_room_for(owner)
+        except TimeoutError:
+            limit = self.limits.processes_per_owner
+            raise TooBusy(f"{limit} of your {self._kind}s are at work, as many as one owner may have") from None
+        self._num_assigning[owner] += 1
+        try:
+            yield
+        finally:
+            self._num_assigning[owner] -= 1
+
+    async def _make_room_for(self, owner: str) -> None:
+        """Passivate idle ones of an owner, those first that have been there longest, while it has its share."""
+        asked: set[str] = set()
+        limit = self.limits.processes_per_owner
+        if limit >= self.settings.max_processes:
+            return
+        while self._num_assigning[owner] + len(held := self._held_by(owner)) >= limit:
+            slot = next((slot for slot in held if slot.name not in asked), None)
+            if slot is None:
+                asked.clear()
+                await asyncio.sleep(self.pool.ASK_AGAIN_S)
+            else:
+                asked.add(slot.name)
+                await self.pool.ask_to_leave(slot)
+
+    def _held_by(self, owner: str) -> list[Slot]:
+        return [entry.slot for entry in self.entries.values() if entry.slot and entry.owner == owner]
+
+    async def _assign_any(self, tenant_id: str, seed: Any) -> Location:
         while True:
             slot = await self.pool.take()
             try:

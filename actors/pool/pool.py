@@ -124,6 +124,11 @@ class SlotPool:
         except ActorGone:
             log.warning("what has expired has lost its actor", id=tenant_id)
 
+    async def ask_to_leave(self, slot: Slot) -> None:
+        """Have its tenant passivated if it is idle. A dead actor: nothing happens."""
+        with suppress(ActorGone):
+            await ask(slot.actor.leave.remote())
+
     async def wait_for_death(self, slot: Slot) -> None:
         """Return when the actor's process has died."""
         if dying := self._dying.get(slot.name):
@@ -175,9 +180,9 @@ class SlotPool:
 
     def _clear(self) -> None:
         if self._clearing is None and self._is_full:
-            self._clearing = asyncio.create_task(self._ask_to_leave())
+            self._clearing = asyncio.create_task(self._ask_some_to_leave())
 
-    async def _ask_to_leave(self) -> None:
+    async def _ask_some_to_leave(self) -> None:
         """As many as are needed, those first that have had their actor longest, until nobody waits for one."""
         try:
             asked: set[str] = set()
@@ -188,13 +193,9 @@ class SlotPool:
                     await asyncio.sleep(self.ASK_AGAIN_S)
                     continue
                 asked.update(slot.name for slot in batch)
-                await asyncio.gather(*(self._leave(slot) for slot in batch))
+                await asyncio.gather(*(self.ask_to_leave(slot) for slot in batch))
         finally:
             self._clearing = None
-
-    async def _leave(self, slot: Slot) -> None:
-        with suppress(ActorGone):
-            await ask(slot.actor.leave.remote())
 
     def _watch(self, slot: Slot) -> None:
         """One call for each actor, whoever it holds: calls that never return are not many to an actor."""

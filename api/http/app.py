@@ -17,13 +17,14 @@ from api.http.cors import Cors
 from api.http.errors import Faults
 from api.http.health import health_routes
 from api.http.inferlet_routes import inferlet_routes
-from api.http.limits import ConcurrencyLimit, SizeLimit
+from api.http.limits import ConcurrencyLimit
 from api.http.pages import page_routes
 from api.http.petals.routes import petals_routes
 from api.http.queue_routes import queue_routes
 from api.http.request_log import RequestLog
 from api.http.responses import on_client_disconnect, on_greenroom_error, on_http_exception
 from api.http.session_routes import session_routes
+from api.http.size_limit import SizeLimit
 from api.http.topic_routes import topic_routes
 from api.settings import ApiSettings
 
@@ -57,7 +58,7 @@ def build_app(
             Middleware(RequestLog),
             Middleware(Cors, settings.cors_origins),
             Middleware(Faults),
-            Middleware(ConcurrencyLimit, settings.max_concurrent_requests, settings.max_sockets),
+            Middleware(ConcurrencyLimit, settings),
             Middleware(SizeLimit, settings.max_body_bytes),
         ],
     )

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.errors import GreenroomError
 from api.http.disconnects import while_connected
+from api.http.limits import become_stream
 from api.wire.views import error_message
 
 KEEP_ALIVE_S = 15.0
@@ -44,6 +45,7 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application."""
         try:
+            become_stream(scope)
             await while_connected(Request(scope, receive), self._send(send))
         except (ClientDisconnect, OSError):
             return

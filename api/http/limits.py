@@ -1,99 +1,123 @@
-"""What one process takes on: so many requests and sockets at once, bodies of so many bytes."""
+"""What one process takes on at once: so many calls, event streams and sockets, and of each a share for one account."""
 
 from __future__ import annotations
 
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+import math
+from collections import Counter
+
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from api.errors import TooLarge, Unavailable
+from api.errors import GreenroomError, TooBusy, Unavailable
 from api.http.responses import CLOSE_TRY_LATER, close_socket, error_response
+from api.http.security import account_of
+from api.settings import ApiSettings
 
 _UNLIMITED_PATHS = frozenset({"/healthz", "/readyz"})
 
 
+class Shares:
+    """How many of one kind are in progress, by account; ``kind`` is its name in the plural."""
+
+    def __init__(self, kind: str, limit: int, share: float) -> None:
+        self._kind = kind
+        self._limit = limit
+        self._per_account = math.ceil(limit * share)
+        self._counts: Counter[str | None] = Counter()
+        self._total = 0
+
+    def take(self, account: str | None) -> None:
+        """Count one more; None stands for clients that need no protection from each other, who may have all.
+
+        Raises:
+            TooBusy: the account has its share.
+            Unavailable: this process has as many as it serves at once.
+        """
+        if self._total >= self._limit:
+            raise Unavailable(f"{self._kind}: this server serves {self._limit} at a time")
+        if account is not None and self._counts[account] >= self._per_account:
+            raise TooBusy(f"{self._kind}: one owner may have {self._per_account} at a time")
+        self._counts[account] += 1
+        self._total += 1
+
+    def release(self, account: str | None) -> None:
+        """Count one less."""
+        self._total -= 1
+        self._counts[account] -= 1
+        if not self._counts[account]:
+            del self._counts[account]
+
+
+class Place:
+    """One request's place in this process: a call until ``become_stream``. From its head on: a body that is sent in
+    part only takes the place of its sender."""
+
+    def __init__(self, account: str | None, shares: Shares, streams: Shares) -> None:
+        shares.take(account)
+        self._account = account
+        self._shares = shares
+        self._streams = streams
+
+    def become_stream(self) -> None:
+        """Count as an event stream from now on. Idempotent.
+
+        Raises:
+            TooBusy, Unavailable: as ``Shares.take``.
+        """
+        if self._shares is not self._streams:
+            self._streams.take(self._account)
+            self._shares.release(self._account)
+            self._shares = self._streams
+
+    def leave(self) -> None:
+        """The request has ended."""
+        self._shares.release(self._account)
+
+
+def become_stream(scope: Scope) -> None:
+    """To be called before anything is acquired for an answer that may go on for ever; see ``Place.become_stream``."""
+    place: Place = scope["state"]["place"]
+    place.become_stream()
+
+
 class ConcurrencyLimit:
-    """Refuses what is more than this process serves at once.
+    """Refuses what is more than this process serves at once, and what is more than an account's share of that.
 
-    A request gets 503 with ``Retry-After``; a socket is accepted and closed with 1013, because a browser shows no
-    status of a socket that was never opened. Health checks always pass.
+    A request gets 503 or 429, with ``Retry-After``; a socket is accepted and closed with 1013, because a browser shows
+    no status of a socket that was never opened. Health checks always pass.
     """
 
-    def __init__(self, app: ASGIApp, max_requests: int, max_sockets: int) -> None:
+    def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
         self._app = app
-        self._limits = {"http": max_requests, "websocket": max_sockets}
-        self._counts = {"http": 0, "websocket": 0}
+        share = settings.owner_share
+        self._streams = Shares("event streams", settings.max_streams, share)
+        self._shares = {
+            "http": Shares("calls", settings.max_concurrent_requests, share),
+            "websocket": Shares("sockets", settings.max_sockets, share),
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application."""
-        kind = scope["type"]
-        if kind not in self._limits or scope["path"] in _UNLIMITED_PATHS:
+        shares = self._shares.get(scope["type"])
+        if shares is None or scope["path"] in _UNLIMITED_PATHS:
             await self._app(scope, receive, send)
-        elif self._counts[kind] >= self._limits[kind]:
-            await _refuse(scope, receive, send)
-        else:
-            self._counts[kind] += 1
-            try:
-                await self._app(scope, receive, send)
-            finally:
-                self._counts[kind] -= 1
+            return
+        try:
+            place = Place(account_of(HTTPConnection(scope)), shares, self._streams)
+        except GreenroomError as error:
+            await _refuse(error, scope, receive, send)
+            return
+        scope.setdefault("state", {})["place"] = place
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            place.leave()
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+async def _refuse(error: GreenroomError, scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
-        await close_socket(WebSocket(scope, receive, send), CLOSE_TRY_LATER, "too many sockets")
+        reason = f"{error}; retry after {error.retry_after_s:g} s"
+        await close_socket(WebSocket(scope, receive, send), CLOSE_TRY_LATER, reason)
         return
-    await error_response(Unavailable("this server has as many requests in progress as it takes"))(scope, receive, send)
-
-
-class SizeLimit:
-    """Refuses bodies and socket messages of more than ``max_bytes``.
-
-    A declared length is judged at once. Otherwise bytes are counted as they come, and ``TooLarge`` is raised out of the
-    handler's own ``receive``.
-    """
-
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self._app = app
-        self._max_bytes = max_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI application."""
-        if scope["type"] == "http":
-            declared = Headers(scope=scope).get("content-length", "")
-            if declared.isdecimal() and int(declared) > self._max_bytes:
-                await error_response(self._too_large("the body"))(scope, receive, send)
-            else:
-                await self._app(scope, self._counting(receive), send)
-        else:
-            await self._app(scope, self._measuring(receive), send)
-
-    def _counting(self, receive: Receive) -> Receive:
-        num_bytes = 0
-
-        async def receive_counted() -> Message:
-            nonlocal num_bytes
-            message = await receive()
-            num_bytes += len(message.get("body", b""))
-            if num_bytes > self._max_bytes:
-                raise self._too_large("the body")
-            return message
-
-        return receive_counted
-
-    def _measuring(self, receive: Receive) -> Receive:
-        async def receive_measured() -> Message:
-            message = await receive()
-            if message["type"] == "websocket.receive" and _size_of(message) > self._max_bytes:
-                raise self._too_large("the message")
-            return message
-
-        return receive_measured
-
-    def _too_large(self, what: str) -> TooLarge:
-        return TooLarge(f"{what} is larger than {self._max_bytes} bytes")
-
-
-def _size_of(message: Message) -> int:
-    text = message.get("text")
-    return len(text.encode()) if text is not None else len(message.get("bytes") or b"")
+    await error_response(error)(scope, receive, send)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from starlette.requests import HTTPConnection
 
@@ -32,6 +33,28 @@ def owner_of(connection: HTTPConnection) -> str:
     if key is None:
         raise Unauthorized("an API key is needed: Authorization: Bearer <key>")
     return _owner_of_key(key, settings.api_keys)
+
+
+def account_of(connection: HTTPConnection) -> str | None:
+    """Whose share of this process a connection counts against: the owner of its key; without one, its client's address.
+
+    None without keys for clients of this machine: they have one address, and are the operator's own. Of IPv6 the first
+    64 bits count, which is what one subscriber has.
+    """
+    settings: ApiSettings = connection.app.state.settings
+    if settings.api_keys:
+        try:
+            return f"owner {owner_of(connection)}"
+        except Unauthorized:
+            pass
+    try:
+        address = ip_address(connection.client.host if connection.client else "")
+    except ValueError:
+        return "unknown address"
+    address = (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address
+    if address.is_loopback and not settings.api_keys:
+        return None
+    return str(address if address.version == 4 else ip_network((address, 64), strict=False))
 
 
 def selected_subprotocol(connection: HTTPConnection) -> str | None:

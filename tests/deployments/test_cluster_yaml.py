@@ -65,7 +65,24 @@ def test_what_is_shown_as_a_default_is_the_default() -> None:
         chosen = {"pattern": "*", "when_full": type(entry)(pattern="*").when_full, "is_durable": False}
         assert entry.model_copy(update=chosen) == type(entry)(pattern="*")
     assert (shown.num_gateways, shown.recovery_timeout_s) == (default.num_gateways, default.recovery_timeout_s)
-    for name in ("max_body_bytes", "max_prompt_chars", "max_concurrent_requests", "max_sockets"):
+    for name in ("max_body_bytes", "max_prompt_chars", "max_concurrent_requests"):
+        assert getattr(shown.api, name) == getattr(default.api, name)
+    for name in ("max_streams", "max_sockets", "owner_share"):
         assert getattr(shown.api, name) == getattr(default.api, name)
     for name in ("orphan_timeout_s", "drain_timeout_s", "num_replicas", "engine"):
         assert getattr(shown.models[0], name) == getattr(default.models[0], name)
+
+
+def test_where_there_are_keys_an_owner_has_a_share_of_everything_else_one_owner_has_all() -> None:
+    keyed = {"api_keys": [{"key": "key-of-ada", "owner": "ada"}]}
+    for api, share in ({}, 1.0), (keyed, 0.25), ({**keyed, "owner_share": 0.5}, 0.5):
+        settings = GreenroomConfig.model_validate({"api": api}).settings()
+        assert settings.models[0].owner_share == share
+        sessions, inferlets = settings.sessions, settings.inferlets
+        assert sessions.max_sessions_per_owner == share * sessions.max_sessions
+        assert sessions.max_processes_per_owner == share * sessions.max_processes
+        assert inferlets.max_inferlets_per_owner == share * inferlets.max_inferlets
+        assert inferlets.max_processes_per_owner == share * inferlets.max_processes
+        assert settings.broker.max_topics_per_owner == share * settings.broker.max_topics
+    given = GreenroomConfig.model_validate({"api": keyed, "sessions": {"max_sessions_per_owner": 7}})
+    assert given.settings().sessions.max_sessions_per_owner == 7

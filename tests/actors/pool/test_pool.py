@@ -107,3 +107,24 @@ async def test_a_process_is_watched_once_however_many_it_has_held(
         await instance.send("done")
         await all_events(instance)
     assert num_watches == len(cluster.slots) < 10
+
+
+async def test_an_owner_has_its_share_of_the_processes_and_its_idle_ones_make_room_for_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SlotPool, "TIMEOUT_S", 0.5)
+    settings = InferletSettings(pool_size=0, max_processes=4, max_processes_per_owner=2, memory_limit_bytes=1 << 40)
+    async with SmallCluster(tmp_path, inferlets=settings, pool_size=0) as cluster:
+        idle = await asyncio.gather(*(launched(cluster, ECHO, owner="ada") for _ in range(5)))
+        for instance in idle:
+            assert await instance.read(-1, 10.0) == (Message(0, "ready"),)
+        assert num_processes(cluster, "inferlet") == 2
+        busy = [await launched(cluster, BUSY, owner="ada") for _ in range(2)]
+        with pytest.raises(TooBusy, match="2 of your inferlets are at work"):
+            await launched(cluster, ECHO, owner="ada")
+        with pytest.raises(TooBusy):
+            await idle[0].send("wakes it, and finds no process")
+        others = [await launched(cluster, BUSY, owner="grace") for _ in range(2)]
+        for instance in (*busy, *others):
+            assert await instance.read(-1, 10.0) == (Message(0, "at work"),)
+        assert num_processes(cluster, "inferlet") == 4
