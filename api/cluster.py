@@ -52,7 +52,8 @@ class Retention:
 class SessionOptions:
     """How a session is opened. ``idle_timeout_s`` is sliding; None takes the configured one.
 
-    ``adapter`` names one of the model's, for the session's whole life and its forks.
+    ``adapter`` names one of the model's, for the session's whole life and its forks. A session without a ``title``
+    gets one from its first message.
     """
 
     model: str | None = None
@@ -60,6 +61,7 @@ class SessionOptions:
     max_context: int | None = None
     idle_timeout_s: float | None = None
     adapter: str | None = None
+    title: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class SessionDescription:
     running: str | None
     turns: tuple[TurnRecord, ...]
     adapter: str | None = None
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,7 @@ class SessionSummary:
     state: Literal["active", "passive"]
     created_at: float
     last_used_at: float
+    title: str = ""
 
 
 class TurnStream(Protocol):
@@ -179,6 +183,10 @@ class SessionHandle(Protocol):
             InvalidRequest: the length lies outside the context.
             Conflict: a turn is running.
         """
+        ...
+
+    async def rename(self, title: str) -> None:
+        """Give the session another title. Durable on return."""
         ...
 
     async def describe(self) -> SessionDescription:

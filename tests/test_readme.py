@@ -32,7 +32,7 @@ def test_python_blocks_import_what_exists(block: str) -> None:
 def test_the_table_names_every_route_and_no_other() -> None:
     app = build_app(FakeCluster(), ApiSettings())
     served = {call for route in app.routes for call in _calls(route)}
-    table = set(re.findall(r"`(GET|POST|DELETE|WS) ([^`\s]+)`", README))
+    table = set(re.findall(r"`(GET|POST|PATCH|DELETE|WS) ([^`\s]+)`", README))
     assert table - served == set()
     assert {call for call in served - table if not call[1].startswith("/pages/")} == set()
 

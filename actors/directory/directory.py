@@ -136,6 +136,7 @@ class Directory:
                 idle_timeout_s,
                 placement=placement,
                 adapter=options.adapter,
+                title=options.title,
             )
         )
 
@@ -194,6 +195,7 @@ class Directory:
                 "active" if (entry := entries.get(session_id)) and entry.slot else "passive",
                 stream.created_at,
                 stream.last_used_at,
+                stream.title,
             )
             for session_id, stream in (await self._streams(SESSION, owner)).items()
         )

@@ -21,6 +21,7 @@ class SessionSeed:
     records: tuple[bytes, ...] = ()
     placement: Placement | None = None
     adapter: str | None = None
+    title: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,20 +53,26 @@ class JournalRef:
         self._timeout_s = timeout_s
 
     async def create(
-        self, key: str, owner: str, model: str, records: Sequence[bytes], expires_at: float | None
+        self, key: str, owner: str, model: str, records: Sequence[bytes], expires_at: float | None, title: str = ""
     ) -> Acquired:
         """See ``Journal.create``."""
-        return await self._ask("create", key, owner, model, records, expires_at)  # type: ignore[no-any-return]
+        return await self._ask("create", key, owner, model, records, expires_at, title)  # type: ignore[no-any-return]
 
     async def acquire(self, key: str) -> Acquired:
         """See ``Journal.acquire``."""
         return await self._ask("acquire", key)  # type: ignore[no-any-return]
 
     async def append(
-        self, key: str, epoch: int, position: int, records: Sequence[bytes], expires_at: float | None
+        self,
+        key: str,
+        epoch: int,
+        position: int,
+        records: Sequence[bytes],
+        expires_at: float | None,
+        title: str | None = None,
     ) -> None:
         """See ``Journal.append``."""
-        await self._ask("append", key, epoch, position, records, expires_at)
+        await self._ask("append", key, epoch, position, records, expires_at, title)
 
     async def delete(self, key: str, epoch: int | None = None) -> None:
         """See ``Journal.delete``."""

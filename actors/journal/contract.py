@@ -14,7 +14,10 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """A stream without its records. Times are seconds since the epoch; ``expires_at`` None means never."""
+    """A stream without its records. Times are seconds since the epoch; ``expires_at`` None means never.
+
+    ``title`` is for lists of streams, which do not read records.
+    """
 
     key: str
     owner: str
@@ -23,6 +26,7 @@ class StreamInfo:
     created_at: float
     last_used_at: float
     expires_at: float | None
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class Journal(Protocol):
     """Keeps streams. Every write is durable on return."""
 
     async def create(
-        self, key: str, owner: str, model: str, records: Sequence[bytes], expires_at: float | None
+        self, key: str, owner: str, model: str, records: Sequence[bytes], expires_at: float | None, title: str = ""
     ) -> Acquired:
         """A new stream at epoch 1, already acquired. The same key again, untouched since, is the same stream.
 
@@ -55,9 +59,17 @@ class Journal(Protocol):
         ...
 
     async def append(
-        self, key: str, epoch: int, position: int, records: Sequence[bytes], expires_at: float | None
+        self,
+        key: str,
+        epoch: int,
+        position: int,
+        records: Sequence[bytes],
+        expires_at: float | None,
+        title: str | None = None,
     ) -> None:
         """Add records at a position, and count as use. What is there already from this position on is left as it is.
+
+        A title that is not None becomes the stream's.
 
         Raises:
             Fenced: the epoch is not the stream's, or the stream is gone.

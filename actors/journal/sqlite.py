@@ -23,7 +23,8 @@ Write = Callable[[sqlite3.Connection], Any]
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS streams (
     key TEXT PRIMARY KEY, owner TEXT NOT NULL, model TEXT NOT NULL, epoch INTEGER NOT NULL,
-    created_at REAL NOT NULL, last_used_at REAL NOT NULL, expires_at REAL) WITHOUT ROWID;
+    created_at REAL NOT NULL, last_used_at REAL NOT NULL, expires_at REAL,
+    title TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS streams_by_expiry ON streams (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS streams_by_owner ON streams (owner, last_used_at);
 CREATE TABLE IF NOT EXISTS records (
@@ -31,7 +32,7 @@ CREATE TABLE IF NOT EXISTS records (
 CREATE TABLE IF NOT EXISTS items (
     space TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (space, name)) WITHOUT ROWID;
 """
-COLUMNS = "key, owner, model, epoch, created_at, last_used_at, expires_at"
+COLUMNS = "key, owner, model, epoch, created_at, last_used_at, expires_at, title"
 
 
 class SqliteJournal:
@@ -73,7 +74,7 @@ class SqliteJournal:
         self._thread.shutdown()
 
     async def create(
-        self, key: str, owner: str, model: str, records: Sequence[bytes], expires_at: float | None
+        self, key: str, owner: str, model: str, records: Sequence[bytes], expires_at: float | None, title: str = ""
     ) -> Acquired:
         """See ``Journal.create``."""
         now = time.time()
@@ -81,8 +82,8 @@ class SqliteJournal:
         def write(connection: sqlite3.Connection) -> Acquired:
             found = _find(connection, key)
             if found is None:
-                row = (key, owner, model, 1, now, now, expires_at)
-                connection.execute(f"INSERT INTO streams ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+                row = (key, owner, model, 1, now, now, expires_at, title)
+                connection.execute(f"INSERT INTO streams ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
                 _insert(connection, key, 0, records)
                 found = StreamInfo(*row)
             elif found.owner != owner or found.epoch != 1:
@@ -105,15 +106,22 @@ class SqliteJournal:
         return await self._write(write)
 
     async def append(
-        self, key: str, epoch: int, position: int, records: Sequence[bytes], expires_at: float | None
+        self,
+        key: str,
+        epoch: int,
+        position: int,
+        records: Sequence[bytes],
+        expires_at: float | None,
+        title: str | None = None,
     ) -> None:
         """See ``Journal.append``."""
         now = time.time()
 
         def write(connection: sqlite3.Connection) -> None:
             changed = connection.execute(
-                "UPDATE streams SET last_used_at = ?, expires_at = ? WHERE key = ? AND epoch = ?",
-                (now, expires_at, key, epoch),
+                "UPDATE streams SET last_used_at = ?, expires_at = ?, title = coalesce(?, title)"
+                " WHERE key = ? AND epoch = ?",
+                (now, expires_at, title, key, epoch),
             )
             if changed.rowcount == 0:
                 raise Fenced(key, epoch)
@@ -226,7 +234,9 @@ class SqliteJournal:
         return answers
 
     def _open(self) -> sqlite3.Connection:
-        return open_file(self._path, self._synchronous, SCHEMA)
+        connection = open_file(self._path, self._synchronous, SCHEMA)
+        _add_titles(connection)
+        return connection
 
     async def _erase(self) -> None:
         """Until all that was deleted has left the files."""
@@ -240,6 +250,12 @@ class SqliteJournal:
             except sqlite3.Error as error:
                 log.warning("deleted text is still in the journal's file", path=str(self._path), error=str(error))
             is_erased = is_erased and not self._has_deleted
+
+
+def _add_titles(connection: sqlite3.Connection) -> None:
+    """Give streams a title, in a file that was made before they had one."""
+    if "title" not in {name for _, name, *_ in connection.execute("PRAGMA table_info(streams)")}:
+        connection.execute("ALTER TABLE streams ADD COLUMN title TEXT NOT NULL DEFAULT ''")
 
 
 def _under_savepoint(connection: sqlite3.Connection, write: Write) -> Any:

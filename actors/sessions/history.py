@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from actors.models.messages import TurnOutput
-from actors.sessions.records import Opened, Record, RolledBack, TurnEnded, TurnFailed, TurnStarted
+from actors.sessions.records import Opened, Record, RolledBack, Titled, TurnEnded, TurnFailed, TurnStarted
+from actors.sessions.title import title_of
 from api.cluster import TurnRecord
 from api.errors import InvalidRequest
 from api.turns import TurnRequest, TurnStart
@@ -53,6 +54,7 @@ class History:
         self.open_request: TurnRequest | None = None
         self.num_records = 0
         self.opened: Opened | None = None
+        self._given_title: str | None = None
 
     @classmethod
     def replay(cls, records: Iterable[Record]) -> History:
@@ -67,7 +69,9 @@ class History:
         self.num_records += 1
         match record:
             case Opened():
-                self.opened = record
+                self.opened, self._given_title = record, record.title
+            case Titled(title):
+                self._given_title = title
             case TurnStarted(request):
                 self.open_request = request
             case TurnEnded():
@@ -78,6 +82,12 @@ class History:
                 del self.tokens[length:]
                 self.turns = [turn for turn in self.turns if turn.end_length <= length]
                 self.tokens.extend(then)
+
+    @property
+    def title(self) -> str:
+        """The title that it was given, or one that is made from its first message; "" before that."""
+        first = self.turns[0].request if self.turns else self.open_request
+        return self._given_title or (title_of(first.prompt) if first else "")
 
     def turn(self, turn_id: str) -> EndedTurn | None:
         """The ended turn of this id; None where there is none."""

@@ -26,7 +26,7 @@ from api.turns import (
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The session as it was opened; the first record. Earlier ones have no ``adapter``."""
+    """The session as it was opened; the first record. Earlier ones have no ``adapter``, or no ``title``."""
 
     session_id: str
     model: str
@@ -35,6 +35,14 @@ class Opened:
     idle_timeout_s: float | None
     adapter: str | None = None
     format: int = 0
+    title: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Titled:
+    """The session was given this title."""
+
+    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +79,7 @@ class RolledBack:
 FORMAT = 1
 """The format of new streams. Format 0 wrote none."""
 
-Record = Opened | TurnStarted | TurnEnded | TurnFailed | RolledBack
+Record = Opened | Titled | TurnStarted | TurnEnded | TurnFailed | RolledBack
 
 PARTS = {"text": Text, "tokens": Tokens, "message": Message, "bos": BeginningOfText}
 CONSTRAINTS = {"json_schema": JsonSchema, "regex": Regex, "choice": Choice, "grammar": Grammar}
@@ -112,6 +120,8 @@ def _record(name: str, fields: dict[str, Any]) -> Record:
         return TurnEnded(fields["turn_id"], tuple(fields["prompt_ids"]), _output(fields["output"]))
     if name == "RolledBack":
         return RolledBack(fields["length"], tuple(fields["then"]))
+    if name == "Titled":
+        return Titled(**fields)
     if name == "TurnFailed":
         return TurnFailed(**fields)
     raise KeyError(name)

@@ -62,6 +62,10 @@ class SessionRef:
         """See ``SessionHandle.rollback``."""
         await self._call("rollback", length, then)
 
+    async def rename(self, title: str) -> None:
+        """See ``SessionHandle.rename``."""
+        await self._call("rename", title)
+
     async def describe(self) -> SessionDescription:
         """See ``SessionHandle.describe``."""
         return await self._call("describe")  # type: ignore[no-any-return]

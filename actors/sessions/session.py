@@ -15,7 +15,7 @@ from actors.engine.contract import tokens_hash
 from actors.journal.contract import Journal
 from actors.models.messages import TurnOutput
 from actors.models.ref import Placement
-from actors.sessions.records import RolledBack, encode
+from actors.sessions.records import RolledBack, Titled, encode
 from actors.sessions.stream import SessionRecords
 from actors.sessions.turns import SessionTurns
 from actors.settings import SessionSettings
@@ -139,6 +139,7 @@ class Session:
             records,
             self._between.placement,
             opened.adapter,
+            self._records.history.title or None,
         )
         await self._parts.directory.adopt(seed)
 
@@ -151,6 +152,11 @@ class Session:
             if length + len(then) > limit:
                 raise InvalidRequest(f"this context holds at most {limit} tokens")
             await self._records.write(RolledBack(length, then))
+
+    async def rename(self, title: str) -> None:
+        """See ``SessionHandle.rename``. Durable on return."""
+        self._use()
+        await self._records.write(Titled(title))
 
     async def describe(self) -> SessionDescription:
         """See ``SessionHandle.describe``."""
@@ -174,6 +180,7 @@ class Session:
             self._turns.running_id,
             tuple(turns),
             self._records.opened.adapter,
+            self._records.history.title,
         )
 
     async def close(self) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from actors.directory.messages import SessionSeed
 from actors.journal.contract import Acquired, Journal
 from actors.sessions.history import History
-from actors.sessions.records import FORMAT, Opened, Record, decode, encode
+from actors.sessions.records import FORMAT, Opened, Record, Titled, TurnStarted, decode, encode
+from actors.sessions.title import title_of
 from api.errors import Fenced
 
 
@@ -31,6 +33,7 @@ class SessionRecords:
         self._journal = journal
         self._session_id = session_id
         self._epoch = 0
+        self._writing = asyncio.Lock()
 
     @property
     def opened(self) -> Opened:
@@ -45,11 +48,19 @@ class SessionRecords:
             Conflict: the id is taken.
         """
         opened = Opened(
-            seed.session_id, seed.model, seed.retention, seed.max_context, seed.idle_timeout_s, seed.adapter, FORMAT
+            seed.session_id,
+            seed.model,
+            seed.retention,
+            seed.max_context,
+            seed.idle_timeout_s,
+            seed.adapter,
+            FORMAT,
+            seed.title,
         )
         records = (encode(opened), *seed.records)
         expires_at = _expiry(seed.idle_timeout_s)
-        self._open(await self._journal.create(self._session_id, seed.owner, seed.model, records, expires_at))
+        title = seed.title or ""
+        self._open(await self._journal.create(self._session_id, seed.owner, seed.model, records, expires_at, title))
 
     async def acquire(self) -> None:
         """Take the stream over from whoever had it.
@@ -60,19 +71,23 @@ class SessionRecords:
         self._open(await self._journal.acquire(self._session_id))
 
     async def write(self, record: Record) -> None:
-        """Add a record. Durable on return, and part of the history.
+        """Add a record. Durable on return, and part of the history. Records enter in the order of the calls.
 
         Raises:
             Fenced: somebody else has the session.
         """
-        try:
-            expires_at = _expiry(self.opened.idle_timeout_s)
-            position = self.history.num_records
-            await self._journal.append(self._session_id, self._epoch, position, [encode(record)], expires_at)
-        except Fenced:
-            self.is_fenced = True
-            raise
-        self.history.apply(record)
+        async with self._writing:
+            try:
+                await self._append(record)
+            except Fenced:
+                self.is_fenced = True
+                raise
+            self.history.apply(record)
+
+    async def _append(self, record: Record) -> None:
+        expires_at = _expiry(self.opened.idle_timeout_s)
+        position, title = self.history.num_records, _title_after(self.history.title, record)
+        await self._journal.append(self._session_id, self._epoch, position, [encode(record)], expires_at, title)
 
     async def delete(self) -> None:
         """End the session for good. Idempotent."""
@@ -81,6 +96,15 @@ class SessionRecords:
     def _open(self, acquired: Acquired) -> None:
         self.history = History.replay(decode(record) for record in acquired.records)
         self.owner, self.created_at, self._epoch = acquired.info.owner, acquired.info.created_at, acquired.info.epoch
+
+
+def _title_after(title: str, record: Record) -> str:
+    match record:
+        case Titled(given):
+            return given
+        case TurnStarted(request):
+            return title or title_of(request.prompt)
+    return title
 
 
 def _expiry(idle_timeout_s: float | None) -> float | None:

@@ -97,14 +97,18 @@ class Client:
         max_context: int | None = None,
         idle_timeout_s: float | None = None,
         adapter: str | None = None,
+        title: str | None = None,
     ) -> ClientSession:
         """A new session. ``system`` becomes the first message of its first turn; ``adapter`` is one of the model's.
+
+        Without a ``title`` it gets one of its first message.
 
         Raises:
             ModelNotFound, InvalidRequest, UnknownAdapter, TooBusy, Unavailable
         """
         options = {"model": model, "max_context": max_context, "idle_timeout_s": idle_timeout_s, "adapter": adapter}
-        body: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+        given = {**options, "title": title}
+        body: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if retention is not None:
             body["retention"] = {"policy": retention.policy, "threshold": retention.threshold}
         view = await self.ask(SessionView, "POST", "/api/sessions", body)

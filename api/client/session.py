@@ -121,6 +121,10 @@ class ClientSession:
         """The session and its history."""
         return await self._client.ask(SessionView, "GET", self._path)
 
+    async def rename(self, title: str) -> SessionView:
+        """Give it another title."""
+        return await self._client.ask(SessionView, "PATCH", self._path, {"title": title})
+
     async def fork(self, length: int | None = None, *, turn_id: str | None = None) -> ClientSession:
         """A new session with this one's first ``length`` tokens, or with all before a turn, or with all."""
         body = _place(length, turn_id)

@@ -9,7 +9,7 @@ import json
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
 
 from api.cluster import Retention, SessionOptions
 from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
@@ -24,6 +24,9 @@ MAX_ALLOWED_TOKENS = 65_536
 
 TurnId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.:-]+$")]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+Title = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
 Offset = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -51,11 +54,18 @@ class OpenSessionBody(Body):
     max_context: int | None = Field(default=None, ge=1)
     idle_timeout_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     adapter: str | None = None
+    title: Title | None = None
 
     def options(self) -> SessionOptions:
         """The same for the cluster."""
         retention = Retention(self.retention.policy, self.retention.threshold)
-        return SessionOptions(self.model, retention, self.max_context, self.idle_timeout_s, self.adapter)
+        return SessionOptions(self.model, retention, self.max_context, self.idle_timeout_s, self.adapter, self.title)
+
+
+class RenameBody(Body):
+    """``PATCH /api/sessions/{id}``."""
+
+    title: Title
 
 
 class ForkBody(Body):

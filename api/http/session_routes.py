@@ -4,18 +4,20 @@
 |---|---|---|
 | `GET /api/models` | | 200 `{"models": [...]}`, the default one first |
 | `GET /api/sessions` | | 200 `{"sessions": [...]}`, the caller's own, the latest used first |
-| `POST /api/sessions` | `model?`, `adapter?`, `retention?`, `max_context?`, `idle_timeout_s?` | 201 session |
+| `POST /api/sessions` | `model?`, `adapter?`, `retention?`, `max_context?`, `idle_timeout_s?`, `title?` | 201 session |
 | `GET /api/sessions/{id}` | | 200 session, with its history |
+| `PATCH /api/sessions/{id}` | `title` | 200 session, renamed |
 | `DELETE /api/sessions/{id}` | | 204, also when it was gone already |
 | `POST /api/sessions/{id}/fork` | `length?` or `turn_id?` | 201 the new session |
 | `POST /api/sessions/{id}/rollback` | `length` or `turn_id` | 200 session |
 | `WS /api/sessions/{id}` | | see ``api.http.session_socket`` |
 
-A session is `{id, model, adapter, retention, length, max_context, resident_tokens, created_at, last_used_at, running,
-turns}`, a turn `{turn_id, messages, prompt_text, text, base_length, end_length, finish: {reason, stop} | null, usage}`.
-Lengths are tokens, times are seconds since the epoch. ``turn_id`` in a fork or a rollback means: right before that
-turn. The system prompt is nothing special: it is the first message of the first turn. A retention is `{policy,
-threshold?}`. A session's ``adapter`` is one of its model's `adapters`, for the session's life and its forks.
+A session is `{id, title, model, adapter, retention, length, max_context, resident_tokens, created_at, last_used_at,
+running, turns}`, a turn `{turn_id, messages, prompt_text, text, base_length, end_length, finish: {reason, stop} | null,
+usage}`. Lengths are tokens, times are seconds since the epoch. ``turn_id`` in a fork or a rollback means: right before
+that turn. The system prompt is nothing special: it is the first message of the first turn. A retention is `{policy,
+threshold?}`. A session's ``adapter`` is one of its model's `adapters`, for the session's life and its forks. A session
+without a given title has one that is made from its first message ("" before that); a fork begins with its source's.
 
 Errors are those of ``api.errors``, with the status that its tree gives.
 """
@@ -28,7 +30,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from api.cluster import Cluster, SessionHandle
 from api.errors import SessionNotFound, TurnNotFound
-from api.http.schemas import ForkBody, OpenSessionBody, RollbackBody, parse_body
+from api.http.schemas import ForkBody, OpenSessionBody, RenameBody, RollbackBody, parse_body
 from api.http.security import owner_of
 from api.http.session_socket import session_socket
 from api.wire.views import ModelsView, ModelView, SessionsView, SessionView, SummaryView, View
@@ -41,6 +43,7 @@ def session_routes() -> list[BaseRoute]:
         Route("/api/sessions", list_sessions, methods=["GET"]),
         Route("/api/sessions", open_session, methods=["POST"]),
         Route("/api/sessions/{session_id}", show_session, methods=["GET"]),
+        Route("/api/sessions/{session_id}", rename_session, methods=["PATCH"]),
         Route("/api/sessions/{session_id}", close_session, methods=["DELETE"]),
         Route("/api/sessions/{session_id}/fork", fork_session, methods=["POST"]),
         Route("/api/sessions/{session_id}/rollback", roll_session_back, methods=["POST"]),
@@ -68,6 +71,12 @@ async def open_session(request: Request) -> Response:
 
 async def show_session(request: Request) -> Response:
     return await _described(await _session(request))
+
+
+async def rename_session(request: Request) -> Response:
+    handle = await _session(request)
+    await handle.rename(parse_body(RenameBody, await request.body()).title)
+    return await _described(handle)
 
 
 async def close_session(request: Request) -> Response:

@@ -56,6 +56,7 @@ class SummaryView(View):
     state: Literal["active", "passive"]
     created_at: float
     last_used_at: float
+    title: str = ""
 
     @classmethod
     def of(cls, summary: SessionSummary) -> SummaryView:
@@ -66,6 +67,7 @@ class SummaryView(View):
             state=summary.state,
             created_at=summary.created_at,
             last_used_at=summary.last_used_at,
+            title=summary.title,
         )
 
 
@@ -175,6 +177,7 @@ class SessionView(View):
     running: str | None
     turns: tuple[TurnView, ...]
     adapter: str | None = None
+    title: str = ""
 
     @classmethod
     def of(cls, description: SessionDescription) -> SessionView:
@@ -191,6 +194,7 @@ class SessionView(View):
             running=description.running,
             turns=tuple(TurnView.of(turn) for turn in description.turns),
             adapter=description.adapter,
+            title=description.title,
         )
 
 

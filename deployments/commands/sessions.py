@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text as Plain
 
 from api.turns import Message, Part, Text, Tokens
 from deployments.abbreviations import only_one
@@ -91,12 +92,14 @@ async def _find(greenroom: Greenroom, start: str) -> SessionSummary:
 def _table(sessions: tuple[SessionSummary, ...]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("id", no_wrap=True, min_width=32)
-    for name in ("owner", "model", "state", "opened", "last used"):
+    for name in ("owner", "model", "state", "opened", "last used", "title"):
         table.add_column(name)
     now = time.time()
     for session in sessions:
         times = (ago(now - session.created_at), ago(now - session.last_used_at))
-        table.add_row(session.session_id, session.owner or "-", session.model, session.state, *times)
+        table.add_row(
+            session.session_id, session.owner or "-", session.model, session.state, *times, Plain(session.title)
+        )
     return table
 
 

@@ -17,7 +17,7 @@ from api.errors import (
     TurnNotFound,
     UnknownAdapter,
 )
-from api.turns import TurnRequest
+from api.turns import Message, TurnRequest
 from tests.api import toy_model
 from tests.api.fake_inferlets import FakeInferlets
 from tests.api.fake_topics import FakeTopics
@@ -103,7 +103,7 @@ class FakeCluster(FakeInferlets):
     async def sessions(self, owner: str) -> tuple[SessionSummary, ...]:
         """In the order of opening, the latest first."""
         return tuple(
-            SessionSummary(session.session_id, owner, session.info.name, "active", 0.0, 0.0)
+            SessionSummary(session.session_id, owner, session.info.name, "active", 0.0, 0.0, session.title)
             for session in reversed(self.open_sessions.values())
             if session.owner == owner
         )
@@ -142,9 +142,16 @@ class FakeSession:
         self.info, self.options, self.owner, self.ids = info, options, owner, ids
         self.turns: list[FakeTurn] = []
         self.num_typing = 0
+        self.given_title = options.title
         self.closed = asyncio.Event()
         self._cluster = cluster
         self._queue = asyncio.Lock()
+
+    @property
+    def title(self) -> str:
+        """As given, or the first message's first line."""
+        said = [part.content for turn in self.turns[:1] for part in turn.request.prompt if isinstance(part, Message)]
+        return self.given_title or (said[-1].splitlines()[0] if said else "")
 
     @property
     def running(self) -> FakeTurn | None:
@@ -195,6 +202,7 @@ class FakeSession:
             raise Conflict("a turn is running")
         length = self._checked(len(self.ids) if length is None else length)
         forked = FakeSession(self._cluster, self.info, self.options, self.owner, self.ids[:length])
+        forked.given_title = self.title or None
         forked.turns = [turn for turn in self.turns if turn is not self.running and _end_of(turn) <= length]
         self._cluster.open_sessions[forked.session_id] = forked
         return forked
@@ -206,6 +214,11 @@ class FakeSession:
             raise Conflict("a turn is running")
         self.ids[self._checked(length) :] = list(then)
         self.turns = [turn for turn in self.turns if turn.start.base_length < length]
+
+    async def rename(self, title: str) -> None:
+        """Keep the title."""
+        self._check_open()
+        self.given_title = title
 
     async def describe(self) -> SessionDescription:
         """The state now."""
@@ -222,6 +235,7 @@ class FakeSession:
             running=self.running.request.turn_id if self.running else None,
             turns=tuple(_record(turn) for turn in self.turns),
             adapter=self.options.adapter,
+            title=self.title,
         )
 
     async def close(self) -> None:

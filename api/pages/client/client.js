@@ -65,9 +65,11 @@ export class Client {
    * @param {number} [options.maxContext]
    * @param {number} [options.idleTimeoutS]
    * @param {string} [options.adapter] one of the model's
+   * @param {string} [options.title] without, it gets one of its first message
    */
-  async openSession({ model, system = null, retention, maxContext, idleTimeoutS, adapter } = {}) {
-    const body = JSON.stringify({ model, retention, max_context: maxContext, idle_timeout_s: idleTimeoutS, adapter });
+  async openSession({ model, system = null, retention, maxContext, idleTimeoutS, adapter, title } = {}) {
+    const options = { model, retention, max_context: maxContext, idle_timeout_s: idleTimeoutS, adapter, title };
+    const body = JSON.stringify(options);
     const view = await this.#server.ask("POST", "api/sessions", body);
     return new Session(this.#server, view.id, system, view);
   }

@@ -136,6 +136,11 @@ export class Session {
     return (this.description = await this.server.ask("GET", this.path));
   }
 
+  /** Give it another title. @param {string} title */
+  async rename(title) {
+    return (this.description = await this.server.ask("PATCH", this.path, JSON.stringify({ title })));
+  }
+
   /**
    * A new session with this one's first `length` tokens, or with all before a turn, or with all.
    *

@@ -145,3 +145,39 @@ async def test_what_cannot_be_kept_is_refused_and_its_neighbours_are_kept(journa
     answers = await asyncio.gather(*(journal.put_item("s", name, b"x") for name in names), return_exceptions=True)
     assert [type(answer) for answer in answers] == [type(None), InvalidRequest, type(None)]
     assert await journal.list_items("s") == ("after", "before")
+
+
+OLD_FILE = """
+CREATE TABLE streams (
+    key TEXT PRIMARY KEY, owner TEXT NOT NULL, model TEXT NOT NULL, epoch INTEGER NOT NULL,
+    created_at REAL NOT NULL, last_used_at REAL NOT NULL, expires_at REAL) WITHOUT ROWID;
+CREATE TABLE records (
+    key TEXT NOT NULL, position INTEGER NOT NULL, record BLOB NOT NULL, PRIMARY KEY (key, position)) WITHOUT ROWID;
+INSERT INTO streams VALUES ('a', 'ann', 'pocket', 3, 1.0, 2.0, NULL);
+INSERT INTO records VALUES ('a', 0, X'6669727374');
+"""
+
+
+async def test_a_file_from_before_streams_had_titles_opens_and_gets_them(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    connection = sqlite3.connect(path)
+    connection.executescript(OLD_FILE)
+    connection.close()
+    for title in ("", "mine"):
+        journal = SqliteJournal(path)
+        await journal.start()
+        (stream,) = await journal.streams("ann")
+        assert (stream.key, stream.created_at, stream.title) == ("a", 1.0, title)
+        assert (await journal.acquire("a")).records[0] == b"first"
+        epoch = (await journal.acquire("a")).info.epoch
+        await journal.append("a", epoch, 1, [b"1"], None, "mine")
+        await journal.append("a", epoch, 2, [], None)
+        await journal.stop()
+
+
+async def test_a_title_is_the_last_one_that_was_given(journal: SqliteJournal) -> None:
+    await journal.create("a", "", "pocket", [], None, "first")
+    assert [stream.title for stream in await journal.streams()] == ["first"]
+    await journal.append("a", 1, 0, [b"0"], None, "second")
+    await journal.append("a", 1, 1, [b"1"], None)
+    assert [stream.title for stream in await journal.streams()] == ["second"]

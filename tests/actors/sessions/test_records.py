@@ -9,7 +9,18 @@ import pytest
 
 from actors.models.messages import TurnOutput
 from actors.sessions.history import History
-from actors.sessions.records import Opened, Record, RolledBack, TurnEnded, TurnFailed, TurnStarted, decode, encode
+from actors.sessions.records import (
+    Opened,
+    Record,
+    RolledBack,
+    Titled,
+    TurnEnded,
+    TurnFailed,
+    TurnStarted,
+    decode,
+    encode,
+)
+from actors.sessions.title import title_of
 from api.cluster import Retention
 from api.constraints import Choice, Grammar, JsonSchema, Regex
 from api.errors import InvalidRequest
@@ -42,6 +53,8 @@ REQUEST = TurnRequest(
         TurnEnded("t", (5, 6), TurnOutput((1,), ("é",), (), Finish("stop", "x", "�", True))),
         TurnEnded("t", (), TurnOutput()),
         TurnFailed("t"),
+        Titled("Grüße 🙂"),
+        Opened("s", "pocket", Retention(), 100, None, "pirate", title="a title"),
         RolledBack(3, (1, 2)),
     ],
     ids=lambda record: type(record).__name__,
@@ -114,3 +127,34 @@ def test_a_prefix_has_the_first_tokens_and_the_turns_that_fit(length: int) -> No
 def test_a_prefix_longer_than_the_history_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="outside"):
         History.replay(turn("a", (1,), (2,))).prefix(3)
+
+
+def test_a_title_is_given_or_made_from_the_first_message_that_stayed() -> None:
+    def begun(name: str, words: str) -> Record:
+        return TurnStarted(TurnRequest(name, (Message("system", "Be kind."), Message("user", words))))
+
+    history = History.replay([Opened("s", "pocket", Retention(), 100, None)])
+    assert history.title == ""
+    history.apply(begun("a", "a message that fails"))
+    assert history.title == "a message that fails"
+    history.apply(TurnFailed("a"))
+    assert history.title == ""
+    for record in (
+        begun("b", "\n \u202e Hello,\tyou\nand so on"),
+        TurnEnded("b", (1,), TurnOutput()),
+        begun("c", "more"),
+    ):
+        history.apply(record)
+        assert history.title == "Hello, you"
+    history.apply(Titled("mine"))
+    assert history.title == "mine"
+    assert (
+        History.replay([Opened("s", "pocket", Retention(), 100, None, title="given"), begun("a", "x")]).title == "given"
+    )
+
+
+def test_a_long_first_line_is_shortened() -> None:
+    assert title_of((Message("user", "word " * 40),)) == "word " * 11 + "word…"
+    assert title_of((Text("x" * 61),)) == "x" * 59 + "…"
+    assert title_of((Text("x" * 60),)) == "x" * 60
+    assert title_of((Tokens((1, 2)), Message("user", " \n\t"))) == ""

@@ -14,7 +14,7 @@ import pytest_asyncio
 from actors.sessions.session import Session
 from api.cluster import Retention, SessionOptions
 from api.errors import Conflict, InvalidRequest, LengthExceeded, SessionNotFound, TooBusy, TurnNotFound
-from api.turns import Frame, Stop, Tokens, TurnRequest
+from api.turns import Frame, Stop, Text, Tokens, TurnRequest
 from tests.actors.fake_engine import greedy
 from tests.actors.small_cluster import SmallCluster
 
@@ -163,6 +163,37 @@ async def test_somebody_elses_session_does_not_exist(cluster: SmallCluster) -> N
         await cluster.greenroom.session(session.session_id, "bob")
     assert [summary.session_id for summary in await cluster.greenroom.sessions("ann")] == [session.session_id]
     assert await cluster.greenroom.sessions("bob") == ()
+
+
+async def test_a_title_is_listed_inherited_and_outlives_the_actor(cluster: SmallCluster) -> None:
+    async def titles() -> list[str]:
+        return [summary.title for summary in await cluster.greenroom.sessions()]
+
+    session = await cluster.greenroom.open_session(SessionOptions())
+    assert await titles() == [""]
+    await collect(await session.begin(TurnRequest("a", (Text("once upon a time"),), stop=Stop(3))))
+    assert await titles() == ["once upon a time"] == [(await session.describe()).title]
+    await session.rename("a tale")
+    cluster.kill_session(session.session_id)
+    await collect(await session.begin(TurnRequest("b", (Text("there was"),), stop=Stop(3))))
+    fork = await session.fork(0)
+    assert await titles() == ["a tale", "a tale"]
+    assert (await fork.describe()).title == "a tale"
+    await (await cluster.greenroom.open_session(SessionOptions(title="given"))).begin(request("a", 7))
+    assert sorted(await titles()) == ["a tale", "a tale", "given"]
+
+
+async def test_a_session_may_be_renamed_while_a_turn_runs_and_loses_no_record(cluster: SmallCluster) -> None:
+    session = await cluster.greenroom.open_session(SessionOptions())
+    made = []
+    for name in "abcdefgh":
+        begun, *_ = await asyncio.gather(session.begin(request(name, 7)), *(session.rename(f"{n}") for n in range(9)))
+        frames, _ = await asyncio.gather(collect(begun), session.rename(f"named in {name}"))
+        made += [7, *ids(frames)]
+    cluster.kill_session(session.session_id)
+    described = await session.describe()
+    assert ([turn.turn_id for turn in described.turns], described.length) == (list("abcdefgh"), len(made))
+    assert described.title == "named in h"
 
 
 async def test_a_closed_session_is_gone_with_its_context(cluster: SmallCluster) -> None:

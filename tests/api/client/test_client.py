@@ -55,6 +55,15 @@ async def test_models_and_sessions_are_listed(client: Client) -> None:
     assert [(summary.id, summary.model) for summary in await client.sessions()] == [(session.session_id, "other")]
 
 
+async def test_a_session_has_a_title_and_is_renamed(client: Client) -> None:
+    session = await client.open_session(title="a plan")
+    assert (await session.describe()).title == "a plan"
+    assert (await session.rename("another plan")).title == "another plan"
+    assert [summary.title for summary in await client.sessions()] == ["another plan"]
+    with pytest.raises(InvalidRequest, match="title"):
+        await session.rename("")
+
+
 async def test_an_answer_can_be_awaited(client: Client) -> None:
     answer = (await client.open_session()).generate("hello", max_tokens=20)
     assert await answer == answer.text == continuation(PROMPT, 20)

@@ -71,6 +71,22 @@ async def test_an_adapter_that_the_model_does_not_have_is_refused_by_name(http: 
     assert response.json()["error"]["message"] == "the model has no adapter 'polite'; there are: formal, pirate"
 
 
+async def test_a_session_has_a_title_and_is_renamed(http: httpx.AsyncClient, cluster: FakeCluster) -> None:
+    given, made = await opened(http, title="  My plan "), await opened(http)
+    assert (given["title"], made["title"]) == ("My plan", "")
+    await say(cluster, made["id"], "a")
+    listed = (await http.get("/api/sessions")).json()["sessions"]
+    assert [session["title"] for session in listed] == ["hi", "My plan"]
+    renamed = await http.patch(f"/api/sessions/{made['id']}", json={"title": "Greetings"})
+    assert (renamed.status_code, renamed.json()["title"]) == (200, "Greetings")
+    assert (await http.get(f"/api/sessions/{made['id']}")).json()["title"] == "Greetings"
+    assert (await http.post(f"/api/sessions/{made['id']}/fork")).json()["title"] == "Greetings"
+    for title in ("", "  ", "a\nb", "x" * 201, None, 5):
+        refused = await http.patch(f"/api/sessions/{made['id']}", json={"title": title})
+        assert (refused.status_code, "title" in refused.json()["error"]["message"]) == (400, True)
+    assert (await http.patch("/api/sessions/nope", json={"title": "x"})).status_code == 404
+
+
 async def test_an_opened_session_describes_itself(http: httpx.AsyncClient) -> None:
     response = await http.post(
         "/api/sessions",

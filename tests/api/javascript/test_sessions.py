@@ -52,6 +52,18 @@ async def test_an_answer_comes_in_pieces_or_whole(server: str, tmp_path: Path) -
     assert len(whole[1]) == len(second) == 5
 
 
+async def test_a_session_has_a_title_and_is_renamed(server: str, tmp_path: Path) -> None:
+    source = """
+    const client = new Client(url);
+    const session = await client.openSession({ title: "a plan" });
+    tell([session.description.title, (await session.rename("another plan")).title]);
+    tell((await client.sessions()).map((one) => one.title));
+    """
+    async with node_script(tmp_path, server, source) as script:
+        assert await script.told() == ["a plan", "another plan"]
+        assert await script.told() == ["another plan"]
+
+
 async def test_the_system_prompt_opens_the_first_turn_only(server: str, cluster: FakeCluster, tmp_path: Path) -> None:
     source = """
     const client = new Client(url);
