@@ -60,11 +60,18 @@ class Queues(Protocol):
         """
         ...
 
-    async def pull(self, queue: TopicId, timeout_s: float | None = None, lease_s: float | None = None) -> QueueItem:
+    async def pull(
+        self,
+        queue: TopicId,
+        timeout_s: float | None = None,
+        lease_s: float | None = None,
+        key: MessageKey | None = None,
+    ) -> QueueItem:
         """The oldest item that nobody has. It goes to another where it is not acknowledged in time.
 
         Args:
             lease_s: time to acknowledge it; None takes the configured one. It ends early when this process does.
+            key: the same pull again, from whichever process, gets the same item.
 
         Raises:
             TimeoutError: nothing came within ``timeout_s``.
@@ -77,6 +84,10 @@ class Queues(Protocol):
 
     async def release(self, item: QueueItem) -> None:
         """Give an item back to its place in the queue, for another. Idempotent."""
+        ...
+
+    async def leave(self, publisher: str) -> None:
+        """Release all items that pulls with keys of this publisher have, and end those pulls. Idempotent."""
         ...
 
     async def delete_queue(self, queue: TopicId) -> bool:

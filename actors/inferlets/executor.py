@@ -38,6 +38,7 @@ class EffectDesk:
         inbox: Inbox,
         outbox: Outbox,
         recorder: Recorder[Record],
+        is_again: bool = False,
     ) -> None:
         self.arrived: Callable[[Answer], object]
         self._id, self._owner = instance_id, owner
@@ -46,7 +47,7 @@ class EffectDesk:
         self._inbox, self._outbox = inbox, outbox
         self._recorder = recorder
         self._crossing = Crossing()
-        self._exchange = Exchange(instance_id, owner, surroundings.topics)
+        self._exchange = Exchange(instance_id, owner, surroundings.topics, is_again)
         self._running: dict[int, tuple[Effect[Any], asyncio.Task[None]]] = {}
         self._outward = asyncio.Lock()
         self._receiving = asyncio.Lock()
@@ -107,13 +108,15 @@ class EffectDesk:
         """
         self._crossing.wait(self._settled())
 
-    async def stop(self) -> None:
-        """Perform nothing any longer; whoever waits for an answer is cancelled."""
+    async def stop(self, is_over: bool) -> None:
+        """Perform nothing any longer, and cancel the calls that wait; ``is_over`` where no later life follows."""
         self._crossing.close()
         tasks = [task for _, task in self._running.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if is_over:
+            await self._exchange.leave()
         await self._exchange.close()
 
     def _add(self, record: Record) -> None:
@@ -195,7 +198,7 @@ class EffectDesk:
             case effects.NextTopicEvent():
                 return await self._exchange.next_event(effect)
             case effects.Pull(queue, timeout_s):
-                return await self._exchange.pull(queue, timeout_s)
+                return await self._exchange.pull(queue, timeout_s, call)
             case effects.NextChildEvent(child_id, after, timeout_s):
                 return await self._next_child_event(child_id, after, timeout_s)
         return await self._perform_outward(call, digest, effect)

@@ -215,16 +215,14 @@ class Instance:
         parts, launched = self._parts, self._launched
         contexts = Contexts(parts.directory, TurnReader(), parts.recovery_timeout_s, self.owner)
         reception = self._reception
-        desk = EffectDesk(
-            self.id, self.owner, parts.surroundings, contexts, reception.inbox, reception.outbox, self._recorder
-        )
+        inbox, outbox, is_again = reception.inbox, reception.outbox, len(history) > 1
+        desk = EffectDesk(self.id, self.owner, parts.surroundings, contexts, inbox, outbox, self._recorder, is_again)
         output = Output(desk.emit, parts.settings.max_output_chars)
         for record in history:
             if isinstance(record, Printed | records.OutputCut):
                 output.recover(record)
         host = ProgramHost(self.id, replay, desk, output, launched.format)
         source = Source(launched.program, launched.file, launched.source)
-        is_again = len(history) > 1
         self._run = ProgramRun(source, launched.arguments, host, desk, contexts, is_again, self._end)
         self._run.start()
         watch = Watch(parts.settings, self._run, self._acquired.info.created_at)

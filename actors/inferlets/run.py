@@ -69,7 +69,7 @@ class ProgramRun:
     async def stop(self, frees_contexts: bool, is_hopeless: bool = False) -> bool:
         """End it where it is; False where its thread does not end in time (or is not asked to, as hopeless)."""
         self.host.close()
-        await self.desk.stop()
+        await self.desk.stop(is_over=frees_contexts)
         if not is_hopeless:
             self._thread.cancel()
             with suppress(TimeoutError):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import suppress
 
-from api.errors import TopicNotFound, Unsupported
+from api.errors import GreenroomError, TopicNotFound, Unsupported
 from api.inferlet import effects
 from api.names import MessageKey, TopicId
 from api.queues import Pushed, QueueItem
@@ -16,10 +17,14 @@ from api.values import Value
 class Exchange:
     """Publishes, reads, pushes and pulls for one instance; what it publishes with one call is published once.
 
-    ``topics`` is None where no broker runs; then every call raises ``Unsupported``.
+    ``topics`` is None where no broker runs; then every call raises ``Unsupported``. ``is_again`` where the program has
+    had an earlier life.
     """
 
-    def __init__(self, instance_id: str, owner: str, topics: Topics | None) -> None:
+    LEAVE_S = 2.0
+
+    def __init__(self, instance_id: str, owner: str, topics: Topics | None, is_again: bool = False) -> None:
+        self._has_pulled = is_again
         self._id, self._owner = instance_id, owner
         self._found = topics
         self._subscriptions: dict[str, Subscription] = {}
@@ -54,10 +59,14 @@ class Exchange:
             await self._leave(effect.topic)
             raise
 
-    async def pull(self, queue: str, timeout_s: float | None) -> effects.Pulled | None:
-        """See ``Queues.pull``; None where nothing came in time."""
+    async def pull(self, queue: str, timeout_s: float | None, call: int) -> effects.Pulled | None:
+        """See ``Queues.pull``; None where nothing came in time. A later life of the program gets the same item."""
+        self._has_pulled = True
+        if self._releasing:
+            await asyncio.wait(set(self._releasing))
         try:
-            item = await self._topics.pull(TopicId(queue, self._owner), timeout_s)
+            key = MessageKey(self._id, call)
+            item = await self._topics.pull(TopicId(queue, self._owner), timeout_s, key=key)
         except TimeoutError:
             return None
         return effects.Pulled(queue, item.position, item.value, item.receipt, item.num_deliveries)
@@ -72,14 +81,30 @@ class Exchange:
 
     def give_back(self, item: effects.Pulled) -> None:
         """The same, soon: the program did not take it."""
-        releasing = asyncio.create_task(self.release(item))
+        releasing = asyncio.create_task(self._give_back(item))
         self._releasing.add(releasing)
         releasing.add_done_callback(self._releasing.discard)
+
+    async def leave(self) -> None:
+        """The program has ended: what it has pulled, and did not acknowledge, goes to others at once."""
+        if self._found is not None and self._has_pulled:
+            leaving = asyncio.create_task(self._leave_queues(self._found))
+            self._releasing.add(leaving)
+            leaving.add_done_callback(self._releasing.discard)
+            await asyncio.wait((leaving,), timeout=self.LEAVE_S)
 
     async def close(self) -> None:
         """End the subscriptions."""
         for subscription in self._subscriptions.values():
             await subscription.close()
+
+    async def _give_back(self, item: effects.Pulled) -> None:
+        with suppress(GreenroomError):  # else its lease ends
+            await self.release(item)
+
+    async def _leave_queues(self, topics: Topics) -> None:
+        with suppress(GreenroomError):
+            await topics.leave(self._id)
 
     async def _subscribe(self, topic: str, after: Cursor | None = None, replay: bool = True) -> Subscription:
         await self._leave(topic)

@@ -23,7 +23,7 @@ log = event_logger("greenroom.broker")
 CALLS = frozenset(
     (
         *("configure", "publish", "subscribe", "unsubscribe", "poll", "delete", "topics"),
-        *("push", "pull", "ack", "release", "delete_queue", "queues"),
+        *("push", "pull", "ack", "release", "leave", "delete_queue", "queues"),
     )
 )
 

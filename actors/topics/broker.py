@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from actors.journal.contract import Journal
 from actors.settings import BrokerSettings
 from actors.topics.catalogue import Catalogue
+from actors.topics.leases import Ticket
 from actors.topics.messages import (
     Handed,
     Lane,
@@ -19,7 +21,7 @@ from actors.topics.messages import (
     SubscribeRequest,
 )
 from actors.topics.polls import wait_for_batches
-from actors.topics.queue import Queue, Ticket
+from actors.topics.queue import Queue
 from actors.topics.readers import Readers
 from actors.topics.topic import Reader, Topic
 from api.errors import Fenced, GreenroomError, TooBusy, Unavailable
@@ -42,6 +44,8 @@ class Broker:
         on_fenced: called when another broker has taken over what this one keeps in the journal.
     """
 
+    MAX_GIVEN_UP = 1024
+
     def __init__(
         self,
         settings: BrokerSettings,
@@ -56,6 +60,7 @@ class Broker:
         self._on_fenced = on_fenced
         self._catalogue = Catalogue(settings, journal, clock)
         self._num_subscriptions = 0
+        self._given_up: deque[str] = deque(maxlen=self.MAX_GIVEN_UP)
         self._readers = Readers()
 
     async def start(self) -> None:
@@ -114,20 +119,24 @@ class Broker:
         return PollReply(batches, unknown, tuple(reader.ended.intersection(progress)))
 
     async def pull(
-        self, reader_id: str, ticket: str, queue: TopicId, wait_s: float, lease_s: float | None
+        self, reader_id: str, ticket: str, queue: TopicId, wait_s: float, lease_s: float | None, consumer: str = ""
     ) -> Handed | None:
         """The oldest item that nobody has, once there is one; None after ``wait_s``, or when it was released.
 
         Args:
             ticket: names this pull; the same again gets the same item.
+            consumer: see ``actors.topics.queue.Ticket``.
 
         Raises:
             TooBusy: there are as many queues as are allowed.
         """
         reader = self._readers.touch(reader_id, self._clock())
+        if ticket in self._given_up:
+            return None
         reader.num_calls += 1
         try:
-            return await self._fenced(self._catalogue.queue(queue).pull(Ticket(ticket, reader_id, lease_s), wait_s))
+            asked = Ticket(ticket, reader_id, lease_s, consumer)
+            return await self._fenced(self._catalogue.queue(queue).pull(asked, wait_s))
         finally:
             reader.num_calls -= 1
             reader.seen_at = self._clock()
@@ -138,10 +147,16 @@ class Broker:
         return found is not None and await self._fenced(found.ack(position, ticket))
 
     async def release(self, queue: TopicId, ticket: str) -> None:
-        """Whoever pulled with this ticket does not want the item. Idempotent."""
+        """The consumer that pulled with this ticket does not want the item, if the pull comes later too. Idempotent."""
+        self._given_up.append(ticket)
         found = self._catalogue.queues.get(queue)
-        if found:
-            found.release(ticket)
+        if found is not None:
+            await self._fenced(found.release(ticket))
+
+    async def leave(self, publisher: str) -> None:
+        """See ``Queues.leave``."""
+        for queue in list(self._catalogue.queues.values()):
+            await self._fenced(queue.leave(publisher))
 
     async def delete(self, key: TopicId) -> bool:
         """See ``Topics.delete``."""

@@ -35,7 +35,9 @@ class Incoming:
         self._is_due = False
         self._held: dict[str, float] = {}
 
-    def __len__(self) -> int:
+    @property
+    def num_subscriptions(self) -> int:
+        """Open ones."""
         return len(self._subscriptions)
 
     async def subscribe(self, request: SubscribeRequest) -> BrokerSubscription:

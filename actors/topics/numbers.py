@@ -24,7 +24,9 @@ class Numbers:
     def __init__(self) -> None:
         self._publishers: dict[str, _Taken] = {}
 
-    def __len__(self) -> int:
+    @property
+    def num_publishers(self) -> int:
+        """Those that are remembered."""
         return len(self._publishers)
 
     def is_taken(self, publisher: str, number: int) -> bool:

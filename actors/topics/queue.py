@@ -7,9 +7,9 @@ import heapq
 import json
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from actors.settings import QueueSettings
+from actors.topics.leases import Item, Leases, Ticket, record
 from actors.topics.messages import Handed, Lane, LaneAnswer
 from actors.topics.numbers import Numbers
 from actors.topics.room import Room
@@ -17,32 +17,6 @@ from actors.topics.segments import Segments
 from api.errors import QueueNotFound, TooBusy
 from api.names import TopicId
 from api.queues import QueueInfo
-
-
-@dataclass(slots=True, eq=False)
-class _Item:
-    """An item; ``ticket`` names its latest delivery, which has it where ``leased_until`` is given."""
-
-    position: int
-    pushed_at: float
-    data: bytes
-    ticket: str = ""
-    reader_id: str = ""
-    num_deliveries: int = 0
-    leased_until: float | None = None
-
-    def handed(self) -> Handed:
-        assert self.leased_until is not None
-        return Handed(self.position, self.pushed_at, self.data, self.num_deliveries, self.leased_until)
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """One pull: its name, the process that asks, and for how long it wants an item."""
-
-    name: str
-    reader_id: str
-    lease_s: float | None
 
 
 class Queue:
@@ -68,41 +42,41 @@ class Queue:
         self._segments = segments
         self._end = 0
         self._num_bytes = 0
-        self._items: dict[int, _Item] = {}
+        self._items: dict[int, Item] = {}
         self._ready: list[int] = []
-        self._leased: dict[str, _Item] = {}
-        self._waiting: dict[str, tuple[Ticket, asyncio.Future[_Item | None]]] = {}
+        self._leases = Leases()
+        self._waiting: dict[str, tuple[Ticket, asyncio.Future[Item | None]]] = {}
         self._done: deque[str] = deque(maxlen=self.MAX_DONE)
         self._numbers = Numbers()
         self._lock = asyncio.Lock()
         self._is_deleted = False
 
-    def __len__(self) -> int:
-        return len(self._items)
-
     def restore(self, begin: int, records: Sequence[bytes]) -> set[str]:
         """Take what the journal has, before anything else; the readers that hold items."""
         self._end = begin
-        for record in records:
-            header, _, data = record.partition(b"\n")
+        for line in records:
+            header, _, data = line.partition(b"\n")
             kind, position, *fields = json.loads(header)
             if kind == "push":
                 at, publisher, number = fields
-                self._add(_Item(position, at, data))
+                self._add(Item(position, at, data))
                 self._numbers.take(publisher, number, position, at)
             elif (item := self._items.get(position)) is None:
                 continue
             elif kind == "lease":
-                item.ticket, item.reader_id, item.leased_until, item.num_deliveries = fields
+                item.ticket, item.reader_id, item.leased_until, item.num_deliveries, *consumer = fields
+                item.consumer = next(iter(consumer), "")
+            elif kind == "release":
+                item.leased_until = None
             else:
                 self._remove(item)
                 self._done.append(*fields)
         if self._segments is not None:
             self._segments.next_position = self._end
-        self._leased = {item.ticket: item for item in self._items.values() if item.leased_until is not None}
+        self._leases = Leases(self._items.values())
         self._ready = [item.position for item in self._items.values() if item.leased_until is None]
         heapq.heapify(self._ready)
-        return {item.reader_id for item in self._leased.values()}
+        return {item.reader_id for item in self._leases}
 
     async def accept(self, lane: Lane, now: float) -> LaneAnswer:
         """Append what there is room for. A number that was taken before is not taken again."""
@@ -111,9 +85,12 @@ class Queue:
     async def pull(self, ticket: Ticket, wait_s: float) -> Handed | None:
         """The oldest item that nobody has, once there is one. The same ticket again gets the same item."""
         self.used_at = self._clock()
-        if ticket.name in self._leased:
-            return self._leased[ticket.name].handed()
-        future: asyncio.Future[_Item | None] = asyncio.get_running_loop().create_future()
+        if held := self._leases.get(ticket.name):
+            return held.handed()
+        if held := self._leases.of(ticket.consumer):
+            self._lease(held, ticket)
+            return await self._handed(held)
+        future: asyncio.Future[Item | None] = asyncio.get_running_loop().create_future()
         self._waiting[ticket.name] = ticket, future
         self._match()
         try:
@@ -124,40 +101,42 @@ class Queue:
         finally:
             if self._waiting.get(ticket.name) == (ticket, future):
                 del self._waiting[ticket.name]
-        if item is None or self._leased.get(ticket.name) is not item:
+        if item is None or self._leases.get(ticket.name) is not item:
             return None
-        handed = item.handed()
-        fields = [item.ticket, item.reader_id, item.leased_until, item.num_deliveries]
-        await self._note(_record(["lease", item.position, *fields]))
-        return handed if self._leased.get(ticket.name) is item else None
+        return await self._handed(item)
 
     async def ack(self, position: int, ticket: str) -> bool:
         """The item is done; False where its lease was over and another has had it since."""
         item = self._items.get(position)
         if item is None or item.ticket != ticket:
             return ticket in self._done
-        self._leased.pop(ticket, None)
         if item.leased_until is None:
             self._ready.remove(position)
             heapq.heapify(self._ready)
         self._remove(item)
         self._done.append(ticket)
         self.used_at = self._clock()
-        await self._note(_record(["ack", position, ticket]))
+        await self._note(record(["ack", position, ticket]))
         return True
 
-    def release(self, ticket: str) -> None:
-        """Whoever pulled with this ticket does not want it (any longer). Idempotent."""
+    async def release(self, ticket: str) -> None:
+        """The consumer that pulled with this ticket does not want the item. Idempotent."""
         waiting = self._waiting.pop(ticket, None)
-        if waiting:
+        if waiting and not waiting[1].done():
             waiting[1].set_result(None)
-        item = self._leased.get(ticket)
-        if item:
+        if item := self._leases.get(ticket):
             self._take_back(item)
+            await self._note(record(["release", item.position]))
+
+    async def leave(self, publisher: str) -> None:
+        """Release what the pulls of this publisher have, and end those that wait. Idempotent."""
+        waiting = [name for name, (ticket, _) in self._waiting.items() if ticket.is_of(publisher)]
+        for name in (*waiting, *(item.ticket for item in self._leases.of_publisher(publisher))):
+            await self.release(name)
 
     def expire(self, now: float, is_alive: Callable[[str], bool]) -> None:
         """Take back what was not acknowledged in time, and what dead consumers have."""
-        for item in list(self._leased.values()):
+        for item in self._leases:
             assert item.leased_until is not None
             if item.leased_until <= now or not is_alive(item.reader_id):
                 self._take_back(item)
@@ -176,7 +155,7 @@ class Queue:
             self._is_deleted = True
             self._items.clear()
             self._ready.clear()
-            self._leased.clear()
+            self._leases.clear()
             for _, future in self._waiting.values():
                 if not future.done():
                     future.set_result(None)
@@ -185,7 +164,7 @@ class Queue:
     @property
     def info(self) -> QueueInfo:
         """It, in a list."""
-        counts = (len(self._ready), len(self._leased), len(self._waiting))
+        counts = (len(self._ready), self._leases.num_items, len(self._waiting))
         return QueueInfo(self.id, *counts, self._segments is not None)
 
     def is_idle(self, now: float, timeout_s: float) -> bool:
@@ -202,9 +181,9 @@ class Queue:
             known = [self._numbers.position(publisher, n) for n, _ in lane.messages if is_taken(publisher, n)]
             fresh = lane.messages[len(known) :]
             fresh = fresh[: self._num_that_fit(fresh)]
-            items = [_Item(self._end + index, now, data) for index, (_, data) in enumerate(fresh)]
+            items = [Item(self._end + index, now, data) for index, (_, data) in enumerate(fresh)]
             records = [
-                _record(["push", item.position, now, publisher, number], item.data)
+                record(["push", item.position, now, publisher, number], item.data)
                 for item, (number, _) in zip(items, fresh, strict=True)
             ]
             await self._write(records, len(records))
@@ -227,15 +206,22 @@ class Queue:
             if future.done():
                 continue
             item = self._items[heapq.heappop(self._ready)]
-            item.ticket, item.reader_id = name, ticket.reader_id
             item.num_deliveries += 1
-            item.leased_until = self._clock() + (ticket.lease_s or self.settings.lease_s)
-            self._leased[name] = item
+            self._lease(item, ticket)
             future.set_result(item)
 
-    def _take_back(self, item: _Item) -> None:
-        del self._leased[item.ticket]
-        item.leased_until = None
+    def _lease(self, item: Item, ticket: Ticket) -> None:
+        lease_s = self.settings.lease_s if ticket.lease_s is None else ticket.lease_s
+        self._leases.begin(item, ticket, self._clock() + lease_s)
+
+    async def _handed(self, item: Item) -> Handed | None:
+        """The item, once it is written that its ticket has it; None where it was taken back meanwhile."""
+        handed, ticket = item.handed(), item.ticket
+        await self._note(item.lease)
+        return handed if self._leases.get(ticket) is item else None
+
+    def _take_back(self, item: Item) -> None:
+        self._leases.end(item)
         heapq.heappush(self._ready, item.position)
         self._match()
 
@@ -248,13 +234,14 @@ class Queue:
                 return index
         return min(num_left, len(messages))
 
-    def _add(self, item: _Item) -> None:
+    def _add(self, item: Item) -> None:
         self._items[item.position] = item
         self._num_bytes += len(item.data)
         self._end = item.position + 1
 
-    def _remove(self, item: _Item) -> None:
+    def _remove(self, item: Item) -> None:
         del self._items[item.position]
+        self._leases.end(item)
         self._num_bytes -= len(item.data)
         self.room.announce()
 
@@ -268,7 +255,3 @@ class Queue:
     async def _write(self, records: Sequence[bytes], num_items: int = 0) -> None:
         if self._segments is not None and records:
             await self._segments.append(records, num_items)
-
-
-def _record(header: Sequence[object], data: bytes = b"") -> bytes:
-    return json.dumps(header).encode() + b"\n" + data

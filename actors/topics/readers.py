@@ -11,7 +11,9 @@ class Readers:
     def __init__(self) -> None:
         self._readers: dict[str, Reader] = {}
 
-    def __len__(self) -> int:
+    @property
+    def num_alive(self) -> int:
+        """Those that are known."""
         return len(self._readers)
 
     def touch(self, reader_id: str, now: float) -> Reader:

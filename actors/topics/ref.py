@@ -48,7 +48,7 @@ class BrokerRef:
     @property
     def num_subscriptions(self) -> int:
         """Open subscriptions of this process."""
-        return sum(len(shard.incoming) for shard in self._shards)
+        return sum(shard.incoming.num_subscriptions for shard in self._shards)
 
     async def configure(self, settings: BrokerSettings) -> None:
         """Take new limits."""
@@ -83,13 +83,21 @@ class BrokerRef:
         key = key or MessageKey(self._process_id, next(self._numbers))
         return self._shard(queue).pushed.put(queue, key.publisher, key.number, data)
 
-    async def pull(self, queue: TopicId, timeout_s: float | None = None, lease_s: float | None = None) -> QueueItem:
+    async def pull(
+        self,
+        queue: TopicId,
+        timeout_s: float | None = None,
+        lease_s: float | None = None,
+        key: MessageKey | None = None,
+    ) -> QueueItem:
         """See ``Queues.pull``."""
         shard = self._shard(queue)
+        consumer = f"{key.publisher}/{key.number}" if key else ""
+        await shard.gave_up()
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             wait_s = self.PULL_S if deadline is None else min(self.PULL_S, max(0.0, deadline - time.monotonic()))
-            item = await self._pull_once(shard, queue, wait_s, lease_s)
+            item = await self._pull_once(shard, queue, wait_s, lease_s, consumer)
             if item:
                 return item
             if deadline is not None and time.monotonic() >= deadline:
@@ -107,6 +115,10 @@ class BrokerRef:
         shard.incoming.let_go(item.receipt)
         await shard.ref.release(item.queue, item.receipt)
 
+    async def leave(self, publisher: str) -> None:
+        """See ``Queues.leave``."""
+        await asyncio.gather(*(shard.ref.leave(publisher) for shard in self._shards))
+
     async def delete_queue(self, queue: TopicId) -> bool:
         """See ``Queues.delete_queue``."""
         return await self._shard(queue).ref.delete_queue(queue)
@@ -116,25 +128,20 @@ class BrokerRef:
         found = await asyncio.gather(*(shard.ref.queues(owner) for shard in self._shards))
         return tuple(sorted(itertools.chain(*found), key=lambda info: info.queue.name))
 
-    async def _pull_once(self, shard: _Shard, queue: TopicId, wait_s: float, lease_s: float | None) -> QueueItem | None:
+    async def _pull_once(
+        self, shard: _Shard, queue: TopicId, wait_s: float, lease_s: float | None, consumer: str
+    ) -> QueueItem | None:
         ticket = f"{self._process_id}-{next(self._numbers)}"
         try:
-            handed = await shard.ref.pull(self._process_id, ticket, queue, wait_s, lease_s)
-        except asyncio.CancelledError:
+            handed = await shard.ref.pull(self._process_id, ticket, queue, wait_s, lease_s, consumer)
+            if handed is None:
+                return None
+            value, until = decode(handed.data), handed.leased_until
+        except BaseException:
             shard.give_up(queue, ticket)
             raise
-        if handed is None:
-            return None
-        shard.incoming.hold(ticket, handed.leased_until)
-        return QueueItem(
-            queue,
-            handed.position,
-            decode(handed.data),
-            handed.pushed_at,
-            ticket,
-            handed.num_deliveries,
-            handed.leased_until,
-        )
+        shard.incoming.hold(ticket, until)
+        return QueueItem(queue, handed.position, value, handed.pushed_at, ticket, handed.num_deliveries, until)
 
     def _shard(self, topic: TopicId) -> _Shard:
         return self._shards[shard_of(topic, len(self._shards))]
@@ -150,8 +157,13 @@ class _Shard:
         self.pushed = Outgoing(ref.push, lambda position, _: Pushed(position))
         self._giving_up: set[asyncio.Task[None]] = set()
 
+    async def gave_up(self) -> None:
+        """What earlier pulls of this process got, and did not take, is in its place again."""
+        if self._giving_up:
+            await asyncio.wait(set(self._giving_up))
+
     def give_up(self, queue: TopicId, ticket: str) -> None:
-        """Nobody waits for this pull any longer: what it gets goes back."""
+        """This pull was cancelled, or has failed: what it gets goes back."""
         task = asyncio.create_task(self._release(queue, ticket))
         self._giving_up.add(task)
         task.add_done_callback(self._giving_up.discard)

@@ -55,10 +55,10 @@ class ShardRef:
         return await self._ask("poll", reader_id, progress, wait_s)  # type: ignore[no-any-return]
 
     async def pull(
-        self, reader_id: str, ticket: str, queue: TopicId, wait_s: float, lease_s: float | None
+        self, reader_id: str, ticket: str, queue: TopicId, wait_s: float, lease_s: float | None, consumer: str
     ) -> Handed | None:
         """An item of a queue."""
-        return await self._ask("pull", reader_id, ticket, queue, wait_s, lease_s)  # type: ignore[no-any-return]
+        return await self._ask("pull", reader_id, ticket, queue, wait_s, lease_s, consumer)  # type: ignore[no-any-return]
 
     async def ack(self, queue: TopicId, position: int, ticket: str) -> bool:
         """An item is done."""
@@ -67,6 +67,10 @@ class ShardRef:
     async def release(self, queue: TopicId, ticket: str) -> None:
         """An item is not wanted."""
         await self._ask("release", queue, ticket)
+
+    async def leave(self, publisher: str) -> None:
+        """The pulls of a publisher are over."""
+        await self._ask("leave", publisher)
 
     async def delete(self, topic: TopicId) -> bool:
         """Delete a topic; whether it was there."""

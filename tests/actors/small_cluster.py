@@ -33,7 +33,10 @@ from tests.actors.fake_engine import FakeEngine, FakeTokenizer
 
 
 class Loopback:
-    """Stands for a Ray actor handle: ``handle.method.remote(...)`` runs on this loop, until ``kill``."""
+    """Stands for a Ray actor handle: ``handle.method.remote(...)`` runs on this loop, until ``kill``.
+
+    A caller that is cancelled does not end the call.
+    """
 
     def __init__(self, target: Any, name: str) -> None:
         self.target = target
@@ -77,13 +80,13 @@ class _Method:
         dying = asyncio.ensure_future(died.wait())
         try:
             await asyncio.wait([running, dying], return_when=asyncio.FIRST_COMPLETED)
-            if running.done() and not died.is_set():
-                return running.result()
-            raise ActorDiedError()
         finally:
-            running.cancel()
             dying.cancel()
-            await asyncio.gather(running, dying, return_exceptions=True)
+        if running.done() and not died.is_set():
+            return running.result()
+        running.cancel()
+        await asyncio.gather(running, dying, return_exceptions=True)
+        raise ActorDiedError()
 
 
 async def cancel_others() -> None:

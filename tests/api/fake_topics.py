@@ -85,7 +85,17 @@ class FakeTopics:
             self.changed.notify_all()
         return Pushed(len(items) - 1)
 
-    async def pull(self, queue: TopicId, timeout_s: float | None = None, lease_s: float | None = None) -> QueueItem:
+    async def leave(self, publisher: str) -> None:
+        """Not faked."""
+        raise NotImplementedError
+
+    async def pull(
+        self,
+        queue: TopicId,
+        timeout_s: float | None = None,
+        lease_s: float | None = None,
+        key: MessageKey | None = None,
+    ) -> QueueItem:
         """Take the first one out."""
         async with asyncio.timeout(timeout_s), self.changed:
             await self.changed.wait_for(lambda: self._items[queue])

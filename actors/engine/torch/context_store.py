@@ -27,7 +27,9 @@ class ContextStore:
         self._counters = counters
         self._clock = 0
 
-    def __len__(self) -> int:
+    @property
+    def num_contexts(self) -> int:
+        """Those that are held."""
         return len(self._contexts)
 
     def __iter__(self) -> Iterator[Context]:

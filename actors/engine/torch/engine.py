@@ -220,7 +220,7 @@ class TorchEngine:
             num_blocks=self._contexts.pool.num_blocks,
             num_free_blocks=self._contexts.pool.num_free,
             num_claimed_blocks=self._contexts.num_claimed,
-            num_contexts=len(self._contexts),
+            num_contexts=self._contexts.num_contexts,
             num_running=self._scheduler.num_turns - num_waiting,
             num_waiting=num_waiting,
             counters=dict(self._counters),

@@ -21,7 +21,9 @@ class Contexts:
         self._tell = call
         self._contexts: dict[str, Context] = {}
 
-    def __len__(self) -> int:
+    @property
+    def num_contexts(self) -> int:
+        """Those that are held."""
         return len(self._contexts)
 
     def __iter__(self) -> Iterator[Context]:

@@ -207,7 +207,7 @@ class VllmEngine:
             num_blocks=self._num_blocks,
             num_free_blocks=self._num_blocks - num_used,
             num_claimed_blocks=max(0, num_used - self._num_unclaimed),
-            num_contexts=len(self._contexts),
+            num_contexts=self._contexts.num_contexts,
             num_running=num_started,
             num_waiting=len(self._turns) - num_started,
             counters=dict(self._counters),

@@ -79,7 +79,7 @@ async def test_subscriptions_that_come_at_any_moment_get_every_message_once(seed
     assert followed == [list(range(30))] * 6
     for subscription in subscriptions:
         await subscription.close()
-    assert len(incoming) == 0
+    assert incoming.num_subscriptions == 0
 
 
 async def test_a_poll_ends_the_one_before_it(tmp_path: Path) -> None:

@@ -134,6 +134,59 @@ async def test_a_pull_that_times_out_or_is_cancelled_loses_nothing(small: SmallB
     assert sorted(got, key=str) == sorted(range(40), key=str)
 
 
+async def test_a_pull_that_is_given_up_on_an_empty_queue_takes_nothing(small: SmallBroker) -> None:
+    ref = small.ref()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(ref.pull(WORK), 0.05)
+    await ref.push(WORK, "first")
+    await ref.push(WORK, "second")
+    assert [(await ref.pull(WORK)).value for _ in range(2)] == ["first", "second"]
+
+
+async def test_a_pull_that_comes_after_its_own_end_takes_nothing(small: SmallBroker) -> None:
+    broker = small.broker()
+    await small.ref().push(WORK, "a")
+    await broker.release(WORK, "ticket")
+    assert await broker.pull("process", "ticket", WORK, 60.0, None) is None
+    assert (await small.ref().pull(WORK, timeout_s=0)).value == "a"
+
+
+async def test_a_pull_that_fails_at_its_caller_leaves_the_item_to_others(
+    small: SmallBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = small.ref()
+    await ref.push(WORK, "a")
+    monkeypatch.setattr("actors.topics.ref.decode", lambda data: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        await ref.pull(WORK)
+    monkeypatch.undo()
+    assert (await ref.pull(WORK, timeout_s=0)).value == "a"
+
+
+async def test_the_same_pull_from_another_process_gets_the_same_item(small: SmallBroker) -> None:
+    first, second, key = small.ref(), small.ref(), MessageKey("program", 3)
+    await first.push(WORK, "a")
+    await first.push(WORK, "b")
+    assert (await first.pull(WORK, key=key)).value == "a"
+    item = await second.pull(WORK, timeout_s=0, key=key)
+    assert (item.value, item.num_deliveries) == ("a", 1)
+    assert (await second.pull(WORK, timeout_s=0, key=MessageKey("program", 4))).value == "b"
+    assert await second.ack(item)
+    with pytest.raises(TimeoutError):
+        await second.pull(WORK, timeout_s=0, key=key)
+
+
+async def test_what_a_program_has_at_its_end_goes_to_others_at_once(small: SmallBroker) -> None:
+    ref = small.ref()
+    await ref.push(WORK, "a")
+    await ref.push(WORK, "b")
+    await ref.pull(WORK, key=MessageKey("program", 1))
+    await ref.pull(WORK, key=MessageKey("program-2", 1))
+    await ref.leave("program")
+    assert [(info.num_ready, info.num_held, info.num_waiting) for info in await ref.queues("ada")] == [(1, 1, 0)]
+    assert (await ref.pull(WORK, timeout_s=0)).value == "a"
+
+
 async def test_a_pull_that_is_given_up_in_the_very_step_in_which_it_gets_its_item_loses_nothing(
     small: SmallBroker,
 ) -> None:
@@ -143,8 +196,7 @@ async def test_a_pull_that_is_given_up_in_the_very_step_in_which_it_gets_its_ite
     pulling = asyncio.create_task(broker.pull("process", "ticket-2", WORK, 60.0, None))
     await asyncio.sleep(0)
     queue = broker._catalogue.queues[WORK]
-    queue.release("ticket-1")
-    queue.release("ticket-2")
+    await asyncio.gather(queue.release("ticket-1"), queue.release("ticket-2"))
     assert await pulling is None
     assert (await small.ref().pull(WORK, timeout_s=0)).value == "a"
 
