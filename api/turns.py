@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from api.constraints import Constraint
 from api.errors import InvalidRequest
@@ -47,6 +47,48 @@ Part = Text | Tokens | Message | BeginningOfText
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """What a number of a request must lie within, ``low`` and ``high`` included."""
+
+    low: float
+    high: float
+    is_whole: bool = False
+
+    def check(self, name: str, value: object) -> None:
+        """Refuse anything else, NaN and infinity too.
+
+        Raises:
+            InvalidRequest: names the field and says what is allowed.
+        """
+        is_number = isinstance(value, int if self.is_whole else int | float)
+        if not is_number or not self.low <= value <= self.high:  # type: ignore[operator]
+            kind = "whole number" if self.is_whole else "number"
+            raise InvalidRequest(f"{name} must be a {kind} from {self.low} to {self.high}")
+
+    def nearest(self, value: float) -> float:
+        """The value, or the bound that it lies beyond."""
+        return min(max(value, self.low), self.high)
+
+
+BOUNDS: Mapping[str, Bound] = {
+    "temperature": Bound(0, 100),
+    "top_k": Bound(0, 2**31 - 1, is_whole=True),
+    "top_p": Bound(0, 1),
+    "min_p": Bound(0, 1),
+    "repetition_penalty": Bound(0.01, 100),
+    "presence_penalty": Bound(-2, 2),
+    "frequency_penalty": Bound(-2, 2),
+    "logit_bias": Bound(-100, 100),
+    "seed": Bound(-(2**63), 2**64 - 1, is_whole=True),
+    "num_logprobs": Bound(0, 20, is_whole=True),
+}
+"""Of the fields of ``Sampling``; penalties and biases as in the OpenAI API. No value within them overflows float32."""
+
+_OPTIONAL = ("seed", "num_logprobs")
+_TOKEN_ID = Bound(0, 2**31 - 1, is_whole=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Sampling:
     """How the next token is drawn from the logits.
 
@@ -55,16 +97,19 @@ class Sampling:
     which is taken up again after a crash draws what it would have drawn.
 
     Attributes:
-        temperature: dimensionless, >= 0; 0 is greedy.
+        temperature: dimensionless; 0 is greedy.
         top_k: keep the k largest; 0 is off.
-        top_p: keep the smallest set with at least this probability; >= 1 is off, 0 keeps one token.
+        top_p: keep the smallest set with at least this probability; 1 is off, 0 keeps one token.
         min_p: keep tokens at least this fraction as likely as the likeliest; 0 is off.
-        repetition_penalty: > 0; over all tokens of the context; 1 is none.
+        repetition_penalty: over all tokens of the context; 1 is none.
         presence_penalty: subtracted once from a token that this turn has already produced.
         frequency_penalty: subtracted once per time that this turn has produced the token.
         logit_bias: (token id, addend) pairs.
-        seed: any integer; None lets the server choose one.
-        num_logprobs: None for none; n gives the chosen token's and those of the n likeliest (n <= 20).
+        seed: None lets the server choose one.
+        num_logprobs: None for none; n gives the chosen token's and those of the n likeliest.
+
+    Raises:
+        InvalidRequest: a field is not a number within its ``BOUNDS``.
     """
 
     temperature: float = 0.0
@@ -79,23 +124,25 @@ class Sampling:
     num_logprobs: int | None = None
 
     def __post_init__(self) -> None:
-        for name, holds in (
-            ("temperature must be a number >= 0", _finite(self.temperature) and self.temperature >= 0),
-            ("top_k must be >= 0", self.top_k >= 0),
-            ("top_p must be a number >= 0", _finite(self.top_p) and self.top_p >= 0),
-            ("min_p must lie between 0 and 1", 0 <= self.min_p <= 1),
-            ("repetition_penalty must be > 0", _finite(self.repetition_penalty) and self.repetition_penalty > 0),
-            ("presence_penalty must be a finite number", _finite(self.presence_penalty)),
-            ("frequency_penalty must be a finite number", _finite(self.frequency_penalty)),
-            ("logit_bias must be finite", all(_finite(bias) for _, bias in self.logit_bias)),
-            ("num_logprobs must lie between 0 and 20", self.num_logprobs is None or 0 <= self.num_logprobs <= 20),
-        ):
-            if not holds:
-                raise InvalidRequest(name)
+        for name, bound in BOUNDS.items():
+            value = getattr(self, name)
+            if name == "logit_bias":
+                for token_id, bias in value:
+                    bound.check(name, bias)
+                    _TOKEN_ID.check("a token id of logit_bias", token_id)
+            elif value is not None or name not in _OPTIONAL:
+                bound.check(name, value)
 
-
-def _finite(value: float) -> bool:
-    return math.isfinite(value)
+    @classmethod
+    def nearest(cls, fields: Mapping[str, Any]) -> Sampling:
+        """The sampling of these fields, each moved to its bound where it lies outside: for what was accepted once."""
+        biases = tuple((id, BOUNDS["logit_bias"].nearest(bias)) for id, bias in fields["logit_bias"])
+        near: dict[str, Any] = {
+            name: value if value is None else BOUNDS[name].nearest(value)
+            for name, value in fields.items()
+            if name != "logit_bias"
+        }
+        return cls(**near, logit_bias=biases)
 
 
 @dataclass(frozen=True, slots=True)

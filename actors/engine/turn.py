@@ -23,6 +23,7 @@ class Turn:
         order: of admission; the latest is the first to give way.
         output: text and stops.
         seed: the admission's, or one chosen for it.
+        vocab_size: of the model: no other id is a token.
         history: for penalties; None without them.
         allowed: (vocab,), bool: see ``Draw``; None for all.
         matcher: where the output stands in the turn's constraint; None without one.
@@ -35,6 +36,7 @@ class Turn:
     order: int
     output: TurnOutput
     seed: int
+    vocab_size: int
     history: TokenHistory | None
     allowed: Tensor | None = None
     matcher: Matcher | None = None
@@ -45,8 +47,10 @@ class Turn:
         """Take note of an output token: the text that it completes, and how the turn ended, if it did.
 
         Raises:
-            GreenroomError: the turn's grammar allowed the token, and then did not take it.
+            GreenroomError: it is no token of the model, or the turn's grammar allowed it, and then did not take it.
         """
+        if not 0 <= token_id < self.vocab_size:
+            raise GreenroomError(f"token {token_id} lies outside the model's vocabulary of {self.vocab_size}")
         if self.history is not None:
             self.history.append(token_id)
         piece, finish = self.output.append(token_id)

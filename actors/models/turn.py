@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from actors.engine.contract import Output
 from actors.journal.log import Log
 from actors.models.messages import StartTurn, TurnOutput
+from api.errors import GreenroomError
 from api.turns import Finish, Frame, TokenLogprobs, TurnStart
 
 
@@ -68,6 +69,11 @@ class ModelTurn:
             self.error = output.error
             self.ended_at = now
             self.log.close()
+
+    def fail(self, error: GreenroomError, now: float) -> None:
+        """End it with an error."""
+        self.error, self.ended_at = error, now
+        self.log.close()
 
     def output(self) -> TurnOutput:
         """All so far."""

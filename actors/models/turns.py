@@ -101,7 +101,12 @@ class ModelTurns:
                 continue
             if output.error and not isinstance(output.error, GreenroomError):
                 output = replace(output, error=GreenroomError(f"the engine failed on this turn: {output.error}"))
-            turn.take(output, now)
+            try:
+                turn.take(output, now)
+            except Exception as error:
+                log.exception("a turn's output cannot be kept", turn_id=turn.turn_id)
+                self._engine.cancel(turn.key)
+                turn.fail(GreenroomError(f"the turn's output cannot be kept: {error}"), now)
             if turn.is_ended and self._metrics:
                 self._metrics.turn_ended(turn)
 

@@ -138,14 +138,13 @@ def _special_fields(request: TurnRequest) -> dict[str, Any]:
 
 
 def _request(fields: dict[str, Any]) -> TurnRequest:
-    sampling, stop = dict(fields["sampling"]), dict(fields["stop"])
-    sampling["logit_bias"] = tuple((token, bias) for token, bias in sampling["logit_bias"])
+    stop = dict(fields["stop"])
     stop["token_lists"] = tuple(tuple(tokens) for tokens in stop["token_lists"])
     stop["texts"], stop["suffixes"] = tuple(stop["texts"]), tuple(stop["suffixes"])
     allowed, constraint = fields.get("allowed_tokens"), fields.get("constraint")
     settled = {
         "prompt": tuple(_part(name, part) for name, part in fields["prompt"]),
-        "sampling": Sampling(**sampling),
+        "sampling": Sampling.nearest(fields["sampling"]),
         "stop": Stop(**stop),
         "allowed_tokens": None if allowed is None else tuple(allowed),
         "constraint": None if constraint is None else _constraint(*constraint),

@@ -57,7 +57,8 @@ class Draw:
 class Drawn:
     """One row's token, or the distribution that was asked for instead.
 
-    ``is_valid`` is False where the logits are not numbers; ``is_stuck`` is True where no token is allowed.
+    ``is_valid`` is False where the logits are not numbers, as the model computed them or as they were adjusted;
+    ``is_stuck`` is True where no token is allowed.
     """
 
     token_id: int
@@ -95,21 +96,23 @@ def sample(logits: Tensor, draws: Sequence[Draw]) -> list[Drawn]:
 def _sample_rows(scores: Tensor, draws: Sequence[Draw]) -> list[Drawn]:
     for row, draw in enumerate(draws):
         _adjust(scores[row], draw)
-    is_stuck = scores.amax(dim=-1).isneginf()
-    scores = scores.masked_fill(is_stuck.unsqueeze(-1), 0.0)
     temperatures = [max(draw.sampling.temperature, _COLDEST) if draw.sampling.temperature else 1.0 for draw in draws]
     divisors = torch.tensor(temperatures, dtype=torch.float32, device=scores.device)
     scores = scores / divisors.unsqueeze(-1)
+    largest = scores.amax(dim=-1)
+    is_stuck, is_valid = largest.isneginf(), largest < math.inf
+    scores = scores.masked_fill((is_stuck | ~is_valid).unsqueeze(-1), 0.0)
     chosen = scores.argmax(dim=-1)
     random_rows = [row for row, draw in enumerate(draws) if draw.sampling.temperature > 0]
     if random_rows:
         filtered = _filter(scores[random_rows], [draws[row].sampling for row in random_rows])
         chosen[random_rows] = _draw(filtered, [uniform(draws[row].seed, draws[row].offset) for row in random_rows])
     return [
-        Drawn(token_id, logprobs, distribution=distribution, is_stuck=stuck)
-        for token_id, logprobs, distribution, stuck in zip(
+        Drawn(token_id, logprobs, valid, distribution, stuck)
+        for token_id, logprobs, valid, distribution, stuck in zip(
             chosen.tolist(),
             chosen_logprobs(scores, chosen, [draw.sampling.num_logprobs for draw in draws]),
+            is_valid.tolist(),
             distributions(scores, [draw.distribution for draw in draws]),
             is_stuck.tolist(),
             strict=True,

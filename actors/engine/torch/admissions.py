@@ -62,7 +62,12 @@ class Admissions:
         if context is None:
             context = self._contexts.create(admission.context_id)
         self._extend(context, admission, holes)
-        turn = self._new_turn(admission, context)
+        try:
+            turn = self._new_turn(admission, context)
+        except Exception:
+            if admission.is_temporary:
+                self._contexts.close(context)
+            raise
         context.turn_id = admission.turn_id
         context.eviction_rank = admission.eviction_rank
         self._contexts.touch(context)
@@ -100,6 +105,7 @@ class Admissions:
             order=self._num_admitted,
             output=TurnOutput(self._rules, before, admission.stop, room, admission.skip_special_tokens),
             seed=secrets.randbits(63) if sampling.seed is None else sampling.seed,
+            vocab_size=self._info.vocab_size,
             history=TokenHistory(self._info.vocab_size, before, self._device) if needs_history(sampling) else None,
             allowed=self._allowed(admission),
             matcher=None if admission.constraint is None else self._grammars.matcher(admission.constraint),

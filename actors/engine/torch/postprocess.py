@@ -15,7 +15,10 @@ from actors.engine.torch.scheduler import Scheduler
 from actors.engine.turn import Turn
 from actors.engine.visibility import held
 from api.errors import GreenroomError, InvalidRequest
+from api.logs import event_logger
 from api.turns import Finish
+
+log = event_logger("greenroom.engine")
 
 
 class Settlement:
@@ -51,7 +54,11 @@ class Settlement:
             return self.end(turn)
         if result.error is not None:
             return self._fail(turn, result.error)
-        return None if result.drawn is None else self._take(turn, result.drawn)
+        try:
+            return None if result.drawn is None else self._take(turn, result.drawn)
+        except Exception as error:
+            log.exception("a turn failed on its token", turn_id=turn.turn_id)
+            return self._fail(turn, error)
 
     def end(self, turn: Turn) -> Output:
         """The last output of a turn that has a ``finish``."""
@@ -80,10 +87,7 @@ class Settlement:
 
     def _add_token(self, turn: Turn, drawn: Drawn) -> Output:
         turn.has_started = True
-        try:
-            piece, finish = turn.take(drawn.token_id)
-        except GreenroomError as error:
-            return self._fail(turn, error)
+        piece, finish = turn.take(drawn.token_id)
         turn.context.ids.append(drawn.token_id)
         self._counters["output_tokens"] += 1
         logprobs = () if drawn.logprobs is None else (drawn.logprobs,)

@@ -24,7 +24,10 @@ class Admissions:
         self._num_admitted = 0
 
     def admit(self, admission: Admission) -> Turn:
-        """See ``Engine.admit``; a turn that its earlier output has ended has a ``finish``."""
+        """See ``Engine.admit``; a turn that its earlier output has ended has a ``finish``.
+
+        The context is the turn's once the engine says so.
+        """
         context = self._contexts.get(admission.context_id)
         check_context(admission, context)
         check_tokens(admission, self._info.vocab_size)
@@ -37,9 +40,14 @@ class Admissions:
             context = self._contexts.create(admission.context_id)
             context.adapter = admission.adapter
         self._extend(context, admission)
-        context.turn_id, context.tenant = admission.turn_id, admission.tenant
+        context.tenant = admission.tenant
         context.eviction_rank = admission.eviction_rank
-        return self._new_turn(admission, context)
+        try:
+            return self._new_turn(admission, context)
+        except Exception:
+            if admission.is_temporary:
+                self._contexts.close(context)
+            raise
 
     def _extend(self, context: Context, admission: Admission) -> None:
         """Make it base and tokens."""
@@ -62,6 +70,7 @@ class Admissions:
             order=self._num_admitted,
             output=TurnOutput(self._rules, before, admission.stop, room, skips),
             seed=secrets.randbits(63) if admission.sampling.seed is None else admission.sampling.seed,
+            vocab_size=self._info.vocab_size,
             history=None,
             matcher=None if admission.constraint is None else self._grammars.matcher(admission.constraint),
         )

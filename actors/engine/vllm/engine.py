@@ -27,13 +27,10 @@ from actors.engine.vllm.parameters import refill_parameters, turn_parameters
 from actors.engine.vllm.requests import Requests
 from actors.engine.vllm.settings import sentence_of, vllm_config
 from api.constraints import Constraint
-from api.errors import (
-    CapacityExhausted,
-    Conflict,
-    ContextLost,
-    GreenroomError,
-    Unavailable,
-)
+from api.errors import CapacityExhausted, Conflict, ContextLost, GreenroomError, Unavailable
+from api.logs import event_logger
+
+log = event_logger("greenroom.engine")
 
 MAX_WAITING = 1024
 """Turns that have not ended, at most; more are refused."""
@@ -111,11 +108,12 @@ class VllmEngine:
             raise CapacityExhausted("as many turns as may are waiting already")
         turn = self._admissions.admit(admission)
         context = turn.context
+        parameters = turn_parameters(turn, self._info) if turn.finish is None else None
         self._stop_refill(context)
         self._turns[admission.turn_id] = turn
+        context.turn_id = turn.turn_id
         self._counters["prompt_tokens"] += len(admission.tokens)
-        if turn.finish is None:
-            parameters = turn_parameters(turn, self._info)
+        if parameters is not None:
             self._link.request(self._requests.add(turn), context, context.ids.tolist(), parameters, TURN)
         else:
             self._end(turn, Output(turn.turn_id, finish=turn.finish))
@@ -236,7 +234,12 @@ class VllmEngine:
             error = GreenroomError(f"vLLM refused the turn: {sentence_of(output)}")
             self._end(owner, Output(owner.turn_id, error=error))
         elif isinstance(owner, Turn):
-            self._take_output(owner, output)
+            try:
+                self._take_output(owner, output)
+            except Exception as error:
+                log.exception("a turn failed on its token", turn_id=owner.turn_id)
+                self._abort(owner)
+                self._end(owner, Output(owner.turn_id, error=error))
 
     def _take_output(self, turn: Turn, request_output: Any) -> None:
         context = turn.context

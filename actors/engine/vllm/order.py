@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from api.constraints import Constraint
+from api.errors import GreenroomError, InvalidRequest
 from api.turns import Distribution, Sampling, TokenLogprobs
 
 ORDER = "greenroom"
 """Names the order among a request's ``extra_args``."""
 
-NOTHING = -1e30
-"""The largest value of a row in which nothing is allowed."""
+NOTHING, BROKEN = -1e30, -2e30
+"""The largest value of a row in which nothing is allowed, and of one whose token could not be drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,16 @@ class Order:
 
     @property
     def num_logprobs(self) -> int | None:
-        """Numbers beside the drawn token's that vLLM has to bring; None for none at all."""
+        """Numbers beside the drawn token's that vLLM has to bring; None for none at all.
+
+        The drawn token's says whether it could be drawn, so it comes for every turn that is not plain.
+        """
         if self.distribution is not None:
             return self.distribution + 1
         number = self.sampling.num_logprobs
-        return None if number is None else number + 1
+        if number is not None:
+            return number + 1
+        return None if self.is_plain else 0
 
     def to_bytes(self) -> bytes:
         """For ``extra_args``, which hold plain values only."""
@@ -90,6 +96,19 @@ def read_distribution(token_id: int, values: Mapping[int, float], number: int) -
         return Distribution(top[:number], values[token_id] - 1)
     top = _likeliest(values)
     return Distribution(top[:number], -math.fsum(math.exp(value) * value for _, value in top))
+
+
+def check_drawn(value: float) -> None:
+    """Whether this value of a drawn token says that it was drawn.
+
+    Raises:
+        InvalidRequest: nothing was allowed.
+        GreenroomError: the row held no numbers, or the drawing failed.
+    """
+    if value == NOTHING:
+        raise InvalidRequest("nothing in this model's vocabulary is allowed to follow")
+    if not value > NOTHING:
+        raise GreenroomError("the model computed something that is not a number, or its token could not be drawn")
 
 
 def _likeliest(values: Mapping[int, float]) -> tuple[tuple[int, float], ...]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from actors.engine.contract import Output
 from actors.engine.turn import Turn
-from actors.engine.vllm.order import read_distribution, read_logprobs
-from api.errors import GreenroomError, InvalidRequest
+from actors.engine.vllm.order import check_drawn, read_distribution, read_logprobs
+from api.errors import GreenroomError
 from api.turns import Finish, TokenLogprobs
 
 
@@ -37,10 +37,12 @@ def _tokens(turn: Turn, ids: Sequence[int], values: Sequence[Mapping[int, float]
     finish: Finish | None = None
     number = turn.admission.sampling.num_logprobs
     for index, token_id in enumerate(ids):
-        piece = _piece(turn, token_id)
-        if piece is None:
-            return Output(turn.turn_id, tuple(taken), tuple(pieces), tuple(logprobs), error=_nothing_allowed())
-        text, finish = piece
+        try:
+            if values:
+                check_drawn(values[index][token_id])
+            text, finish = turn.take(token_id)
+        except GreenroomError as error:
+            return Output(turn.turn_id, tuple(taken), tuple(pieces), tuple(logprobs), error=error)
         taken.append(token_id)
         pieces.append(text)
         if number is not None:
@@ -50,24 +52,11 @@ def _tokens(turn: Turn, ids: Sequence[int], values: Sequence[Mapping[int, float]
     return Output(turn.turn_id, tuple(taken), tuple(pieces), tuple(logprobs), finish)
 
 
-def _piece(turn: Turn, token_id: int) -> tuple[str, Finish | None] | None:
-    """See ``Turn.take``; None for a token that is not allowed, which vLLM brings where none is."""
-    allowed = turn.admission.allowed_tokens
-    if allowed is not None and token_id not in allowed:
-        return None
-    try:
-        return turn.take(token_id)
-    except GreenroomError:
-        return None
-
-
 def _distribution(turn: Turn, token_id: int, values: Mapping[int, float]) -> Output:
     assert turn.admission.distribution is not None
+    try:
+        check_drawn(values[token_id])
+    except GreenroomError as error:
+        return Output(turn.turn_id, error=error)
     found = read_distribution(token_id, values, turn.admission.distribution)
-    if not found.top:
-        return Output(turn.turn_id, error=_nothing_allowed())
     return Output(turn.turn_id, finish=Finish("distribution", distribution=found))
-
-
-def _nothing_allowed() -> InvalidRequest:
-    return InvalidRequest("nothing in this model's vocabulary is allowed to follow")

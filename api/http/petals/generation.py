@@ -9,7 +9,7 @@ from uuid import uuid4
 from api.cluster import Cluster, ModelInfo
 from api.errors import LengthExceeded, ModelNotFound, TooLarge, Unavailable
 from api.http.petals.failures import BadParameter
-from api.turns import BeginningOfText, Sampling, Stop, Text, TurnRequest
+from api.turns import BOUNDS, BeginningOfText, Sampling, Stop, Text, TurnRequest
 
 DEFAULT_MAX_LENGTH = 20
 """Tokens of the whole session where a call in a session says neither ``max_length`` nor ``max_new_tokens``."""
@@ -96,7 +96,7 @@ def read_sampling(
         raise BadParameter("ValueError", f"temperature must be a number above 0, not {temperature}")
     return Sampling(
         temperature=1.0 if temperature is None else temperature,
-        top_k=top_k or 0,
+        top_k=min(top_k or 0, int(BOUNDS["top_k"].high)),
         top_p=1.0 if top_p is None else min(top_p, 1.0),
         repetition_penalty=penalty,
     )

@@ -134,7 +134,7 @@ async def test_a_choice_of_single_tokens_is_the_likeliest(
 
 
 async def test_an_end_of_text_token_comes_only_where_the_text_may_end(driver: Driver) -> None:
-    eager = Sampling(logit_bias=((EOS, 1000.0),))
+    eager = Sampling(logit_bias=((EOS, 100.0),))
     for at_eos in (True, False):
         name = f"at_eos {at_eos}"
         stop = Stop(max_tokens=20, at_eos=at_eos)

@@ -63,7 +63,7 @@ async def test_a_stop_text_cuts_the_text_but_not_the_ids(driver: Driver) -> None
 
 
 async def test_an_end_of_text_token_ends_the_turn_and_stays_in_the_context(driver: Driver) -> None:
-    forced = Sampling(logit_bias=((2, 1000.0),))
+    forced = Sampling(logit_bias=((2, 100.0),))
     assert await driver.run("context", prompt(6), sampling=forced, stop=Stop(max_tokens=9)) == [2]
     assert driver.finish_of("context").reason == "eos"
     assert driver.engine.residency("context") == driver.residency(7, 6)

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from actors.engine.contract import Admission, EngineInfo, Feature, Hole, Residency, tell_nobody, tokens_hash
+from actors.engine.contract import Admission, EngineInfo, Feature, Hole, Output, Residency, tell_nobody, tokens_hash
 from actors.models.messages import StartReport, StartTurn, TurnOutput
 from actors.models.model import Model
 from actors.models.ref import ModelRef, ModelReport
 from actors.models.turns import ModelTurns
 from actors.settings import ModelSettings
 from api.constraints import Regex
-from api.errors import ContextLost, TurnNotFound, Unavailable, Unsupported
+from api.errors import ContextLost, GreenroomError, TurnNotFound, Unavailable, Unsupported
 from api.turns import Stop, Tokens, TurnRequest
 from tests.actors.fake_engine import FakeEngine, FakeTokenizer, greedy
 
@@ -171,6 +171,26 @@ async def test_a_context_that_is_not_held_is_said_to_be_lost() -> None:
     async with running() as (model, _):
         with pytest.raises(ContextLost):
             await model.start_turn(replace(start(), base_length=3, base_hash=b"x", context=None))
+
+
+async def test_an_output_that_cannot_be_kept_ends_its_turn_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as (model, engine):
+        advance = engine._advance
+
+        def uneven(turn_id: str, turn: Any) -> Output:
+            output = advance(turn_id, turn)
+            return replace(output, pieces=()) if turn_id == "c/bad" else output
+
+        monkeypatch.setattr(engine, "_advance", uneven)
+        bad, good = start("bad", 1000), replace(start("good"), context_id="d")
+        await model.start_turn(bad)
+        await model.start_turn(good)
+        with pytest.raises(GreenroomError, match="cannot be kept"):
+            await model.output(bad.key, 5.0)
+        assert (await model.output(good.key, 5.0)).ids == tuple(greedy([7], 5))
+        async with asyncio.timeout(5):
+            while engine._turns:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
 
 
 async def test_a_turn_that_nobody_reads_is_cancelled() -> None:

@@ -66,6 +66,14 @@ def test_a_record_survives_its_journal(record: Record) -> None:
     json.loads(line.decode(errors="surrogatepass"))
 
 
+def test_a_turn_is_read_that_was_accepted_before_there_were_bounds() -> None:
+    name, fields = json.loads(encode(TurnStarted(REQUEST)))
+    fields["request"]["sampling"] |= {"presence_penalty": 1e308, "top_k": 2**63, "logit_bias": [[7, 1e39], [8, 1.0]]}
+    record = decode(json.dumps([name, fields]).encode())
+    near = replace(REQUEST.sampling, presence_penalty=2, top_k=2**31 - 1, logit_bias=((7, 100), (8, 1.0)))
+    assert record == TurnStarted(replace(REQUEST, sampling=near))
+
+
 def test_a_session_is_read_that_was_written_before_there_were_adapters() -> None:
     line = (
         b'["Opened",{"session_id":"s","model":"pocket","retention":{"policy":"keep","threshold":256},'
