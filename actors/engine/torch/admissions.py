@@ -52,6 +52,8 @@ class Admissions:
             raise Conflict(f"turn {admission.turn_id!r} is running")
         check_context(admission, context)
         check_tokens(admission, self._info.vocab_size)
+        if admission.holes:
+            self._info.require("mask")
         check_length(admission, self._info)
         self._info.require_adapter(admission.adapter)
         holes = admission.holes

@@ -59,22 +59,22 @@ class PagedAttention:
     """Attention of a packed batch to the blocks of its contexts. Masks are made once in a step, not in each layer."""
 
     def __init__(self, batch: Batch, key_values: KeyValues) -> None:
-        self._batch = batch
-        self._key_values = key_values
+        self.batch = batch
+        self.key_values = key_values
         self._masks: dict[tuple[int, int | None], Tensor] = {}
 
     def store(self, layer: int, keys_values: Tensor) -> None:
         """See ``Attention``."""
-        self._key_values.slots[layer].index_copy_(0, self._batch.slots, keys_values)
+        self.key_values.slots[layer].index_copy_(0, self.batch.slots, keys_values)
 
     def read(self, layer: int, query: Tensor, scale: float, window: int | None, cap: float | None) -> Tensor:
         """See ``Attention``."""
-        batch = self._batch
+        batch = self.batch
         if len(batch.groups) + len(batch.chunks) == 1:
             if batch.groups:
                 return self._read_group(batch.groups[0], layer, query, scale, window, cap)
             return self._read_chunk(batch.chunks[0], layer, query, scale, window, cap)
-        width = self._key_values.shapes[layer].value_width
+        width = self.key_values.shapes[layer].value_width
         output = query.new_empty(query.shape[1], query.shape[0], width)
         for group in batch.groups:
             rows = slice(group.first, group.last)
@@ -88,11 +88,11 @@ class PagedAttention:
         self, group: DecodeGroup, layer: int, query: Tensor, scale: float, window: int | None, cap: float | None
     ) -> Tensor:
         """The query heads that share a key head are put side by side, as if they were several new tokens."""
-        shape = self._key_values.shapes[layer]
+        shape = self.key_values.shapes[layer]
         num_rows = group.last - group.first
         first_seen = self._first_seen(group, window)
-        num_hidden = first_seen // self._key_values.block_size
-        first = num_hidden * self._key_values.block_size
+        num_hidden = first_seen // self.key_values.block_size
+        first = num_hidden * self.key_values.block_size
         mask = self._group_mask(group, window, first, query)
         keys, values = self._read_own(group, layer, num_hidden)
         query = query.transpose(0, 1).reshape(num_rows, shape.num_heads, -1, shape.key_width)
@@ -110,9 +110,9 @@ class PagedAttention:
         self, chunk: Chunk, layer: int, query: Tensor, scale: float, window: int | None, cap: float | None
     ) -> Tensor:
         if chunk.first_slot is not None:
-            keys, values = self._key_values.span(layer, chunk.first_slot, chunk.length)
+            keys, values = self.key_values.span(layer, chunk.first_slot, chunk.length)
         else:
-            keys, values = self._key_values.gather(layer, chunk.table, 1)
+            keys, values = self.key_values.gather(layer, chunk.table, 1)
             if chunk.slots is None:
                 keys, values = keys[:, :, : chunk.length], values[:, :, : chunk.length]
         output = attend(query[None], keys, values, self._chunk_mask(chunk, window, query), scale, cap)
@@ -120,17 +120,17 @@ class PagedAttention:
 
     def _read_own(self, group: DecodeGroup, layer: int, num_hidden: int) -> tuple[Tensor, Tensor]:
         """What the rows do not share, without so many blocks at the beginning."""
-        first = num_hidden * self._key_values.block_size
+        first = num_hidden * self.key_values.block_size
         if group.first_slot is not None:
-            return self._key_values.span(layer, group.first_slot + first, group.longest - first)
+            return self.key_values.span(layer, group.first_slot + first, group.longest - first)
         num_rows = group.last - group.first
         table = group.table.view(num_rows, -1)[:, num_hidden:].flatten() if num_hidden else group.table
-        return self._key_values.gather(layer, table, num_rows)
+        return self.key_values.gather(layer, table, num_rows)
 
     def _read_prefix(self, prefix: Prefix, layer: int) -> tuple[Tensor, Tensor]:
         if prefix.first_slot is not None:
-            return self._key_values.span(layer, prefix.first_slot, prefix.length)
-        return self._key_values.gather(layer, prefix.table, 1)
+            return self.key_values.span(layer, prefix.first_slot, prefix.length)
+        return self.key_values.gather(layer, prefix.table, 1)
 
     @staticmethod
     def _first_seen(group: DecodeGroup, window: int | None) -> int:
@@ -145,7 +145,7 @@ class PagedAttention:
             return None
         name = (group.first, window)
         if name not in self._masks:
-            mask = group_mask(group, self._key_values.block_size, window, query.dtype)
+            mask = group_mask(group, self.key_values.block_size, window, query.dtype)
             self._masks[name] = mask[..., first:]
         return self._masks[name]
 

@@ -13,7 +13,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import torch
 
 from actors.engine.context import Context
-from actors.engine.contract import Admission, Capacity, EngineInfo, Hole, Output, Residency, tell_nobody
+from actors.engine.contract import Admission, Capacity, EngineInfo, Feature, Hole, Output, Residency, tell_nobody
 from actors.engine.sampling.grammars import Grammars
 from actors.engine.sampling.sampler import Draw
 from actors.engine.text.output import OutputRules
@@ -31,6 +31,8 @@ from api.constraints import Constraint
 from api.errors import Conflict, ContextLost, InvalidRequest
 
 __all__ = ["TorchEngine", "TorchSettings"]
+
+_FEATURES: frozenset[Feature] = frozenset({"allowed_tokens", "constraint", "distribution", "mask"})
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
@@ -90,7 +92,7 @@ class TorchEngine:
             max_context_tokens=min(loaded.max_context_tokens, settings.max_context_tokens or loaded.max_context_tokens),
             vocab_size=loaded.vocab_size,
             eos_ids=self._tokenizer.eos_ids,
-            features=frozenset({"allowed_tokens", "constraint", "distribution", "mask"}),
+            features=_FEATURES if loaded.has_holes else _FEATURES - {"mask"},
             adapters=tuple(files.name for files in settings.adapters),
         )
         rules = OutputRules.of(self._tokenizer)
@@ -160,6 +162,7 @@ class TorchEngine:
     @_locked
     def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
         """See ``Engine.mask``."""
+        self._info.require("mask")
         if not 0 <= start < end <= length:
             raise InvalidRequest(f"a hole from {start} to {end} does not lie within {length} tokens")
         context, hole = self._contexts.get(context_id), Hole(length, start, end)

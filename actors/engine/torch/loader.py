@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from actors.engine.torch.decoder import Decoder, TransformersDecoder
+from actors.engine.torch.decoder import Decoder
 from actors.engine.torch.key_values import KeyValues, LayerShape, block_bytes
 from actors.engine.torch.lean_decoder import LeanDecoder
 from actors.engine.torch.plain_checkpoint import PlainConfig, read_weights
@@ -26,6 +26,7 @@ class LoadedModel:
     Attributes:
         shapes: of each layer's keys and values.
         max_context_tokens: positions that the model was made for.
+        has_holes: tokens of a context can be hidden from later ones.
     """
 
     decoder: Decoder
@@ -34,6 +35,7 @@ class LoadedModel:
     shapes: dict[int, LayerShape]
     vocab_size: int
     max_context_tokens: int
+    has_holes: bool = True
 
     def new_key_values(self, settings: TorchSettings, max_context_tokens: int) -> KeyValues:
         """The attention cache that the settings allow, and a spare block.
@@ -103,29 +105,28 @@ def _load_transformers(
     path: Path, device: torch.device, dtype: torch.dtype | str, settings: TorchSettings
 ) -> LoadedModel:
     """With the modules of ``transformers``, whose import takes seconds."""
-    from actors.engine.torch.attention_hook import register_attention
-    from actors.engine.torch.probe import Probe
+    from actors.engine.torch.decoder_choice import choose_decoder
 
-    register_attention()
     model = _from_pretrained(path, device, dtype)
     config = model.config.get_text_config()
     _refuse_changing_positions(config)
     vocab_size = int(model.get_input_embeddings().weight.shape[0])
     with torch.inference_mode():
-        probe = Probe.of(model, vocab_size)
-        decoder = TransformersDecoder(model, settings.adapters)
-        if not probe.agrees(decoder, settings.block_size):
-            raise InvalidRequest(
-                f"the torch engine cannot run a {type(model).__name__}: it would compute other numbers"
-            )
+        choice = choose_decoder(model, vocab_size, settings)
     return LoadedModel(
-        decoder=decoder,
+        decoder=choice.decoder,
         device=device,
         dtype=model.dtype,
-        shapes=probe.shapes,
+        shapes=choice.shapes,
         vocab_size=vocab_size,
-        max_context_tokens=int(getattr(config, "max_position_embeddings", None) or _UNBOUNDED_CONTEXT),
+        max_context_tokens=_max_context_tokens(config),
+        has_holes=choice.has_holes,
     )
+
+
+def _max_context_tokens(config: Any) -> int:
+    lengths = (getattr(config, name, None) for name in ("max_position_embeddings", "max_seq_len", "seq_length"))
+    return next((int(length) for length in lengths if length), _UNBOUNDED_CONTEXT)
 
 
 def _device(name: str) -> torch.device:
@@ -154,9 +155,7 @@ def _from_pretrained(path: Path, device: torch.device, dtype: torch.dtype | str)
 
     disable_progress_bar()
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            path, local_files_only=True, dtype=dtype, attn_implementation="eager"
-        )
+        model: Any = AutoModelForCausalLM.from_pretrained(path, local_files_only=True, dtype=dtype)
         return model.to(device).eval().requires_grad_(False)
     except (OSError, ValueError, KeyError, RuntimeError, MemoryError) as error:
         if _is_out_of_memory(error):

@@ -40,6 +40,11 @@ class AdaptedRows:
     adapter: str
     where: Tensor
 
+    def within(self, tokens: Tensor) -> AdaptedRows | None:
+        """Those among some tokens of the batch, (tokens,), as a batch of their own; None where there are none."""
+        where = torch.isin(tokens, self.where).nonzero().flatten()
+        return AdaptedRows(self.adapter, where) if len(where) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Adapter:

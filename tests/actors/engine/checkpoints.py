@@ -9,13 +9,23 @@ from typing import Any
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    BloomConfig,
+    CodeGenConfig,
+    FalconConfig,
     Gemma2Config,
     Gemma3TextConfig,
     GemmaConfig,
+    GPTJConfig,
+    GPTNeoConfig,
+    GptOssConfig,
+    Llama4TextConfig,
     LlamaConfig,
     MistralConfig,
+    MptConfig,
+    NemotronConfig,
     Qwen2Config,
     Qwen3Config,
+    StableLmConfig,
 )
 
 from actors.engine.contract import Hole
@@ -37,6 +47,7 @@ _SIZES = {
     "tie_word_embeddings": False,
 }
 SLIDING_WINDOW = 12
+CHUNK = 14
 
 _CONFIGS: dict[str, Callable[[], Any]] = {
     "llama": lambda: LlamaConfig(**_SIZES),
@@ -50,6 +61,44 @@ _CONFIGS: dict[str, Callable[[], Any]] = {
     "gemma3": lambda: Gemma3TextConfig(**_SIZES, sliding_window=SLIDING_WINDOW, query_pre_attn_scalar=16),
 }
 ARCHITECTURES = tuple(_CONFIGS)
+
+_LENGTH = _SIZES["max_position_embeddings"]
+_VOCABULARY = {name: size for name, size in _SIZES.items() if name == "vocab_size" or name.endswith("_token_id")}
+_COMMON = _VOCABULARY | {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+_GPT = _VOCABULARY | {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": _LENGTH}
+_EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
+
+_OWN: dict[str, Callable[[], Any]] = {
+    "bloom": lambda: BloomConfig(**_VOCABULARY, hidden_size=32, n_layer=2, n_head=4),
+    "falcon": lambda: FalconConfig(**_COMMON, num_kv_heads=2, new_decoder_architecture=True),
+    "falcon with alibi": lambda: FalconConfig(**_COMMON, alibi=True, multi_query=False, parallel_attn=False, bias=True),
+    "mpt": lambda: MptConfig(**_VOCABULARY, d_model=32, n_heads=4, n_layers=2, max_seq_len=_LENGTH),
+    "gpt-oss": lambda: GptOssConfig(**_SIZES | _EXPERTS, sliding_window=SLIDING_WINDOW),
+    "gpt-j": lambda: GPTJConfig(**_GPT, rotary_dim=4),
+    "gpt-neo": lambda: GPTNeoConfig(
+        **_VOCABULARY,
+        hidden_size=32,
+        num_layers=2,
+        num_heads=4,
+        attention_types=[[["global", "local"], 1]],
+        window_size=SLIDING_WINDOW,
+        max_position_embeddings=_LENGTH,
+    ),
+    "codegen": lambda: CodeGenConfig(**_GPT, rotary_dim=4),
+    "stablelm": lambda: StableLmConfig(**_COMMON, num_key_value_heads=2, max_position_embeddings=_LENGTH),
+    "nemotron": lambda: NemotronConfig(**_SIZES),
+    "llama4": lambda: Llama4TextConfig(
+        **_SIZES | {"num_hidden_layers": 4},
+        intermediate_size_mlp=48,
+        num_local_experts=2,
+        attention_chunk_size=CHUNK,
+        floor_scale=CHUNK,
+    ),
+}
+OWN_ATTENTION = tuple(_OWN)
+"""Architectures whose attention is more than ours."""
+
+_CONFIGS |= _OWN
 _CONFIGS["llama with many positions"] = lambda: LlamaConfig(**(_SIZES | {"max_position_embeddings": 8192}))
 
 
@@ -69,10 +118,15 @@ def make_checkpoint(architecture: str, path: Path) -> Path:
 
 
 class Oracle:
-    """A checkpoint as ``transformers`` runs it by itself."""
+    """A checkpoint as ``transformers`` runs it by itself, with the attention that it chooses.
+
+    Gemma 2's is the plain one: what ``transformers`` would choose leaves the caps out.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.model = AutoModelForCausalLM.from_pretrained(path, attn_implementation="eager").eval()
+        self.model = AutoModelForCausalLM.from_pretrained(path).eval()
+        if self.model.config.model_type == "gemma2":
+            self.model.set_attn_implementation("eager")
 
     def greedy(self, ids: Sequence[int], num_tokens: int, **options: Any) -> list[int]:
         """What ``generate`` adds, end-of-text tokens included as any other where its options do not say so."""

@@ -89,7 +89,9 @@ async def test_without_adapters_the_refusal_says_that_there_are_none(torch_drive
         torch_driver.begin("context", prompt(5), adapter="all")
 
 
-@pytest.mark.parametrize("architecture", ["qwen2", "qwen3", "mistral", "gemma2", "llama as transformers has it"])
+@pytest.mark.parametrize(
+    "architecture", ["qwen2", "qwen3", "mistral", "gemma2", "stablelm", "llama as transformers has it"]
+)
 async def test_other_architectures(
     architecture: str, checkpoint: Callable[[str], Path], adapters: AdapterMaker, merged: Merged
 ) -> None:
