@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from api.errors import Unavailable
 from api.inferlets import Inferlets
 from api.topics import Topics
 from api.turns import Finish, Frame, Part, TurnRequest, TurnStart
@@ -34,6 +35,16 @@ class ModelInfo:
     num_ready: int
     bos_text: str = ""
     adapters: tuple[str, ...] = ()
+
+    def known(self) -> ModelInfo:
+        """This, where an actor has told what the model is.
+
+        Raises:
+            Unavailable: none has yet.
+        """
+        if not self.max_context_tokens:
+            raise Unavailable(f"no actor of model {self.name!r} can answer now")
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from actors.engine.contract import EngineInfo
 from actors.models.messages import StartReport
 from actors.models.ref import ModelRef, ModelReport, Placement
 from actors.settings import ClusterSettings, ModelSettings
@@ -21,6 +22,7 @@ class ModelTable:
     def __init__(self, settings: ClusterSettings) -> None:
         self._settings = settings
         self._reports: dict[str, ModelReport] = {}
+        self._told: dict[str, tuple[EngineInfo, int | None, str, bool]] = {}
         self._heard_at: dict[str, float] = {}
         self._placed: dict[str, int] = {}
         self._starts: dict[str, tuple[float, StartReport]] = {}
@@ -38,6 +40,7 @@ class ModelTable:
                 self._drop(incarnation)
         self._starts.pop(report.incarnation, None)
         self._reports[report.incarnation] = report
+        self._told[report.name] = report.info, report.bos_id, report.bos_text, report.has_chat_template
         self._heard_at[report.incarnation] = time.monotonic()
         self._placed[report.incarnation] = 0
         self._changed.set()
@@ -63,7 +66,7 @@ class ModelTable:
         )
 
     def infos(self) -> tuple[ModelInfo, ...]:
-        """The configured models in their order; what no actor has told yet is 0 or None."""
+        """The configured models in their order, as an actor has last told; what none has told yet is 0 or None."""
         return tuple(self._info(model) for model in self._settings.models)
 
     async def place(self, model: str | None, key: str, lost: str | None = None) -> Placement:
@@ -134,21 +137,20 @@ class ModelTable:
         raise ModelNotFound(model)
 
     def _info(self, model: ModelSettings) -> ModelInfo:
-        reports = [report for report in self.reports() if report.name == model.name]
-        ready = sum(not report.is_draining for report in reports)
-        if not reports:
+        ready = sum(report.name == model.name and not report.is_draining for report in self.reports())
+        if model.name not in self._told:
             return ModelInfo(model.name, model.aliases, model.engine, 0, 0, None, (), False, ready)
-        report = reports[0]
+        info, bos_id, bos_text, has_chat_template = self._told[model.name]
         return ModelInfo(
             model.name,
             model.aliases,
-            report.info.engine,
-            report.info.max_context_tokens,
-            report.info.vocab_size,
-            report.bos_id,
-            report.info.eos_ids,
-            report.has_chat_template,
+            info.engine,
+            info.max_context_tokens,
+            info.vocab_size,
+            bos_id,
+            info.eos_ids,
+            has_chat_template,
             ready,
-            report.bos_text,
-            report.info.adapters,
+            bos_text,
+            info.adapters,
         )

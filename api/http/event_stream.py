@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.errors import GreenroomError
 from api.http.disconnects import while_connected
+from api.http.json_text import json_text
 from api.http.limits import become_stream
 from api.wire.views import error_message
 
@@ -24,7 +24,7 @@ KEEP_ALIVE = ": still here\n\n"
 def event_text(event: str, data: Mapping[str, Any], event_id: str | None = None) -> str:
     """One event, on the wire."""
     lines = [f"id: {event_id}\n"] if event_id is not None else []
-    return "".join((*lines, f"event: {event}\n", f"data: {json.dumps(data, separators=(',', ':'))}\n\n"))
+    return "".join((*lines, f"event: {event}\n", f"data: {json_text(data, is_ascii=True)}\n\n"))
 
 
 def error_text(error: GreenroomError) -> str:

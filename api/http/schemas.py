@@ -142,7 +142,14 @@ class ConstraintBody(Body):
             return Regex(self.regex)
         if self.choice is not None:
             return Choice(self.choice)
-        return JsonSchema(json.dumps(self.json_schema)) if self.grammar is None else Grammar(self.grammar)
+        return _json_schema(self.json_schema) if self.grammar is None else Grammar(self.grammar)
+
+
+def _json_schema(schema: dict[str, Any] | None) -> JsonSchema:
+    try:
+        return JsonSchema(json.dumps(schema, allow_nan=False))
+    except ValueError:
+        raise InvalidRequest("the JSON schema cannot be used: it has a number that is not finite") from None
 
 
 class GenerateBody(Body):

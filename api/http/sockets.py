@@ -6,7 +6,6 @@ Close codes: 1000 it is over, 1008 unauthorised or not allowed, 4404 what was as
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api.errors import GreenroomError
+from api.http.json_text import json_text
 from api.http.responses import CLOSE_INTERNAL, close_code, close_socket
 from api.http.security import selected_subprotocol
 from api.wire.views import error_message
@@ -56,17 +56,7 @@ async def receive_data(websocket: WebSocket) -> str | bytes:
 
 async def send_view(websocket: WebSocket, view: Mapping[str, Any]) -> None:
     """Send one message."""
-    text = json.dumps(view, ensure_ascii=False, separators=(",", ":"))
-    await websocket.send_text(text if _is_unicode(text) else json.dumps(view))
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether it has no lone surrogates, which a program may print or send, and which JSON can only escape."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    await websocket.send_text(json_text(view))
 
 
 async def _send_last(websocket: WebSocket, error: GreenroomError) -> None:

@@ -86,12 +86,12 @@ def get_auto_model() -> LanguageModel:
     """The default model.
 
     Raises:
-        Unavailable: none is served.
+        Unavailable: none is served, or no actor has told yet what the model is.
     """
     models = get_all_models()
     if not models:
         raise Unavailable("no model is served here")
-    return models[0]
+    return LanguageModel(models[0].info.known())
 
 
 def get_model(name: str) -> LanguageModel:
@@ -99,8 +99,9 @@ def get_model(name: str) -> LanguageModel:
 
     Raises:
         ModelNotFound: there is none.
+        Unavailable: no actor has told yet what the model is.
     """
     for model in get_all_models():
         if name == model.name or name in model.info.aliases:
-            return model
+            return LanguageModel(model.info.known())
     raise ModelNotFound(name)

@@ -12,6 +12,7 @@ from api.errors import (
     SessionNotFound,
     TooLarge,
     Unauthorized,
+    Unavailable,
 )
 from api.http.responses import INTERNAL_MESSAGE, error_headers, sentence_of
 
@@ -53,8 +54,9 @@ def error_line(error: GreenroomError) -> str:
 
 
 def failure_body(error: GreenroomError) -> dict[str, object]:
-    """The body of an answer, or the last message of a socket."""
-    return {"ok": False, "traceback": error_line(error)}
+    """The body of an answer, or the last message of a socket, which has no header to say when to try again."""
+    hint = f"; try again in {error.retry_after_s:g} s" if isinstance(error, Unavailable) else ""
+    return {"ok": False, "traceback": error_line(error) + hint}
 
 
 def failure_response(error: GreenroomError) -> JSONResponse:

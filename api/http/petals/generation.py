@@ -182,14 +182,14 @@ async def find_model(cluster: Cluster, name: str | None) -> ModelInfo:
 
     Raises:
         ModelNotFound: no such model.
-        Unavailable: none is configured.
+        Unavailable: none is configured, or no actor has told yet what the model is.
     """
     models = await cluster.models()
     if name is None:
         if not models:
             raise Unavailable("no model is served here")
-        return models[0]
+        return models[0].known()
     for model in models:
         if name == model.name or name in model.aliases:
-            return model
+            return model.known()
     raise ModelNotFound(name)

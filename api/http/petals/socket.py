@@ -17,6 +17,7 @@ from api.http.petals.failures import BadParameter, failure_body
 from api.http.petals.messages import parse_frame
 from api.http.responses import CLOSE_TRY_LATER, close_code, close_socket
 from api.http.security import owner_of, selected_subprotocol
+from api.http.sockets import send_view
 from api.logs import event_logger
 from api.settings import ApiSettings
 
@@ -47,7 +48,7 @@ class PetalsSocket:
         cluster: Cluster = websocket.app.state.cluster
         self._settings: ApiSettings = websocket.app.state.settings
         self._websocket = websocket
-        self._conversation = Conversation(cluster, self._settings, owner, websocket.send_json)
+        self._conversation = Conversation(cluster, self._settings, owner, self._send)
         self._pending: deque[Call] = deque()
         self._serving: Call | None = None
         self._arrived = asyncio.Event()
@@ -66,6 +67,9 @@ class PetalsSocket:
                     await _fail(self._websocket, refusal, CLOSE_TRY_LATER)
         finally:
             await asyncio.shield(asyncio.create_task(self._end(receiver, server)))
+
+    async def _send(self, view: dict[str, object]) -> None:
+        await send_view(self._websocket, view)
 
     async def _end(self, *tasks: asyncio.Task[Any]) -> None:
         for task in (*tasks, *self._asides):
@@ -168,7 +172,7 @@ class PetalsSocket:
 async def _fail(websocket: WebSocket, error: GreenroomError, code: int) -> None:
     """Send one error as the last message, and close."""
     try:
-        await websocket.send_json(failure_body(error))
+        await send_view(websocket, failure_body(error))
     except (WebSocketDisconnect, RuntimeError):
         return
     await close_socket(websocket, code)

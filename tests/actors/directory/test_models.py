@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -106,6 +107,17 @@ async def test_models_go_by_name_and_alias_and_the_first_is_the_default() -> Non
     with pytest.raises(ModelNotFound):
         await place(models, model="nope")
     assert [(info.name, info.num_ready) for info in models.infos()] == [("m", 1), ("n", 1)]
+
+
+async def test_what_a_model_is_stays_known_while_no_actor_of_it_is_up() -> None:
+    models = table("m")
+    with pytest.raises(Unavailable, match="^no actor of model 'm' can answer now$"):
+        models.infos()[0].known()
+    models.report(report("a"))
+    known = models.infos()[0].known()
+    with pytest.raises(Unavailable):
+        await place(models, lost="a")
+    assert models.infos()[0].known() == replace(known, num_ready=0)
 
 
 async def test_an_actor_starts_until_it_has_started() -> None:

@@ -120,6 +120,21 @@ async def test_errors_carry_the_code_of_the_error_tree() -> None:
             assert text in response.json()["traceback"]
 
 
+async def test_while_no_actor_has_told_what_the_model_is_callers_are_told_to_try_again() -> None:
+    cluster = FakeCluster(replace(TOY, max_context_tokens=0, vocab_size=0, eos_ids=(), num_ready=0))
+    async with toy_client(cluster) as client:
+        for response in (
+            await client.http.post("/api/v1/generate", data={"inputs": "Q", "max_new_tokens": "1"}),
+            await client.http.get("/api/v1/open_inference_session"),
+        ):
+            assert (response.status_code, response.headers["retry-after"]) == (200, "1")
+            assert response.headers["x-greenroom-error"] == "unavailable"
+            traceback = response.json()["traceback"]
+            assert traceback == "RuntimeError: no actor of model 'toy' can answer now; try again in 1 s"
+        async with client.connect() as socket:
+            assert await socket.failure(type="open_inference_session") == traceback
+
+
 async def test_a_bug_is_told_in_one_sentence_without_its_inside(caplog: pytest.LogCaptureFixture) -> None:
     cluster = FakeCluster()
 
