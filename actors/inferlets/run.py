@@ -7,19 +7,53 @@ import contextvars
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
-from actors.inferlets.contexts import Contexts
 from actors.inferlets.event_loop import ProgramThread
-from actors.inferlets.executor import EffectDesk
 from actors.inferlets.history import Diverged
 from actors.inferlets.output import current_output
 from actors.inferlets.program import Source, blame, load
-from actors.inferlets.records import Ended
-from actors.inferlets.replayer import ProgramHost
+from actors.inferlets.records import Answer, Ended
+from actors.inferlets.replayer import Desk, ProgramHost
 from api.inferlet.arguments import Args
 from api.inferlet.host import hosted_by
 from api.values import snapshot
+
+
+class RunDesk(Desk, Protocol):
+    """What a run needs of the desk of its host."""
+
+    arrived: Callable[[Answer], object]
+
+    @property
+    def is_blocking(self) -> bool:
+        """The program's thread waits for an answer."""
+        ...
+
+    @property
+    def waits_for_clients_only(self) -> bool:
+        """The program has asked for nothing but the next message from a client, and none is there."""
+        ...
+
+    def settle(self) -> None:
+        """Wait until what others see, and the program did not wait for, has been done. For its thread."""
+        ...
+
+    async def stop(self) -> None:
+        """Perform nothing any longer, and cancel who waits for an answer."""
+        ...
+
+
+class RunContexts(Protocol):
+    """What a run needs of the contexts of its program."""
+
+    async def close(self) -> None:
+        """Free them."""
+        ...
+
+    async def stop(self) -> None:
+        """Leave them to the next run."""
+        ...
 
 
 class ProgramRun:
@@ -32,8 +66,8 @@ class ProgramRun:
         source: Source,
         arguments: tuple[str, ...],
         host: ProgramHost,
-        desk: EffectDesk,
-        contexts: Contexts,
+        desk: RunDesk,
+        contexts: RunContexts,
         is_again: bool,
         on_end: Callable[[Ended], object],
     ) -> None:
@@ -77,8 +111,8 @@ class ProgramRun:
         await (self._contexts.close() if frees_contexts else self._contexts.stop())
         return self._over.is_set()
 
-    def _arrived(self, answer: object) -> None:
-        self.host.arrived(answer)  # type: ignore[arg-type]
+    def _arrived(self, answer: Answer) -> None:
+        self.host.arrived(answer)
         self._thread.wake()
 
     def _respond(self) -> None:

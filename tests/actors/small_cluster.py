@@ -118,7 +118,7 @@ def kill_instance(instance: Instance) -> None:
     for task in (instance._finishing, instance._watching, instance._recorder._writing):
         if task:
             task.cancel()
-    run = instance._run
+    run: Any = instance._run
     if run:
         run.host.close()
         tasks = [task for _, task in run.desk._running.values()]
