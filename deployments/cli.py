@@ -12,6 +12,7 @@ from deployments.commands import queues, sessions, topics
 from deployments.commands.chat import chat
 from deployments.commands.down import down
 from deployments.commands.inferlets import attach, kill, launch, ps
+from deployments.commands.replay import replay
 from deployments.commands.status import status
 from deployments.commands.topics import pub, sub
 from deployments.commands.up import up
@@ -25,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (up, chat, launch, attach, ps, kill, pub, sub, status, down):
+for command in (up, chat, launch, attach, ps, kill, replay, pub, sub, status, down):
     app.command()(command)
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(topics.app, name="topics")

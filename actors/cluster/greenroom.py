@@ -53,7 +53,7 @@ class Greenroom:
     """The cluster; a ``Cluster``. One per process and event loop. Make it with ``ensure`` or ``connect``."""
 
     directory: DirectoryRef
-    _inferlets: Inferlets
+    launcher: Inferlets
     reader: TurnReader
     broker: BrokerRef
     timeout_s: float = 60.0
@@ -146,25 +146,25 @@ class Greenroom:
 
     async def upload_program(self, source: str, file: str, owner: str = "") -> str:
         """See ``Cluster.upload_program``."""
-        return await self._inferlets.upload_program(source, file, owner)
+        return await self.launcher.upload_program(source, file, owner)
 
     async def programs(self, owner: str = "") -> tuple[ProgramInfo, ...]:
         """See ``Cluster.programs``."""
-        return await self._inferlets.programs(owner)
+        return await self.launcher.programs(owner)
 
     async def launch(
         self, program: str, arguments: tuple[str, ...] = (), owner: str = "", name: str | None = None
     ) -> InferletRef:
         """See ``Cluster.launch``."""
-        return await self._inferlets.launch(program, arguments, owner, name)
+        return await self.launcher.launch(program, arguments, owner, name)
 
     async def inferlet(self, instance_id: str, owner: str = "") -> InferletRef:
         """See ``Cluster.inferlet``."""
-        return await self._inferlets.inferlet(instance_id, owner)
+        return await self.launcher.inferlet(instance_id, owner)
 
     async def inferlets(self, owner: str = "") -> tuple[InferletSummary, ...]:
         """See ``Cluster.inferlets``."""
-        return await self._inferlets.inferlets(owner)
+        return await self.launcher.inferlets(owner)
 
 
 def _broker_names(num_shards: int) -> list[str]:

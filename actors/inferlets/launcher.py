@@ -11,6 +11,7 @@ from actors.directory.ref import DirectoryRef
 from actors.inferlets.program import Source, check, program_hash
 from actors.inferlets.ref import InferletRef
 from actors.journal.contract import Journal
+from actors.journal.keys import INFERLET, journal_key, parse_journal_key
 from api.errors import ProgramNotFound, TooLarge
 from api.inferlet_events import Event, Message
 from api.inferlets import InferletSummary, ProgramInfo
@@ -59,6 +60,19 @@ class Inferlets:
     async def inferlets(self, owner: str = "") -> tuple[InferletSummary, ...]:
         """See ``api.inferlets.Inferlets.inferlets``."""
         return await self.directory.inferlets(owner)
+
+    async def recorded_ids(self) -> tuple[str, ...]:
+        """The ids of all inferlets that have a history, of all owners."""
+        keys = [parse_journal_key(stream.key) for stream in await self.journal.streams()]
+        return tuple(instance_id for kind, instance_id in keys if kind == INFERLET)
+
+    async def recorded(self, instance_id: str) -> tuple[bytes, ...]:
+        """An inferlet's records, as ``actors.inferlets.records`` decodes them; it goes on undisturbed.
+
+        Raises:
+            NotFound: there is none of this id.
+        """
+        return await self.journal.records(journal_key(INFERLET, instance_id))
 
     async def launch_child(
         self, child_id: str, program: str, arguments: tuple[str, ...], owner: str, name: str | None, parent: str

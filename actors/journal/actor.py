@@ -62,6 +62,10 @@ class JournalRef:
         """See ``Journal.acquire``."""
         return await self._ask("acquire", key)  # type: ignore[no-any-return]
 
+    async def records(self, key: str) -> tuple[bytes, ...]:
+        """See ``Journal.records``."""
+        return await self._ask("records", key)  # type: ignore[no-any-return]
+
     async def append(
         self,
         key: str,

@@ -58,6 +58,14 @@ class Journal(Protocol):
         """
         ...
 
+    async def records(self, key: str) -> tuple[bytes, ...]:
+        """All records of a stream, in order, without taking it over.
+
+        Raises:
+            NotFound: no such stream.
+        """
+        ...
+
     async def append(
         self,
         key: str,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
+from actors.journal.formats import check_format
 from api.logs import event_logger
 
 log = event_logger("greenroom.journal")
@@ -19,11 +21,17 @@ _MAX_FREED_PAGES = 4096
 """Pages that one ``erase`` returns to the file system, so that writes never wait for long."""
 
 
-def open_file(path: Path, synchronous: str, schema: str) -> sqlite3.Connection:
+def open_file(path: Path, synchronous: str, migrations: Sequence[str]) -> sqlite3.Connection:
     """A connection to the file, which is made with its folder where they are missing.
 
     ``secure_delete`` overwrites what is deleted with zeros. A file of an earlier release is rebuilt once: its free
     pages have deleted text, and only a rebuilt one can shrink.
+
+    Args:
+        migrations: SQL that brings the tables from each format to the next; the file's ``user_version`` counts them.
+
+    Raises:
+        Unavailable: a later release wrote it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -32,7 +40,7 @@ def open_file(path: Path, synchronous: str, schema: str) -> sqlite3.Connection:
     connection.execute(f"PRAGMA synchronous = {synchronous}")
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute(f"PRAGMA journal_size_limit = {_MAX_WAL_BYTES}")
-    connection.executescript(schema)
+    _migrate(connection, path, migrations)
     try:
         if _pragma(connection, "auto_vacuum") != _INCREMENTAL:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -41,6 +49,13 @@ def open_file(path: Path, synchronous: str, schema: str) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         log.warning("deleted text could not be removed from the journal's file", path=str(path), error=str(error))
     return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:
+    found = _pragma(connection, "user_version")
+    check_format(f"the journal {path}", found, len(migrations))
+    for number in range(found, len(migrations)):
+        connection.executescript(f"BEGIN IMMEDIATE; {migrations[number]}; PRAGMA user_version = {number + 1}; COMMIT;")
 
 
 def erase(connection: sqlite3.Connection) -> bool:

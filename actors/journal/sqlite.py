@@ -20,11 +20,10 @@ log = event_logger("greenroom.journal")
 Answer = TypeVar("Answer")
 Write = Callable[[sqlite3.Connection], Any]
 
-SCHEMA = """
+_TABLES = """
 CREATE TABLE IF NOT EXISTS streams (
     key TEXT PRIMARY KEY, owner TEXT NOT NULL, model TEXT NOT NULL, epoch INTEGER NOT NULL,
-    created_at REAL NOT NULL, last_used_at REAL NOT NULL, expires_at REAL,
-    title TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
+    created_at REAL NOT NULL, last_used_at REAL NOT NULL, expires_at REAL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS streams_by_expiry ON streams (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS streams_by_owner ON streams (owner, last_used_at);
 CREATE TABLE IF NOT EXISTS records (
@@ -32,6 +31,9 @@ CREATE TABLE IF NOT EXISTS records (
 CREATE TABLE IF NOT EXISTS items (
     space TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (space, name)) WITHOUT ROWID;
 """
+MIGRATIONS = (_TABLES, "ALTER TABLE streams ADD COLUMN title TEXT NOT NULL DEFAULT ''")
+"""Format 0 had the first tables, and did not say so."""
+
 COLUMNS = "key, owner, model, epoch, created_at, last_used_at, expires_at, title"
 
 
@@ -100,10 +102,19 @@ class SqliteJournal:
             found = _find(connection, key)
             if found is None:
                 raise NotFound(f"the journal holds no {key!r}")
-            rows = connection.execute("SELECT record FROM records WHERE key = ? ORDER BY position", (key,))
-            return Acquired(found, tuple(record for (record,) in rows))
+            return Acquired(found, _records(connection, key))
 
         return await self._write(write)
+
+    async def records(self, key: str) -> tuple[bytes, ...]:
+        """See ``Journal.records``."""
+
+        def read(connection: sqlite3.Connection) -> tuple[bytes, ...]:
+            if _find(connection, key) is None:
+                raise NotFound(f"the journal holds no {key!r}")
+            return _records(connection, key)
+
+        return await self._write(read)
 
     async def append(
         self,
@@ -234,9 +245,7 @@ class SqliteJournal:
         return answers
 
     def _open(self) -> sqlite3.Connection:
-        connection = open_file(self._path, self._synchronous, SCHEMA)
-        _add_titles(connection)
-        return connection
+        return open_file(self._path, self._synchronous, MIGRATIONS)
 
     async def _erase(self) -> None:
         """Until all that was deleted has left the files."""
@@ -250,12 +259,6 @@ class SqliteJournal:
             except sqlite3.Error as error:
                 log.warning("deleted text is still in the journal's file", path=str(self._path), error=str(error))
             is_erased = is_erased and not self._has_deleted
-
-
-def _add_titles(connection: sqlite3.Connection) -> None:
-    """Give streams a title, in a file that was made before they had one."""
-    if "title" not in {name for _, name, *_ in connection.execute("PRAGMA table_info(streams)")}:
-        connection.execute("ALTER TABLE streams ADD COLUMN title TEXT NOT NULL DEFAULT ''")
 
 
 def _under_savepoint(connection: sqlite3.Connection, write: Write) -> Any:
@@ -283,6 +286,11 @@ def _settle(future: asyncio.Future[Any], answer: Any) -> None:
 def _find(connection: sqlite3.Connection, key: str) -> StreamInfo | None:
     row = connection.execute(f"SELECT {COLUMNS} FROM streams WHERE key = ?", (key,)).fetchone()
     return StreamInfo(*row) if row else None
+
+
+def _records(connection: sqlite3.Connection, key: str) -> tuple[bytes, ...]:
+    rows = connection.execute("SELECT record FROM records WHERE key = ? ORDER BY position", (key,))
+    return tuple(record for (record,) in rows)
 
 
 def _insert(connection: sqlite3.Connection, key: str, position: int, records: Sequence[bytes]) -> None:

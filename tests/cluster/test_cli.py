@@ -200,3 +200,19 @@ def test_in_the_foreground_it_stays_until_it_is_interrupted(newcomer: Operator) 
     assert process.returncode == 0
     assert rest.endswith("Ray is stopped.\n")
     assert newcomer.processes() == []
+
+
+def test_a_recorded_inferlet_is_replayed_against_its_program_and_a_changed_one(
+    operator: Operator, tmp_path: Path
+) -> None:
+    program = tmp_path / "asks.py"
+    lines = "@inferlet\nasync def main(args: Args) -> None:\n    send('first')\n    await recv()\n"
+    program.write_text(f"from api.inferlet import *\n{lines}")
+    launched = operator.run("launch", str(program), "--detach")
+    assert launched.code == 0, launched.err
+    same = operator.run("replay", launched.out.strip()[:8])
+    assert (same.code, same.out) == (0, "The program repeats its 1 calls, and then waits in call 2 (Receive).\n")
+    program.write_text(program.read_text().replace("'first'", "'other'"))
+    changed = operator.run("replay", launched.out.strip(), "--program", str(program))
+    assert changed.code == 1
+    assert changed.out.endswith("call 1 (Send) has other arguments than before.\n")

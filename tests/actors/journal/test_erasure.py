@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.journal.sqlite import SCHEMA, SqliteJournal
+from actors.journal.sqlite import MIGRATIONS, SqliteJournal
 
 SECRET = b"the patient's name is Zacharias"
 RECORDS = [SECRET, random.Random(1).randbytes(100_000) + SECRET + 50_000 * b"x", 3_000 * b"y" + SECRET]
@@ -65,7 +65,7 @@ async def test_the_file_of_an_earlier_release_is_rebuilt_without_what_was_delete
     connection = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA secure_delete = OFF")
-    connection.executescript(SCHEMA)
+    connection.executescript(MIGRATIONS[0])
     for number in range(50):
         connection.execute("INSERT INTO items VALUES ('store', ?, ?)", (f"{number}", SECRET + 3_000 * b"z"))
     connection.execute("INSERT INTO items VALUES ('store', 'kept', 'kept')")
