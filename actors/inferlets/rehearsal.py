@@ -114,7 +114,7 @@ class _Desk:
     def settle(self) -> None:
         pass
 
-    async def stop(self) -> None:
+    async def stop(self, is_over: bool) -> None:
         self._stopped.set()
 
 

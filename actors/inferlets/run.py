@@ -39,8 +39,8 @@ class RunDesk(Desk, Protocol):
         """Wait until what others see, and the program did not wait for, has been done. For its thread."""
         ...
 
-    async def stop(self) -> None:
-        """Perform nothing any longer, and cancel who waits for an answer."""
+    async def stop(self, is_over: bool) -> None:
+        """Perform nothing any longer, and cancel the calls that wait; ``is_over`` where no later life follows."""
         ...
 
 
