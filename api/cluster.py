@@ -229,8 +229,8 @@ class Cluster(Inferlets, Protocol):
         """
         ...
 
-    async def generate(self, model: str | None, request: TurnRequest) -> TurnStream:
-        """One turn on a temporary context, which costs no actor. Leaving the stream cancels it.
+    async def generate(self, model: str | None, request: TurnRequest, owner: str) -> TurnStream:
+        """One turn of this owner on a temporary context, which costs no actor. Leaving the stream cancels it.
 
         Raises:
             ModelNotFound, InvalidRequest, LengthExceeded, Unavailable

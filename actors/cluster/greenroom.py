@@ -112,7 +112,7 @@ class Greenroom:
         placement = await self.directory.place(model, "")
         return await placement.model.tokenize(text)
 
-    async def generate(self, model: str | None, request: TurnRequest) -> OwnTurnStream:
+    async def generate(self, model: str | None, request: TurnRequest, owner: str = "") -> OwnTurnStream:
         """See ``Cluster.generate``."""
         placement = await self.directory.place(model, "")
         context_id = f"temporary-{request.turn_id}"
@@ -126,6 +126,7 @@ class Greenroom:
             self.timeout_s,
             placement,
             is_temporary=True,
+            owner=owner,
         )
         await run.start()
         return OwnTurnStream(run, self.reader)

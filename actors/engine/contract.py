@@ -102,6 +102,7 @@ class Admission:
             ``Engine.prepare``.
         holes: of the context, where all of its tokens are sent (``create``); else it keeps those that it has.
         tenant: whose it is. KV may be shared between contexts of one tenant, not between tenants.
+        owner: who asked for the turn; engines are fair between owners.
         adapter: what the context is computed with; None for the model alone. Of another one, its KV goes.
     """
 
@@ -123,6 +124,7 @@ class Admission:
     distribution: int | None = None
     holes: tuple[Hole, ...] = ()
     tenant: str = ""
+    owner: str = ""
     adapter: str | None = None
 
 
@@ -209,6 +211,7 @@ class Engine(Protocol):
             Conflict: a turn is running on this context.
             Unsupported: a sampling parameter that this engine cannot do.
             CapacityExhausted: the waiting queue is full, or the context alone is larger than the whole cache.
+            TooBusy: the owner has its share of the waiting queue.
         """
         ...
 

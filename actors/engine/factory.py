@@ -40,7 +40,9 @@ def _torch(settings: ModelSettings, path: Path, adapters: tuple[AdapterFiles, ..
 
     tokenizer = Tokenizer.load(path)
     try:
-        torch_settings = TorchSettings(model_path=path, adapters=adapters, **settings.engine_args)
+        torch_settings = TorchSettings(
+            model_path=path, adapters=adapters, owner_share=settings.owner_share, **settings.engine_args
+        )
     except TypeError as error:
         raise InvalidRequest(f"engine_args of model {settings.name!r}: {error}") from None
     return TorchEngine(torch_settings, tokenizer), tokenizer
@@ -54,4 +56,5 @@ def _vllm(settings: ModelSettings, path: Path, adapters: tuple[AdapterFiles, ...
     from actors.engine.vllm.engine import VllmEngine
 
     tokenizer = Tokenizer.load(path)
-    return VllmEngine(path, dict(settings.engine_args), tokenizer, adapters), tokenizer
+    engine = VllmEngine(path, dict(settings.engine_args), tokenizer, adapters, settings.owner_share)
+    return engine, tokenizer

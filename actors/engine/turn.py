@@ -27,6 +27,7 @@ class Turn:
         history: for penalties; None without them.
         allowed: (vocab,), bool: see ``Draw``; None for all.
         matcher: where the output stands in the turn's constraint; None without one.
+        planned_at: the last step in which it got on, where not all running turns do.
         has_started: its prompt has been computed once.
         finish: how it ended, when that is known before the next step: cancelled, or ended by its earlier output.
     """
@@ -40,6 +41,7 @@ class Turn:
     history: TokenHistory | None
     allowed: Tensor | None = None
     matcher: Matcher | None = None
+    planned_at: int = 0
     has_started: bool = False
     finish: Finish | None = None
 
@@ -72,3 +74,8 @@ class Turn:
     def turn_id(self) -> str:
         """Its id."""
         return self.admission.turn_id
+
+    @property
+    def owner(self) -> str:
+        """Whose it is."""
+        return self.admission.owner

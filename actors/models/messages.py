@@ -51,7 +51,7 @@ class StartTurn:
         prior: output that has been delivered already; the turn goes on behind it.
         policy: the retention policy, for counters and for the order of eviction.
         holes: of the context; needed where ``context`` is sent.
-        owner: whose context it is.
+        owner: whose context it is, and whose turn.
         adapter: of the context.
     """
 

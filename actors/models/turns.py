@@ -163,5 +163,6 @@ def _admission(message: StartTurn, prompt_ids: tuple[int, ...]) -> Admission:
         distribution=request.distribution,
         holes=message.holes if created else (),
         tenant=message.context_id if message.is_temporary else message.owner,
+        owner=message.owner,
         adapter=message.adapter,
     )

@@ -75,7 +75,7 @@ class FakeCluster(FakeInferlets):
         self.info(model)
         return toy_model.encode(text)
 
-    async def generate(self, model: str | None, request: TurnRequest) -> FakeStream:
+    async def generate(self, model: str | None, request: TurnRequest, owner: str = "") -> FakeStream:
         """A turn on an empty context."""
         context: list[int] = []
         turn = self.run(request, context, self.info(model).max_context_tokens)

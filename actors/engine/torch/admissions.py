@@ -80,8 +80,7 @@ class Admissions:
         num_tokens = admission.base_length + len(admission.tokens)
         if not self._contexts.fits(num_tokens, holes):
             raise CapacityExhausted(f"the attention cache is full: it holds {self._contexts.num_tokens} tokens in all")
-        if not self._scheduler.has_room:
-            raise CapacityExhausted("as many turns as may are waiting already")
+        self._scheduler.check_room(admission.owner)
 
     def _extend(self, context: Context, admission: Admission, holes: Sequence[Hole]) -> None:
         """Make it base and tokens, with these holes; KV stays as far as they agree, but the last must be computed."""

@@ -14,6 +14,7 @@ import torch
 
 from actors.engine.context import Context
 from actors.engine.contract import Admission, Capacity, EngineInfo, Feature, Hole, Output, Residency, tell_nobody
+from actors.engine.owners import Owners
 from actors.engine.sampling.grammars import Grammars
 from actors.engine.sampling.sampler import Draw
 from actors.engine.text.output import OutputRules
@@ -83,7 +84,12 @@ class TorchEngine:
         loaded = self._runner.loaded
         self._contexts = ContextStore(self._runner.num_blocks, settings.block_size, self._counters)
         self._scheduler = Scheduler(
-            self._contexts, self._counters, settings.max_batch_tokens, settings.max_running, settings.max_waiting
+            self._contexts,
+            self._counters,
+            Owners(settings.owner_share),
+            settings.max_batch_tokens,
+            settings.max_running,
+            settings.max_waiting,
         )
         self._settlement = Settlement(self._contexts, self._scheduler, self._counters, self._runner.clear)
         self._info = EngineInfo(

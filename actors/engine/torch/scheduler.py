@@ -6,9 +6,11 @@ from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass, field
 
 from actors.engine.context import Context
+from actors.engine.owners import FairQueue, Owners, in_turns
 from actors.engine.torch.context_store import ContextStore
 from actors.engine.torch.row import Row
 from actors.engine.turn import Turn
+from api.errors import CapacityExhausted
 
 _SHARE = 4
 """A prompt gets at most this part of a step's room for prompts while others wait for it."""
@@ -29,29 +31,48 @@ class _Plan:
 class Scheduler:
     """Running turns, waiting turns and refills; decoding first, then prompts by turns, then refills.
 
+    Fair between owners, and for each owner first come, first served. There are more running turns than ``max_running``
+    only where a turn of an owner with few of them comes while another's have all places; a step has no more.
+
     A running turn that finds no block takes those of idle contexts, then those of the latest turn that is not yet
     in the plan: that one starts over when there is room (its tokens stay). While a prompt finds no room no later one
     gets any, so the oldest turn always gets on in the end.
     """
 
     def __init__(
-        self, contexts: ContextStore, counters: Counter[str], max_batch_tokens: int, max_running: int, max_waiting: int
+        self,
+        contexts: ContextStore,
+        counters: Counter[str],
+        owners: Owners,
+        max_batch_tokens: int,
+        max_running: int,
+        max_waiting: int,
     ) -> None:
         self._contexts = contexts
         self._counters = counters
+        self._owners = owners
+        self._are_several_owners = False
         self._max_batch_tokens = max_batch_tokens
         self._max_running = max_running
         self._max_waiting = max_waiting
         self._turns: OrderedDict[str, Turn] = OrderedDict()
         self._running: list[Turn] = []
-        self._waiting: deque[Turn] = deque()
+        self._num_running: Counter[str] = Counter()
+        self._num_plans = 0
+        self._waiting: FairQueue[Turn] = FairQueue()
         self._filling: deque[Turn] = deque()
         self._refills: OrderedDict[str, Context] = OrderedDict()
 
-    @property
-    def has_room(self) -> bool:
-        """Whether another turn may be added."""
-        return len(self._waiting) < self._max_waiting
+    def check_room(self, owner: str) -> None:
+        """Whether another turn of this owner may be added.
+
+        Raises:
+            CapacityExhausted: the waiting queue is full.
+            TooBusy: the owner has its share of it.
+        """
+        if len(self._waiting) >= self._max_waiting:
+            raise CapacityExhausted(f"the waiting queue is full ({self._max_waiting} turns)")
+        self._owners.check_queue(self._waiting.count(owner), self._max_waiting)
 
     @property
     def has_work(self) -> bool:
@@ -78,15 +99,20 @@ class Scheduler:
 
     def add(self, turn: Turn) -> None:
         """Queue a turn."""
+        self._owners.note(turn.owner)
         self._turns[turn.turn_id] = turn
-        self._waiting.append(turn)
+        self._waiting.add(turn)
 
     def remove(self, turn: Turn) -> None:
         """Forget a turn that has ended."""
         del self._turns[turn.turn_id]
-        for queue in (self._running, self._waiting, self._filling):
-            if turn in queue:
-                queue.remove(turn)
+        self._owners.note(turn.owner)
+        self._waiting.discard(turn)
+        if turn in self._running:
+            self._running.remove(turn)
+            self._num_running[turn.owner] -= 1
+        if turn in self._filling:
+            self._filling.remove(turn)
 
     def add_refill(self, context: Context) -> None:
         """Queue a context whose KV is to be completed."""
@@ -101,10 +127,10 @@ class Scheduler:
     def plan(self) -> list[Row]:
         """The rows of the next step; their blocks are there."""
         plan = _Plan()
+        self._are_several_owners = self._owners.are_several(self._num_running)
         self._start_waiting()
-        for turn in list(self._running):
-            if turn not in self._filling:
-                self._plan_decoding(turn, plan)
+        for turn in self._decoding():
+            self._plan_decoding(turn, plan)
         self._plan_filling(plan)
         if not self._waiting and not self._filling:
             self._plan_refills(plan)
@@ -124,11 +150,29 @@ class Scheduler:
         assert len(set(self._filling)) == len(self._filling)
 
     def _start_waiting(self) -> None:
-        while self._waiting and len(self._running) < self._max_running:
-            turn = self._waiting.popleft()
+        while turn := self._waiting.pop(self._num_running, self._may_start):
             self._running.append(turn)
             self._running.sort(key=lambda turn: turn.order)
+            self._num_running[turn.owner] += 1
             self._filling.append(turn)
+
+    def _may_start(self, turn: Turn) -> bool:
+        """While there is room; an owner who has less than its share need not wait for others' turns to end."""
+        if len(self._running) < self._max_running:
+            return True
+        share = self._owners.share_of(self._max_running)
+        return self._are_several_owners and self._num_running[turn.owner] < share
+
+    def _decoding(self) -> list[Turn]:
+        """Those whose next token is due. Where too many run, each owner gets as many on, one after another."""
+        turns = [turn for turn in self._running if turn not in self._filling]
+        if len(turns) <= self._max_running:
+            return turns
+        self._num_plans += 1
+        turns = in_turns(sorted(turns, key=lambda turn: turn.planned_at))[: self._max_running]
+        for turn in turns:
+            turn.planned_at = self._num_plans
+        return turns
 
     def _plan_decoding(self, turn: Turn, plan: _Plan) -> None:
         context = turn.context
@@ -161,17 +205,26 @@ class Scheduler:
                 self._filling.append(turn)
 
     def _shares(self, budget: int, share: int) -> list[tuple[Turn, int]]:
-        """How many tokens each filling turn gets, in their order: a share first, then what is left."""
+        """How many tokens each filling turn gets, in their order: a share first, then what is left.
+
+        Where several owners have turns, one of each comes before another of any, and the prompts of one owner get no
+        more than its share of a step: so a step ends soon, whoever it is that comes next.
+        """
+        filling, most = list(self._filling), budget
+        if self._are_several_owners:
+            filling, most = in_turns(filling), self._owners.share_of(self._max_batch_tokens)
         counts: list[tuple[Turn, int]] = []
-        for turn in self._filling:
-            count = min(turn.context.num_missing, share, budget)
-            if count == 0:
-                break
-            counts.append((turn, count))
-            budget -= count
+        given: Counter[str] = Counter()
+        for turn in filling:
+            count = min(turn.context.num_missing, share, budget, most - given[turn.owner])
+            if count:
+                counts.append((turn, count))
+                given[turn.owner] += count
+                budget -= count
         for index, (turn, count) in enumerate(counts):
-            more = min(turn.context.num_missing - count, budget)
+            more = min(turn.context.num_missing - count, budget, most - given[turn.owner])
             counts[index] = (turn, count + more)
+            given[turn.owner] += more
             budget -= more
         return counts
 

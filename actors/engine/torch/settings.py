@@ -25,6 +25,7 @@ class TorchSettings:
         max_batch_tokens: new tokens computed in one step; a longer prompt is computed in several.
         max_running: turns computed at a time.
         max_waiting: turns that wait for their place, at most; more are refused.
+        owner_share: see ``Owners``.
         max_context_tokens: of one context; None takes the model's own limit.
         is_lean: run the architectures that ``LeanDecoder`` knows with it.
         steps_ahead: steps that may be computed before the outputs of earlier ones have been taken.
@@ -41,6 +42,7 @@ class TorchSettings:
     max_batch_tokens: int = 512
     max_running: int = 64
     max_waiting: int = 1024
+    owner_share: float = 1.0
     max_context_tokens: int | None = None
     is_lean: bool = True
     steps_ahead: int = 8

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from actors.engine.adapter_files import AdapterFiles
 from actors.engine.context import Context
 from actors.engine.contract import Admission, Capacity, EngineInfo, Output, Residency, tell_nobody
+from actors.engine.owners import Owners
 from actors.engine.sampling.grammars import Grammars
 from actors.engine.text.output import OutputRules
 from actors.engine.text.tokenizer import Tokenizer
 from actors.engine.turn import Turn
 from actors.engine.vllm.admissions import Admissions
 from actors.engine.vllm.contexts import Contexts
+from actors.engine.vllm.gate import Gate
 from actors.engine.vllm.link import REFILL, TURN, Link
 from actors.engine.vllm.outcome import outcome
 from actors.engine.vllm.outputs import Outputs
@@ -49,11 +52,13 @@ class VllmEngine:
         engine_args: dict[str, Any],
         tokenizer: Tokenizer,
         adapters: Sequence[AdapterFiles] = (),
+        owner_share: float = 1.0,
     ) -> None:
         self._model_path = model_path
         self._engine_args = engine_args
         self._tokenizer = tokenizer
         self._adapters = adapters
+        self._owners = Owners(owner_share)
         self._compiler = ThreadPoolExecutor(max_workers=1, thread_name_prefix="grammar-compiler")
         self._counters: Counter[str] = Counter()
         self._turns: dict[str, Turn] = {}
@@ -62,6 +67,7 @@ class VllmEngine:
         self._cache_usage = 0.0
         self._num_unclaimed = 0
         self._contexts: Contexts
+        self._gate: Gate
         self._link: Link
         self._info: EngineInfo
         self._grammars: Grammars
@@ -84,6 +90,9 @@ class VllmEngine:
             features=frozenset({"allowed_tokens", "constraint", "distribution"}),
             adapters=tuple(files.name for files in self._adapters),
         )
+        scheduler = config.scheduler_config
+        max_turns, max_tokens = int(scheduler.max_num_seqs), int(scheduler.max_num_batched_tokens)
+        self._gate = Gate(self._owners, max_turns, max_tokens)
         rules = OutputRules.of(self._tokenizer)
         self._grammars = Grammars(rules, self._info.vocab_size, self._compiler)
         self._admissions = Admissions(self._contexts, self._info, rules, self._grammars)
@@ -105,7 +114,8 @@ class VllmEngine:
         if admission.turn_id in self._turns:
             raise Conflict(f"turn {admission.turn_id!r} is running")
         if len(self._turns) >= MAX_WAITING:
-            raise CapacityExhausted("as many turns as may are waiting already")
+            raise CapacityExhausted(f"the waiting queue is full ({MAX_WAITING} turns)")
+        self._owners.check_queue(self._gate.count(admission.owner), MAX_WAITING)
         turn = self._admissions.admit(admission)
         context = turn.context
         parameters = turn_parameters(turn, self._info) if turn.finish is None else None
@@ -113,11 +123,12 @@ class VllmEngine:
         self._turns[admission.turn_id] = turn
         context.turn_id = turn.turn_id
         self._counters["prompt_tokens"] += len(admission.tokens)
+        num_resident = self._contexts.in_blocks(min(context.num_resident, len(context.ids) - 1))
         if parameters is not None:
-            self._link.request(self._requests.add(turn), context, context.ids.tolist(), parameters, TURN)
+            self._gate.add(turn, partial(self._send, turn, parameters))
         else:
             self._end(turn, Output(turn.turn_id, finish=turn.finish))
-        return Residency(len(context.ids), self._contexts.in_blocks(min(context.num_resident, len(context.ids) - 1)))
+        return Residency(len(context.ids), num_resident)
 
     async def step(self) -> Sequence[Output]:
         """See ``Engine.step``.
@@ -218,7 +229,12 @@ class VllmEngine:
             assert turn.finish is None
         assert all(context.turn_id is None or context.turn_id in self._turns for context in self._contexts)
         self._contexts.check()
-        self._requests.check(set(self._turns.values()))
+        self._requests.check({turn for turn in self._turns.values() if turn not in self._gate})
+
+    def _send(self, turn: Turn, parameters: Any) -> None:
+        """Let vLLM run a turn."""
+        context = turn.context
+        self._link.request(self._requests.add(turn), context, context.ids.tolist(), parameters, TURN)
 
     # What comes back.
 
@@ -245,6 +261,7 @@ class VllmEngine:
         context = turn.context
         if not turn.has_started:
             turn.has_started = True
+            self._gate.started(turn)
             self._counters["resident_tokens"] += request_output.num_cached_tokens or 0
         output = outcome(turn, request_output.outputs[0], request_output.finished)
         context.ids.extend(output.ids)
@@ -262,6 +279,7 @@ class VllmEngine:
     def _end(self, turn: Turn, output: Output) -> None:
         """A turn has ended: its context is idle, and closed if it was temporary."""
         self._requests.forget(turn)
+        self._gate.ended(turn)
         del self._turns[turn.turn_id]
         turn.context.turn_id = None
         if turn.admission.is_temporary:

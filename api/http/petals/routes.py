@@ -73,14 +73,15 @@ class PetalsCalls:
         session_id = parameters.text("session_id")
         if session_id is not None:
             return {"outputs": await self._sessions.generate(session_id, model, generation, owner)}
-        return {"outputs": await self._generate_once(model, generation)}
+        return {"outputs": await self._generate_once(model, generation, owner)}
 
-    async def _generate_once(self, model: str | None, generation: Generation) -> str:
+    async def _generate_once(self, model: str | None, generation: Generation, owner: str) -> str:
         if (generation.max_length is None) == (generation.max_new_tokens is None):
             raise BadParameter("AssertionError", _ONE_LENGTH)
         info = await find_model(self._cluster, model)
         plan = Plan(generation, info, info.max_context_tokens)
-        answer = await begin(plan, plan.turn(), partial(self._cluster.generate, info.name), self._cluster, 0)
+        generate = partial(self._cluster.generate, info.name, owner=owner)
+        answer = await begin(plan, plan.turn(), generate, self._cluster, 0)
         try:
             return (await answer.whole()).text
         finally:

@@ -12,8 +12,9 @@ import pytest
 
 from actors.engine.contract import tokens_hash
 from actors.engine.torch.runner import RowResult
-from api.errors import CapacityExhausted
-from tests.actors.engine.driver import BLOCK, Driver, TorchDriver, prompt, start_engine
+from api.errors import CapacityExhausted, TooBusy
+from tests.actors.engine.checkpoints import Oracle
+from tests.actors.engine.driver import BLOCK, BLOCK_BYTES, Driver, TorchDriver, prompt, start_engine
 
 
 async def test_a_long_prompt_does_not_stall_the_decoding_of_others(checkpoint: Callable[[str], Path]) -> None:
@@ -108,6 +109,64 @@ async def test_the_waiting_queue_is_bounded(checkpoint: Callable[[str], Path]) -
     await driver.step()
     driver.begin("later", prompt(2), 2)
     await driver.finish("0", "1", "later")
+    await engine.stop()
+
+
+async def test_another_owners_turn_does_not_wait_for_all_those_of_one(
+    checkpoint: Callable[[str], Path], oracle: Callable[[str], Oracle]
+) -> None:
+    blocks = 400 * BLOCK_BYTES
+    engine = await start_engine(
+        checkpoint("llama"), max_batch_tokens=16, max_running=4, owner_share=0.25, kv_cache_bytes=blocks
+    )
+    driver = Driver(engine)
+    many = [f"{number}" for number in range(16)]
+    for number, name in enumerate(many):
+        driver.begin(name, prompt(20, seed=number), 24, owner="ada")
+    while sum(len(driver.output_ids(name)) > 0 for name in many) < 4:
+        await driver.step()
+    driver.begin("other", prompt(4), 6, owner="grace")
+    await driver.step()
+    assert len(driver.output_ids("other")) == 1
+    driver.begin("long", prompt(30), 6, owner="carol")
+    while not driver.output_ids("long"):
+        steps = driver.counter("steps")
+        await driver.step()
+        assert driver.counter("steps") < steps + 2
+    assert sum(map(driver.has_ended, many)) < 8
+    await driver.finish("other", "long", *many)
+    for number, name in enumerate(many):
+        assert driver.output_ids(name) == oracle("llama").greedy(prompt(20, seed=number), 24)
+    assert driver.output_ids("other") == oracle("llama").greedy(prompt(4), 6)
+    await engine.stop()
+
+
+async def test_where_more_run_than_a_step_takes_they_get_on_alike(checkpoint: Callable[[str], Path]) -> None:
+    engine = await start_engine(checkpoint("llama"), max_batch_tokens=16, max_running=4, owner_share=0.5)
+    driver = Driver(engine)
+    for name in "abcd":
+        driver.begin(name, prompt(2), 60, owner="ada")
+    while not all(driver.output_ids(name) for name in "abcd"):
+        await driver.step()
+    before = {name: len(driver.output_ids(name)) for name in "abcd"}
+    for name in "xy":
+        driver.begin(name, prompt(2), 20, owner="grace")
+    await driver.finish("x", "y")
+    got = [len(driver.output_ids(name)) - before[name] for name in "abcd"]
+    assert max(got) - min(got) <= 1
+    assert min(got) >= 9  # half of what grace's two had
+    await engine.stop()
+
+
+async def test_one_owner_has_its_share_of_the_waiting_queue(checkpoint: Callable[[str], Path]) -> None:
+    engine = await start_engine(checkpoint("llama"), max_running=1, max_waiting=8, owner_share=0.25)
+    driver = Driver(engine)
+    for number in range(2):
+        driver.begin(f"{number}", prompt(2), 2, owner="ada")
+    with pytest.raises(TooBusy, match="2 of your turns"):
+        driver.begin("one too many", prompt(2), 2, owner="ada")
+    driver.begin("other", prompt(2), 2, owner="grace")
+    await driver.finish("0", "1", "other")
     await engine.stop()
 
 
