@@ -33,7 +33,6 @@ from api.cluster import Cluster
 from api.errors import GreenroomError, InvalidRequest
 from api.http.event_stream import KEEP_ALIVE, KEEP_ALIVE_S, EventStream, error_text, event_text
 from api.http.inferlet_socket import inferlet_socket, position_of
-from api.http.limits import become_stream
 from api.http.schemas import LaunchBody, ProgramBody, parse_body
 from api.http.security import owner_of
 from api.http.uploads import check_upload
@@ -111,7 +110,6 @@ async def send_message(request: Request) -> Response:
 
 
 async def show_events(request: Request) -> Response:
-    become_stream(request.scope)
     handle = await _inferlet(request)
     after = position_of(request.headers.get("last-event-id") or request.query_params.get("after"))
     described = await handle.describe()

@@ -50,8 +50,11 @@ class Shares:
 
 
 class Place:
-    """One request's place in this process: a call until ``become_stream``. From its head on: a body that is sent in
-    part only takes the place of its sender."""
+    """One request's place in this process, from its head on: a body that is sent in part takes a place of its sender.
+
+    Raises:
+        TooBusy, Unavailable: as ``Shares.take``.
+    """
 
     def __init__(self, account: str | None, shares: Shares, streams: Shares) -> None:
         shares.take(account)
@@ -76,7 +79,7 @@ class Place:
 
 
 def become_stream(scope: Scope) -> None:
-    """To be called before anything is acquired for an answer that may go on for ever; see ``Place.become_stream``."""
+    """To be called before an answer that has no end of its own begins; see ``Place.become_stream``."""
     place: Place = scope["state"]["place"]
     place.become_stream()
 
@@ -99,7 +102,7 @@ class ConcurrencyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application."""
-        shares = self._shares.get(scope["type"])
+        shares = self._streams if _is_for_events(scope) else self._shares.get(scope["type"])
         if shares is None or scope["path"] in _UNLIMITED_PATHS:
             await self._app(scope, receive, send)
             return
@@ -113,6 +116,10 @@ class ConcurrencyLimit:
             await self._app(scope, receive, send)
         finally:
             place.leave()
+
+
+def _is_for_events(scope: Scope) -> bool:
+    return scope["type"] == "http" and scope["method"] == "GET" and str(scope["path"]).endswith("/events")
 
 
 async def _refuse(error: GreenroomError, scope: Scope, receive: Receive, send: Send) -> None:

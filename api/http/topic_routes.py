@@ -30,7 +30,6 @@ from api.cluster import Cluster
 from api.errors import Conflict, GreenroomError, InvalidRequest, TopicNotFound
 from api.http.disconnects import while_connected
 from api.http.event_stream import KEEP_ALIVE, KEEP_ALIVE_S, EventStream, error_text, event_text
-from api.http.limits import become_stream
 from api.http.paths import NAME, check_own
 from api.http.security import owner_of
 from api.names import TopicId
@@ -78,7 +77,6 @@ async def delete_topic(request: Request) -> Response:
 
 
 async def follow_topic(request: Request) -> Response:
-    become_stream(request.scope)
     topic, place = _topic(request), request.headers.get("last-event-id") or request.query_params.get("after")
     after = Cursor.parse(place) if place else None
     subscription = await _topics(request).subscribe(topic, after=after, replay=_wants_replay(request))
