@@ -16,6 +16,8 @@ from actors.engine import choice
 from actors.engine.adapter_files import WEIGHTS, AdapterFiles
 from actors.engine.contract import EVICT_FIRST, EVICT_LAST, EVICT_NEXT, tokens_hash
 from actors.engine.factory import build_engine
+from actors.engine.owners import Owners
+from actors.engine.vllm.gate import Gate
 from actors.settings import ModelSettings
 from api.errors import InvalidRequest, Unsupported
 from api.turns import Sampling
@@ -265,3 +267,29 @@ def test_without_vllm_the_sentence_says_what_to_install(
 def test_an_engine_that_is_none_is_refused(checkpoint: Callable[[str], Path]) -> None:
     with pytest.raises(InvalidRequest, match="no engine is called 'steam'; there are: auto, torch, vllm"):
         build_engine(ModelSettings("tiny", str(checkpoint("llama")), engine="steam"))
+
+
+@pytest.mark.vllm
+async def test_another_owners_turn_does_not_wait_for_all_those_of_one(
+    vllm_driver: Driver, shared_vllm: SharedVllm, oracle: Callable[[str], Oracle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await shared_vllm.engine()
+    owners = Owners(0.25)
+    monkeypatch.setattr(engine, "_owners", owners)
+    monkeypatch.setattr(engine, "_gate", Gate(owners, max_turns=4, max_tokens=512))
+    many = [f"{number}" for number in range(16)]
+    for number, name in enumerate(many):
+        vllm_driver.begin(name, prompt(20, seed=number), 24, owner="ada")
+    vllm_driver.begin("given up", prompt(20), 24, owner="ada")
+    engine.cancel("given up")
+    while not any(vllm_driver.output_ids(name) for name in many):
+        await vllm_driver.step()
+    vllm_driver.begin("other", prompt(4), 6, owner="grace")
+    while not vllm_driver.output_ids("other"):
+        await vllm_driver.step()
+    assert sum(bool(vllm_driver.output_ids(name)) for name in many) == 3
+    await vllm_driver.finish("other", "given up", *many)
+    for number, name in enumerate(many):
+        assert vllm_driver.output_ids(name) == oracle("llama").greedy(prompt(20, seed=number), 24)
+    assert vllm_driver.output_ids("given up") == []
+    assert vllm_driver.output_ids("other") == oracle("llama").greedy(prompt(4), 6)
