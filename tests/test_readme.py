@@ -15,10 +15,32 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def test_every_linked_file_exists() -> None:
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+ACTORS = ROOT / "actors"
+PAGES = ("README.md", "actors/README.md", ".github/CONTRIBUTING.md")
+
+
+def links(page: Path) -> list[Path]:
+    """The files that a page links to."""
+    found = re.findall(r"\]\(([^)#]+)\)", page.read_text())
+    return [(page.parent / link).resolve() for link in found if "://" not in link]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_linked_file_exists(page: str) -> None:
+    assert links(ROOT / page)
+    assert [link for link in links(ROOT / page) if not link.exists()] == []
+
+
+def test_the_map_of_the_actors_names_every_module_once() -> None:
+    _, _, listing = (ACTORS / "README.md").read_text().partition("## Modules")
+    named = [(ACTORS / link).resolve() for link in re.findall(r"\]\(([^)#]+\.py)\)", listing)]
+    modules = {
+        module.resolve()
+        for module in ACTORS.glob("*/**/*.py")
+        if module.name != "__init__.py" and not module.is_relative_to(ACTORS / "pocket")
+    }
+    assert set(named) == modules
+    assert len(named) == len(modules)
 
 
 @pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
