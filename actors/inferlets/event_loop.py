@@ -17,6 +17,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, TypeVar, TypeVarTuple
 
+from actors.inferlets.task_order import NumberingLoop
 from actors.inferlets.timers import Clock, Waits
 
 Arguments = TypeVarTuple("Arguments")
@@ -55,7 +56,7 @@ class Timer(asyncio.TimerHandle):
     number: int
 
 
-class ProgramLoop(asyncio.SelectorEventLoop):
+class ProgramLoop(NumberingLoop):
     """An event loop whose timers and threads are waits of the program: each ends when ``on_idle`` says so, alone."""
 
     def __init__(self, on_idle: Callable[[], float | None], clock: Clock, waits: Waits) -> None:

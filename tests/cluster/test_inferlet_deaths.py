@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from api.client import Client
+from api.inferlet_events import Completed
 from tests.cluster.deployed import Deployed
 from tests.cluster.test_inferlets import PROGRAMS, QUESTIONS, client, launched
 
@@ -45,6 +46,39 @@ async def child(args):
         send([args.argv[0], await context.generate(stop=max_len(150))])
     return [args.argv[0], context.length]
 """
+
+
+ANY_ORDER = """
+import asyncio
+from api.inferlet import inferlet, recv, send
+
+async def one(n):
+    send(n); await asyncio.sleep(0.005); return n
+
+@inferlet
+async def main(args):
+    for task in asyncio.as_completed([one(n) for n in range(12)]): await task
+    return await recv()
+"""
+
+
+def test_a_program_that_asyncio_orders_by_address_goes_on_in_other_processes(
+    deployed: Deployed, tmp_path: Path
+) -> None:
+    (tmp_path / "order.py").write_text(ANY_ORDER)
+
+    async def scenario() -> None:
+        async with client(deployed) as one:
+            instance = await launched(one, tmp_path / "order.py")
+            seen = [(await instance.recv(30))[1] for _ in range(12)]
+            assert seen == list(range(12))
+            for _ in range(3):
+                await asyncio.to_thread(deployed.kill, "inferlet", instance.instance_id)
+            await instance.send("after")
+            event, value = await instance.recv(60)
+            assert (type(event), value) == (Completed, "after")
+
+    asyncio.run(scenario())
 
 
 def test_kills_at_random_points_of_the_chat_change_no_message(deployed: Deployed, tmp_path: Path) -> None:
