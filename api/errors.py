@@ -33,6 +33,11 @@ arguments to ``super().__init__`` and the sentence is made in ``__str__``.
 from __future__ import annotations
 
 
+def reason_of(error: BaseException) -> str:
+    """What an error says; what it is called where it says nothing."""
+    return str(error).strip() or type(error).__name__
+
+
 class GreenroomError(Exception):
     """Something inside the cluster went wrong."""
 

@@ -101,9 +101,14 @@ class Inferlets(Protocol):
         ...
 
     async def launch(
-        self, program: str, arguments: tuple[str, ...], owner: str, name: str | None = None
+        self,
+        program: str,
+        arguments: tuple[str, ...],
+        owner: str,
+        name: str | None = None,
+        request_id: str | None = None,
     ) -> InferletHandle:
-        """Start a program.
+        """Start a program. The same call with the same ``request_id`` again is the inferlet that it started before.
 
         Raises:
             ProgramNotFound: there is no such program.

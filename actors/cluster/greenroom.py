@@ -154,10 +154,15 @@ class Greenroom:
         return await self.launcher.programs(owner)
 
     async def launch(
-        self, program: str, arguments: tuple[str, ...] = (), owner: str = "", name: str | None = None
+        self,
+        program: str,
+        arguments: tuple[str, ...] = (),
+        owner: str = "",
+        name: str | None = None,
+        request_id: str | None = None,
     ) -> InferletRef:
         """See ``Cluster.launch``."""
-        return await self.launcher.launch(program, arguments, owner, name)
+        return await self.launcher.launch(program, arguments, owner, name, request_id)
 
     async def inferlet(self, instance_id: str, owner: str = "") -> InferletRef:
         """See ``Cluster.inferlet``."""

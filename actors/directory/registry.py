@@ -93,8 +93,10 @@ class Registry:
         """
         async with self._lock(tenant_id):
             entry = self.entries.get(tenant_id)
-            if entry and entry.slot and entry.owner == owner:
-                return _location(tenant_id, entry, entry.slot)
+            if entry and entry.owner == owner:
+                if entry.slot:
+                    return _location(tenant_id, entry, entry.slot)
+                return await self._assign(tenant_id, owner, None)
             self._check_limits(owner)
             self._activated(reason)
             return await self._assign(tenant_id, owner, seed)

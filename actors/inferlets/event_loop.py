@@ -19,12 +19,19 @@ from typing import Any, TypeVar, TypeVarTuple
 
 from actors.inferlets.task_order import NumberingLoop
 from actors.inferlets.timers import Clock, Waits
+from api.errors import Unsupported
 
 Arguments = TypeVarTuple("Arguments")
 Answer = TypeVar("Answer")
 
 _ENDS = (asyncio.CancelledError, SystemExit, KeyboardInterrupt, RuntimeError)
 """What a program can end its event loop with; ``main`` is then cancelled, and tells of it."""
+
+
+NO_SUBPROCESS = (
+    "a program cannot await a subprocess, since its output would not come at the same points again: "
+    "use await asyncio.to_thread(subprocess.run, [...], capture_output=True)"
+)
 
 
 class IdleSelector(selectors.DefaultSelector):
@@ -92,6 +99,14 @@ class ProgramLoop(NumberingLoop):
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         assert isinstance(handle, Timer)
         self._waits.drop(handle.number)
+
+    async def subprocess_exec(self, *arguments: Any, **options: Any) -> Any:
+        """See ``asyncio.AbstractEventLoop.subprocess_exec``: not here."""
+        raise Unsupported(NO_SUBPROCESS)
+
+    async def subprocess_shell(self, *arguments: Any, **options: Any) -> Any:
+        """The same."""
+        raise Unsupported(NO_SUBPROCESS)
 
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*Arguments], Answer], *args: *Arguments

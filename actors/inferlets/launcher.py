@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import uuid
 from dataclasses import dataclass
@@ -47,10 +48,16 @@ class Inferlets:
         return tuple(found)
 
     async def launch(
-        self, program: str, arguments: tuple[str, ...] = (), owner: str = "", name: str | None = None
+        self,
+        program: str,
+        arguments: tuple[str, ...] = (),
+        owner: str = "",
+        name: str | None = None,
+        request_id: str | None = None,
     ) -> InferletRef:
         """See ``api.inferlets.Inferlets.launch``."""
-        return await self._launch(uuid.uuid4().hex, program, arguments, owner, name, None)
+        asked = None if request_id is None else (owner, request_id, program, arguments, name)
+        return await self._launch(_instance_id(asked), program, arguments, owner, name, None)
 
     async def inferlet(self, instance_id: str, owner: str = "") -> InferletRef:
         """See ``api.inferlets.Inferlets.inferlet``."""
@@ -129,6 +136,11 @@ class Inferlets:
             raise ProgramNotFound(program)
         file, _, text = kept.decode().partition("\n")
         return Source(program, file, text)
+
+
+def _instance_id(asked: tuple[object, ...] | None) -> str:
+    """A new one; of a request that has an id, always the same, which no other owner's request has."""
+    return uuid.uuid4().hex if asked is None else hashlib.sha256(repr(asked).encode(errors="replace")).hexdigest()[:32]
 
 
 def _space(owner: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from api.errors import InvalidRequest
+from api.errors import InvalidRequest, reason_of
 from api.inferlet.program import Program
 
 OWN_PACKAGES = ("api", "actors", "asyncio", "importlib", "concurrent", "threading")
@@ -114,7 +114,7 @@ def _decorator(node: ast.expr) -> str:
 def _syntax_sentence(error: BaseException, file: str) -> str:
     if isinstance(error, SyntaxError):
         return f"{file}, line {error.lineno}: {error.msg}" + (f": {error.text.strip()}" if error.text else "")
-    return f"{file} cannot be read: {error or type(error).__name__}"
+    return f"{file} cannot be read: {reason_of(error)}"
 
 
 def _is_ours_alone(error: BaseException) -> bool:

@@ -195,4 +195,4 @@ def raised(call: int, effect: str, digest: str, error: BaseException) -> Raised:
     kind = type(error).__name__
     if isinstance(error, GreenroomError) and getattr(errors, kind, None) is type(error):
         return Raised(call, effect, digest, kind, list(error.args))
-    return Raised(call, effect, digest, "GreenroomError", [f"{kind}: {error}"])
+    return Raised(call, effect, digest, "GreenroomError", [kind if not str(error) else f"{kind}: {error}"])

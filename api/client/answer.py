@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from api.client.remote_errors import error_of
 from api.client.retries import Patience
-from api.errors import GreenroomError, SessionNotFound, TurnNotFound, Unauthorized, Unavailable
+from api.errors import GreenroomError, SessionNotFound, TurnNotFound, Unauthorized, Unavailable, reason_of
 from api.wire.views import FinishView, UsageView
 
 _HTTP_UNAUTHORIZED = (401, 403)
@@ -146,4 +146,4 @@ class Answer:
                 raise SessionNotFound(self._session_id) from error
         if isinstance(error, InvalidStatus) and error.response.status_code in _HTTP_UNAUTHORIZED:
             raise Unauthorized("the API key is missing or not known") from error
-        return Unavailable(f"the server cannot be reached: {error or type(error).__name__}")
+        return Unavailable(f"the server cannot be reached: {reason_of(error)}")

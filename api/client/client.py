@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import quote
+from uuid import uuid4
 from weakref import WeakSet
 
 import httpx
@@ -27,10 +28,11 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from api.client.instance import ClientInstance
 from api.client.remote_errors import error_of
+from api.client.retries import Patience
 from api.client.session import ClientSession
 from api.client.subscription import SILENCE_S, ClientSubscription, message_body, named_path
 from api.cluster import Retention
-from api.errors import InvalidRequest, Unavailable
+from api.errors import GreenroomError, InvalidRequest, Unavailable, reason_of
 from api.names import TopicId
 from api.queues import QueueInfo
 from api.topics import Cursor, TopicInfo
@@ -41,6 +43,9 @@ from api.wire.views import ModelsView, ModelView, SessionsView, SessionView, Sum
 
 MAX_IDLE_SOCKETS = 64
 """Connections that a client keeps between answers, one a session; it closes what comes after."""
+
+CLOSE_TIMEOUT_S = 0.1
+"""For the server's answer to a close, which does not come before all that it has sent and nobody reads."""
 
 AnyView = TypeVar("AnyView", bound=View)
 
@@ -77,8 +82,8 @@ class Client:
         """Close the connections; sessions and inferlets stay on the server."""
         await asyncio.gather(*(instance.detach() for instance in self._instances))
         await self._http.aclose()
-        while self._idle:
-            await self._idle.popitem()[1].close()
+        idle, self._idle = self._idle, {}
+        await asyncio.gather(*(socket.close() for socket in idle.values()))
 
     async def models(self) -> tuple[ModelView, ...]:
         """The models, the default one first."""
@@ -179,8 +184,10 @@ class Client:
     async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
             response = await self._http.request(method, path, **options)
+        except httpx.ReadTimeout as error:
+            raise Unavailable(f"the server has not answered {method} {path} within {self._timeout_s:g} s") from error
         except httpx.TransportError as error:
-            raise Unavailable(f"the server cannot be reached: {error or type(error).__name__}") from error
+            raise Unavailable(f"the server cannot be reached: {reason_of(error)}") from error
         _check(response)
         return response
 
@@ -219,14 +226,24 @@ class Client:
     async def launch_instance(
         self, program: str, arguments: Sequence[str] = (), name: str | None = None
     ) -> ClientInstance:
-        """Start a program, and attach to it.
+        """Start a program, and attach to it. Asks again, for the same one, while the server has no room or no answer.
 
         Raises:
-            ProgramNotFound, TooBusy, Unavailable
+            ProgramNotFound
+            TooBusy, Unavailable: for as long as this client has patience.
         """
-        body = {"program": program, "arguments": list(arguments), **({"name": name} if name else {})}
-        view = await self.ask(InferletView, "POST", "/api/inferlets", body)
-        return self._attached(view.id, -1)
+        body: dict[str, Any] = {"program": program, "arguments": list(arguments), "request_id": uuid4().hex}
+        if name:
+            body["name"] = name
+        patience = Patience(self.patience_s)
+        while True:
+            try:
+                view = await self.ask(InferletView, "POST", "/api/inferlets", body)
+                return self._attached(view.id, -1)
+            except GreenroomError as error:
+                if not error.retryable:
+                    raise
+                await patience.wait(error, error.retry_after_s or 0.0)
 
     async def attach_instance(self, instance_id: str, after: int | None = None) -> ClientInstance:
         """Attach to an inferlet, and receive its events behind a position; from the first one on, without.
@@ -287,6 +304,7 @@ class Client:
             self._socket_url + path,
             additional_headers=self._headers,
             open_timeout=self._timeout_s,
+            close_timeout=CLOSE_TIMEOUT_S,
             max_size=None,
         )
 

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from api.client.remote_errors import error_of
 from api.client.retries import Patience
-from api.errors import Conflict, GreenroomError, InferletNotFound, Unauthorized, Unavailable
+from api.errors import Conflict, GreenroomError, InferletNotFound, Unauthorized, Unavailable, reason_of
 from api.inferlet_events import KINDS, Completed, Event, Failed, event_of, value_of
 from api.values import Value, snapshot, to_json
 from api.wire.inferlet_views import InferletView
@@ -56,6 +56,7 @@ class ClientInstance:
         self._has_news = asyncio.Event()
         self._unaccepted: dict[str, tuple[dict[str, Any], asyncio.Future[int]]] = {}
         self._has_changed = asyncio.Event()
+        self._is_leaving = False
         self._over: GreenroomError | None = None
         self._running = asyncio.create_task(self._run())
         self._running.add_done_callback(lambda _: self._has_news.set())
@@ -108,7 +109,7 @@ class ClientInstance:
             if isinstance(event, Completed):
                 return value
             if event.is_end:
-                how = event.error if isinstance(event, Failed) else type(event).__name__.lower()
+                how = isinstance(event, Failed) and event.error or type(event).__name__.lower()
                 raise GreenroomError(f"inferlet {self.instance_id} has no result: {how}")
 
     async def describe(self) -> InferletView:
@@ -121,6 +122,9 @@ class ClientInstance:
 
     async def detach(self) -> None:
         """Leave it running, once it has accepted what was sent. Idempotent."""
+        self._is_leaving = True
+        while not self._events.empty():
+            self._events.get_nowait()
         waiting = [accepted for _, accepted in self._unaccepted.values()]
         await asyncio.gather(*waiting, return_exceptions=True)
         self._end(Conflict(f"this client has detached from inferlet {self.instance_id!r}"))
@@ -196,8 +200,9 @@ class ClientInstance:
         if event.position != self._came + 1:
             raise Unavailable(f"event {event.position} came instead of {self._came + 1}")
         self._patience.renew()
-        await self._events.put(event)
-        self._has_news.set()
+        if not self._is_leaving:
+            await self._events.put(event)
+            self._has_news.set()
         self._came = event.position
         if event.is_end:
             self._end(Conflict(f"inferlet {self.instance_id!r} has ended"))
@@ -237,7 +242,7 @@ class ClientInstance:
                 raise Conflict(f"the end of inferlet {self.instance_id!r} has been received before") from error
         if isinstance(error, InvalidStatus) and error.response.status_code in _HTTP_UNAUTHORIZED:
             raise Unauthorized("the API key is missing or not known") from error
-        return Unavailable(f"the server cannot be reached: {error or type(error).__name__}")
+        return Unavailable(f"the server cannot be reached: {reason_of(error)}")
 
 
 def _retrieve(accepted: asyncio.Future[int]) -> None:

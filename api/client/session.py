@@ -15,7 +15,7 @@ from websockets.exceptions import WebSocketException
 
 from api.client.answer import Answer
 from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
-from api.errors import GreenroomError, Unavailable
+from api.errors import GreenroomError, Unavailable, reason_of
 from api.turns import Distribution, Message, Sampling
 from api.wire.views import SessionView, View
 
@@ -146,7 +146,7 @@ class ClientSession:
             async with self._client.socket(self.session_id) as socket:
                 await socket.send(json.dumps(message))
         except (WebSocketException, OSError, TimeoutError) as error:
-            raise Unavailable(f"the server cannot be reached: {error or type(error).__name__}") from error
+            raise Unavailable(f"the server cannot be reached: {reason_of(error)}") from error
 
     @property
     def _path(self) -> str:

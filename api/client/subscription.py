@@ -14,7 +14,7 @@ import httpx
 
 from api.client.remote_errors import error_of
 from api.client.retries import Patience
-from api.errors import Conflict, GreenroomError, InvalidRequest, Unavailable
+from api.errors import Conflict, GreenroomError, InvalidRequest, Unavailable, reason_of
 from api.http.event_stream import KEEP_ALIVE_S
 from api.names import TopicId
 from api.topics import Cursor, TopicEvent
@@ -106,7 +106,7 @@ class ClientSubscription:
                 await self._follow()
                 raise Unavailable("the server ended the stream")
             except (httpx.TransportError, httpx.StreamError) as error:
-                lost = Unavailable(f"the server cannot be reached: {error or type(error).__name__}")
+                lost = Unavailable(f"the server cannot be reached: {reason_of(error)}")
                 await self._patience.wait(lost)
             except GreenroomError as error:
                 if not error.retryable:

@@ -4,7 +4,7 @@
 |---|---|---|
 | `POST /api/programs` | `source`, `file?` | 201 `{program, file}`: ``program`` is the source's SHA-256 |
 | `GET /api/programs` | | 200 `{"programs": [...]}` that the caller can launch |
-| `POST /api/inferlets` | `program`, `arguments?`, `name?` | 201 inferlet |
+| `POST /api/inferlets` | `program`, `arguments?`, `name?`, `request_id?` | 201 inferlet |
 | `GET /api/inferlets` | | 200 `{"inferlets": [...]}`, the caller's own, the latest used first |
 | `GET /api/inferlets/{id}` | | 200 inferlet |
 | `DELETE /api/inferlets/{id}` | | 200 inferlet, ended; its events stay readable for a while |
@@ -13,7 +13,8 @@
 | `WS /api/inferlets/{id}?after=` | | see ``api.http.inferlet_socket`` |
 
 An event is `{type, position, …}` as ``api.inferlet_events`` has it; its position is its id. The stream ends with the
-inferlet. A message with the ``key`` of an earlier one is that message: it is safe to repeat.
+inferlet. A message with the ``key`` of an earlier one is that message: it is safe to repeat. So is
+a launch with a ``request_id``: the same again, from the same caller, is the inferlet that it launched.
 
 Errors are those of ``api.errors``, with the status that its tree gives.
 """
@@ -81,7 +82,7 @@ async def list_programs(request: Request) -> Response:
 async def launch(request: Request) -> Response:
     owner = owner_of(request)
     body = parse_body(LaunchBody, await request.body())
-    handle = await _cluster(request).launch(body.program, body.arguments, owner, body.name)
+    handle = await _cluster(request).launch(body.program, body.arguments, owner, body.name, body.request_id)
     return await _described(handle, 201, {"Location": f"{request.url.path}/{handle.instance_id}"})
 
 

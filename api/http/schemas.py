@@ -240,11 +240,12 @@ class ProgramBody(Body):
 
 
 class LaunchBody(Body):
-    """``POST /api/inferlets``: a program by its hash, or ``module:function``."""
+    """``POST /api/inferlets``: a program by its hash or ``module:function``, once for each ``request_id``."""
 
     program: str = Field(min_length=1, max_length=300)
     arguments: tuple[Annotated[str, Field(max_length=65_536)], ...] = Field(default=(), max_length=1024)
     name: str | None = Field(default=None, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")
+    request_id: str | None = Field(default=None, min_length=1, max_length=200)
 
 
 ClientMessage = GenerateBody | ResumeBody | CancelBody | TypingBody | PingBody

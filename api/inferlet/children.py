@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from textwrap import indent
 from typing import Any
 
 from api.errors import GreenroomError, InvalidRequest
@@ -57,7 +58,7 @@ class Child:
         """
         event = await self._next(timeout_s)
         if event.kind != "Message":
-            raise ChildFailed(f"child {self.instance_id} has ended ({event.kind}: {event.value!r})")
+            raise ChildFailed(f"child {self.instance_id} sends nothing more: {_how(event)}")
         return event.value
 
     async def result(self, timeout_s: float | None = None) -> Any:
@@ -70,7 +71,7 @@ class Child:
         while (event := await self._next(timeout_s)).kind == "Message":
             pass
         if event.kind != "Completed":
-            raise ChildFailed(f"child {self.instance_id} has ended ({event.kind}: {event.value!r})")
+            raise ChildFailed(f"child {self.instance_id} has no result: {_how(event)}")
         return event.value
 
     async def terminate(self) -> None:
@@ -89,3 +90,16 @@ class Child:
             if event.kind != "Message":
                 self._end = event
             return event
+
+
+def _how(end: ChildEvent) -> str:
+    """How it ended: the lines of its own traceback where it failed."""
+    match end.kind:
+        case "Failed":
+            return "it failed\n" + indent(str(end.value), "    ").rstrip()
+        case "Completed":
+            return "it has returned"
+        case "Lost":
+            return "its process died, and it is not durable"
+        case _:
+            return "it was terminated"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from uuid import uuid4
 
 from api.errors import Conflict, GreenroomError, InferletNotFound, InvalidRequest, ProgramNotFound
@@ -83,6 +83,9 @@ class FakeInferlets:
     def __init__(self) -> None:
         self.uploaded: dict[tuple[str, str], str] = {}
         self.launched: dict[str, FakeInferlet] = {}
+        self.by_request: dict[tuple[str, str | None], FakeInferlet] = {}
+        self.requests: list[str | None] = []
+        self.obstacles: list[Callable[[], Awaitable[object]]] = []
 
     async def upload_program(self, source: str, file: str, owner: str) -> str:
         """Keep its file's name."""
@@ -95,13 +98,25 @@ class FakeInferlets:
         return tuple(ProgramInfo(name, file) for (whose, name), file in self.uploaded.items() if whose == owner)
 
     async def launch(
-        self, program: str, arguments: tuple[str, ...], owner: str, name: str | None = None
+        self,
+        program: str,
+        arguments: tuple[str, ...],
+        owner: str,
+        name: str | None = None,
+        request_id: str | None = None,
     ) -> FakeInferlet:
-        """A new one that does nothing by itself."""
+        """A new one that does nothing by itself, or the one of this request; the next call meets an ``obstacle``."""
         if (owner, program) not in self.uploaded:
             raise ProgramNotFound(program)
+        self.requests.append(request_id)
+        if known := self.by_request.get((owner, request_id)):
+            return known
         inferlet = FakeInferlet(program, arguments, owner, name or self.uploaded[owner, program])
         self.launched[inferlet.instance_id] = inferlet
+        if request_id is not None:
+            self.by_request[owner, request_id] = inferlet
+        if self.obstacles:
+            await self.obstacles.pop(0)()
         return inferlet
 
     async def inferlet(self, instance_id: str, owner: str) -> FakeInferlet:

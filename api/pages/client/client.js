@@ -14,6 +14,8 @@
 
 import { GreenroomError } from "./errors.js";
 import { Instance } from "./instance.js";
+import { randomId } from "./outbox.js";
+import { Patience } from "./patience.js";
 import { Server } from "./server.js";
 import { Session } from "./session.js";
 import { Subscription, namedPath } from "./subscription.js";
@@ -103,7 +105,7 @@ export class Client {
   }
 
   /**
-   * Start a program, and attach to it.
+   * Start a program, and attach to it. Asks again, for the same inferlet, while the server has no room or no answer.
    *
    * @param {string} program
    * @param {string[]} [programArguments]
@@ -111,8 +113,16 @@ export class Client {
    * @throws {GreenroomError} "program_not_found", "too_busy", "unavailable"
    */
   async launchInstance(program, programArguments = [], name = null) {
-    const body = JSON.stringify({ program, arguments: programArguments, ...(name && { name }) });
-    return new Instance(this.#server, (await this.#server.ask("POST", "api/inferlets", body)).id, -1);
+    const request = { program, arguments: programArguments, request_id: randomId(), ...(name && { name }) };
+    const patience = new Patience(this.#server.patienceS);
+    for (;;) {
+      try {
+        return new Instance(this.#server, (await this.#server.ask("POST", "api/inferlets", JSON.stringify(request))).id, -1);
+      } catch (error) {
+        if (!(error instanceof GreenroomError && error.retryable)) throw error;
+        await patience.wait(error, this.#server.ending);
+      }
+    }
   }
 
   /**

@@ -77,7 +77,7 @@ export class Instance {
       const [event, value] = await this.recv();
       if (event.type === "completed") return value;
       if (!event.isEnd) continue;
-      throw new GreenroomError("internal", `inferlet ${this.id} has no result: ${value ?? event.type}`);
+      throw new GreenroomError("internal", `inferlet ${this.id} has no result: ${value || event.type}`);
     }
   }
 

@@ -24,6 +24,7 @@ export class Server {
   #open = new Set();
   /** @type {Set<Promise<unknown>>} */
   #underway = new Set();
+  #ending = new AbortController();
 
   /** @param {string} url @param {ClientOptions} options */
   constructor(url, options) {
@@ -123,6 +124,11 @@ export class Server {
     return Boolean(key);
   }
 
+  /** Aborted by `close`. */
+  get ending() {
+    return this.#ending.signal;
+  }
+
   /** What `close` is to end; the answer takes it back. @param {() => void} end */
   keep(end) {
     this.#open.add(end);
@@ -139,6 +145,7 @@ export class Server {
   async close() {
     await Promise.all(this.#underway);
     this.isClosed = true;
+    this.#ending.abort();
     for (const end of [...this.#open]) end();
   }
 

@@ -139,7 +139,7 @@ class Oracle:
         )
         return [int(token_id) for token_id in output[0, len(ids) :]]
 
-    def logits(self, ids: Sequence[int], holes: Iterable[Hole] = ()) -> torch.Tensor:
+    def logits(self, ids: Sequence[int], holes: Sequence[Hole] = ()) -> torch.Tensor:
         """(tokens, vocab), float32; with holes, by a dense mask of all pairs of positions."""
         mask = self._dense_mask(len(ids), holes) if holes else None
         with torch.no_grad():

@@ -149,3 +149,50 @@ async def test_two_tasks_that_listen_to_one_child_get_each_message_once(cluster:
         cluster, f"child = await launch('{program}')\nreturn sorted(await asyncio.gather(child.recv(), child.recv()))"
     )
     assert events == [Completed(0, [1, 2])]
+
+
+CHILD = """
+from api.inferlet import *
+
+@inferlet
+async def child(args):
+    send("first")
+    await recv()
+    raise ValueError("two\\nlines")
+"""
+
+
+@pytest.mark.parametrize("call", ["recv", "result"])
+async def test_a_failed_child_shows_its_traceback_as_lines(cluster: SmallCluster, call: str) -> None:
+    program = await cluster.inferlets.upload_program(CHILD, "child.py", "")
+    body = f"child = await launch('{program}')\nawait child.recv()\nawait child.send(1)\nawait child.{call}()"
+    failed = (await events_of(cluster, body))[-1]
+    assert isinstance(failed, Failed)
+    lines = failed.error.splitlines()
+    assert '      File "child.py", line 8, in child' in lines
+    assert lines[-2:] == ["    ValueError: two", "    lines"]
+
+
+async def test_a_terminated_child_is_said_to_be(cluster: SmallCluster) -> None:
+    program = await cluster.inferlets.upload_program(CHILD, "child.py", "")
+    body = f"child = await launch('{program}')\nawait child.terminate()\nawait child.result()"
+    failed = (await events_of(cluster, body))[-1]
+    assert isinstance(failed, Failed)
+    assert failed.error.rstrip().endswith("has no result: it was terminated")
+
+
+@pytest.mark.parametrize("call", ["create_subprocess_exec('true')", "create_subprocess_shell('true')"])
+async def test_a_subprocess_is_refused_in_a_sentence_that_says_what_works(cluster: SmallCluster, call: str) -> None:
+    failed = (await events_of(cluster, f"await asyncio.{call}"))[-1]
+    assert isinstance(failed, Failed)
+    assert "a program cannot await a subprocess" in failed.error
+    assert "await asyncio.to_thread(subprocess.run, [...], capture_output=True)" in failed.error
+
+
+async def test_a_subprocess_in_a_thread_works(cluster: SmallCluster) -> None:
+    body = (
+        "import subprocess\n"
+        "done = await asyncio.to_thread(subprocess.run, ['echo', 'said'], capture_output=True, text=True)\n"
+        "return done.stdout"
+    )
+    assert (await events_of(cluster, body))[-1] == Completed(0, "said\n")

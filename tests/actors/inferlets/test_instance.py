@@ -12,7 +12,7 @@ import pytest_asyncio
 from actors.settings import InferletSettings
 from api.errors import Conflict, InferletNotFound, InvalidRequest, ProgramNotFound
 from api.inferlet_events import Completed, Failed, Lost, Message, Stderr, Stdout, Terminated
-from tests.actors.inferlets.programs import all_events, launched, messages
+from tests.actors.inferlets.programs import HEAD, all_events, launched, messages
 from tests.actors.small_cluster import SmallCluster
 
 ECHO = """
@@ -186,6 +186,27 @@ async def test_what_is_not_there_is_said_to_be_not_there(cluster: SmallCluster) 
         await cluster.inferlets.launch("os:system")
     with pytest.raises(InferletNotFound):
         await cluster.inferlets.inferlet("nothing")
+
+
+async def test_a_launch_with_a_request_id_happens_once(cluster: SmallCluster) -> None:
+    program = await cluster.inferlets.upload_program(HEAD + ECHO, "echo.py", "")
+    await cluster.inferlets.upload_program(HEAD + ECHO, "echo.py", "ann")
+
+    async def launch(owner: str = "", request_id: str = "once", *arguments: str) -> str:
+        return (await cluster.inferlets.launch(program, arguments, owner, None, request_id)).instance_id
+
+    ids = await asyncio.gather(*(launch() for _ in range(5)))
+    assert len(set(ids)) == 1
+    cluster.kill_inferlet(ids[0])
+    cluster.restart_directory()
+    assert await launch() == ids[0]
+    others = [await launch("ann"), await launch("", "twice"), await launch("", "once", "more")]
+    assert len({ids[0], *others}) == 4
+    assert len(await cluster.inferlets.inferlets()) == 3
+    instance = await cluster.inferlets.inferlet(ids[0])
+    await instance.terminate()
+    assert await launch() == ids[0]
+    assert [type(event) for event in await all_events(instance)][-1] is Terminated
 
 
 async def test_an_instance_and_a_program_are_seen_by_their_owner_only(cluster: SmallCluster) -> None:

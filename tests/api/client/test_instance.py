@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from api.errors import (
     ProgramNotFound,
     TooBusy,
     TooLarge,
+    Unavailable,
 )
 from api.http.app import build_app
 from api.inferlet_events import Completed, Failed, Message, Stdout, Terminated
@@ -95,6 +97,54 @@ async def test_a_message_is_sent_without_waiting_and_awaited_for_its_position(
     instance.send("first")
     assert await instance.send(b"second") == 1
     assert list(inferlet.received.values()) == ["first", b"second"]
+
+
+async def test_leaving_takes_no_time_with_thousands_of_unread_events(cluster: FakeCluster, tmp_path: Path) -> None:
+    async with serving(build_app(cluster, ApiSettings())) as url:
+        client = Client(url)
+        instances = [await launched(client, cluster, tmp_path) for _ in range(3)]
+        for instance, inferlet in instances:
+            inferlet.add(*(Message(position, "x" * 200) for position in range(20_000)))
+            assert (await instance.recv(5))[1] == "x" * 200
+        left = instances[0][0]
+        accepted = left.send("the last words")
+        began = time.monotonic()
+        await left.detach()
+        assert await accepted == 0
+        assert time.monotonic() - began < 5, "20,000 events came before the answer"
+        began = time.monotonic()
+        await client.close()
+        assert time.monotonic() - began < 1
+        with pytest.raises(Conflict):
+            await left.recv()
+
+
+async def test_a_launch_that_was_not_answered_is_asked_for_again_and_happens_once(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    async def busy() -> None:
+        raise TooBusy("no process is free")
+
+    async with serving(build_app(cluster, ApiSettings())) as url, Client(url, timeout_s=0.5) as client:
+        (tmp_path / "chat.py").write_text("a program")
+        program = await client.upload_program(tmp_path / "chat.py")
+        cluster.obstacles = [asyncio.Event().wait, busy]
+        instance = await client.launch_instance(program)
+        assert list(cluster.launched) == [instance.instance_id]
+        assert len(cluster.requests) in (2, 3)
+        assert len(set(cluster.requests)) == 1
+        other = await client.launch_instance(program)
+        assert other.instance_id != instance.instance_id
+
+
+async def test_a_launch_that_is_given_up_says_what_the_server_did(cluster: FakeCluster, tmp_path: Path) -> None:
+    async with serving(build_app(cluster, ApiSettings())) as url:
+        async with Client(url, timeout_s=0.2, patience_s=0.1) as client:
+            (tmp_path / "chat.py").write_text("a program")
+            program = await client.upload_program(tmp_path / "chat.py")
+            cluster.obstacles = [asyncio.Event().wait]
+            with pytest.raises(Unavailable, match=r"the server has not answered POST /api/inferlets within 0\.2 s"):
+                await client.launch_instance(program)
 
 
 async def test_the_result_passes_over_what_was_not_received(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from api.errors import TooBusy
 from api.http.app import build_app
 from api.inferlet_events import Completed, Event, Failed, Lost, Message, Stderr, Stdout, Terminated
 from api.settings import ApiSettings
@@ -61,6 +62,37 @@ async def test_a_program_is_uploaded_listed_and_launched(server: str, cluster: F
     (inferlet,) = cluster.launched.values()
     assert (does_exist, does_other, program) == (True, False, {"program": inferlet.program, "file": "chat.py"})
     assert found == [[inferlet.instance_id], inferlet.instance_id, ["--rank", "1"], "first", "running"]
+
+
+async def test_a_launch_that_was_not_answered_is_asked_for_again_and_happens_once(
+    server: str, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    async def busy() -> None:
+        raise TooBusy("no process is free")
+
+    cluster.obstacles = [asyncio.Event().wait, busy]
+    launch = LAUNCH.replace("patienceS: 20", "patienceS: 20, timeoutS: 1")
+    async with node_script(tmp_path, server, launch + "await client.close();") as script:
+        assert await script.told() in cluster.launched
+    assert len(cluster.launched) == 1
+    assert len(cluster.requests) in (2, 3)
+    assert len(set(cluster.requests)) == 1
+
+
+async def test_leaving_takes_no_time_with_thousands_of_unread_events(
+    server: str, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    source = """
+    await instance.recv();
+    const began = performance.now();
+    await instance.detach();
+    await client.close();
+    tell(performance.now() - began);
+    """
+    async with node_script(tmp_path, server, LAUNCH + source) as script:
+        inferlet = await launched(script, cluster)
+        inferlet.add(*(Message(position, "x" * 200) for position in range(20_000)))
+        assert await script.told() < 1000
 
 
 async def test_values_arrive_as_they_were_in_both_directions(server: str, cluster: FakeCluster, tmp_path: Path) -> None:
