@@ -10,7 +10,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from api.errors import InvalidRequest, TooLarge
+from api.errors import InvalidRequest, TooLarge, reason_of
 
 MAX_VALUE_BYTES = 1 << 20
 """What one value may take when it travels."""
@@ -95,7 +95,7 @@ def _json(value: Any) -> str:
         _check_names(value)
         return _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidRequest(f"a message is text, bytes or a JSON value: {error}") from None
+        raise InvalidRequest(f"a message is text, bytes or a JSON value: {reason_of(error)}") from None
 
 
 def _check_names(value: Any, depth: int = 0) -> None:

@@ -11,7 +11,7 @@ import psutil
 
 from actors.engine.adapter_files import AdapterFiles
 from actors.engine.choice import require_vllm
-from api.errors import InvalidRequest
+from api.errors import InvalidRequest, reason_of
 from deployments.checkpoint import Checkpoint, process_bytes, read_checkpoint
 from deployments.config import GreenroomConfig, ModelConfig
 from deployments.failures import CommandFailed
@@ -77,7 +77,7 @@ def check_adapters(models: Sequence[ModelConfig]) -> None:
             try:
                 AdapterFiles.read(name, Path(path))
             except InvalidRequest as error:
-                raise CommandFailed(f"model {model.name!r}: {error}") from None
+                raise CommandFailed(f"model {model.name!r}: {reason_of(error)}") from None
 
 
 def check_memory(models: Sequence[ModelConfig], available: int | None = None) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from api.errors import GreenroomError
+from api.errors import GreenroomError, reason_of
 from deployments.commands import queues, sessions, topics
 from deployments.commands.chat import chat
 from deployments.commands.down import down
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(arguments)
     except (CommandFailed, GreenroomError) as error:
-        new_console(stderr=True).print(f"greenroom: {error}", style="red")
+        new_console(stderr=True).print(f"greenroom: {reason_of(error)}", style="red")
         sys.exit(1)
 
 

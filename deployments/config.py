@@ -19,7 +19,7 @@ from actors.settings import (
     SessionSettings,
     TopicSettings,
 )
-from api.errors import InvalidRequest
+from api.errors import InvalidRequest, reason_of
 from api.settings import ApiSettings
 
 EMBEDDED = "pocket"
@@ -102,7 +102,7 @@ class ModelConfig(_Config):
         try:
             number, one_each = num_workers(self.engine_args), are_placed(self.engine_args)
         except InvalidRequest as error:
-            raise ValueError(f"model {self.name!r}: {error}") from None
+            raise ValueError(f"model {self.name!r}: {reason_of(error)}") from None
         has_too_few = number > 1 and self.num_gpus < number
         if self.num_gpus and (has_too_few or (one_each and self.num_gpus != number)):
             wanted = f"{number} workers of vLLM take a GPU each" if number > 1 else "one worker of vLLM takes one GPU"

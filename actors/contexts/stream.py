@@ -9,7 +9,7 @@ from contextlib import aclosing, suppress
 from actors.contexts.reader import TurnReader
 from actors.contexts.run import Ticket, TurnRun
 from actors.models.messages import TurnOutput, turn_key
-from api.errors import GreenroomError, ModelLost, TurnNotFound
+from api.errors import GreenroomError, ModelLost, TurnNotFound, reason_of
 from api.turns import Frame, TurnStart
 
 
@@ -122,7 +122,7 @@ class OwnTurnStream:
                 except ModelLost:
                     await self._run.take_up(delivered.output())
         except TurnNotFound as error:
-            raise GreenroomError(f"the turn was lost: {error}") from None
+            raise GreenroomError(f"the turn was lost: {reason_of(error)}") from None
         finally:
             if not is_over:
                 await _shielded(self._run.cancel())

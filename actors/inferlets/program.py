@@ -100,7 +100,7 @@ def _imported(name: str) -> Program:
     try:
         found = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
-        raise InvalidRequest(f"{name} cannot be imported: {error}") from error
+        raise InvalidRequest(f"{name} cannot be imported: {reason_of(error)}") from error
     if not isinstance(found, Program):
         raise InvalidRequest(f"{name} is not under @inferlet")
     return found

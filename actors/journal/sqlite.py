@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from actors.journal.contract import Acquired, StreamInfo
 from actors.journal.file import erase, open_file
-from api.errors import Conflict, Fenced, InvalidRequest, NotFound, Unavailable
+from api.errors import Conflict, Fenced, InvalidRequest, NotFound, Unavailable, reason_of
 from api.logs import event_logger
 
 log = event_logger("greenroom.journal")
@@ -221,7 +221,7 @@ class SqliteJournal:
                 try:
                     answers = await loop.run_in_executor(self._thread, self._commit, [write for write, _ in batch])
                 except sqlite3.Error as error:
-                    answers = [Unavailable(f"the journal cannot write: {error}")] * len(batch)
+                    answers = [Unavailable(f"the journal cannot write: {reason_of(error)}")] * len(batch)
                 for (_, future), answer in zip(batch, answers, strict=True):
                     if not future.cancelled():
                         _settle(future, answer)
@@ -271,7 +271,7 @@ def _under_savepoint(connection: sqlite3.Connection, write: Write) -> Any:
         answer = refusal
     except (ValueError, TypeError, OverflowError, sqlite3.InterfaceError, sqlite3.ProgrammingError) as error:
         connection.execute("ROLLBACK TO one")
-        answer = InvalidRequest(f"the journal cannot keep this: {error}")
+        answer = InvalidRequest(f"the journal cannot keep this: {reason_of(error)}")
     connection.execute("RELEASE one")
     return answer
 

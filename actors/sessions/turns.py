@@ -17,7 +17,7 @@ from actors.models.ref import Placement
 from actors.sessions.queue import TurnQueue
 from actors.sessions.records import TurnEnded, TurnFailed, TurnStarted
 from actors.sessions.stream import SessionRecords
-from api.errors import Conflict, Fenced, GreenroomError, TurnNotFound
+from api.errors import Conflict, Fenced, GreenroomError, TurnNotFound, reason_of
 from api.logs import event_logger
 from api.turns import Finish, TurnRequest, TurnStart
 
@@ -245,7 +245,7 @@ class SessionTurns:
             await self._fail(turn_id, error)
         except Exception as bug:
             log.exception("turn failed", session_id=self._session_id, turn_id=turn_id)
-            await self._fail(turn_id, GreenroomError(f"the turn failed: {bug}"))
+            await self._fail(turn_id, GreenroomError(f"the turn failed: {reason_of(bug)}"))
         finally:
             self._run = self._running = None
             self._queue.leave()

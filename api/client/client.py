@@ -211,7 +211,7 @@ class Client:
         try:
             source = await asyncio.to_thread(path.read_text, "utf-8-sig")
         except UnicodeDecodeError as error:
-            raise InvalidRequest(f"{path.name} is not UTF-8: {error}") from None
+            raise InvalidRequest(f"{path.name} is not UTF-8: {reason_of(error)}") from None
         view = await self.ask(ProgramView, "POST", "/api/programs", {"source": source, "file": path.name})
         return view.program
 

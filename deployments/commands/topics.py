@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from api.client import Client
+from api.errors import reason_of
 from api.topics import Cursor, Lagged, NewEpoch, TopicEvent, TopicInfo, TopicMessage
 from api.values import Value
 from deployments.address import Key, Url, last_url
@@ -33,7 +34,7 @@ def pub(
     try:
         value: Value = json.loads(text) if as_json else text
     except ValueError as error:
-        raise typer.BadParameter(f"the message is not JSON: {error}") from None
+        raise typer.BadParameter(f"the message is not JSON: {reason_of(error)}") from None
     asyncio.run(_publish(url, api_key, topic, value))
 
 

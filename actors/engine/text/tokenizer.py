@@ -11,7 +11,7 @@ from jinja2 import TemplateError
 
 from actors.engine.text.chat_template import ChatTemplate
 from actors.engine.text.plain_tokenizer import PlainTokenizer
-from api.errors import InvalidRequest
+from api.errors import InvalidRequest, reason_of
 from api.turns import BeginningOfText, Message, Part, Role, Text, Tokens
 
 
@@ -50,7 +50,7 @@ class Tokenizer:
 
                 tokenizer = AutoTokenizer.from_pretrained(model_path, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
-            raise InvalidRequest(f"no tokenizer can be read from {model_path}: {error}") from error
+            raise InvalidRequest(f"no tokenizer can be read from {model_path}: {reason_of(error)}") from error
         return cls(tokenizer, _config_eos_ids(model_path))
 
     def encode(self, text: str) -> list[int]:
@@ -124,7 +124,7 @@ class Tokenizer:
                 return ids[1:] if last_id is not None and ids[:1] == [last_id] else ids
             ids = self._template.encode_continuation(messages, opens_answer)
         except TemplateError as error:
-            raise InvalidRequest(f"the model's chat template refuses these messages: {error}") from error
+            raise InvalidRequest(f"the model's chat template refuses these messages: {reason_of(error)}") from error
         return ids[1:] if last_id in self.eos_ids and ids[:1] == [last_id] else ids
 
 

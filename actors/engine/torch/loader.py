@@ -14,7 +14,7 @@ from actors.engine.torch.key_values import KeyValues, LayerShape, block_bytes
 from actors.engine.torch.lean_decoder import LeanDecoder
 from actors.engine.torch.plain_checkpoint import PlainConfig, read_weights
 from actors.engine.torch.settings import TorchSettings
-from api.errors import InvalidRequest
+from api.errors import InvalidRequest, reason_of
 
 _UNBOUNDED_CONTEXT = 1 << 20
 
@@ -88,7 +88,7 @@ def _load_lean(settings: TorchSettings, config: PlainConfig, device: torch.devic
     except (OSError, ValueError, RuntimeError, MemoryError) as error:
         if _is_out_of_memory(error):
             raise InvalidRequest(f"not enough memory on {device} for {path}") from error
-        raise InvalidRequest(f"no model can be loaded from {path}: {error}") from error
+        raise InvalidRequest(f"no model can be loaded from {path}: {reason_of(error)}") from error
     if decoder is None:
         return None
     return LoadedModel(
@@ -160,7 +160,7 @@ def _from_pretrained(path: Path, device: torch.device, dtype: torch.dtype | str)
     except (OSError, ValueError, KeyError, RuntimeError, MemoryError) as error:
         if _is_out_of_memory(error):
             raise InvalidRequest(f"not enough memory on {device} for {path}") from error
-        raise InvalidRequest(f"no model can be loaded from {path}: {error}") from error
+        raise InvalidRequest(f"no model can be loaded from {path}: {reason_of(error)}") from error
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from actors.engine.adapter_files import WEIGHTS, AdapterFiles
-from api.errors import InvalidRequest
+from api.errors import InvalidRequest, reason_of
 
 _PREFIX = "base_model.model."
 _DOWN, _UP = ".lora_A.weight", ".lora_B.weight"
@@ -95,7 +95,7 @@ def _read(files: AdapterFiles) -> dict[str, Tensor]:
     try:
         return load_file(files.path / WEIGHTS)
     except (OSError, SafetensorError) as error:
-        raise InvalidRequest(f"adapter {files.name!r}: {WEIGHTS} cannot be read: {error}") from error
+        raise InvalidRequest(f"adapter {files.name!r}: {WEIGHTS} cannot be read: {reason_of(error)}") from error
 
 
 def _layer_name(files: AdapterFiles, key: str) -> str:

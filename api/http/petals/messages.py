@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from api.errors import reason_of
 from api.http.petals.failures import BadParameter
 from api.http.petals.generation import Generation, read_sampling
 
@@ -77,7 +78,7 @@ def parse_frame(data: str | bytes) -> dict[str, Any]:
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise BadParameter("ValueError", f"the message is not JSON: {error}") from error
+        raise BadParameter("ValueError", f"the message is not JSON: {reason_of(error)}") from error
     if not isinstance(value, dict):
         raise BadParameter("TypeError", f"a message must be a JSON object, not {type(value).__name__}")
     return value

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from api.errors import reason_of
 from api.http.petals.failures import BadParameter
 from api.http.petals.generation import Generation, read_sampling
 from api.settings import ApiSettings
@@ -119,7 +120,7 @@ def _json_object(body: bytes) -> dict[str, Any]:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise BadParameter("ValueError", f"the body is not JSON: {error}") from error
+        raise BadParameter("ValueError", f"the body is not JSON: {reason_of(error)}") from error
     if not isinstance(value, dict):
         raise BadParameter("TypeError", f"the JSON body must be an object, not {type(value).__name__}")
     return value

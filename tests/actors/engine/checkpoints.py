@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +146,7 @@ class Oracle:
             output: torch.Tensor = self.model(torch.tensor([list(ids)]), attention_mask=mask).logits[0].float()
         return output
 
-    def _dense_mask(self, length: int, holes: Iterable[Hole]) -> Any:
+    def _dense_mask(self, length: int, holes: Sequence[Hole]) -> Any:
         """(1, 1, tokens, tokens), float32, or such a mask for each type of layer."""
         hidden = torch.ones(length, length, dtype=torch.bool).triu(1)
         for hole in holes:
@@ -160,7 +160,7 @@ class Oracle:
             return {"full_attention": full, "sliding_attention": sliding}
         return sliding
 
-    def greedy_with_holes(self, ids: Sequence[int], holes: Iterable[Hole], num_tokens: int) -> list[int]:
+    def greedy_with_holes(self, ids: Sequence[int], holes: Sequence[Hole], num_tokens: int) -> list[int]:
         """The likeliest tokens one after the other, all computed anew for each."""
         output: list[int] = []
         for _ in range(num_tokens):
