@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from actors.engine.contract import Hole, tokens_hash
 from actors.models.messages import StartTurn, TurnOutput, turn_key
 from actors.models.ref import Placement
-from api.errors import CapacityExhausted, ContextLost, ModelLost, TurnNotFound, Unavailable
+from api.errors import CapacityExhausted, ContextLost, GreenroomError, ModelLost, TurnNotFound, Unavailable
 from api.logs import event_logger
 from api.turns import TurnRequest, TurnStart
 
@@ -51,6 +51,7 @@ class TurnRun:
     WAIT_S = 10.0
     RETRY_S = 0.05
     DELIVERY_GRACE_S = 0.25
+    CANCEL_S = 5.0
 
     def __init__(
         self,
@@ -156,6 +157,17 @@ class TurnRun:
         if self.placement:
             with suppress(ModelLost):
                 await self.placement.model.cancel(self.key)
+
+    async def cancel_and_wait(self) -> None:
+        """End the turn, and return when it has ended."""
+        await self.cancel()
+        await self.wait_ended()
+
+    async def wait_ended(self) -> None:
+        """Return when a cancelled turn has ended in its engine, which takes a step, or is not there."""
+        if self.placement:
+            with suppress(GreenroomError):
+                await self.placement.model.output(self.key, self.CANCEL_S)
 
     async def ticket(self, lost_attempt: int | None = None, delivered: TurnOutput | None = None) -> Ticket:
         """Where to read now; waits for a new attempt where one was lost.

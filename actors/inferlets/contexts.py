@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from actors.contexts.context import BetweenTurns
@@ -14,6 +14,7 @@ from actors.contexts.reader import TurnReader
 from actors.contexts.run import Placer, TurnRun
 from actors.contexts.stream import OwnTurnStream
 from actors.engine.contract import Hole, tokens_hash
+from actors.inferlets.held_context import HeldContext
 from actors.models.messages import TurnOutput
 from actors.models.ref import Placement
 from api.cluster import Retention
@@ -24,14 +25,6 @@ from api.logs import event_logger
 from api.turns import Distribution, Finish, Frame
 
 log = event_logger("greenroom.inferlet")
-
-
-@dataclass(slots=True)
-class _Context:
-    between: BetweenTurns
-    origin: asyncio.Task[None] | None = None
-    streams: dict[str, AsyncGenerator[Frame]] = field(default_factory=dict)
-    runs: dict[str, TurnRun] = field(default_factory=dict)
 
 
 class Contexts:
@@ -49,7 +42,7 @@ class Contexts:
         self._owner = owner
         self._reader = reader
         self._timeout_s = timeout_s
-        self._contexts: dict[str, _Context] = {}
+        self._contexts: dict[str, HeldContext] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def generate(self, turn: Turn) -> Generated:
@@ -65,7 +58,7 @@ class Contexts:
                 await run.begin_again(replace(output, finish=None))
                 output = await run.end()
         except BaseException:
-            await asyncio.shield(run.cancel())
+            await asyncio.shield(self._context(turn).end_soon(run.cancel_and_wait()))
             raise
         await self._ended(turn, run, len(output.ids))
         return Generated(run.started.prompt_ids, output.ids, output.pieces, output.finish)
@@ -90,10 +83,10 @@ class Contexts:
                 context.streams[key] = aiter(OwnTurnStream(run, self._reader, before))
                 frame = await anext(context.streams[key])
         except BaseException:
-            await self._leave(context, key)
+            await asyncio.shield(context.end_soon(context.leave(key)))
             raise
         if frame.finish:
-            await self._leave(context, key)
+            await context.leave(key)
             await self._ended(turn, run, frame.offset + len(frame.ids))
         start, end = len(delivered.ids), frame.offset + len(frame.ids)
         output = _joined(before, frame)
@@ -124,6 +117,7 @@ class Contexts:
             Unsupported: the engine cannot.
         """
         placement = await self._placed(effect.context_id, effect.model)
+        await self._contexts[effect.context_id].ended()
         digest = tokens_hash(effect.tokens, _holes(effect.holes))
         with suppress(ModelLost, ContextLost):
             await placement.model.mask(effect.context_id, effect.start, effect.end, len(effect.tokens), digest)
@@ -154,10 +148,11 @@ class Contexts:
         """See ``Host.tell``."""
         match notice:
             case Forked(target_id=target_id):
-                target = self._contexts.setdefault(target_id, _Context(BetweenTurns(target_id, Retention())))
+                target = self._contexts.setdefault(target_id, HeldContext(BetweenTurns(target_id, Retention())))
                 target.origin = self._do(self._fork(notice))
             case Left(turn):
-                self._do(self._leave(self._context(turn), turn.request.turn_id))
+                context = self._context(turn)
+                context.end_soon(context.leave(turn.request.turn_id))
             case Closed(context_id):
                 self._do(self._close(context_id))
             case Dropped(context_id) | Refilled(context_id):
@@ -168,7 +163,8 @@ class Contexts:
         for context in self._contexts.values():
             await context.between.stop()
             for key in list(context.streams):
-                await self._leave(context, key)
+                await context.leave(key)
+            await context.ended()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -181,6 +177,7 @@ class Contexts:
 
     async def _begin(self, turn: Turn, delivered: TurnOutput | None) -> TurnRun:
         context = self._context(turn)
+        await context.ended()
         if context.origin:
             await asyncio.wait([context.origin])
         context.between.turn_starts()
@@ -205,7 +202,7 @@ class Contexts:
         try:
             await run.start()
         except asyncio.CancelledError:
-            await asyncio.shield(run.cancel())
+            await asyncio.shield(context.end_soon(run.cancel_and_wait()))
             raise
         context.between.placement = run.placement
         return run
@@ -216,7 +213,7 @@ class Contexts:
             await context.between.turn_ended(run, len(turn.tokens) + len(run.started.prompt_ids) + num_output)
 
     async def _placed(self, context_id: str, model: str) -> Placement:
-        context = self._contexts.setdefault(context_id, _Context(BetweenTurns(context_id, Retention())))
+        context = self._contexts.setdefault(context_id, HeldContext(BetweenTurns(context_id, Retention())))
         if context.between.placement is None:
             context.between.placement = await self._placer.place(model, context_id)
         return context.between.placement
@@ -246,7 +243,7 @@ class Contexts:
             await asyncio.wait([context.origin])
         await context.between.stop()
         for key in list(context.streams):
-            await self._leave(context, key)
+            await context.leave(key)
         if context.between.placement:
             with suppress(ModelLost, Unavailable):
                 await context.between.placement.model.close(context_id)
@@ -255,20 +252,15 @@ class Contexts:
         context = self._contexts.get(context_id)
         if context is None or context.between.placement is None:
             return
+        await context.ended()
         with suppress(ModelLost):
             model = context.between.placement.model
             await (model.drop(context_id) if is_dropped else model.refill(context_id))
 
-    async def _leave(self, context: _Context, key: str) -> None:
-        stream = context.streams.pop(key, None)
-        context.runs.pop(key, None)
-        if stream:
-            await stream.aclose()
-
-    def _context(self, turn: Turn) -> _Context:
+    def _context(self, turn: Turn) -> HeldContext:
         context = self._contexts.get(turn.context_id)
         if context is None:
-            context = self._contexts[turn.context_id] = _Context(BetweenTurns(turn.context_id, turn.retention))
+            context = self._contexts[turn.context_id] = HeldContext(BetweenTurns(turn.context_id, turn.retention))
         context.between.retain(turn.retention)
         return context
 

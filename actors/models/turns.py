@@ -30,6 +30,7 @@ class ModelTurns:
         self._settings = settings
         self._metrics = metrics
         self._turns: dict[str, ModelTurn] = {}
+        self._beginning: dict[str, StartTurn] = {}
         self._pollers = Pollers(settings.poll_interval_s)
         self._engine: Engine
 
@@ -48,7 +49,7 @@ class ModelTurns:
         Raises:
             GreenroomError: as ``Engine.admit``.
         """
-        await self._end_others(message.context_id)
+        await self._await_place(message)
         prompt_ids = encode(message) if message.prompt_ids is None else message.prompt_ids
         residency = self._engine.admit(_admission(message, prompt_ids))
         turn_id = message.request.turn_id
@@ -85,6 +86,8 @@ class ModelTurns:
 
     def cancel(self, key: str) -> None:
         """See ``ModelRef.cancel``."""
+        for message in [one for one in self._beginning.values() if one.key == key]:
+            del self._beginning[message.context_id]
         if key in self._turns:
             self._engine.cancel(key)
 
@@ -124,12 +127,25 @@ class ModelTurns:
                     self._engine.cancel(turn.key)
             self._pollers.forget_idle(now)
 
-    async def _end_others(self, context_id: str) -> None:
-        """The context's owner begins anew: what runs for it is of an earlier attempt or an earlier owner."""
-        for turn in [turn for turn in self._turns.values() if turn.message.context_id == context_id]:
-            if not turn.is_ended:
-                self._engine.cancel(turn.key)
-                await turn.log.wait_closed()
+    async def _await_place(self, message: StartTurn) -> None:
+        """The context's owner begins anew: what runs for it, or waits to, is of an earlier attempt or an earlier owner.
+
+        Raises:
+            GreenroomError: it was cancelled meanwhile, or its owner has begun another one.
+        """
+        context_id = message.context_id
+        self._beginning[context_id] = message
+        try:
+            for turn in [turn for turn in self._turns.values() if turn.message.context_id == context_id]:
+                if not turn.is_ended:
+                    self._engine.cancel(turn.key)
+                    await turn.log.wait_closed()
+        finally:
+            is_first = self._beginning.get(context_id) is message
+            if is_first:
+                del self._beginning[context_id]
+        if not is_first:
+            raise GreenroomError(f"turn {message.request.turn_id!r} was cancelled before it began")
 
     def _turn(self, key: str) -> ModelTurn:
         if key not in self._turns:

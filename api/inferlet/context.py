@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import weakref
 from collections.abc import Collection, Generator, Mapping, Sequence
@@ -33,6 +32,7 @@ from api.inferlet.generation import Generation
 from api.inferlet.host import host
 from api.inferlet.sampling import Candidates, Sampler
 from api.inferlet.stopping import StopCondition, compiled
+from api.inferlet.turn_lock import TurnLock
 from api.names import check_name
 from api.turns import Message, Part, Role, Sampling, Stop, Text, Tokens, TurnRequest
 
@@ -63,7 +63,7 @@ class Context:
         adapter: str | None = None,
     ) -> None:
         self.context_id = host().unique_id()
-        self.lock = asyncio.Lock()
+        self.lock = TurnLock()
         self.info = info
         self.adapter = adapter
         self.retain(retention)
@@ -131,6 +131,7 @@ class Context:
 
         Raises (when awaited):
             LengthExceeded: what was filled does not fit.
+            Conflict: an earlier generation on this context was left before its end, and not closed.
             InvalidRequest, Unsupported, Unavailable
         """
         sampler = sampler or Sampler.greedy()

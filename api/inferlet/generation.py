@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import weakref
 from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import aclosing
 from dataclasses import replace
@@ -14,6 +14,7 @@ from api.inferlet.context_effects import Decode, Generate, Generated, Left, Next
 from api.inferlet.host import host
 from api.inferlet.sampling import Candidates, Choose, Sampler
 from api.inferlet.stopping import StopCondition
+from api.inferlet.turn_lock import Pieces, TurnLock
 from api.turns import Finish, Stop, TurnRequest
 
 NOTHING = Generated((), (), ())
@@ -23,7 +24,7 @@ class Extended(Protocol):
     """The context that a generation extends."""
 
     info: ModelInfo
-    lock: asyncio.Lock
+    lock: TurnLock
 
     def turn(self, request: TurnRequest) -> Turn:
         """The next turn there, with all that was filled as its prompt."""
@@ -65,15 +66,17 @@ class Generation:
         self._stop = stop
         self._sampler = sampler
         self._has_begun = False
+        self._reader: weakref.ref[Pieces] | None = None
 
     def __await__(self) -> Generator[Any, None, str]:
         return self._whole().__await__()
 
-    def __aiter__(self) -> AsyncGenerator[str]:
+    def __aiter__(self) -> Pieces:
         self._begin()
-        if self._sampler.choose is not None:
-            return self._chosen(self._sampler.choose)
-        return self._pieces()
+        chosen, lock = self._sampler.choose, self._context.lock
+        pieces = Pieces(self._pieces() if chosen is None else self._chosen(chosen), lock)
+        self._reader = weakref.ref(pieces)
+        return pieces
 
     def _begin(self) -> None:
         if self._has_begun:
@@ -96,6 +99,7 @@ class Generation:
 
     async def _pieces(self) -> AsyncGenerator[str]:
         async with self._context.lock:
+            self._note_reader()
             turn = self._context.turn(self._request)
             output = NOTHING
             try:
@@ -117,6 +121,7 @@ class Generation:
         """Each token drawn by the program's own function."""
         context = self._context
         async with context.lock:
+            self._note_reader()
             while self.finish is None:
                 request = replace(self._request, stop=Stop(1), distribution=self._sampler.num_candidates)
                 turn = context.turn(request)
@@ -125,6 +130,11 @@ class Generation:
                 token = choose(Candidates.of(distribution))
                 context.step(token)
                 yield self._chose(turn, token)
+
+    def _note_reader(self) -> None:
+        reader = self._reader() if self._reader else None
+        if reader is not None:
+            self._context.lock.read_by(reader)
 
     def _chose(self, turn: Turn, token: int) -> str:
         ids = (*self.ids, token)

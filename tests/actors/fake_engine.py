@@ -119,6 +119,8 @@ class FakeEngine:
         """See ``Engine``."""
         if admission.adapter is not None and admission.adapter not in self.adapters:
             raise UnknownAdapter.among(self.adapters, admission.adapter)
+        if any(turn.admission.context_id == admission.context_id for turn in self._turns.values()):
+            raise Conflict(f"a turn is running on context {admission.context_id!r}")
         held = self.contexts.get(admission.context_id)
         if held is None and admission.create:
             held = self.contexts[admission.context_id] = []

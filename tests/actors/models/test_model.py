@@ -94,6 +94,33 @@ def start(turn_id: str = "t", count: int = 5, attempt: int = 1, prior: tuple[int
     return StartTurn(request, "c", attempt, 0, b"", None, context=(), prior=TurnOutput(prior, pieces))
 
 
+async def test_of_the_turns_that_wait_for_one_that_is_ended_the_last_one_begins() -> None:
+    async with running() as (model, engine):
+        await model.start_turn(start("first", 1000))
+        engine.hold.clear()
+        later = [asyncio.create_task(model.start_turn(start(turn_id, 1000))) for turn_id in ("second", "third")]
+        await asyncio.sleep(0)
+        engine.hold.set()
+        with pytest.raises(GreenroomError, match="'second' was cancelled before it began"):
+            await asyncio.wait_for(later[0], 5)
+        assert (await asyncio.wait_for(later[1], 5)).turn_id == "third"
+        assert [turn.admission.turn_id for turn in engine._turns.values()] == ["c/third"]
+
+
+async def test_a_turn_that_is_cancelled_while_it_waits_does_not_begin() -> None:
+    async with running() as (model, engine):
+        await model.start_turn(start("first", 1000))
+        engine.hold.clear()
+        later = start("second", 1000)
+        beginning = asyncio.create_task(model.start_turn(later))
+        await asyncio.sleep(0)
+        await model.cancel(later.key)
+        engine.hold.set()
+        with pytest.raises(GreenroomError, match="was cancelled before it began"):
+            await asyncio.wait_for(beginning, 5)
+        assert not engine._turns
+
+
 async def test_a_turn_is_read_to_its_end_by_polling() -> None:
     async with running() as (model, _):
         message = start()
