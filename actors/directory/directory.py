@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
+from actors.calls.started import Started
 from actors.directory.inferlets import InferletTable
 from actors.directory.messages import InferletSeed, SessionSeed
 from actors.directory.models import ModelTable
@@ -69,14 +70,12 @@ class Directory:
             self._session_removed,
         )
         self._inferlets = InferletTable(settings.inferlets, journal, pools[INFERLET], metrics, self._models)
-        self._starting: asyncio.Task[None] | None = None
+        self._started = Started(self._start)
         self._sweeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Find what there is; every call waits for it. Idempotent."""
-        if self._starting is None:
-            self._starting = asyncio.create_task(self._start())
-        await asyncio.shield(self._starting)
+        await self._started()
 
     async def configure(self, settings: ClusterSettings) -> None:
         """See ``DirectoryRef.configure``."""

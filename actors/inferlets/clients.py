@@ -29,7 +29,8 @@ class Reception:
 
     MAX_BATCH = 256
 
-    def __init__(self, instance_id: str, settings: InferletSettings) -> None:
+    def __init__(self, instance_id: str, settings: InferletSettings, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
         self.inbox = Inbox(settings.max_inbox_messages, settings.max_inbox_bytes)
         self.outbox = Outbox(settings.max_outbox_messages, settings.max_outbox_bytes)
         self.ended: Ended | None = None
@@ -119,9 +120,10 @@ class Reception:
 
         Raises:
             Moved: it never will be here.
+            Unavailable: it is not in time; see ``Recorder.flushed``.
         """
         try:
-            await self.recorder.flushed()
+            await self.recorder.flushed(self._timeout_s)
         except Fenced:
             raise self._moved() from None
 

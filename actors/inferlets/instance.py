@@ -30,7 +30,7 @@ from actors.journal.keys import INFERLET, journal_key
 from actors.journal.writer import Recorder
 from actors.models.ref import Placement
 from actors.settings import InferletSettings
-from api.errors import Fenced, GreenroomError
+from api.errors import Fenced, GreenroomError, Unavailable
 from api.inferlet import effects
 from api.inferlet_events import Event
 from api.inferlets import InferletDescription, InferletSummary, State
@@ -83,7 +83,7 @@ class Instance:
         self.owner = ""
         self.is_spent = False
         self._parts = parts
-        self._reception = Reception(instance_id, parts.settings)
+        self._reception = Reception(instance_id, parts.settings, parts.recovery_timeout_s)
         self._run: ProgramRun | None = None
         self._finishing: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -164,8 +164,8 @@ class Instance:
             await self._finishing
         elif self._run and self._reception.ended is None:
             self._recorder.add(PutAway())
-            with suppress(Fenced):
-                await self._recorder.flushed()
+            with suppress(Fenced, Unavailable):
+                await self._recorder.flushed(self._parts.recovery_timeout_s)
             self.is_spent = not await self._run.stop(frees_contexts=False)
 
     @property

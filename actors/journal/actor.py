@@ -12,6 +12,7 @@ import ray
 
 from actors.calls.ray import ActorGone, call
 from actors.calls.socket_server import listen
+from actors.calls.started import Started
 from actors.journal.contract import Acquired, StreamInfo
 from actors.journal.sqlite import SqliteJournal
 from api.errors import Unavailable
@@ -22,13 +23,11 @@ class HostedJournal:
 
     def __init__(self, path: str, synchronous: str) -> None:
         self._journal = SqliteJournal(Path(path).expanduser(), synchronous)
-        self._started: asyncio.Task[None] | None = None
+        self._started = Started(self._start)
 
     async def call(self, method: str, arguments: Sequence[Any]) -> Any:
         """A call of ``Journal``."""
-        if self._started is None:
-            self._started = asyncio.create_task(self._start())
-        await asyncio.shield(self._started)
+        await self._started()
         return await getattr(self._journal, method)(*arguments)
 
     async def _start(self) -> None:

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from actors.journal.formats import check_format
+from api.errors import Unavailable, reason_of
 from api.logs import event_logger
 
 log = event_logger("greenroom.journal")
 
 _INCREMENTAL = 2
 """SQLite's number for ``auto_vacuum = INCREMENTAL``."""
+
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 _MAX_WAL_BYTES = 4 << 20
 """The write-ahead log keeps at most so many bytes after a checkpoint."""
@@ -63,6 +66,17 @@ def erase(connection: sqlite3.Connection) -> bool:
     connection.executescript(f"PRAGMA incremental_vacuum({_MAX_FREED_PAGES})")  # execute() would free one page only
     is_blocked, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     return not is_blocked and _pragma(connection, "freelist_count") == 0
+
+
+def refusal(error: sqlite3.Error, path: Path) -> Unavailable:
+    """Why the file takes nothing, in SQLite's words; for a damaged one, what can be done."""
+    name = getattr(error, "sqlite_errorname", None) or ""
+    if not name.startswith(_DAMAGED):
+        return Unavailable(f"the journal cannot write: {reason_of(error)}")
+    return Unavailable(
+        f"the journal {path} is damaged ({reason_of(error)}). Put a copy in its place, or move it away with its -wal "
+        f"and -shm files to begin anew; `sqlite3 {path} .recover` prints what can still be read"
+    )
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from actors.journal.contract import Acquired, StreamInfo
-from actors.journal.file import erase, open_file
-from api.errors import Conflict, Fenced, InvalidRequest, NotFound, Unavailable, reason_of
+from actors.journal.file import erase, open_file, refusal
+from api.errors import Conflict, Fenced, InvalidRequest, NotFound, reason_of
 from api.logs import event_logger
 
 log = event_logger("greenroom.journal")
@@ -61,7 +61,11 @@ class SqliteJournal:
         self.num_writes = 0
 
     async def start(self) -> None:
-        """Open the file, making it and its folder where they are missing."""
+        """Open the file, making it and its folder where they are missing.
+
+        Raises:
+            Unavailable: it is damaged, or there is no room for it.
+        """
         self._connection = await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
 
     async def stop(self) -> None:
@@ -221,7 +225,7 @@ class SqliteJournal:
                 try:
                     answers = await loop.run_in_executor(self._thread, self._commit, [write for write, _ in batch])
                 except sqlite3.Error as error:
-                    answers = [Unavailable(f"the journal cannot write: {reason_of(error)}")] * len(batch)
+                    answers = [refusal(error, self._path)] * len(batch)
                 for (_, future), answer in zip(batch, answers, strict=True):
                     if not future.cancelled():
                         _settle(future, answer)
@@ -238,14 +242,18 @@ class SqliteJournal:
             answers = [_under_savepoint(connection, write) for write in writes]
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:  # SQLite itself has ended it where the disk is full
+                connection.execute("ROLLBACK")
             raise
         self.num_commits += 1
         self.num_writes += len(writes)
         return answers
 
     def _open(self) -> sqlite3.Connection:
-        return open_file(self._path, self._synchronous, MIGRATIONS)
+        try:
+            return open_file(self._path, self._synchronous, MIGRATIONS)
+        except sqlite3.Error as error:
+            raise refusal(error, self._path) from error
 
     async def _erase(self) -> None:
         """Until all that was deleted has left the files."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from actors.journal.contract import Acquired, Journal
-from api.errors import Fenced, GreenroomError
+from api.errors import Fenced, GreenroomError, Unavailable
 from api.logs import event_logger
 
 log = event_logger("greenroom.journal")
@@ -47,6 +47,7 @@ class Recorder(Generic[Record]):
         self._num_added = 0
         self._num_wanted = 0
         self._num_written = 0
+        self._obstacle = ""
 
     @property
     def num_bytes(self) -> int:
@@ -73,23 +74,32 @@ class Recorder(Generic[Record]):
         if len(self._waiting) >= self.MAX_HELD:
             self._write_all()
 
-    async def flushed(self) -> None:
+    async def flushed(self, timeout_s: float | None = None) -> None:
         """All that was added before is durable.
 
         Raises:
             Fenced: it never will be: another owner has taken over.
+            Unavailable: it is not within ``timeout_s``, and will be once the journal takes it.
         """
         end = self._num_added
         self._write_all()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._written(end)
+        except TimeoutError:
+            reason = self._obstacle or "the journal does not answer"
+            raise Unavailable(f"this is not recorded yet, and will be as soon as it can: {reason}") from None
+
+    def expire_after(self, seconds: float | None) -> None:
+        """From now on the stream goes when it has been unused for so long."""
+        self._expires_after_s = seconds
+
+    async def _written(self, end: int) -> None:
         while self._num_written < end:
             if self.is_fenced:
                 raise Fenced(self._info.key, self._info.epoch)
             self._changed.clear()
             await self._changed.wait()
-
-    def expire_after(self, seconds: float | None) -> None:
-        """From now on the stream goes when it has been unused for so long."""
-        self._expires_after_s = seconds
 
     def _take(self, record: Record) -> None:
         self._waiting.append(record)
@@ -120,8 +130,10 @@ class Recorder(Generic[Record]):
                 self.is_fenced = True
                 return
             except GreenroomError as error:
+                self._obstacle = str(error)
                 log.warning("the journal does not take records", key=self._info.key, error=str(error))
                 await asyncio.sleep(self.RETRY_S)
+        self._obstacle = ""
         self._position += len(lines)
         self._num_written += len(lines)
         self._num_bytes += sum(map(len, lines))

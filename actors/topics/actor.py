@@ -12,6 +12,7 @@ from typing import Any
 import ray
 
 from actors.calls.socket_server import listen
+from actors.calls.started import Started
 from actors.journal.sqlite import SqliteJournal
 from actors.settings import BrokerSettings
 from actors.topics.broker import Broker
@@ -46,15 +47,12 @@ class HostedBroker:
         start_logging()
         self._journal = SqliteJournal(path, synchronous)
         self._broker = Broker(settings, self._journal, time.time, shard, _leave)
-        self._started: asyncio.Task[None] | None = None
+        self._started = Started(self._start)
         self._sweeping: asyncio.Task[None] | None = None
 
     async def call(self, method: str, arguments: Sequence[Any]) -> Any:
         """A call of ``Broker``."""
-        if self._started is None:
-            self._started = asyncio.create_task(self._start())
-        if not self._started.done() or self._started.exception():
-            await asyncio.shield(self._started)
+        await self._started()
         assert method in CALLS, method
         return await getattr(self._broker, method)(*arguments)
 

@@ -139,6 +139,7 @@ class SmallCluster:
         topics: Topics | None = None,
         model: ModelSettings | None = None,
         features: frozenset[Feature] = frozenset({"distribution"}),
+        recovery_timeout_s: float = 10.0,
         **session_settings: Any,
     ) -> None:
         self._is_fake = model is None
@@ -148,7 +149,7 @@ class SmallCluster:
             (model,),
             SessionSettings(**session_settings),
             inferlets=inferlets or InferletSettings(pool_size=0, memory_limit_bytes=1 << 40),  # of all tests here
-            recovery_timeout_s=10.0,
+            recovery_timeout_s=recovery_timeout_s,
             sweep_interval_s=0.05,
         )
         self.topics = topics
@@ -244,7 +245,7 @@ class SmallCluster:
         return Directory(self.settings, self.journal, pools, _NoMetrics())
 
     async def _spawn_session(self, name: str) -> Loopback:
-        parts = SessionParts(self.journal, self.directory, self.settings.sessions, 10.0)
+        parts = SessionParts(self.journal, self.directory, self.settings.sessions, self.settings.recovery_timeout_s)
         slot = self.slots[name] = Loopback(SessionSlot(name, parts, self.directory), name)
         return slot
 
@@ -252,7 +253,9 @@ class SmallCluster:
         slot = self.slots[name] = Loopback(None, name)
         family = Inferlets(self.directory, self.journal, 10.0)
         around = Surroundings(self.journal, self.directory, family, self.topics)
-        parts = InferletParts(self.directory, around, self.settings.inferlets, 10.0, slot.kill)
+        parts = InferletParts(
+            self.directory, around, self.settings.inferlets, self.settings.recovery_timeout_s, slot.kill
+        )
         slot.target = InferletSlot(name, parts, self.directory)
         return slot
 
