@@ -13,7 +13,7 @@ from actors.models.metrics import ModelMetrics
 from actors.models.poll import Pollers
 from actors.models.turn import ModelTurn
 from actors.settings import ModelSettings
-from api.errors import GreenroomError, TurnNotFound
+from api.errors import GreenroomError, TurnNotFound, reason_of
 from api.logs import event_logger
 from api.turns import TurnStart
 
@@ -109,7 +109,7 @@ class ModelTurns:
             except Exception as error:
                 log.exception("a turn's output cannot be kept", turn_id=turn.turn_id)
                 self._engine.cancel(turn.key)
-                turn.fail(GreenroomError(f"the turn's output cannot be kept: {error}"), now)
+                turn.fail(GreenroomError(f"the turn's output cannot be kept: {reason_of(error)}"), now)
             if turn.is_ended and self._metrics:
                 self._metrics.turn_ended(turn)
 

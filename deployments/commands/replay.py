@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from api.errors import reason_of
 from deployments.abbreviations import only_one
 from deployments.attached import with_greenroom
 from deployments.commands.inferlets import InferletId
@@ -47,4 +48,4 @@ def _read(program: Path) -> str:
     try:
         return program.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandFailed(f"{program} cannot be read: {error}") from None
+        raise CommandFailed(f"{program} cannot be read: {reason_of(error)}") from None

@@ -17,7 +17,7 @@ from actors.engine.torch.narrowing import narrowed
 from actors.engine.torch.probe import NARROW, Probe
 from actors.engine.torch.row_decoder import RowDecoder
 from actors.engine.torch.settings import TorchSettings
-from api.errors import InvalidRequest, Unsupported
+from api.errors import InvalidRequest, Unsupported, reason_of
 
 _ATTENTION_LAYERS = {"full_attention", "sliding_attention", "chunked_attention"}
 _NUM_TOKENS = 4
@@ -53,7 +53,7 @@ def choose_decoder(model: Any, vocab_size: int, settings: TorchSettings) -> Choi
             "`transformers serve` serves it, and `vllm serve` where vLLM knows it"
         ) from error
     except (RuntimeError, TypeError, ValueError, AttributeError, AssertionError, LookupError) as error:
-        raise InvalidRequest(f"the torch engine cannot run a {name}: {error}") from error
+        raise InvalidRequest(f"the torch engine cannot run a {name}: {reason_of(error)}") from error
     if choice is None:
         raise InvalidRequest(
             f"the torch engine cannot run a {name}: with a cache it computes other numbers than without one"
