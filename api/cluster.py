@@ -47,6 +47,9 @@ class ModelInfo:
         return self
 
 
+RetentionPolicy = Literal["keep", "drop", "adaptive", "predictive"]
+
+
 @dataclass(frozen=True, slots=True)
 class Retention:
     """What happens to a context's KV cache between turns.
@@ -55,7 +58,7 @@ class Retention:
     tokens, else freed. predictive: freed, and filled again shortly before the next message is expected.
     """
 
-    policy: Literal["keep", "drop", "adaptive", "predictive"] = "keep"
+    policy: RetentionPolicy = "keep"
     threshold: int = 256
 
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import ray
-from ray.util.metrics import Counter, Gauge
+from ray.util.metrics import Gauge
 
 from actors.calls.ray import ask
 from actors.calls.socket_server import listen
+from actors.counters import Counter
 from actors.directory.directory import Directory
 from actors.directory.ref import DirectoryRef
 from actors.inferlets.actor import InferletActor, end_process
@@ -31,14 +32,13 @@ class RayMetrics:
     """The directory's counters, through Ray's metrics agent."""
 
     def __init__(self) -> None:
-        self._activations = Counter(
-            "greenroom_activations_total", "Sessions put on an actor, by reason", tag_keys=("reason",)
-        )
+        reasons = {"reason": ("opened", "forked", "passive", "lost")}
+        self._activations = Counter("greenroom_activations_total", "Sessions put on an actor, by reason", {}, reasons)
         self._sessions = Gauge("greenroom_sessions", "Sessions, by state", tag_keys=("state",))
 
     def activated(self, reason: str) -> None:
         """See ``DirectoryMetrics.activated``."""
-        self._activations.inc(tags={"reason": reason})
+        self._activations.inc(reason=reason)
 
     def sessions(self, num_active: int, num_total: int) -> None:
         """See ``DirectoryMetrics.sessions``."""

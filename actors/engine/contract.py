@@ -148,6 +148,12 @@ class Residency:
     num_resident: int
 
 
+COUNTERS = (
+    "evictions", "evicted_tokens", "prompt_tokens", "resident_tokens", "output_tokens", "refills", "drops", "forks",
+    "block_copies", "preemptions", "steps",
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Capacity:
     """Load and counters of an engine; counters only grow.
@@ -156,8 +162,7 @@ class Capacity:
         num_claimed_blocks: of turns, and of contexts that are to be kept. What is neither claimed nor free belongs to
             idle contexts, and goes where it is needed.
         num_waiting: turns admitted whose prompt has not been computed yet.
-        counters: ``evictions``, ``evicted_tokens``, ``prompt_tokens``, ``resident_tokens`` (of contexts found at
-            admission), ``output_tokens``, ``refills``, ``drops``, ``forks``, ``block_copies``, ``steps``.
+        counters: those of ``COUNTERS`` that the engine has; ``resident_tokens`` are of contexts found at admission.
     """
 
     block_size: int

@@ -104,12 +104,15 @@ class ModelTurns:
                 continue
             if output.error and not isinstance(output.error, GreenroomError):
                 output = replace(output, error=GreenroomError(f"the engine failed on this turn: {output.error}"))
+            had_first = turn.first_token_at is not None
             try:
                 turn.take(output, now)
             except Exception as error:
                 log.exception("a turn's output cannot be kept", turn_id=turn.turn_id)
                 self._engine.cancel(turn.key)
                 turn.fail(GreenroomError(f"the turn's output cannot be kept: {reason_of(error)}"), now)
+            if self._metrics and turn.first_token_at is not None and not had_first:
+                self._metrics.first_token(turn)
             if turn.is_ended and self._metrics:
                 self._metrics.turn_ended(turn)
 

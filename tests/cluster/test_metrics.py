@@ -1,0 +1,71 @@
+"""What Prometheus reads of a server: counters that are there from the start, whose rates are exact."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from actors.cluster.greenroom import Greenroom
+from api.cluster import SessionOptions
+from api.turns import Stop, Text, TurnRequest
+from tests.cluster.deployed import Deployed
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+README = Path(__file__).parents[2] / "README.md"
+
+
+def samples() -> dict[str, float]:
+    """Every sample of ours by name and tags, those that Ray adds left out; summed over processes."""
+    import ray
+
+    port = ray.nodes()[0]["MetricsExportPort"]
+    found: dict[str, float] = {}
+    for line in httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text.splitlines():
+        if match := re.fullmatch(r"(ray_greenroom_\w+)\{(.*)\} (\S+)", line):
+            tags = ",".join(re.findall(r'(?:model|policy|found|reason|kind|what|state|le)="[^"]*"', match[2]))
+            name = f"{match[1]}{{{tags}}}"
+            found[name] = found.get(name, 0.0) + float(match[3])
+    return found
+
+
+def test_every_metric_that_the_readme_names_is_there_before_anything_was_counted(deployed: Deployed) -> None:
+    named = set(re.findall(r"ray_greenroom_\w+", README.read_text()))
+    assert len(named) > 10
+    histograms = {"ray_greenroom_time_to_first_token_seconds", "ray_greenroom_time_per_token_seconds"}
+
+    def are_there() -> bool:
+        there = {name.partition("{")[0] for name in samples()}
+        return named - histograms <= there
+
+    deployed.wait(are_there, 60)
+    assert 'ray_greenroom_turns_total{model="pocket",reason="error"}' in samples()
+    assert 'ray_greenroom_recoveries_total{model="pocket",what="turn"}' in samples()
+
+
+def test_the_mean_time_for_a_token_is_what_a_client_measures(deployed: Deployed) -> None:
+    num_tokens = 120
+
+    async def scenario(greenroom: Greenroom) -> tuple[float, float]:
+        """How long the first token took to come, and all others after it."""
+        session = await greenroom.open_session(SessionOptions())
+        began = time.monotonic()
+        stream = await session.begin(TurnRequest("t", (Text("a"),), stop=Stop(num_tokens, at_eos=False)))
+        came = [time.monotonic() async for frame in stream if frame.ids]
+        await session.close()
+        return came[0] - began, came[-1] - came[0]
+
+    before = samples()
+    first_s, others_s = deployed.run(scenario)
+
+    def grown(name: str) -> float:
+        key = f'ray_greenroom_{name}{{model="pocket"}}'
+        return samples()[key] - before[key]
+
+    deployed.wait(lambda: grown("later_tokens_total") == num_tokens - 1, 60)
+    assert grown("first_tokens_total") == 1
+    assert grown("later_token_seconds_total") == pytest.approx(others_s, rel=0.25, abs=0.05)
+    assert 0 < grown("first_token_seconds_total") <= first_s
