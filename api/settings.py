@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+_SOURCES = ("key", "key_file", "key_env")
 
 
 class ApiKey(BaseModel):
     """A key that clients send as ``Authorization: Bearer <key>``, and the owner that it stands for.
 
-    Several keys may stand for one owner: they see the same sessions.
+    Instead of ``key`` there may be ``key_file``, a file that holds it, or ``key_env``, an environment variable; both
+    are read where the configuration is validated. Several keys may stand for one owner: they see the same sessions.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     key: SecretStr = Field(min_length=8)
     owner: str = Field(min_length=1, max_length=128)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_key(cls, fields: Any) -> Any:
+        if not isinstance(fields, Mapping):
+            return fields
+        given = [name for name in _SOURCES if fields.get(name) is not None]
+        if len(given) != 1:
+            raise ValueError("one of key, key_file and key_env is needed")
+        others = {name: value for name, value in fields.items() if name not in _SOURCES}
+        return {**others, "key": _key_from(given[0], fields[given[0]])}
 
 
 class PetalsSettings(BaseModel):
@@ -28,7 +47,7 @@ class PetalsSettings(BaseModel):
         close_timeout_s: time for closing a session, or undoing a failed call, after the client has its answer.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     idle_timeout_s: float = Field(default=300.0, gt=0)
     max_sessions: int = Field(default=1000, ge=1)
@@ -54,7 +73,7 @@ class ApiSettings(BaseModel):
             it only where the server listens on loopback, by programs of this machine and the server's own page.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     max_body_bytes: int = Field(default=8 << 20, ge=1024)
     max_prompt_chars: int = Field(default=200_000, ge=1)
@@ -79,3 +98,16 @@ class ApiSettings(BaseModel):
         if len(set(keys)) != len(keys):
             raise ValueError("api_keys: two entries have the same key")
         return self
+
+
+def _key_from(source: str, value: Any) -> Any:
+    if source == "key" or not isinstance(value, str):
+        return value
+    if source == "key_env":
+        if value not in os.environ:
+            raise ValueError(f"key_env: the environment variable {value} is not set")
+        return os.environ[value]
+    try:
+        return Path(value).expanduser().read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"key_file: {value} cannot be read: {getattr(error, 'strerror', 'it is not text')}") from None

@@ -13,7 +13,8 @@ from deployments.ray_connection import connect, find_cluster
 if TYPE_CHECKING:
     from actors.cluster.greenroom import Greenroom
 
-_ANSWER_S = 15.0
+ANSWER_S = 15.0
+NO_CLUSTER = "no Ray cluster runs here: `greenroom up` starts one, RAY_ADDRESS names another"
 
 Answer = TypeVar("Answer")
 
@@ -25,17 +26,26 @@ def with_greenroom(scenario: Callable[[Greenroom, Record], Coroutine[Any, Any, A
         CommandFailed: there is no Ray cluster, or it cannot be used.
         Unavailable: it runs no Greenroom, or that does not answer.
     """
-    record = find_cluster(Home.of_environment())
-    if record is None:
-        raise CommandFailed("no Ray cluster runs here: `greenroom up` starts one, RAY_ADDRESS names another")
-    ray = connect(record)
 
-    async def run() -> Answer:
+    async def run(record: Record) -> Answer:
         from actors.cluster.greenroom import Greenroom  # imports Ray, which takes seconds
 
-        return await scenario(await Greenroom.connect(_ANSWER_S), record)
+        return await scenario(await Greenroom.connect(ANSWER_S), record)
 
+    return with_cluster(run)
+
+
+def with_cluster(scenario: Callable[[Record], Coroutine[Any, Any, Answer]]) -> Answer:
+    """Connect to the Ray cluster, run a coroutine function with where it is, and disconnect.
+
+    Raises:
+        CommandFailed: there is no Ray cluster, or it cannot be used.
+    """
+    record = find_cluster(Home.of_environment())
+    if record is None:
+        raise CommandFailed(NO_CLUSTER)
+    ray = connect(record)
     try:
-        return asyncio.run(run())
+        return asyncio.run(scenario(record))
     finally:
         ray.shutdown()

@@ -10,6 +10,8 @@ import typer
 from api.errors import GreenroomError, reason_of
 from deployments.commands import queues, sessions, topics
 from deployments.commands.chat import chat
+from deployments.commands.check import check
+from deployments.commands.deploy import deploy
 from deployments.commands.down import down
 from deployments.commands.inferlets import attach, kill, launch, ps
 from deployments.commands.replay import replay
@@ -26,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (up, chat, launch, attach, ps, kill, replay, pub, sub, status, down):
+for command in (up, check, deploy, status, chat, launch, attach, ps, kill, replay, pub, sub, down):
     app.command()(command)
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(topics.app, name="topics")

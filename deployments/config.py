@@ -35,7 +35,7 @@ def _share(total: int, share: float) -> int:
 
 
 class _Config(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class AutoscalingSettings(_Config):

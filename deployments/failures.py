@@ -25,9 +25,12 @@ def sentence_of_validation(error: ValidationError) -> str:
     causes = [detail for detail in details if not _is_consequence(detail["loc"], details)]
     problems = []
     for detail in causes[:_NUM_PROBLEMS]:
-        field = ".".join(str(step) for step in detail["loc"])
-        text = "no such setting" if detail["type"] == "extra_forbidden" else detail["msg"]
-        text = text.removeprefix("Value error, ")
+        location, text = detail["loc"], detail["msg"].removeprefix("Value error, ")
+        if detail["type"] == "extra_forbidden":
+            text = "no such setting"
+            if "api_keys" in location:  # it might be a key, written in the wrong place
+                location, text = location[:-1], "a setting that is none of key, key_file, key_env and owner"
+        field = ".".join(str(step) for step in location)
         problems.append(f"{field}: {text[0].lower()}{text[1:]}" if field else text)
     rest = len(causes) - len(problems)
     return "; ".join(problems) + (f"; and {rest} more" if rest > 0 else "")

@@ -13,7 +13,7 @@ from actors.cluster.greenroom import Greenroom
 from actors.models.ref import ModelReport
 from actors.settings import ModelSettings
 from deployments.gateway import GATEWAY
-from deployments.rollout import APPLICATION
+from deployments.rollout import APPLICATION, problem_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ class Overview:
         state: of the Serve application, in Serve's words; "NOT_DEPLOYED" where only the actors are left.
         num_nodes: of the Ray cluster.
         num_gateways: that run.
+        problem: why it, or a part of it, cannot run; "" where nothing is wrong.
     """
 
     url: str
@@ -60,6 +61,7 @@ class Overview:
     num_active: int
     num_passive: int
     models: tuple[ModelOverview, ...]
+    problem: str = ""
 
 
 async def overview_of(greenroom: Greenroom, url: str, ray_address: str) -> Overview:
@@ -84,6 +86,7 @@ async def overview_of(greenroom: Greenroom, url: str, ray_address: str) -> Overv
         num_active=states["active"],
         num_passive=states["passive"],
         models=tuple(model_overview(model, reports) for model in settings.models),
+        problem=problem_of(application) if application else "",
     )
 
 

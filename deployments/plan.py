@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,7 @@ class Plan:
         http: Serve's ``http_options``; has ``host`` and ``port``.
         logging: Serve's ``logging_config`` of the application; None for Serve's own.
         asks_for_port: somebody wrote the port down.
+        unheeded: settings of the file that only ``serve deploy`` heeds.
     """
 
     config: GreenroomConfig
@@ -56,6 +58,7 @@ class Plan:
     proxy_location: str = "EveryNode"
     logging: Mapping[str, Any] | None = None
     asks_for_port: bool = False
+    unheeded: tuple[str, ...] = ()
 
     @property
     def host(self) -> str:
@@ -74,10 +77,23 @@ class _File:
     http: dict[str, Any] = field(default_factory=dict)
     proxy_location: str = "EveryNode"
     logging: dict[str, Any] | None = None
+    unheeded: tuple[str, ...] = ()
 
 
 def make_plan(options: Options) -> Plan:
     """Put file and options together.
+
+    Raises:
+        CommandFailed: the file or an option is wrong, or only ``serve deploy`` can do what the file says.
+    """
+    plan = read_plan(options)
+    if plan.unheeded:
+        raise CommandFailed(f"{options.config}: this does not heed {', '.join(plan.unheeded)}: use `serve deploy`")
+    return plan
+
+
+def read_plan(options: Options) -> Plan:
+    """Put file and options together, whatever can be done with them.
 
     Raises:
         CommandFailed: the file or an option is wrong; says which field and how.
@@ -101,7 +117,8 @@ def make_plan(options: Options) -> Plan:
     given = {"host": options.host, "port": options.port}
     http |= {name: value for name, value in given.items() if value is not None}
     asks_for_port = options.port is not None or "port" in file.http
-    return Plan(_validated(arguments, options.config), http, file.proxy_location, file.logging, asks_for_port)
+    config = _validated(arguments, options.config)
+    return Plan(config, http, file.proxy_location, file.logging, asks_for_port, file.unheeded)
 
 
 def _model(text: str) -> dict[str, Any]:
@@ -125,6 +142,16 @@ def _validated(arguments: dict[str, Any], path: Path | None) -> GreenroomConfig:
 
 def _read(path: Path) -> _File:
     """A file for ``serve run``, or just what stands under ``args`` in one."""
+    content = read_yaml(path)
+    return _of_serve(path, content) if "applications" in content else _File(content)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The settings in a file; none in an empty one.
+
+    Raises:
+        CommandFailed: it cannot be read, or holds something else.
+    """
     try:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
@@ -132,10 +159,10 @@ def _read(path: Path) -> _File:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CommandFailed(f"{path} is not YAML: {_yaml_problem(error)}") from None
     if content is None:
-        return _File()
+        return {}
     if not isinstance(content, dict):
         raise CommandFailed(f"{path} holds no settings, but a {type(content).__name__}")
-    return _of_serve(path, content) if "applications" in content else _File(content)
+    return content
 
 
 def _of_serve(path: Path, content: dict[str, Any]) -> _File:
@@ -144,17 +171,17 @@ def _of_serve(path: Path, content: dict[str, Any]) -> _File:
     ours = [entry for entry in entries if isinstance(entry, dict) and entry.get("import_path") == IMPORT_PATH]
     if len(ours) != 1:
         raise CommandFailed(f"{path}: one application with import_path {IMPORT_PATH} is needed, there are {len(ours)}")
-    if unheeded := sorted({"deployments", "runtime_env", "autoscaling_policy"} & set(ours[0])):
-        raise CommandFailed(f"{path}: `greenroom up` does not heed {', '.join(unheeded)}: use `serve deploy`")
     return _File(
         ours[0].get("args") or {},
         content.get("http_options") or {},
         content.get("proxy_location", "EveryNode"),
         ours[0].get("logging_config") or content.get("logging_config"),
+        tuple(sorted({"deployments", "runtime_env", "autoscaling_policy"} & set(ours[0]))),
     )
 
 
 def _yaml_problem(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or shortened(str(error))
+    problem = re.sub(r"(alias|anchor|tag) '.*'", r"\1", problem)  # an unquoted key may look like one
     return f"{problem}, line {mark.line + 1}" if mark else str(problem)

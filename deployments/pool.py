@@ -26,6 +26,9 @@ from deployments.placement import bundles_of
 
 log = event_logger("greenroom.pool")
 
+POOL_PREFIX = "Model-"
+"""What the name of every pool in Serve begins with."""
+
 
 class ModelPool:
     """A replica: starts its model actor, answers for its health, reports its load, drains it when scaled down.
@@ -103,7 +106,7 @@ def _mean(by_replica: dict[Any, float]) -> float:
 
 def pool_name(model: ModelConfig) -> str:
     """The pool's name in Serve."""
-    return f"Model-{model.name}"
+    return f"{POOL_PREFIX}{model.name}"
 
 
 def scaling_options(scaling: AutoscalingSettings) -> dict[str, Any]:

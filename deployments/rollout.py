@@ -18,7 +18,7 @@ from deployments.console import Steps
 from deployments.failures import CommandFailed, sentence_of_trace
 from deployments.gateway import GATEWAY
 from deployments.placement import reservation_of
-from deployments.pool import pool_name
+from deployments.pool import POOL_PREFIX, pool_name
 
 APPLICATION = "greenroom"
 """Its name in Serve."""
@@ -27,6 +27,25 @@ _POLL_S = 0.5
 _FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
 _GIVEN_UP = "failed to start 3 times"
 _SLOW = "taken more than"
+
+
+def problem_of(application: ApplicationStatusOverview) -> str:
+    """Why an application, or a part of it, cannot run, in a sentence; "" where nothing says that it cannot."""
+    for name, deployment in application.deployments.items():
+        if _is_given_up(deployment):
+            return f"{_part(name)} cannot start: {sentence_of_trace(deployment.message)}"
+    if application.status in _FAILED:
+        return f"Serve cannot deploy Greenroom: {sentence_of_trace(application.message)}"
+    return ""
+
+
+def _is_given_up(deployment: Any) -> bool:
+    return deployment.status in _FAILED or _GIVEN_UP in deployment.message
+
+
+def _part(deployment: str) -> str:
+    model = deployment.removeprefix(POOL_PREFIX)
+    return "the gateway" if deployment == GATEWAY else f"model {model!r}"
 
 
 class Rollout:
@@ -114,7 +133,7 @@ class Rollout:
     def _check(self, what: str, deployment: Any) -> None:
         if deployment is None:
             return
-        if deployment.status in _FAILED or _GIVEN_UP in deployment.message:
+        if _is_given_up(deployment):
             raise CommandFailed(f"{what} cannot start: {sentence_of_trace(deployment.message)}")
 
     async def _answers(self) -> bool:

@@ -13,11 +13,11 @@ from ray.serve.exceptions import RayServeException
 
 from actors.cluster.greenroom import DIRECTORY, JOURNAL
 from actors.settings import NAMESPACE
-from deployments.app import build
+from deployments.app import application
 from deployments.failures import CommandFailed, sentence_of_trace
 from deployments.listening import serve_address
 from deployments.plan import Plan, local_url
-from deployments.rollout import APPLICATION
+from deployments.rollout import APPLICATION, problem_of
 
 logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
 
@@ -33,6 +33,12 @@ def serve_url() -> str:
 def is_deployed() -> bool:
     """Whether Greenroom is an application of this Serve."""
     return APPLICATION in serve.status().applications
+
+
+def problem() -> str:
+    """Why Greenroom, or a part of it, cannot run, in a sentence; "" where nothing says so."""
+    application = serve.status().applications.get(APPLICATION)
+    return problem_of(application) if application else ""
 
 
 def other_applications() -> list[str]:
@@ -54,7 +60,7 @@ def deploy(plan: Plan) -> None:
     """
     try:
         serve.start(proxy_location=plan.proxy_location, http_options=dict(plan.http))
-        target = serve.RunTarget(build(plan.config), APPLICATION, logging_config=_mutable(plan.logging))
+        target = serve.RunTarget(application(plan.config), APPLICATION, logging_config=_mutable(plan.logging))
         serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
     except (RayServeException, RayError, RuntimeError, ValueError, TimeoutError) as error:
         raise CommandFailed(f"Serve does not take the application: {sentence_of_trace(str(error))}") from error

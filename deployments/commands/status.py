@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -10,28 +11,41 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from deployments.attached import with_greenroom
+from api.errors import GreenroomError
+from deployments.attached import ANSWER_S, with_cluster
 from deployments.console import new_console
+from deployments.failures import CommandFailed
 from deployments.home import Record
 
 if TYPE_CHECKING:
-    from actors.cluster.greenroom import Greenroom
     from deployments.overview import ModelOverview, Overview
+
+ANSWER_OF_FAILED_S = 2.0
 
 
 def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False) -> None:
-    """Models and their load, sessions, gateways, the journal."""
-    found = with_greenroom(_look)
+    """Models and their load, sessions, gateways, the journal; where a part cannot run, why, and exit code 1."""
+    found = with_cluster(_look)
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=2))
     else:
         _show(found, new_console())
+    if found.problem:
+        raise CommandFailed(found.problem)
 
 
-async def _look(greenroom: Greenroom, record: Record) -> Overview:
-    from deployments.overview import overview_of  # takes seconds
-    from deployments.serving import serve_url
+async def _look(record: Record) -> Overview:
+    from actors.cluster.greenroom import Greenroom  # takes seconds, as these do
+    from deployments.overview import overview_of
+    from deployments.serving import problem, serve_url
 
+    if failed := await asyncio.to_thread(problem):
+        try:
+            greenroom = await Greenroom.connect(timeout_s=ANSWER_OF_FAILED_S)
+        except GreenroomError:
+            raise CommandFailed(failed) from None
+    else:
+        greenroom = await Greenroom.connect(ANSWER_S)
     return await overview_of(greenroom, serve_url(), record.address)
 
 

@@ -19,7 +19,7 @@ from ray import serve
 
 from actors.cluster.greenroom import BROKER, DIRECTORY, JOURNAL, Greenroom
 from actors.settings import NAMESPACE
-from deployments.app import build
+from deployments.app import application
 from deployments.config import GreenroomConfig, embedded_model
 from deployments.serve_environment import serve_environment
 
@@ -62,7 +62,7 @@ class Deployed:
     def deploy(self, **fields: Any) -> None:
         """Deploy, or deploy anew with other fields of the configuration; returns when a model can answer."""
         config = GreenroomConfig.model_validate({**self.fields, **fields})
-        serve.run(build(config), name="greenroom", logging_config={"enable_access_log": False})
+        serve.run(application(config), name="greenroom", logging_config={"enable_access_log": False})
         self.wait(lambda: httpx.get(self.url + "/readyz").status_code == 200, 60)
 
     def stop(self) -> None:

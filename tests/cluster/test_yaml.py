@@ -20,6 +20,7 @@ from tests.cluster.deployed import free_port
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 SERVE = (sys.executable, "-m", "ray.serve.scripts")
+SECRET = "hunter2-hunter2-hunter2"
 RAY = (sys.executable, "-m", "ray.scripts.scripts")
 
 
@@ -72,9 +73,10 @@ def wait_until_ready(operator: Operator, process: subprocess.Popen[bytes]) -> No
         time.sleep(0.5)
 
 
-def answers(operator: Operator) -> bool:
+def answers(operator: Operator, headers: dict[str, str] | None = None) -> bool:
     body = {"inputs": "Hello", "max_new_tokens": "3"}
-    return httpx.post(f"{operator.url}/api/v1/generate", data=body, timeout=60).json()["ok"] is True
+    url = f"{operator.url}/api/v1/generate"
+    return httpx.post(url, data=body, headers=headers, timeout=60).json()["ok"] is True
 
 
 def test_serve_run_serves_the_embedded_model(operator: Operator, tmp_path: Path) -> None:
@@ -89,9 +91,49 @@ def test_serve_deploy_serves_it_on_a_cluster_that_runs(operator: Operator, tmp_p
     operator.environment[AUTH_MODE] = "token" if has_token() else "disabled"
     head = (*RAY, "start", "--head", "--block", f"--port={operator.ray_port}", f"--dashboard-port={dashboard}")
     with running(operator, *head, "--include-dashboard=true", "--disable-usage-stats") as process:
-        deploy(operator, file, f"http://127.0.0.1:{dashboard}", process)
+        address = f"http://127.0.0.1:{dashboard}"
+        refused = tmp_path / "refused.yaml"
+        refused.write_text(file.read_text().replace("pool_size: 2", f"pool_size: {SECRET}"))
+        deploy(operator, refused, address, process)
+        assert failed_status(operator) == (
+            "greenroom: Serve cannot deploy Greenroom: sessions.pool_size: input should be a valid integer, "
+            "unable to parse string as an integer; inferlets.pool_size: input should be a valid integer, "
+            "unable to parse string as an integer\n"
+        )
+        file.write_text(f"{file.read_text()}      api: {{api_keys: [{{owner: ada, key_file: {keep(tmp_path)}}}]}}\n")
+        deploy(operator, file, address, process)
         wait_until_ready(operator, process)
-        assert answers(operator)
+        assert answers(operator, {"Authorization": f"Bearer {SECRET}"})
+        assert operator.run("status").code == 0
+        shown = "".join(asked(operator, address, command) for command in ("status", "config"))
+        assert "deployments.app:build" in shown
+        assert SECRET not in shown
+
+
+def keep(directory: Path) -> Path:
+    """The secret in a file."""
+    path = directory / "ada.key"
+    path.write_text(SECRET)
+    return path
+
+
+def failed_status(operator: Operator) -> str:
+    """What ``greenroom status`` says on stderr once it knows that the deployment has failed."""
+    deadline = time.monotonic() + 120
+    while True:
+        result = operator.run("status")
+        assert result.code == 1
+        if "cannot deploy" in result.err:
+            return result.err
+        assert time.monotonic() < deadline, result.err
+        time.sleep(0.5)
+
+
+def asked(operator: Operator, dashboard: str, command: str) -> str:
+    """What Serve's command shows of all that it has been given."""
+    asking = (*SERVE, command, "--address", dashboard)
+    done = subprocess.run(asking, env=operator.environment, cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout
 
 
 def deploy(operator: Operator, file: Path, dashboard: str, process: subprocess.Popen[bytes]) -> None:

@@ -56,4 +56,6 @@ def test_down_is_idempotent(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_chat_needs_a_server(capsys: pytest.CaptureFixture[str]) -> None:
-    assert failure(capsys, "chat", "--url", "http://127.0.0.1:1").startswith("the server cannot be reached")
+    assert failure(capsys, "chat", "--url", "http://127.0.0.1:1").startswith(
+        "the server at http://127.0.0.1:1 cannot be reached: "
+    )

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import ValidationError
 from ray.serve import Application
 from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
 from ray.serve.schema import ServeDeploySchema
 
+from api.errors import InvalidRequest
 from deployments.app import build
 from deployments.config import GreenroomConfig, embedded_model
 from deployments.plan import Options, make_plan
@@ -36,7 +36,7 @@ def test_serve_and_greenroom_take_the_file(content: dict[str, Any]) -> None:
 def test_serve_builds_the_application_from_the_arguments_of_the_file() -> None:
     arguments = yaml.safe_load(FILE.read_text())["applications"][0]["args"]
     assert isinstance(call_user_app_builder_with_args_if_necessary(build, arguments), Application)
-    with pytest.raises(ValidationError):
+    with pytest.raises(InvalidRequest, match="modells: no such setting"):
         call_user_app_builder_with_args_if_necessary(build, {**arguments, "modells": []})
 
 

@@ -77,7 +77,7 @@ def test_a_file_for_serve_gives_its_arguments_and_its_address(tmp_path: Path) ->
         ("applications: []", "one application with import_path deployments.app:build is needed, there are 0"),
         (
             "applications: [{import_path: 'deployments.app:build', deployments: []}]",
-            "`greenroom up` does not heed deployments: use `serve deploy`",
+            "this does not heed deployments: use `serve deploy`",
         ),
     ],
 )

@@ -12,7 +12,8 @@ from rich.console import Console
 from actors.models.messages import StartReport
 from deployments.config import GreenroomConfig, ModelConfig
 from deployments.console import Steps
-from deployments.rollout import Rollout
+from deployments.rollout import Rollout, problem_of
+from tests.deployments.test_failures import FAILED_TO_START
 
 MODEL = ModelConfig(name="m", path="/models/m")
 
@@ -73,3 +74,28 @@ async def test_of_several_actors_one_is_told_of_and_another_when_it_has_gone() -
     moments = [[report("loads"), report("reads", incarnation="b")], [other, report("loads")], [other]]
     lines = ["loading /models/m", "loads", "reads", "compiles", "warms up"]
     assert await told(moments) == [f"Model m: {line}" for line in lines]
+
+
+def application(status: str, message: str = "", **deployments: tuple[str, str]) -> Any:
+    """As Serve describes one; in the names of deployments _ stands for -."""
+    parts = {
+        name.replace("_", "-"): SimpleNamespace(status=state, message=said)
+        for name, (state, said) in deployments.items()
+    }
+    return SimpleNamespace(status=status, message=message, deployments=parts)
+
+
+def test_nothing_is_wrong_with_what_runs_or_still_starts() -> None:
+    assert problem_of(application("RUNNING", Gateway=("HEALTHY", ""))) == ""
+    assert problem_of(application("DEPLOYING", Gateway=("UPDATING", ""))) == ""
+
+
+def test_why_an_application_cannot_run_is_one_sentence() -> None:
+    refused = "Traceback:\n  File x\napi.errors.InvalidRequest: sessions.pool_size: no integer\n"
+    assert problem_of(application("DEPLOY_FAILED", refused)) == (
+        "Serve cannot deploy Greenroom: sessions.pool_size: no integer"
+    )
+    given_up = application("DEPLOYING", Model_m=("UPDATING", FAILED_TO_START), Gateway=("HEALTHY", ""))
+    assert problem_of(given_up).startswith("model 'm' cannot start: no model can be loaded from /models/m: ")
+    ill = application("UNHEALTHY", Gateway=("UNHEALTHY", "RayError: out of memory"))
+    assert problem_of(ill) == "the gateway cannot start: RayError: out of memory"
