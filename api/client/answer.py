@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from api.client.remote_errors import error_of
 from api.client.retries import Patience
-from api.errors import GreenroomError, SessionNotFound, TurnNotFound, Unauthorized, Unavailable, reason_of
+from api.errors import GreenroomError, SessionNotFound, TurnNotFound, Unauthorized, Unavailable
 from api.wire.views import FinishView, UsageView
 
 _HTTP_UNAUTHORIZED = (401, 403)
@@ -34,7 +34,7 @@ class Answer:
         has_started: whether the server has taken it up.
     """
 
-    def __init__(self, session_id: str, request: dict[str, Any], open_socket: OpenSocket, patience_s: float) -> None:
+    def __init__(self, session_id: str, request: dict[str, Any], open_socket: OpenSocket, patience: Patience) -> None:
         self.turn_id: str = request["turn_id"]
         self.text = ""
         self.finish: FinishView | None = None
@@ -46,7 +46,7 @@ class Answer:
         self._is_cancelled = False
         self._open_socket = open_socket
         self._socket: ClientConnection | None = None
-        self._patience = Patience(patience_s)
+        self._patience = patience
         self._pieces = self._read()
 
     def __aiter__(self) -> AsyncIterator[str]:
@@ -146,4 +146,4 @@ class Answer:
                 raise SessionNotFound(self._session_id) from error
         if isinstance(error, InvalidStatus) and error.response.status_code in _HTTP_UNAUTHORIZED:
             raise Unauthorized("the API key is missing or not known") from error
-        return Unavailable(f"the server cannot be reached: {reason_of(error)}")
+        return self._patience.unreachable(error)

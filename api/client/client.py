@@ -28,7 +28,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from api.client.instance import ClientInstance
 from api.client.remote_errors import error_of
-from api.client.retries import Patience
+from api.client.retries import Patience, unreachable
 from api.client.session import ClientSession
 from api.client.subscription import SILENCE_S, ClientSubscription, message_body, named_path
 from api.cluster import Retention
@@ -62,6 +62,7 @@ class Client:
     def __init__(
         self, base_url: str, api_key: str | None = None, *, timeout_s: float = 30.0, patience_s: float = 60.0
     ) -> None:
+        self.url = str(httpx.URL(base_url.rstrip("/")).copy_with(userinfo=b""))
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = httpx.AsyncClient(base_url=base_url.rstrip("/"), headers=self._headers, timeout=timeout_s)
         self._socket_url = "ws" + base_url.rstrip("/").removeprefix("http")
@@ -84,6 +85,10 @@ class Client:
         await self._http.aclose()
         idle, self._idle = self._idle, {}
         await asyncio.gather(*(socket.close() for socket in idle.values()))
+
+    def new_patience(self) -> Patience:
+        """For one answer, or one stream of events."""
+        return Patience(self.patience_s, self.url)
 
     async def models(self) -> tuple[ModelView, ...]:
         """The models, the default one first."""
@@ -151,7 +156,7 @@ class Client:
             InvalidRequest, TooBusy, Unavailable
         """
         open_stream = partial(self._stream, f"{named_path('topics', topic)}/events")
-        subscription = ClientSubscription(TopicId(topic), open_stream, self.patience_s, after, replay)
+        subscription = ClientSubscription(TopicId(topic), open_stream, self.new_patience(), after, replay)
         await subscription.opened()
         return subscription
 
@@ -185,9 +190,11 @@ class Client:
         try:
             response = await self._http.request(method, path, **options)
         except httpx.ReadTimeout as error:
-            raise Unavailable(f"the server has not answered {method} {path} within {self._timeout_s:g} s") from error
+            raise Unavailable(
+                f"the server at {self.url} has not answered {method} {path} within {self._timeout_s:g} s"
+            ) from error
         except httpx.TransportError as error:
-            raise Unavailable(f"the server cannot be reached: {reason_of(error)}") from error
+            raise unreachable(self.url, error) from error
         _check(response)
         return response
 
@@ -235,7 +242,7 @@ class Client:
         body: dict[str, Any] = {"program": program, "arguments": list(arguments), "request_id": uuid4().hex}
         if name:
             body["name"] = name
-        patience = Patience(self.patience_s)
+        patience = self.new_patience()
         while True:
             try:
                 view = await self.ask(InferletView, "POST", "/api/inferlets", body)
@@ -275,7 +282,7 @@ class Client:
         async def ask(method: str) -> InferletView:
             return await self.ask(InferletView, method, path)
 
-        instance = ClientInstance(instance_id, open_socket, ask, after, self.patience_s)
+        instance = ClientInstance(instance_id, open_socket, ask, after, self.new_patience())
         self._instances.add(instance)
         return instance
 

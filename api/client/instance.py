@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from api.client.remote_errors import error_of
 from api.client.retries import Patience
-from api.errors import Conflict, GreenroomError, InferletNotFound, Unauthorized, Unavailable, reason_of
+from api.errors import Conflict, GreenroomError, InferletNotFound, Unauthorized, Unavailable
 from api.inferlet_events import KINDS, Completed, Event, Failed, event_of, value_of
 from api.values import Value, snapshot, to_json
 from api.wire.inferlet_views import InferletView
@@ -44,13 +44,13 @@ class ClientInstance:
         open_socket: OpenSocket,
         ask: Callable[[str], Awaitable[InferletView]],
         after: int,
-        patience_s: float,
+        patience: Patience,
     ) -> None:
         self.instance_id = instance_id
         self.position = after
         self._open_socket = open_socket
         self._ask = ask
-        self._patience = Patience(patience_s)
+        self._patience = patience
         self._came = after
         self._events: asyncio.Queue[Event] = asyncio.Queue(MAX_UNREAD)
         self._has_news = asyncio.Event()
@@ -242,7 +242,7 @@ class ClientInstance:
                 raise Conflict(f"the end of inferlet {self.instance_id!r} has been received before") from error
         if isinstance(error, InvalidStatus) and error.response.status_code in _HTTP_UNAUTHORIZED:
             raise Unauthorized("the API key is missing or not known") from error
-        return Unavailable(f"the server cannot be reached: {reason_of(error)}")
+        return self._patience.unreachable(error)
 
 
 def _retrieve(accepted: asyncio.Future[int]) -> None:

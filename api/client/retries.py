@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from api.errors import GreenroomError
+from api.errors import GreenroomError, Unavailable, reason_of
 
 FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 5.0
@@ -15,17 +15,28 @@ LASTING_S = 5.0
 """A connection that held for so long was progress, even if nothing came over it."""
 
 
+def unreachable(url: str, error: Exception) -> Unavailable:
+    """The server did not answer, or its connection broke."""
+    return Unavailable(f"the server at {url} cannot be reached: {reason_of(error)}")
+
+
 class Patience:
     """The waits of one task, which starts afresh whenever there is progress.
 
     Args:
         limit_s: how long to go on trying without any progress.
+        url: of the server.
     """
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float, url: str) -> None:
         self._limit_s = limit_s
+        self._url = url
         self._num_failures = 0
         self._deadline: float | None = None
+
+    def unreachable(self, error: Exception) -> Unavailable:
+        """What to raise when it ends."""
+        return unreachable(self._url, error)
 
     def renew(self) -> None:
         """There was progress."""

@@ -14,8 +14,9 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
 from api.client.answer import Answer
+from api.client.retries import Patience, unreachable
 from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
-from api.errors import GreenroomError, Unavailable, reason_of
+from api.errors import GreenroomError
 from api.turns import Distribution, Message, Sampling
 from api.wire.views import SessionView, View
 
@@ -25,7 +26,11 @@ AnyView = TypeVar("AnyView", bound=View)
 class Server(Protocol):
     """The calls of the client that a session makes."""
 
-    patience_s: float
+    url: str
+
+    def new_patience(self) -> Patience:
+        """For one answer."""
+        ...
 
     async def ask(self, kind: type[AnyView], method: str, path: str, body: dict[str, Any] | None = None) -> AnyView:
         """The view that a request is answered with."""
@@ -146,7 +151,7 @@ class ClientSession:
             async with self._client.socket(self.session_id) as socket:
                 await socket.send(json.dumps(message))
         except (WebSocketException, OSError, TimeoutError) as error:
-            raise Unavailable(f"the server cannot be reached: {reason_of(error)}") from error
+            raise unreachable(self._client.url, error) from error
 
     @property
     def _path(self) -> str:
@@ -154,7 +159,7 @@ class ClientSession:
 
     def _answer(self, request: dict[str, Any]) -> Answer:
         socket = partial(self._client.socket, self.session_id)
-        return Answer(self.session_id, request, socket, self._client.patience_s)
+        return Answer(self.session_id, request, socket, self._client.new_patience())
 
     def _request(
         self, prompt: str | Message | Sequence[Message] | None, text: str | None, turn_id: str | None

@@ -14,7 +14,7 @@ import httpx
 
 from api.client.remote_errors import error_of
 from api.client.retries import Patience
-from api.errors import Conflict, GreenroomError, InvalidRequest, Unavailable, reason_of
+from api.errors import Conflict, GreenroomError, InvalidRequest, Unavailable
 from api.http.event_stream import KEEP_ALIVE_S
 from api.names import TopicId
 from api.topics import Cursor, TopicEvent
@@ -38,14 +38,14 @@ class ClientSubscription:
     """
 
     def __init__(
-        self, topic: TopicId, open_stream: OpenStream, patience_s: float, after: Cursor | None, replay: bool
+        self, topic: TopicId, open_stream: OpenStream, patience: Patience, after: Cursor | None, replay: bool
     ) -> None:
         self.topic = topic
         self._open_stream = open_stream
         self._place = str(after) if after else ""
         self._cursor = after or Cursor("", -1)
         self._replay = replay
-        self._patience = Patience(patience_s)
+        self._patience = patience
         self._events: asyncio.Queue[TopicEvent] = asyncio.Queue(MAX_WAITING)
         self._has_news = asyncio.Event()
         self._is_closed = False
@@ -106,7 +106,7 @@ class ClientSubscription:
                 await self._follow()
                 raise Unavailable("the server ended the stream")
             except (httpx.TransportError, httpx.StreamError) as error:
-                lost = Unavailable(f"the server cannot be reached: {reason_of(error)}")
+                lost = self._patience.unreachable(error)
                 await self._patience.wait(lost)
             except GreenroomError as error:
                 if not error.retryable:

@@ -7,11 +7,14 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 
 from api.cluster import Cluster
-from api.errors import Unavailable
+from api.errors import ModelNotFound, Unavailable
 
 
 def health_routes() -> list[BaseRoute]:
-    """``/healthz`` for who restarts processes, ``/readyz`` for who sends them requests; neither asks for a key."""
+    """``/healthz``: the process lives; ``/readyz``: a model can answer, ``/readyz?model=NAME``: this one can.
+
+    Neither asks for a key.
+    """
     return [Route("/healthz", _healthz), Route("/readyz", _readyz)]
 
 
@@ -21,7 +24,12 @@ async def _healthz(request: Request) -> JSONResponse:
 
 async def _readyz(request: Request) -> JSONResponse:
     cluster: Cluster = request.app.state.cluster
-    ready = {model.name: model.num_ready for model in await cluster.models()}
+    models = await cluster.models()
+    if (name := request.query_params.get("model")) is not None:
+        models = tuple(model for model in models if name in (model.name, *model.aliases))
+        if not models:
+            raise ModelNotFound(name)
+    ready = {model.name: model.num_ready for model in models}
     if not any(ready.values()):
-        raise Unavailable("no model can answer yet")
+        raise Unavailable("no model can answer yet" if name is None else f"model {name!r} cannot answer yet")
     return JSONResponse({"ok": True, "models": ready})

@@ -225,11 +225,17 @@ async def test_patience_ends(cluster: FakeCluster) -> None:
     async with serving(build_app(cluster, ApiSettings())) as base_url:
         client = Client(base_url, patience_s=0.2)
         session = await client.open_session()
-    with pytest.raises(Unavailable, match="cannot be reached"):
-        await session.generate("hello")
-    with pytest.raises(Unavailable, match="cannot be reached"):
-        await client.models()
+    for attempt in (session.generate("hello"), client.models(), session.cancel("t"), client.subscribe("news")):
+        with pytest.raises(Unavailable, match=rf"^the server at {base_url} cannot be reached: \S"):
+            await attempt
     await client.close()
+
+
+async def test_a_password_in_the_url_is_not_in_the_error() -> None:
+    async with Client("http://ada:hunter2@127.0.0.1:1/prefix", patience_s=0) as client:
+        with pytest.raises(Unavailable, match="^the server at http://127.0.0.1:1/prefix cannot be reached") as told:
+            await client.models()
+    assert "hunter2" not in str(told.value)
 
 
 async def test_the_servers_errors_are_raised_as_what_they_are(client: Client, cluster: FakeCluster) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from api.settings import ApiKey, ApiSettings
 from tests.api.fake_cluster import TOY, FakeCluster
 from tests.api.shell import shell
@@ -23,6 +25,15 @@ async def test_it_is_not_ready_when_no_model_can_answer() -> None:
     async with shell(cluster=FakeCluster(replace(TOY, num_ready=0))) as client:
         response = await client.get("/readyz")
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+
+
+@pytest.mark.parametrize(("name", "status"), [("b", 200), ("bee", 200), ("toy", 503), ("c", 404), ("", 404)])
+async def test_one_model_can_be_asked_after_by_name_or_alias(name: str, status: int) -> None:
+    waiting, ready = replace(TOY, num_ready=0), replace(TOY, name="b", aliases=("bee",), num_ready=2)
+    async with shell(cluster=FakeCluster(waiting, ready)) as client:
+        response = await client.get("/readyz", params={"model": name})
+    assert response.status_code == status
+    assert response.json().get("models") == ({"b": 2} if status == 200 else None)
 
 
 async def test_health_needs_no_key_and_has_no_limit() -> None:
