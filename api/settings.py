@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+LONGEST_OWNER = 128
 _SOURCES = ("key", "key_file", "key_env")
 
 
@@ -22,7 +23,7 @@ class ApiKey(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     key: SecretStr = Field(min_length=8)
-    owner: str = Field(min_length=1, max_length=128)
+    owner: str = Field(min_length=1, max_length=LONGEST_OWNER)
 
     @model_validator(mode="before")
     @classmethod

@@ -199,6 +199,11 @@ class Directory:
             for session_id, stream in (await self._streams(SESSION, owner)).items()
         )
 
+    async def give(self, session_id: str, owner: str) -> None:
+        """See ``DirectoryRef.give``."""
+        await self.start()
+        await self._sessions.give(session_id, owner)
+
     async def purge(self) -> int:
         """See ``DirectoryRef.purge``."""
         await self.start()

@@ -132,6 +132,15 @@ class DirectoryRef:
         """The sessions of an owner (None: of all), the latest used first."""
         return await self._ask("sessions", owner)  # type: ignore[no-any-return]
 
+    async def give(self, session_id: str, owner: str) -> None:
+        """Make a session another owner's. Idempotent.
+
+        Raises:
+            SessionNotFound: there is none.
+            Conflict: it is at work.
+        """
+        await self._ask("give", session_id, owner)
+
     async def purge(self) -> int:
         """Close every session; how many there were."""
         return await self._ask("purge")  # type: ignore[no-any-return]

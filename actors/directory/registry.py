@@ -15,7 +15,7 @@ from actors.journal.keys import journal_key
 from actors.pool.pool import Slot, SlotPool
 from actors.pool.ref import Location
 from actors.settings import InferletSettings, SessionSettings
-from api.errors import Moved, NotFound, TooBusy
+from api.errors import Conflict, Moved, NotFound, TooBusy
 from api.logs import event_logger
 
 log = event_logger("greenroom.directory")
@@ -145,6 +145,24 @@ class Registry:
         entry = self.entries.get(tenant_id)
         if entry and entry.assignment == assignment:
             entry.slot = None
+
+    async def give(self, tenant_id: str, owner: str) -> None:
+        """Make one another owner's; it is activated anew with its next use.
+
+        Raises:
+            NotFound: it is not there.
+            Conflict: it is at work.
+        """
+        async with self._lock(tenant_id):
+            entry = self.entries.get(tenant_id)
+            if entry is None:
+                raise self._not_found(tenant_id)
+            if entry.slot:
+                await self.pool.ask_to_leave(entry.slot)
+            if entry.slot and self.pool.holds(entry.slot):
+                raise Conflict(f"{self._kind} {tenant_id!r} is at work: try again when it is idle")
+            await self._journal.give(journal_key(self._kind, tenant_id), owner)
+            entry.slot, entry.owner = None, owner
 
     async def close(self, tenant_id: str) -> None:
         """End one for good, wherever it is, without activating it. Idempotent."""

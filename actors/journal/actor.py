@@ -81,6 +81,10 @@ class JournalRef:
         """See ``Journal.delete``."""
         await self._ask("delete", key, epoch)
 
+    async def give(self, key: str, owner: str) -> None:
+        """See ``Journal.give``."""
+        await self._ask("give", key, owner)
+
     async def streams(self, owner: str | None = None) -> tuple[StreamInfo, ...]:
         """See ``Journal.streams``."""
         return await self._ask("streams", owner)  # type: ignore[no-any-return]

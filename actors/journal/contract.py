@@ -93,6 +93,14 @@ class Journal(Protocol):
         """
         ...
 
+    async def give(self, key: str, owner: str) -> None:
+        """Make a stream another owner's; whoever has acquired it is fenced.
+
+        Raises:
+            NotFound: no such stream.
+        """
+        ...
+
     async def streams(self, owner: str | None = None) -> tuple[StreamInfo, ...]:
         """The streams of an owner (None: of all), the latest used first."""
         ...

@@ -162,6 +162,16 @@ class SqliteJournal:
 
         await self._write(write)
 
+    async def give(self, key: str, owner: str) -> None:
+        """See ``Journal.give``."""
+        query = "UPDATE streams SET owner = ?, epoch = epoch + 1 WHERE key = ?"
+
+        def write(connection: sqlite3.Connection) -> None:
+            if connection.execute(query, (owner, key)).rowcount == 0:
+                raise NotFound(f"the journal holds no {key!r}")
+
+        await self._write(write)
+
     async def streams(self, owner: str | None = None) -> tuple[StreamInfo, ...]:
         """See ``Journal.streams``."""
         where, values = ("", ()) if owner is None else ("WHERE owner = ?", (owner,))

@@ -152,6 +152,10 @@ class SlotPool:
         if actor is not None:
             self.give_back(Slot(name, actor))
 
+    def holds(self, slot: Slot) -> bool:
+        """Whether this actor lives, and has a tenant."""
+        return slot.name in self._held
+
     def resize(self, size: int, max_size: int) -> None:
         """Keep so many ready from now on, and have so many at most."""
         self._size, self._max_size = size, max_size

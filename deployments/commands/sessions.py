@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -12,21 +11,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as Plain
 
+from api.errors import Conflict, SessionNotFound
+from api.settings import LONGEST_OWNER
 from api.turns import Message, Part, Text, Tokens
 from deployments.abbreviations import only_one
 from deployments.ago import ago
 from deployments.attached import with_greenroom
 from deployments.console import new_console
+from deployments.failures import CommandFailed
 from deployments.home import Record
+from deployments.listing import AsJson, show_listing
 
 if TYPE_CHECKING:
     from actors.cluster.greenroom import Greenroom
     from api.cluster import SessionDescription, SessionSummary, TurnRecord
 
-app = typer.Typer(help="List, show, close and purge the sessions of all owners.", no_args_is_help=True)
+app = typer.Typer(help="List, show, give, close and purge the sessions of all owners.", no_args_is_help=True)
 
 SessionId = Annotated[str, typer.Argument(metavar="ID", help="The session's id, or so much of its start as is unique.")]
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 
 @app.command("list")
@@ -37,12 +39,8 @@ def list_sessions(as_json: AsJson = False) -> None:
         return await greenroom.directory.sessions(None)
 
     found = with_greenroom(ask)
-    if as_json:
-        typer.echo(json.dumps([asdict(session) for session in found], indent=2))
-    elif found:
-        new_console().print(_table(found))
-    else:
-        new_console().print("There are no sessions.")
+    rows = [asdict(session) for session in found]
+    show_listing(rows, as_json, lambda: _table(found), "There are no sessions.")
 
 
 @app.command()
@@ -67,6 +65,47 @@ def close(session_id: SessionId) -> None:
         return found
 
     new_console().print(f"Session {with_greenroom(ask)} is closed.")
+
+
+@app.command()
+def give(
+    names: Annotated[list[str], typer.Argument(metavar="[ID] OWNER", help="The session, and whose it is to be.")],
+    everything: Annotated[bool, typer.Option("--all", help="All sessions of one owner.")] = False,
+    giver: Annotated[
+        str, typer.Option("--from", metavar="OWNER", help="With --all: whose; if not said, nobody's.")
+    ] = "",
+) -> None:
+    """Give sessions to an owner: those that were opened before there were API keys are nobody's."""
+    if len(names) != (1 if everything else 2):
+        raise typer.BadParameter("say ID OWNER, or --all OWNER")
+    owner = names[-1]
+    if not 1 <= len(owner) <= LONGEST_OWNER:
+        raise typer.BadParameter(f"an owner has 1 to {LONGEST_OWNER} characters")
+
+    async def give_them(greenroom: Greenroom, record: Record) -> tuple[int, list[str]]:
+        if everything:
+            session_ids = [one.session_id for one in await greenroom.directory.sessions(giver)]
+        else:
+            session_ids = [(await _find(greenroom, names[0])).session_id]
+        return await _give(greenroom, session_ids, owner)
+
+    num_given, at_work = with_greenroom(give_them)
+    new_console().print(f"{num_given} session{'s' * (num_given != 1)} given to {owner}.")
+    if at_work:
+        raise CommandFailed(f"{len(at_work)} not, since they are at work; try again: {', '.join(at_work)}")
+
+
+async def _give(greenroom: Greenroom, session_ids: list[str], owner: str) -> tuple[int, list[str]]:
+    """How many were given, and those that were at work."""
+    at_work, num_gone = [], 0
+    for session_id in session_ids:
+        try:
+            await greenroom.directory.give(session_id, owner)
+        except Conflict:
+            at_work.append(session_id)
+        except SessionNotFound:
+            num_gone += 1
+    return len(session_ids) - len(at_work) - num_gone, at_work
 
 
 @app.command()

@@ -89,6 +89,8 @@ def test_sessions_are_shown_closed_and_purged(operator: Operator) -> None:
     assert operator.run("sessions", "close", session).out == f"Session {session} is closed.\n"
     assert other in listed(operator)
     assert session not in listed(operator)
+    assert operator.run("sessions", "give", "--all", "ada").out.endswith("given to ada.\n")
+    assert {one["owner"] for one in json.loads(operator.run("sessions", "list", "--json").out)} == {"ada"}
     assert operator.run("sessions", "show", session).err.startswith(f"greenroom: no session begins with {session!r}")
     assert operator.run("sessions", "purge", typed="n\n").code == 1
     assert other in listed(operator)

@@ -78,6 +78,18 @@ async def test_a_deleted_stream_is_gone_and_fences_its_owner(journal: SqliteJour
     assert await journal.info("a") is None
 
 
+async def test_a_stream_that_is_given_away_fences_its_holder_and_keeps_its_records(journal: SqliteJournal) -> None:
+    await journal.create("a", "", "pocket", [b"0"], None)
+    await journal.give("a", "ada")
+    with pytest.raises(Fenced):
+        await journal.append("a", 1, 1, [b"1"], None)
+    assert [stream.key for stream in await journal.streams("ada")] == ["a"]
+    acquired = await journal.acquire("a")
+    assert (acquired.info.owner, acquired.records) == ("ada", (b"0",))
+    with pytest.raises(NotFound):
+        await journal.give("b", "ada")
+
+
 async def test_streams_are_listed_by_owner_and_by_expiry(journal: SqliteJournal) -> None:
     await journal.create("a", "ann", "pocket", [], 100.0)
     await journal.create("b", "bob", "pocket", [], None)
