@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -21,13 +23,29 @@ from deployments.commands.up import up
 from deployments.console import new_console
 from deployments.failures import CommandFailed
 
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"greenroom {version('greenroom')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     name="greenroom",
-    help="Greenroom: sessions with language models that survive any crash, on Ray.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def greenroom(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version, and leave.")
+    ] = False,
+) -> None:
+    """Sessions with language models that survive any crash, on Ray."""
+
+
 for command in (up, check, deploy, status, chat, launch, attach, ps, kill, replay, pub, sub, down):
     app.command()(command)
 app.add_typer(sessions.app, name="sessions")

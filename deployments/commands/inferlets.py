@@ -18,6 +18,7 @@ from deployments.address import Key, Url, last_url
 from deployments.ago import ago
 from deployments.console import new_console
 from deployments.failures import CommandFailed
+from deployments.listing import AsJson, show_listing
 from deployments.terminal_inferlet import TerminalInferlet
 
 InferletId = Annotated[str, typer.Argument(metavar="ID", help="The id, or so much of its start as is unique.")]
@@ -69,14 +70,15 @@ def attach(
     raise typer.Exit(_with_client(url, api_key, scenario))
 
 
-def ps(url: Url = None, api_key: Key = None) -> None:
+def ps(as_json: AsJson = False, url: Url = None, api_key: Key = None) -> None:
     """Inferlets, the latest used first."""
 
     async def scenario(client: Client) -> tuple[InferletSummaryView, ...]:
         return await client.list_instances()
 
     found = _with_client(url, api_key, scenario)
-    new_console().print(_table(found) if found else "There are no inferlets.")
+    rows = [one.model_dump(mode="json") for one in found]
+    show_listing(rows, as_json, lambda: _table(found), "There are no inferlets.")
 
 
 def kill(instance_id: InferletId, url: Url = None, api_key: Key = None) -> None:

@@ -10,17 +10,20 @@ from rich.table import Table
 
 from api.client import Client
 from api.queues import QueueInfo
+from api.wire.topic_views import QueueView
 from deployments.address import Key, Url, last_url
 from deployments.console import new_console
+from deployments.listing import AsJson, show_listing
 
 app = typer.Typer(help="List and delete queues.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_queues(url: Url = None, api_key: Key = None) -> None:
+def list_queues(as_json: AsJson = False, url: Url = None, api_key: Key = None) -> None:
     """The caller's queues and the public ones, by name."""
     found = asyncio.run(_list(url, api_key))
-    new_console().print(_table(found) if found else "There are no queues.")
+    rows = [QueueView.of(queue).model_dump(mode="json") for queue in found]
+    show_listing(rows, as_json, lambda: _table(found), "There are no queues.")
 
 
 @app.command()

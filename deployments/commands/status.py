@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -16,6 +16,7 @@ from deployments.attached import ANSWER_S, with_cluster
 from deployments.console import new_console
 from deployments.failures import CommandFailed
 from deployments.home import Record
+from deployments.listing import AsJson
 
 if TYPE_CHECKING:
     from deployments.overview import ModelOverview, Overview
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 ANSWER_OF_FAILED_S = 2.0
 
 
-def status(as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False) -> None:
+def status(as_json: AsJson = False) -> None:
     """Models and their load, sessions, gateways, the journal; where a part cannot run, why, and exit code 1."""
     found = with_cluster(_look)
     if as_json:

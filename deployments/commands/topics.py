@@ -14,8 +14,10 @@ from api.client import Client
 from api.errors import reason_of
 from api.topics import Cursor, Lagged, NewEpoch, TopicEvent, TopicInfo, TopicMessage
 from api.values import Value
+from api.wire.topic_views import TopicView
 from deployments.address import Key, Url, last_url
 from deployments.console import new_console
+from deployments.listing import AsJson, show_listing
 
 app = typer.Typer(help="List and delete topics.", no_args_is_help=True)
 
@@ -55,10 +57,11 @@ def sub(
 
 
 @app.command("list")
-def list_topics(url: Url = None, api_key: Key = None) -> None:
+def list_topics(as_json: AsJson = False, url: Url = None, api_key: Key = None) -> None:
     """The caller's topics and the public ones, by name."""
     found = asyncio.run(_list(url, api_key))
-    new_console().print(_table(found) if found else "There are no topics.")
+    rows = [TopicView.of(topic).model_dump(mode="json") for topic in found]
+    show_listing(rows, as_json, lambda: _table(found), "There are no topics.")
 
 
 @app.command()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -59,3 +63,16 @@ def test_a_chat_needs_a_server(capsys: pytest.CaptureFixture[str]) -> None:
     assert failure(capsys, "chat", "--url", "http://127.0.0.1:1").startswith(
         "the server at http://127.0.0.1:1 cannot be reached: "
     )
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"greenroom {version('greenroom')}\n")
+
+
+def test_a_shell_completes_commands() -> None:
+    asked = {"_GREENROOM_COMPLETE": "complete_bash", "COMP_WORDS": "greenroom sess", "COMP_CWORD": "1"}
+    command = [sys.executable, "-c", "import sys; sys.argv[0] = 'greenroom'; from deployments.cli import main; main()"]
+    done = subprocess.run(command, env={**os.environ, **asked}, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["sessions"]

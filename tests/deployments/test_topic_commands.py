@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -59,6 +60,8 @@ async def test_topics_are_listed_and_deleted(url: str) -> None:
     assert (await run("topics", "list", "--url", url)).stdout == "There are no topics.\n"
     await run("pub", "news", "x", "--url", url)
     assert "news" in (await run("topics", "list", "--url", url)).stdout
+    [listed] = json.loads((await run("topics", "list", "--json", "--url", url)).stdout)
+    assert (listed["name"], listed["end"], listed["is_durable"]) == ("news", 1, False)
     assert (await run("topics", "delete", "news", "--url", url)).stdout == "Topic news is deleted.\n"
     again = await run("topics", "delete", "news", "--url", url)
     assert isinstance(again.exception, TopicNotFound)
@@ -69,8 +72,15 @@ async def test_queues_are_listed_and_deleted(url: str, cluster: FakeCluster) -> 
     await cluster.topics.push(TopicId("[/work]"), "x")
     [_, row] = (await run("queues", "list", "--url", url)).stdout.splitlines()
     assert row.split() == ["[/work]", "1", "1", "2", "no"]
+    [listed] = json.loads((await run("queues", "list", "--json", "--url", url)).stdout)
+    assert (listed["name"], listed["num_ready"], listed["num_waiting"]) == ("[/work]", 1, 2)
     assert (await run("queues", "delete", "[/work]", "--url", url)).stdout == "Queue [/work] is deleted.\n"
     assert isinstance((await run("queues", "delete", "[/work]", "--url", url)).exception, QueueNotFound)
+
+
+@pytest.mark.parametrize("command", [("topics", "list"), ("queues", "list"), ("ps",)])
+async def test_a_listing_of_nothing_is_an_empty_list(url: str, command: tuple[str, ...]) -> None:
+    assert json.loads((await run(*command, "--json", "--url", url)).stdout) == []
 
 
 @pytest.mark.parametrize("value", ["NaN", "[" * 500 + "]" * 500])
