@@ -33,6 +33,10 @@ class SlotPool:
 
     TIMEOUT_S = 30.0
     ASK_AGAIN_S = 0.2
+    SILENCE_S = 2.0
+    """An assignment that takes longer makes the pool ask whether its actors answer at all."""
+    ANSWER_S = 3.0
+    """An actor that does not say within it that it is there is given up: Ray takes half a minute to see a dead node."""
 
     def __init__(
         self,
@@ -101,13 +105,19 @@ class SlotPool:
         """Put a session or an inferlet on an actor, with these settings; returns its owner.
 
         Raises:
-            Moved: the actor is dead, or not free.
+            Moved: the actor is dead, or silent, or not free.
             NotFound, Conflict: see ``actors.pool.actor.Slot.assign``.
         """
+        assigning = asyncio.ensure_future(ask(slot.actor.assign.remote(tenant_id, seed, settings)))
         try:
-            return await ask(slot.actor.assign.remote(tenant_id, seed, settings))  # type: ignore[no-any-return]
+            while not (await asyncio.wait([assigning], timeout=self.SILENCE_S))[0]:
+                if slot.name in await self._give_up_silent(slot):
+                    raise Moved(f"actor {slot.name} does not answer")
+            return await assigning  # type: ignore[no-any-return]
         except ActorGone:
             raise Moved(f"actor {slot.name} is gone") from None
+        finally:
+            assigning.cancel()
 
     async def close_tenant(self, slot: Slot, tenant_id: str) -> bool:
         """Have it closed where it is; False where its actor is dead."""
@@ -201,6 +211,25 @@ class SlotPool:
         finally:
             self._clearing = None
 
+    async def _give_up_silent(self, slot: Slot) -> set[str]:
+        """End those of this actor and the free ones that do not answer; their names."""
+        asked = (slot, *self._free)
+        answers = await asyncio.gather(*(self._answers(one) for one in asked))
+        silent = [one for one, has_answered in zip(asked, answers, strict=True) if not has_answered]
+        for one in silent:
+            log.warning("an actor does not answer; it is given up", slot=one.name)
+            self._forget(one.name)
+            self._kill(one.actor)
+        return {one.name for one in silent}
+
+    async def _answers(self, slot: Slot) -> bool:
+        try:
+            async with asyncio.timeout(self.ANSWER_S):
+                await _holds(slot)
+        except TimeoutError:
+            return False
+        return True
+
     def _watch(self, slot: Slot) -> None:
         """One call for each actor, whoever it holds: calls that never return are not many to an actor."""
         if slot.name not in self._dying:
@@ -213,9 +242,12 @@ class SlotPool:
             log.info("an actor is gone", slot=slot.name)
         finally:
             del self._dying[slot.name]
-            self._held.pop(slot.name, None)
-            self._free = [free for free in self._free if free.name != slot.name]
-            self._arrived.set()
+            self._forget(slot.name)
+
+    def _forget(self, name: str) -> None:
+        self._held.pop(name, None)
+        self._free = [free for free in self._free if free.name != name]
+        self._arrived.set()
 
 
 async def _holds(slot: Slot) -> str | None:

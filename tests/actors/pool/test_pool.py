@@ -128,3 +128,50 @@ async def test_an_owner_has_its_share_of_the_processes_and_its_idle_ones_make_ro
         for instance in (*busy, *others):
             assert await instance.read(-1, 10.0) == (Message(0, "at work"),)
         assert num_processes(cluster, "inferlet") == 4
+
+
+class Frozen:
+    """An actor on a node that has lost its power: nothing that is asked of it returns, and nobody says that it died."""
+
+    tenant = None
+
+    async def _never(self, *arguments: object) -> None:
+        await asyncio.Event().wait()
+
+    assign = ready = watched = leave = _never
+
+
+async def test_an_actor_that_does_not_answer_keeps_no_caller_waiting_while_another_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SlotPool, "SILENCE_S", 0.05)
+    monkeypatch.setattr(SlotPool, "ANSWER_S", 0.05)
+    async with SmallCluster(tmp_path, pool_size=3) as cluster:
+        await (await cluster.greenroom.open_session(SessionOptions())).close()
+        frozen = [slot for slot in cluster.slots.values() if slot.name.startswith("session")]
+        async with asyncio.timeout(5):
+            while len(frozen) < 3:
+                await asyncio.sleep(0.01)
+                frozen = [slot for slot in cluster.slots.values() if slot.name.startswith("session")]
+        for slot in frozen:
+            slot.target = Frozen()
+        async with asyncio.timeout(2):
+            session = await cluster.greenroom.open_session(SessionOptions())
+            assert (await session.describe()).turns == ()
+        assert all(slot._died.is_set() for slot in frozen), "they are ended, should they live after all"
+
+
+async def test_an_assignment_may_take_long_while_its_actor_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SlotPool, "SILENCE_S", 0.01)
+    real = Slot.assign
+
+    async def slowly(slot: Slot, tenant_id: str, seed: object, settings: object) -> str:
+        await asyncio.sleep(0.2)
+        return await real(slot, tenant_id, seed, settings)
+
+    monkeypatch.setattr(Slot, "assign", slowly)
+    async with SmallCluster(tmp_path, pool_size=1) as cluster:
+        await cluster.greenroom.open_session(SessionOptions())
+        assert not any(slot._died.is_set() for slot in cluster.slots.values())
