@@ -30,6 +30,7 @@ from rich.table import Table
 from actors.cluster.greenroom import Greenroom
 from actors.settings import BrokerSettings, ClusterSettings, SessionSettings, TopicSettings
 from tests.benchmarks.bus import BUSES, Bus, open_bus
+from tests.benchmarks.report import printed, require
 from tests.cluster.deployed import free_port
 
 NUM_PROCESSES = 2
@@ -113,13 +114,12 @@ async def measure(name: str, address: str, num_subscribers: int, num_messages: i
     return Row(statistics.median(latencies), p95_s, num_subscribers * num_messages / (ended - began))
 
 
-async def benchmark(address: str, subscribers: list[int], num_deliveries: int, folder: Path) -> Table:
-    """The table."""
+async def benchmark(table: Table, address: str, subscribers: list[int], num_deliveries: int, folder: Path) -> None:
+    """The rows of the table."""
     topics = (TopicSettings(max_messages=1_000_000, max_bytes=1 << 30),)
     broker = BrokerSettings(topics=topics)
     settings = ClusterSettings((), SessionSettings(pool_size=0), broker, journal_path=str(folder / "journal.db"))
     await Greenroom.ensure(settings)
-    table = Table("subscribers", "bus", "of ours", "delivered/s", "median ms", "p95 ms", title="Throughput and latency")
     for count in subscribers:
         rows = {name: await measure(name, address, count, num_deliveries // count) for name in BUSES}
         ours = rows[BUSES[0]].delivered_per_s
@@ -132,7 +132,6 @@ async def benchmark(address: str, subscribers: list[int], num_deliveries: int, f
                 f"{row.median_s * 1e3:.1f}",
                 f"{row.p95_s * 1e3:.1f}",
             )
-    return table
 
 
 @contextmanager
@@ -166,14 +165,15 @@ def main() -> None:
     parser.add_argument("--subscribers", type=int, nargs="+", default=[1, 10, 100])
     parser.add_argument("--deliveries", type=int, default=200_000)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, redis_server() as url:
+    require(programs=["redis-server"])
+    console = Console()
+    table = Table("subscribers", "bus", "of ours", "delivered/s", "median ms", "p95 ms", title="Throughput and latency")
+    with printed(table, console), tempfile.TemporaryDirectory() as folder, redis_server() as url:
         ray.init(num_cpus=4, include_dashboard=False, logging_level="error", log_to_driver=False)
         try:
-            table = asyncio.run(benchmark(url, arguments.subscribers, arguments.deliveries, Path(folder)))
+            asyncio.run(benchmark(table, url, arguments.subscribers, arguments.deliveries, Path(folder)))
         finally:
             ray.shutdown()
-    console = Console()
-    console.print(table)
     version = f"redis-py {redis.__version__}, Ray {ray.__version__}, Python {platform.python_version()}"
     console.print(f"{platform.processor() or platform.machine()}, {version}")
 

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from actors.calls.ray import ask, call
 from actors.calls.socket_server import listen
+from tests.benchmarks.report import printed
 
 NUM_CALLS = 300
 NUM_ROUNDS = 3
@@ -71,18 +72,18 @@ def main() -> None:
     callee, caller = (ray.remote(each).options(**options).remote() for each in (Callee, Caller))
     ray.get(callee.start.remote())
     table = Table("calls", "processor time, of Ray's", "ms", "Ray's", "latency, of Ray's", "ms", "Ray's", title="Calls")
-    for what, gap_s in GAPS.items():
-        rounds = [
-            ray.get([caller.ask.remote(callee, is_local, gap_s)])[0]
-            for _ in range(NUM_ROUNDS)
-            for is_local in (True, False)
-        ]
-        ours, rays = (
-            [statistics.median(column) * 1e3 for column in zip(*rounds[way::2], strict=True)] for way in (0, 1)
-        )
-        columns = [(f"{ours[at] / rays[at]:.2f}", f"{ours[at]:.2f}", f"{rays[at]:.2f}") for at in (1, 0)]
-        table.add_row(what, *columns[0], *columns[1])
-    Console(width=140).print(table)
+    with printed(table, Console(width=140)):
+        for what, gap_s in GAPS.items():
+            rounds = [
+                ray.get([caller.ask.remote(callee, is_local, gap_s)])[0]
+                for _ in range(NUM_ROUNDS)
+                for is_local in (True, False)
+            ]
+            ours, rays = (
+                [statistics.median(column) * 1e3 for column in zip(*rounds[way::2], strict=True)] for way in (0, 1)
+            )
+            columns = [(f"{ours[at] / rays[at]:.2f}", f"{ours[at]:.2f}", f"{rays[at]:.2f}") for at in (1, 0)]
+            table.add_row(what, *columns[0], *columns[1])
     ray.shutdown()
 
 

@@ -37,6 +37,7 @@ from api.cluster import SessionOptions
 from api.turns import Sampling, Stop, Tokens, TurnRequest
 from deployments.config import embedded_model
 from tests.benchmarks.load import Row, Stream, measure
+from tests.benchmarks.report import printed, require
 from tests.benchmarks.served import Served
 
 LENGTHS = (128, 512, 2000)
@@ -263,39 +264,41 @@ async def benchmark(
         await clients.reset()
         alone.reset()
     table = Table("streams", "way", "of engine", "tokens/s", "first token ms", "per token ms", title="Layers")
-    for num_streams in streams:
-        found: dict[str, list[Row]] = {name: [] for name in ways}
-        for _ in range(rounds):
-            for name, stream in ways.items():
-                found[name].append(await measure(stream, num_streams, num_turns))
-                await clients.reset()
-                alone.reset()
-        base = found["engine alone"]
-        for name, rows in found.items():
-            ratio = statistics.median(row.tokens_per_s / of.tokens_per_s for row, of in zip(rows, base, strict=True))
-            rate, first, each = (
-                statistics.median(getattr(row, field) for row in rows)
-                for field in ("tokens_per_s", "first_token_ms", "per_token_ms")
-            )
-            is_streamed = not name.startswith("HTTP")
-            table.add_row(
-                str(num_streams),
-                name,
-                f"{ratio:.0%}",
-                f"{rate:.0f}",
-                f"{first:.1f}" if is_streamed else "-",
-                f"{each:.2f}" if is_streamed else "-",
-            )
+    console = Console()
+    with printed(table, console):
+        for num_streams in streams:
+            found: dict[str, list[Row]] = {name: [] for name in ways}
+            for _ in range(rounds):
+                for name, stream in ways.items():
+                    found[name].append(await measure(stream, num_streams, num_turns))
+                    await clients.reset()
+                    alone.reset()
+            base = found["engine alone"]
+            for name, rows in found.items():
+                ratio = statistics.median(
+                    row.tokens_per_s / of.tokens_per_s for row, of in zip(rows, base, strict=True)
+                )
+                rate, first, each = (
+                    statistics.median(getattr(row, field) for row in rows)
+                    for field in ("tokens_per_s", "first_token_ms", "per_token_ms")
+                )
+                is_streamed = not name.startswith("HTTP")
+                table.add_row(
+                    str(num_streams),
+                    name,
+                    f"{ratio:.0%}",
+                    f"{rate:.0f}",
+                    f"{first:.1f}" if is_streamed else "-",
+                    f"{each:.2f}" if is_streamed else "-",
+                )
     await alone.stop()
     await clients.close()
-    console = Console()
-    console.print(table)
     console.print(f"opening a session from the pool: median {statistics.median(opening) * 1e3:.1f} ms")
     contexts = Table("context tokens", "re-filled / warm", "warm ms", "re-filled ms", title="Time to first token")
-    for length in LENGTHS:
-        warm, refilled = await warm_against_refilled(greenroom, length, rounds + 2)
-        contexts.add_row(str(length), f"{refilled / warm:.1f}", f"{warm:.1f}", f"{refilled:.1f}")
-    console.print(contexts)
+    with printed(contexts, console):
+        for length in LENGTHS:
+            warm, refilled = await warm_against_refilled(greenroom, length, rounds + 2)
+            contexts.add_row(str(length), f"{refilled / warm:.1f}", f"{warm:.1f}", f"{refilled:.1f}")
     console.print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}")
 
 
@@ -309,6 +312,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
+    require(packages=["vllm"] if arguments.engine == "vllm" else [])
     with tempfile.TemporaryDirectory() as folder:
         path = str(never_ending(Path(arguments.model), Path(folder) / "model"))
         engine, engine_args = arguments.engine, ENGINE_ARGS[arguments.engine]

