@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from actors.contexts.deaths import Deaths
 from actors.engine.contract import Hole, tokens_hash
 from actors.models.messages import StartTurn, TurnOutput, turn_key
 from actors.models.ref import Placement
@@ -68,9 +69,11 @@ class TurnRun:
         delivered: TurnOutput | None = None,
         owner: str = "",
         adapter: str | None = None,
+        deaths: Deaths | None = None,
     ) -> None:
         self.request = request
         self.placement = placement
+        self.deaths = deaths or Deaths()
         self._placer = placer
         self._model = model
         self._context_id = context_id
@@ -100,6 +103,7 @@ class TurnRun:
         Raises:
             InvalidRequest, LengthExceeded, Unsupported: it cannot be.
             Unavailable: not within the time for recovery.
+            GreenroomError: model actors died of it.
         """
         deadline = time.monotonic() + self._timeout_s
         self._attempt += 1
@@ -116,10 +120,21 @@ class TurnRun:
                 assert not is_resident or self._tokens, "an empty context cannot be lost"
                 is_resident = False
             except (ModelLost, Unavailable) as error:
+                if isinstance(error, ModelLost):
+                    self.deaths.while_starting(placement.incarnation)
                 if isinstance(error, CapacityExhausted) or time.monotonic() >= deadline:
                     raise Unavailable(str(error)) if isinstance(error, ModelLost) else error from None
                 lost, is_resident = placement.incarnation, False
                 await asyncio.sleep(self.RETRY_S)
+
+    async def start_again(self) -> None:
+        """Get a turn admitted whose model actor has died.
+
+        Raises:
+            GreenroomError: as ``start``; it was running in too many deaths.
+        """
+        await self.deaths.while_running()
+        await self.start()
 
     async def attach(self) -> bool:
         """Find the turn where an earlier owner of this session began it; False where it is not to be found."""
@@ -214,7 +229,10 @@ class TurnRun:
                 pass
         self._reported.clear()
         assert self.placement is not None, "it was started"
-        self.placement = await self._place(self.placement.incarnation)
+        lost = self.placement.incarnation
+        self.placement = await self._place(lost)
+        if self.placement.incarnation != lost:
+            await self.deaths.while_running()
         await self.start()
         if self.is_cancelled:
             await self.cancel()
@@ -243,4 +261,5 @@ class TurnRun:
             holes=() if is_resident else self._holes,
             owner=self._owner,
             adapter=self._adapter,
+            is_suspect=self.deaths.are_any,
         )

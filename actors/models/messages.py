@@ -53,6 +53,7 @@ class StartTurn:
         holes: of the context; needed where ``context`` is sent.
         owner: whose context it is, and whose turn.
         adapter: of the context.
+        is_suspect: a model actor has died of it, or of another turn beside it.
     """
 
     request: TurnRequest
@@ -69,6 +70,7 @@ class StartTurn:
     holes: tuple[Hole, ...] = ()
     owner: str = ""
     adapter: str | None = None
+    is_suspect: bool = False
 
     @property
     def key(self) -> str:

@@ -11,6 +11,7 @@ from actors.engine.contract import EVICT_FIRST, Admission, Engine, Output, token
 from actors.models.messages import EVICTION_RANKS, AttachedTurn, PollReply, StartTurn, TurnOutput
 from actors.models.metrics import ModelMetrics
 from actors.models.poll import Pollers
+from actors.models.probation import Probation
 from actors.models.turn import ModelTurn
 from actors.settings import ModelSettings
 from api.errors import GreenroomError, TurnNotFound, reason_of
@@ -32,6 +33,7 @@ class ModelTurns:
         self._turns: dict[str, ModelTurn] = {}
         self._beginning: dict[str, StartTurn] = {}
         self._pollers = Pollers(settings.poll_interval_s)
+        self._probation = Probation()
         self._engine: Engine
 
     def serve(self, engine: Engine) -> None:
@@ -50,6 +52,13 @@ class ModelTurns:
             GreenroomError: as ``Engine.admit``.
         """
         await self._await_place(message)
+        try:
+            return self._admit(message, encode)
+        finally:
+            if not self._is_running(message.key):
+                self._probation.leave(message.key)
+
+    def _admit(self, message: StartTurn, encode: Callable[[StartTurn], tuple[int, ...]]) -> TurnStart:
         prompt_ids = encode(message) if message.prompt_ids is None else message.prompt_ids
         residency = self._engine.admit(_admission(message, prompt_ids))
         turn_id = message.request.turn_id
@@ -111,6 +120,7 @@ class ModelTurns:
                 log.exception("a turn's output cannot be kept", turn_id=turn.turn_id)
                 self._engine.cancel(turn.key)
                 turn.fail(GreenroomError(f"the turn's output cannot be kept: {reason_of(error)}"), now)
+            self._probation.watch(turn)
             if self._metrics and turn.first_token_at is not None and not had_first:
                 self._metrics.first_token(turn)
             if turn.is_ended and self._metrics:
@@ -143,12 +153,18 @@ class ModelTurns:
                 if not turn.is_ended:
                     self._engine.cancel(turn.key)
                     await turn.log.wait_closed()
+            if message.is_suspect:
+                await self._probation.enter(message.key)
         finally:
             is_first = self._beginning.get(context_id) is message
             if is_first:
                 del self._beginning[context_id]
         if not is_first:
+            self._probation.leave(message.key)
             raise GreenroomError(f"turn {message.request.turn_id!r} was cancelled before it began")
+
+    def _is_running(self, key: str) -> bool:
+        return key in self._turns and not self._turns[key].is_ended
 
     def _turn(self, key: str) -> ModelTurn:
         if key not in self._turns:

@@ -6,7 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from actors.models.messages import TurnOutput
-from actors.sessions.records import Opened, Record, RolledBack, Titled, TurnEnded, TurnFailed, TurnStarted
+from actors.sessions.records import (
+    Opened,
+    Record,
+    RolledBack,
+    Titled,
+    TurnEnded,
+    TurnFailed,
+    TurnRestarted,
+    TurnStarted,
+)
 from actors.sessions.title import title_of
 from api.cluster import TurnRecord
 from api.errors import InvalidRequest
@@ -46,12 +55,19 @@ class EndedTurn:
 
 
 class History:
-    """Tokens and turns of one session; changes only by ``apply``, in the order of the journal."""
+    """Tokens and turns of one session; changes only by ``apply``, in the order of the journal.
+
+    Attributes:
+        num_restarts: of the turn that is open.
+        quarantined: turns that failed since model actors died of them, by their ids.
+    """
 
     def __init__(self) -> None:
         self.tokens: list[int] = []
         self.turns: list[EndedTurn] = []
         self.open_request: TurnRequest | None = None
+        self.num_restarts = 0
+        self.quarantined: set[str] = set()
         self.num_records = 0
         self.opened: Opened | None = None
         self._given_title: str | None = None
@@ -73,11 +89,15 @@ class History:
             case Titled(title):
                 self._given_title = title
             case TurnStarted(request):
-                self.open_request = request
+                self.open_request, self.num_restarts = request, 0
+            case TurnRestarted():
+                self.num_restarts += 1
             case TurnEnded():
                 self._end(record)
-            case TurnFailed():
+            case TurnFailed(turn_id, is_quarantined):
                 self.open_request = None
+                if is_quarantined:
+                    self.quarantined.add(turn_id)
             case RolledBack(length, then):
                 del self.tokens[length:]
                 self.turns = [turn for turn in self.turns if turn.end_length <= length]

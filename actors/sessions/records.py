@@ -62,10 +62,18 @@ class TurnEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class TurnFailed:
-    """The turn came to nothing; the context is as before."""
+class TurnRestarted:
+    """The model actor that ran the turn died, and the turn is about to be started on another."""
 
     turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFailed:
+    """The turn came to nothing; the context is as before. Model actors died of it where it is quarantined."""
+
+    turn_id: str
+    is_quarantined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +87,7 @@ class RolledBack:
 FORMAT = 1
 """The format of new streams. Format 0 wrote none."""
 
-Record = Opened | Titled | TurnStarted | TurnEnded | TurnFailed | RolledBack
+Record = Opened | Titled | TurnStarted | TurnRestarted | TurnEnded | TurnFailed | RolledBack
 
 PARTS = {"text": Text, "tokens": Tokens, "message": Message, "bos": BeginningOfText}
 CONSTRAINTS = {"json_schema": JsonSchema, "regex": Regex, "choice": Choice, "grammar": Grammar}
@@ -122,6 +130,8 @@ def _record(name: str, fields: dict[str, Any]) -> Record:
         return RolledBack(fields["length"], tuple(fields["then"]))
     if name == "Titled":
         return Titled(**fields)
+    if name == "TurnRestarted":
+        return TurnRestarted(**fields)
     if name == "TurnFailed":
         return TurnFailed(**fields)
     raise KeyError(name)

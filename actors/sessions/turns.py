@@ -11,11 +11,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from actors.contexts.context import BetweenTurns
+from actors.contexts.deaths import Deaths
 from actors.contexts.run import Placer, Ticket, TurnRun
 from actors.models.messages import TurnOutput
 from actors.models.ref import Placement
 from actors.sessions.queue import TurnQueue
-from actors.sessions.records import TurnEnded, TurnFailed, TurnStarted
+from actors.sessions.records import TurnEnded, TurnFailed, TurnRestarted, TurnStarted
 from actors.sessions.stream import SessionRecords
 from api.errors import Conflict, Fenced, GreenroomError, TurnNotFound, reason_of
 from api.logs import event_logger
@@ -70,6 +71,8 @@ class SessionTurns:
         known = self._ticket_now(request.turn_id)
         if known:
             return known
+        if request.turn_id in self._records.history.quarantined:
+            raise GreenroomError(Deaths.SENTENCE)
         if request.turn_id not in self._beginning:
             self._beginning[request.turn_id] = asyncio.create_task(self._begin(self._settled(request)))
         return await asyncio.shield(self._beginning[request.turn_id])
@@ -99,7 +102,7 @@ class SessionTurns:
             asking.cancel()
         known = self._ticket_now(turn_id)
         if known is None:
-            raise self._failed.get(turn_id) or TurnNotFound(turn_id)
+            raise self._failure(turn_id)
         return known
 
     async def ended(self, turn_id: str) -> TurnOutput:
@@ -157,6 +160,12 @@ class SessionTurns:
         limit = self._records.opened.max_context
         return replace(request, sampling=sampling, max_context=min(request.max_context or limit, limit))
 
+    def _failure(self, turn_id: str) -> GreenroomError:
+        """Why there is nothing to read of this turn."""
+        if turn_id in self._records.history.quarantined:
+            return GreenroomError(Deaths.SENTENCE)
+        return self._failed.get(turn_id) or TurnNotFound(turn_id)
+
     def _ticket_now(self, turn_id: str) -> Ticket | None:
         ended = self._records.history.turn(turn_id)
         return Ticket(0, ended.start, None, ended.output) if ended else None
@@ -180,9 +189,9 @@ class SessionTurns:
         writing = asyncio.create_task(self._records.write(TurnStarted(request)))
         try:
             await run.start()
-        except GreenroomError:
+        except Exception:
             await writing
-            await self._records.write(TurnFailed(request.turn_id))
+            await self._records.write(TurnFailed(request.turn_id, run.deaths.are_too_many))
             raise
         await writing
         log.info(
@@ -198,10 +207,10 @@ class SessionTurns:
         run = self._make_run(request, None)
         try:
             if not await run.attach():
-                await run.start()
+                await run.start_again()
             return await self._follow(run)
-        except GreenroomError as error:
-            await self._fail(request.turn_id, error)
+        except Exception as error:
+            await self._fail(run, error)
             self._queue.leave()
             raise
         finally:
@@ -220,6 +229,9 @@ class SessionTurns:
             placement,
             owner=self._records.owner,
             adapter=opened.adapter,
+            deaths=Deaths(
+                self._records.history.num_restarts, lambda: self._records.write(TurnRestarted(request.turn_id))
+            ),
         )
 
     async def _follow(self, run: TurnRun) -> Ticket:
@@ -242,20 +254,23 @@ class SessionTurns:
             self._records.is_fenced = True
         except GreenroomError as error:
             log.warning("turn failed", session_id=self._session_id, turn_id=turn_id, error=str(error))
-            await self._fail(turn_id, error)
+            await self._fail(run, error)
         except Exception as bug:
             log.exception("turn failed", session_id=self._session_id, turn_id=turn_id)
-            await self._fail(turn_id, GreenroomError(f"the turn failed: {reason_of(bug)}"))
+            await self._fail(run, bug)
         finally:
             self._run = self._running = None
             self._queue.leave()
 
-    async def _fail(self, turn_id: str, error: GreenroomError) -> None:
+    async def _fail(self, run: TurnRun, error: Exception) -> None:
+        turn_id = run.request.turn_id
+        if not isinstance(error, GreenroomError):
+            error = GreenroomError(f"the turn failed: {reason_of(error)}")
         self._failed[turn_id] = error
         while len(self._failed) > self.MAX_FAILURES:
             self._failed.popitem(last=False)
         try:
-            await self._records.write(TurnFailed(turn_id))
+            await self._records.write(TurnFailed(turn_id, run.deaths.are_too_many))
         except GreenroomError:
             self._records.is_fenced = True
 
