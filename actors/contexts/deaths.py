@@ -16,17 +16,20 @@ class Deaths:
 
     Attributes:
         are_too_many: the turn is quarantined: it is not started again.
+        is_acquitted: a death now is that of another turn, which is a suspect too.
     """
 
     MAX_RUNNING = 2
     """Of model actors that ran the turn."""
+    NUM_HARMLESS = 32
+    """Tokens that a turn makes after it was started again, and is no more thought to end its model actor."""
     MAX_STARTING = 3
     """Of model actors that were lost while the turn was being started; some might have been dead before."""
 
     SENTENCE = "the model actors that ran this turn died, more than once; it is not started again"
 
     def __init__(self, num_noted: int = 0, note: Callable[[], Awaitable[None]] | None = None) -> None:
-        self.are_too_many = False
+        self.are_too_many = self.is_acquitted = False
         self._num_running = num_noted
         self._starting: set[str] = set()
         self._note = note
@@ -42,6 +45,9 @@ class Deaths:
         Raises:
             GreenroomError: that was one too many.
         """
+        is_acquitted, self.is_acquitted = self.is_acquitted, False
+        if is_acquitted:
+            return
         self._num_running += 1
         self._check(self._num_running >= self.MAX_RUNNING)
         if self._note is not None:

@@ -50,6 +50,7 @@ class TurnRun:
     """
 
     WAIT_S = 10.0
+    WATCH_S = 0.05
     RETRY_S = 0.05
     DELIVERY_GRACE_S = 0.25
     CANCEL_S = 5.0
@@ -89,6 +90,8 @@ class TurnRun:
         self._delivered = delivered or TurnOutput()
         self._reported = asyncio.Event()
         self._changed = asyncio.Event()
+        self._num_prior = 0
+        self._acquitting: asyncio.Task[None] | None = None
         self.is_cancelled = False
         self.num_tickets = 0
 
@@ -159,12 +162,18 @@ class TurnRun:
         while True:
             assert self.placement is not None, "a turn is started before it ends"
             try:
-                output = await self.placement.model.output(self.key, self.WAIT_S)
+                output = await self.placement.model.output(self.key, self.WATCH_S if self._is_watched else self.WAIT_S)
                 if output.finish:
                     return output
+                self.made(len(output.ids))
             except (ModelLost, TurnNotFound) as error:
                 log.warning("turn lost its model actor", turn_id=self.request.turn_id, error=str(error))
                 await self._restart()
+
+    def made(self, num_tokens: int) -> None:
+        """The turn has so many tokens now."""
+        if self._is_watched and num_tokens - self._num_prior >= Deaths.NUM_HARMLESS:
+            self._acquitting = asyncio.create_task(self._acquit())
 
     async def cancel(self) -> None:
         """End the turn within a step."""
@@ -237,14 +246,28 @@ class TurnRun:
         if self.is_cancelled:
             await self.cancel()
 
+    @property
+    def _is_watched(self) -> bool:
+        """Whether the turn is a suspect, which the model actor holds until it is acquitted."""
+        return self.deaths.are_any and self._acquitting is None
+
+    async def _acquit(self) -> None:
+        assert self.placement is not None, "it was started"
+        self.deaths.is_acquitted = True
+        with suppress(ModelLost):
+            await self.placement.model.acquit(self.key)
+            self.deaths.is_acquitted = False
+
     async def _place(self, lost: str | None) -> Placement:
         return await self._placer.place(self._model, "" if self._is_temporary else self._context_id, lost)
 
     def _started(self, start: TurnStart) -> None:
+        self._acquitting = None
         self._start = start if self._start is None else self._start
         self._changed.set()
 
     def _message(self, is_resident: bool) -> StartTurn:
+        self._num_prior = len(self._delivered.ids)
         known = self._start.prompt_ids if self._start else None
         return StartTurn(
             request=self.request,

@@ -117,6 +117,7 @@ class OwnTurnStream:
                     async with aclosing(self._reader.follow(model, self._run.key, delivered.offset)) as frames:
                         async for frame in frames:
                             delivered.take(frame)
+                            self._run.made(delivered.offset)
                             is_over = frame.finish is not None
                             yield frame
                 except ModelLost:

@@ -129,6 +129,10 @@ class Model:
         """See ``ModelRef.cancel``."""
         self._turns.cancel(key)
 
+    async def acquit(self, key: str) -> None:
+        """See ``ModelRef.acquit``."""
+        await self._turns.acquit(key)
+
     async def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> None:
         """See ``Engine.fork``."""
         await self.start()

@@ -98,6 +98,10 @@ class ModelRef:
         """End a turn within a step. Unknown or ended: nothing happens."""
         await self._ask("cancel", key)
 
+    async def acquit(self, key: str) -> None:
+        """A suspect has shown that it is harmless: let the next one in. Returns once there are no more of them."""
+        await self._ask("acquit", key)
+
     async def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> None:
         """See ``Engine.fork``."""
         await self._ask("fork", source_id, target_id, length, prefix_hash)

@@ -55,11 +55,6 @@ class ModelTurn:
         return self.message.key
 
     @property
-    def num_made(self) -> int:
-        """Tokens that this attempt has made."""
-        return self.log.end - len(self.message.prior.ids)
-
-    @property
     def is_ended(self) -> bool:
         """No more output will come."""
         return self.log.is_closed

@@ -100,6 +100,10 @@ class ModelTurns:
         if key in self._turns:
             self._engine.cancel(key)
 
+    async def acquit(self, key: str) -> None:
+        """See ``ModelRef.acquit``."""
+        await self._probation.acquit(key)
+
     async def wait_ended(self) -> None:
         """Until all that run now have ended."""
         await asyncio.gather(*(turn.log.wait_closed() for turn in self._turns.values() if not turn.is_ended))
