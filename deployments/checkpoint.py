@@ -43,15 +43,15 @@ class Checkpoint:
         which is one full context.
         """
         arguments = model.engine_args
-        if given := arguments.get("kv_cache_bytes") or arguments.get("kv_cache_memory_bytes"):
-            return int(given) * num_workers(arguments)
+        if given := _integer(arguments, "kv_cache_bytes", "kv_cache_memory_bytes"):
+            return given * num_workers(arguments)
         heads = _integer(self.config, "num_attention_heads", "n_head")
         key_heads = _integer(self.config, "num_key_value_heads") or heads
         head_size = _integer(self.config, "head_dim") or _integer(self.config, "hidden_size", "n_embd") // max(1, heads)
         layers = _integer(self.config, "num_hidden_layers", "n_layer")
-        given = arguments.get("max_context_tokens") or arguments.get("max_model_len")
-        length = given or _integer(self.config, "max_position_embeddings", "n_positions")
-        return 2 * layers * key_heads * head_size * int(length) * self._width(model)
+        given = _integer(arguments, "max_context_tokens", "max_model_len")
+        length = given or _integer(self.config, "max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+        return 2 * layers * key_heads * head_size * length * self._width(model)
 
     def bytes_of_actor(self, model: ModelConfig) -> int:
         """Of one model actor."""
@@ -104,14 +104,14 @@ def _num_in_safetensors(file: Path) -> int:
             header: Any = json.loads(stream.read(length)) if length < _LONGEST_HEADER else None
         shapes = [tensor["shape"] for name, tensor in header.items() if name != "__metadata__"]
         return sum(math.prod(shape) for shape in shapes)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error):
         raise CommandFailed(f"{file} is not a safetensors file") from None
 
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         raise CommandFailed(f"{path} holds no JSON object")

@@ -11,6 +11,7 @@ import psutil
 
 from actors.engine.adapter_files import AdapterFiles
 from actors.engine.choice import require_vllm
+from actors.engine.torch.settings import TorchSettings
 from api.errors import InvalidRequest, reason_of
 from deployments.checkpoint import Checkpoint, process_bytes, read_checkpoint
 from deployments.config import GreenroomConfig, ModelConfig
@@ -29,7 +30,7 @@ def check_port(host: str, port: int, option: str = "--port") -> None:
         try_to_listen(host, port)
     except PermissionError:
         raise CommandFailed(f"port {port} is not for everybody on this machine: choose one above 1023") from None
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError, TypeError):
         raise CommandFailed(f"this machine has no address {host}") from None
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL:
@@ -54,11 +55,17 @@ def check_journal(path: str) -> None:
 
 
 def check_engines(models: Sequence[ModelConfig]) -> None:
-    """That the engines that were asked for are installed on this machine.
+    """That the engines that were asked for are installed on this machine, and take their settings.
 
     Raises:
-        CommandFailed: one is not; says what to install.
+        CommandFailed: one is not, or does not; says what to install, or which setting is wrong.
     """
+    for model in models:
+        try:
+            if model.engine == "torch":
+                TorchSettings.of(Path(model.path), (), 1.0, model.engine_args)
+        except InvalidRequest as error:
+            raise CommandFailed(f"model {model.name!r}: {error}") from None
     if any(model.engine == "vllm" for model in models):
         try:
             require_vllm()

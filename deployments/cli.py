@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -21,7 +21,7 @@ from deployments.commands.status import status
 from deployments.commands.topics import pub, sub
 from deployments.commands.up import up
 from deployments.console import new_console
-from deployments.failures import CommandFailed
+from deployments.failures import CommandFailed, sentence_of_system
 
 
 def _show_version(asked: bool) -> None:
@@ -58,8 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(arguments)
     except (CommandFailed, GreenroomError) as error:
-        new_console(stderr=True).print(f"greenroom: {reason_of(error)}", style="red")
-        sys.exit(1)
+        _end(reason_of(error))
+    except OSError as error:
+        _end(sentence_of_system(error))
+
+
+def _end(reason: str) -> NoReturn:
+    new_console(stderr=True).print(f"greenroom: {reason}", style="red")
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,12 @@ def _is_consequence(location: tuple[int | str, ...], details: Sequence[ErrorDeta
     return any(len(other["loc"]) > len(location) and other["loc"][: len(location)] == location for other in details)
 
 
+def sentence_of_system(error: OSError) -> str:
+    """What the operating system says, and of which file."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
 def sentence_of_trace(text: str) -> str:
     """The cause in what Serve says of a deployment that did not start: our own error if there is one, else the last."""
     text = _COLOURS.sub("", text)

@@ -74,7 +74,7 @@ class Plan:
 @dataclass(frozen=True, slots=True)
 class _File:
     arguments: dict[str, Any] = field(default_factory=dict)
-    http: dict[str, Any] = field(default_factory=dict)
+    http: Any = field(default_factory=dict)
     proxy_location: str = "EveryNode"
     logging: dict[str, Any] | None = None
     unheeded: tuple[str, ...] = ()
@@ -112,8 +112,8 @@ def read_plan(options: Options) -> Plan:
         arguments["models"] = [{**default, "aliases": list(aliases)}, *others]
     if options.journal:
         journal = arguments.get("journal") or {}
-        arguments["journal"] = {**journal, "path": str(options.journal.expanduser().resolve())}
-    http = {"host": DEFAULT_HOST, "port": DEFAULT_PORT, **file.http}
+        arguments["journal"] = {**journal, "path": str(_resolved(str(options.journal)))}
+    http = {"host": DEFAULT_HOST, "port": DEFAULT_PORT, **_http(file.http, options.config)}
     given = {"host": options.host, "port": options.port}
     http |= {name: value for name, value in given.items() if value is not None}
     asks_for_port = options.port is not None or "port" in file.http
@@ -121,12 +121,31 @@ def read_plan(options: Options) -> Plan:
     return Plan(config, http, file.proxy_location, file.logging, asks_for_port, file.unheeded)
 
 
+def _http(options: Any, path: Path | None) -> dict[str, Any]:
+    """Serve's ``http_options``, as far as they are ours: where it listens."""
+    if not isinstance(options, dict):
+        raise CommandFailed(f"{path}: http_options: input should be a valid dictionary")
+    host, port = options.get("host", DEFAULT_HOST), options.get("port", DEFAULT_PORT)
+    if not isinstance(host, str):
+        raise CommandFailed(f"{path}: http_options.host: input should be a name or an address")
+    if type(port) is not int or not 0 < port < 1 << 16:
+        raise CommandFailed(f"{path}: http_options.port: input should be a number from 1 to 65535")
+    return options
+
+
+def _resolved(text: str) -> Path:
+    try:
+        return Path(text).expanduser().resolve()
+    except (RuntimeError, ValueError, OSError) as error:
+        raise CommandFailed(f"{text!r} is no path: {shortened(str(error))}") from None
+
+
 def _model(text: str) -> dict[str, Any]:
     """A ``--model`` option as an entry of ``models``."""
     name, equals, path = text.partition("=")
     if not equals:
         path = text
-        name = EMBEDDED if text == EMBEDDED else Path(text).expanduser().resolve().name
+        name = EMBEDDED if text == EMBEDDED else _resolved(text).name
     if not name or not path:
         raise CommandFailed(f"--model {text}: say pocket, a directory, or NAME=DIRECTORY")
     return {"name": name, "path": path}

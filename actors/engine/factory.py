@@ -40,11 +40,9 @@ def _torch(settings: ModelSettings, path: Path, adapters: tuple[AdapterFiles, ..
 
     tokenizer = Tokenizer.load(path)
     try:
-        torch_settings = TorchSettings(
-            model_path=path, adapters=adapters, owner_share=settings.owner_share, **settings.engine_args
-        )
-    except TypeError as error:
-        raise InvalidRequest(f"engine_args of model {settings.name!r}: {reason_of(error)}") from None
+        torch_settings = TorchSettings.of(path, adapters, settings.owner_share, settings.engine_args)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"model {settings.name!r}: {error}") from None
     return TorchEngine(torch_settings, tokenizer), tokenizer
 
 

@@ -129,6 +129,33 @@ def test_an_engine_that_is_not_installed_is_told_with_what_to_install(
         check_engines([model(path, engine="vllm")])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"block_size": "many"}, r"engine_args\.block_size: input should be a valid integer"),
+        ({"dtype": [3]}, r"engine_args\.dtype: input should be a valid string"),
+        ({"kv_cache_bytes": "1"}, r"engine_args\.kv_cache_bytes: input should be a valid integer"),
+        ({"blok_size": 3}, "engine_args: the torch engine has no setting 'blok_size'"),
+        ({"model_path": "/"}, "engine_args: the torch engine has no setting 'model_path'"),
+        ({"max_running": 0}, "max_running must be >= 1"),
+    ],
+)
+def test_settings_that_the_engine_does_not_take_are_named(
+    tmp_path: Path, arguments: dict[str, object], sentence: str
+) -> None:
+    path = write_checkpoint(tmp_path, [[1000]])
+    check_engines([model(path, engine="torch", engine_args={"block_size": 8, "kv_cache_bytes": None})])
+    with pytest.raises(CommandFailed, match=f"^model 'm': {sentence}$"):
+        check_engines([model(path, engine="torch", engine_args=arguments)])
+
+
+def test_sizes_that_are_none_are_left_to_the_engine(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path, [[1000]])
+    for name in ("kv_cache_bytes", "max_context_tokens"):
+        odd = model(path, engine_args={name: "many"})
+        assert read_checkpoint(odd).cache_bytes(odd) == CACHE_BYTES
+
+
 def test_this_machine_has_some_memory() -> None:
     assert 0 < available_memory() < 1 << 50
 
@@ -151,7 +178,9 @@ def test_a_directory_without_a_model_is_refused(tmp_path: Path) -> None:
         read_checkpoint(model(path))
 
 
-@pytest.mark.parametrize("content", [b"", b"short", b"\xff" * 16, b"\x02" + b"\0" * 7 + b"[]"])
+@pytest.mark.parametrize(
+    "content", [b"", b"short", b"\xff" * 16, b"\x02" + b"\0" * 7 + b"[]", b"\0\0\x01" + b"\0" * 5 + b"[" * 0x10000]
+)
 def test_weights_that_are_none_are_refused(tmp_path: Path, content: bytes) -> None:
     path = write_checkpoint(tmp_path, [[1]])
     (path / "model.safetensors").write_bytes(content)

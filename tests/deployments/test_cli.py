@@ -51,6 +51,14 @@ def test_without_a_cluster_there_is_nothing_to_look_at(
     assert failure(capsys, *command).startswith("no Ray cluster runs here: `greenroom up` starts one")
 
 
+@pytest.mark.parametrize("command", ["status", "down"])
+def test_a_home_that_is_no_directory_is_told_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    (tmp_path / "home").write_text("")
+    assert failure(capsys, command) == f"{tmp_path / 'home' / 'up.json'}: Not a directory"
+
+
 def test_down_is_idempotent(capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         with pytest.raises(SystemExit) as ended:

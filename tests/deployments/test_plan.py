@@ -109,3 +109,27 @@ def test_a_server_that_listens_everywhere_is_reached_on_the_loopback() -> None:
     assert local_url("0.0.0.0", 80) == "http://127.0.0.1:80"
     assert local_url("::", 80) == "http://[::1]:80"
     assert local_url("10.0.0.7", 80) == "http://10.0.0.7:80"
+
+
+@pytest.mark.parametrize(
+    ("http", "sentence"),
+    [
+        ("8000", "http_options: input should be a valid dictionary"),
+        ("{port: many}", "http_options.port: input should be a number from 1 to 65535"),
+        ("{port: 99999}", "http_options.port: input should be a number from 1 to 65535"),
+        ("{host: 3}", "http_options.host: input should be a name or an address"),
+    ],
+)
+def test_where_a_file_says_to_listen_must_be_a_place(tmp_path: Path, http: str, sentence: str) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text(f"http_options: {http}\napplications: [{{import_path: 'deployments.app:build', args: {{}}}}]")
+    with pytest.raises(CommandFailed, match=f"^{file}: {sentence}$"):
+        make_plan(Options(config=file))
+
+
+@pytest.mark.parametrize("path", ["~nobodyknows/x", "a\0b"])
+def test_what_is_no_path_is_refused(path: str) -> None:
+    with pytest.raises(CommandFailed, match="is no path: "):
+        make_plan(Options(models=[path]))
+    with pytest.raises(CommandFailed, match="is no path: "):
+        make_plan(Options(journal=Path(path)))

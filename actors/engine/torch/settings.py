@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from actors.engine.adapter_files import AdapterFiles
 from api.errors import InvalidRequest
@@ -47,6 +51,29 @@ class TorchSettings:
     is_lean: bool = True
     steps_ahead: int = 8
     num_threads: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        model_path: Path,
+        adapters: tuple[AdapterFiles, ...],
+        owner_share: float,
+        engine_args: Mapping[str, Any],
+    ) -> TorchSettings:
+        """Settings as an operator writes them.
+
+        Raises:
+            InvalidRequest: there is none of that name, or it cannot be that; names it.
+        """
+        types = get_type_hints(cls)
+        for name, value in engine_args.items():
+            if name not in types or name in ("model_path", "adapters", "owner_share"):
+                raise InvalidRequest(f"engine_args: the torch engine has no setting {name!r}")
+            try:
+                TypeAdapter(types[name]).validate_python(value, strict=True)
+            except ValidationError as error:
+                raise InvalidRequest(f"engine_args.{name}: {error.errors()[0]['msg'].lower()}") from None
+        return cls(model_path=model_path, adapters=adapters, owner_share=owner_share, **engine_args)
 
     def __post_init__(self) -> None:
         for name in ("block_size", "max_batch_tokens", "max_running", "max_waiting"):
