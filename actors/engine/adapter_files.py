@@ -69,6 +69,9 @@ class AdapterFiles:
             refused.append("bias")
         if refused:
             raise InvalidRequest(f"adapter {name!r} cannot be served: it has {', '.join(refused)}")
+        for setting in ("rank_pattern", "alpha_pattern"):
+            if not _is_pattern(settings.get(setting) or {}):
+                raise InvalidRequest(f"adapter {name!r} cannot be served: its {setting} is no map of names to numbers")
         ranks = [settings.get("r"), *(settings.get("rank_pattern") or {}).values()]
         if not all(isinstance(rank, int) and rank > 0 for rank in ranks):
             raise InvalidRequest(f"adapter {name!r} cannot be served: its ranks must be numbers above 0")
@@ -81,6 +84,15 @@ class AdapterFiles:
         rank = _setting(self.settings.get("rank_pattern"), module, self.settings["r"])
         alpha = _setting(self.settings.get("alpha_pattern"), module, self.settings["lora_alpha"])
         return alpha / (math.sqrt(rank) if self.settings.get("use_rslora") else rank)
+
+
+def _is_pattern(patterns: Any) -> bool:
+    try:
+        for pattern in patterns:
+            re.compile(pattern)
+        return all(isinstance(value, int | float) for value in patterns.values())
+    except (AttributeError, TypeError, re.error):
+        return False
 
 
 def _setting(patterns: Mapping[str, float] | None, module: str, default: float) -> float:

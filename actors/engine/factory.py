@@ -9,7 +9,7 @@ from actors.engine.choice import ENGINES, has_vllm, require_vllm
 from actors.engine.contract import Engine
 from actors.engine.text.tokenizer import Tokenizer
 from actors.settings import ModelSettings
-from api.errors import InvalidRequest, reason_of
+from api.errors import InvalidRequest
 
 
 def build_engine(settings: ModelSettings) -> tuple[Engine, Tokenizer]:

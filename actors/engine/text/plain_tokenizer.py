@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jinja2 import Template, TemplateError
-from jinja2.ext import loopcontrols
+from jinja2.ext import Extension, loopcontrols
+from jinja2.nodes import Node
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import AddedToken, Tokenizer
+
+from actors.engine.json_files import read_object
 
 _CLASSES = {"PreTrainedTokenizerFast", "TokenizersBackend"}
 """Those that add nothing to tokenizer.json; each of the others has code of its own in ``transformers``."""
@@ -36,7 +40,7 @@ class PlainTokenizer:
         files = [model_path / name for name in ("tokenizer.json", "tokenizer_config.json")]
         if not all(file.is_file() for file in files) or (model_path / "added_tokens.json").is_file():
             return None
-        config = json.loads(files[1].read_text())
+        config = read_object(files[1])
         if config.get("tokenizer_class") not in _CLASSES or config.get("auto_map") or config.get("backend") == "custom":
             return None
         template = model_path / "chat_template.jinja"
@@ -106,7 +110,8 @@ class PlainTokenizer:
 
     @cached_property
     def _template(self) -> Template:
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+        extensions = [_Generation, loopcontrols]
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=extensions)
         environment.filters["tojson"] = _to_json
         environment.globals |= {"raise_exception": _refuse, "strftime_now": lambda form: datetime.now().strftime(form)}
         return environment.from_string(self.chat_template or "")
@@ -114,6 +119,17 @@ class PlainTokenizer:
     def _named_id(self, name: str) -> int | None:
         token = self.special_tokens_map.get(name)
         return None if token is None else self.backend_tokenizer.token_to_id(token)
+
+
+class _Generation(Extension):
+    """The tag with which a template marks, for training, what the model is to say; it changes nothing in the text."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: Parser) -> list[Node]:
+        """The nodes within."""
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 def _content(token: str | Mapping[str, Any]) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError
-
+from actors.engine.json_files import read_object
 from actors.engine.text.chat_template import ChatTemplate
 from actors.engine.text.plain_tokenizer import PlainTokenizer
-from api.errors import InvalidRequest, reason_of
+from actors.engine.words import sentence_of
+from api.errors import GreenroomError, InvalidRequest
 from api.turns import BeginningOfText, Message, Part, Role, Text, Tokens
 
 
@@ -48,10 +47,12 @@ class Tokenizer:
             if tokenizer is None:
                 from transformers import AutoTokenizer
 
-                tokenizer = AutoTokenizer.from_pretrained(model_path, local_files_only=True)
-        except (OSError, ValueError, KeyError) as error:
-            raise InvalidRequest(f"no tokenizer can be read from {model_path}: {reason_of(error)}") from error
-        return cls(tokenizer, _config_eos_ids(model_path))
+                tokenizer = AutoTokenizer.from_pretrained(model_path, local_files_only=True, trust_remote_code=False)
+            return cls(tokenizer, _config_eos_ids(model_path))
+        except InvalidRequest:
+            raise
+        except Exception as error:  # of any class: the package of the tokenizers has none of its own
+            raise InvalidRequest(f"no tokenizer can be read from {model_path}: {_why_not(error)}") from error
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text alone, without a beginning-of-text token; special tokens in it are recognised."""
@@ -123,8 +124,10 @@ class Tokenizer:
                 ids = self._template.encode_opening(messages, opens_answer)
                 return ids[1:] if last_id is not None and ids[:1] == [last_id] else ids
             ids = self._template.encode_continuation(messages, opens_answer)
-        except TemplateError as error:
-            raise InvalidRequest(f"the model's chat template refuses these messages: {reason_of(error)}") from error
+        except GreenroomError:
+            raise
+        except Exception as error:  # a template is a program: whatever it does wrong
+            raise InvalidRequest(f"the model's chat template refuses these messages: {sentence_of(error)}") from error
         return ids[1:] if last_id in self.eos_ids and ids[:1] == [last_id] else ids
 
 
@@ -143,7 +146,16 @@ def _config_eos_ids(model_path: Path) -> list[int]:
     found: list[int] = []
     for name in ("config.json", "generation_config.json"):
         if (model_path / name).is_file():
-            config = json.loads((model_path / name).read_text())
+            config = read_object(model_path / name)
             value = config.get("eos_token_id", (config.get("text_config") or {}).get("eos_token_id"))
-            found.extend(value if isinstance(value, list) else [] if value is None else [value])
+            ids = value if isinstance(value, list) else [] if value is None else [value]
+            if not all(type(token_id) is int for token_id in ids):
+                raise InvalidRequest(f"{model_path / name}: eos_token_id must be a number, or a list of them")
+            found.extend(ids)
     return found
+
+
+def _why_not(error: Exception) -> str:
+    if "trust_remote_code" in str(error):
+        return "it needs code of its own (auto_map), and that is never run"
+    return sentence_of(error)

@@ -153,7 +153,7 @@ class LeanDecoder:
         self._layers = [
             _Layer.of(index, config, _Weights(weights, index), loaded) for index in range(config.num_layers)
         ]
-        head = self._embedding if config.has_tied_embeddings else weights["lm_head.weight"]
+        head = weights.get("lm_head.weight", self._embedding)  # where a checkpoint has one it is taken, tied or not
         self._head = Projection(head * weights["model.norm.weight"])
         self._epsilon = torch.tensor([config.norm_epsilon])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,12 @@ import torch
 from actors.engine.torch.decoder import Decoder
 from actors.engine.torch.key_values import KeyValues, LayerShape, block_bytes
 from actors.engine.torch.lean_decoder import LeanDecoder
+from actors.engine.torch.memory import free_memory, is_out_of_memory
 from actors.engine.torch.plain_checkpoint import PlainConfig, read_weights
 from actors.engine.torch.settings import TorchSettings
-from api.errors import InvalidRequest, reason_of
+from actors.engine.torch.weight_faults import check_names, check_numbers
+from actors.engine.words import sentence_of
+from api.errors import InvalidRequest
 
 _UNBOUNDED_CONTEXT = 1 << 20
 
@@ -47,13 +49,13 @@ class LoadedModel:
         allowed = settings.kv_cache_bytes
         if allowed is None:
             most = 2 * settings.max_running * max_context_tokens // settings.block_size * size
-            allowed = min(most, int(_free_memory(self.device) * settings.kv_cache_fraction))
+            allowed = min(most, int(free_memory(self.device) * settings.kv_cache_fraction))
         if allowed < 2 * size:
             raise InvalidRequest(f"not enough memory: {allowed} bytes of attention cache, a block needs {size}")
         try:
             return KeyValues(self.shapes, allowed // size + 1, settings.block_size, self.dtype, self.device)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             reason = f"not enough memory on {self.device} for an attention cache of {allowed / 1e9:.1f} GB"
             raise InvalidRequest(reason) from error
@@ -82,15 +84,16 @@ def _load_lean(settings: TorchSettings, config: PlainConfig, device: torch.devic
     path = settings.model_path
     try:
         weights = read_weights(path)
-        decoder = None if weights is None else LeanDecoder(config, weights, settings.adapters)
-    except KeyError as error:
-        raise InvalidRequest(f"no model can be loaded from {path}: it has no {error.args[0]}") from error
-    except (OSError, ValueError, RuntimeError, MemoryError) as error:
-        if _is_out_of_memory(error):
+        if weights is None:
+            return None
+        missing, mismatched, unexpected = config.faults(weights)
+        check_names(path, missing, mismatched, unexpected)
+        check_numbers(path, weights.items())
+        decoder = LeanDecoder(config, weights, settings.adapters)
+    except (OSError, ValueError, TypeError, LookupError, RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
             raise InvalidRequest(f"not enough memory on {device} for {path}") from error
-        raise InvalidRequest(f"no model can be loaded from {path}: {reason_of(error)}") from error
-    if decoder is None:
-        return None
+        raise InvalidRequest(f"no model can be loaded from {path}: {sentence_of(error)}") from error
     return LoadedModel(
         decoder=decoder,
         device=device,
@@ -106,8 +109,9 @@ def _load_transformers(
 ) -> LoadedModel:
     """With the modules of ``transformers``, whose import takes seconds."""
     from actors.engine.torch.decoder_choice import choose_decoder
+    from actors.engine.torch.transformers_checkpoint import read_model
 
-    model = _from_pretrained(path, device, dtype)
+    model = read_model(path, device, dtype)
     config = model.config.get_text_config()
     _refuse_changing_positions(config)
     vocab_size = int(model.get_input_embeddings().weight.shape[0])
@@ -149,25 +153,6 @@ def _dtype(name: str) -> torch.dtype | None:
     return dtypes[name]
 
 
-def _from_pretrained(path: Path, device: torch.device, dtype: torch.dtype | str) -> Any:
-    from transformers import AutoModelForCausalLM
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-    try:
-        model: Any = AutoModelForCausalLM.from_pretrained(path, local_files_only=True, dtype=dtype)
-        return model.to(device).eval().requires_grad_(False)
-    except (OSError, ValueError, KeyError, RuntimeError, MemoryError) as error:
-        if _is_out_of_memory(error):
-            raise InvalidRequest(f"not enough memory on {device} for {path}") from error
-        raise InvalidRequest(f"no model can be loaded from {path}: {reason_of(error)}") from error
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """torch has a class for it on a GPU, and on the CPU a sentence."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
-
-
 def _refuse_changing_positions(config: Any) -> None:
     """Some position encodings depend on the longest context in the batch: then KV cannot be kept."""
     rope = getattr(config, "rope_parameters", None) or {}
@@ -175,10 +160,3 @@ def _refuse_changing_positions(config: Any) -> None:
     changing = kinds & {"dynamic", "longrope"}
     if changing:
         raise InvalidRequest(f"position encodings of type {changing.pop()!r} are not supported")
-
-
-def _free_memory(device: torch.device) -> int:
-    """Bytes that a new allocation may take."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")

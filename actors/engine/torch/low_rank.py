@@ -72,7 +72,8 @@ class Adapter:
             if name not in shapes:
                 raise InvalidRequest(f"adapter {files.name!r} is for {name}, which the torch engine cannot adapt")
             down, up = (tensors.get(f"{_PREFIX}{name}{part}") for part in (_DOWN, _UP))
-            if down is None or up is None or (up.shape[0], down.shape[1]) != tuple(shapes[name]):
+            fits = down is not None and up is not None and down.dim() == up.dim() == 2
+            if down is None or up is None or not fits or (up.shape[0], down.shape[1]) != tuple(shapes[name]):
                 raise InvalidRequest(f"adapter {files.name!r} is for another model: its {name} has another shape")
             scaled = up.to(torch.float32) * files.scale(name)
             layers[name] = LowRank(down.t().to(device, dtype).contiguous(), scaled.t().to(device, dtype).contiguous())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from actors.engine.torch.key_values import LayerShape
-from api.errors import reason_of
+from actors.engine.torch.weight_faults import Shape
 
 _ARCHITECTURES = {
     "llama": "LlamaForCausalLM",
@@ -19,6 +20,12 @@ _ARCHITECTURES = {
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
 }
+_OUTPUT = "lm_head.weight"
+_IGNORED = "rotary_emb.inv_freq"
+"""What old checkpoints have for each layer; it follows from the configuration."""
+
+_QUERY_KEY_VALUE = frozenset({"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"})
+_MLP = frozenset({"mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"})
 _ROPE_KEYS = {"rope_type", "rope_theta"}
 
 
@@ -27,10 +34,15 @@ class PlainConfig:
     """The shape of a plain decoder: rotary positions that never change, SiLU, no experts, no caps, no quantisation.
 
     Attributes:
+        inner_size: width of the layer between two others in each MLP.
         windows: of each layer's attention, tokens; None where it is full.
+        biased: the linear layers that have a bias, by their short names.
+        has_head_norms: each query and key head is normed.
     """
 
     vocab_size: int
+    hidden_size: int
+    inner_size: int
     num_layers: int
     num_query_heads: int
     num_heads: int
@@ -40,6 +52,13 @@ class PlainConfig:
     max_context_tokens: int
     has_tied_embeddings: bool
     windows: tuple[int | None, ...]
+    biased: frozenset[str] = frozenset()
+    has_head_norms: bool = False
+
+    def __post_init__(self) -> None:
+        counts = (self.vocab_size, self.hidden_size, self.inner_size, self.num_layers, self.num_query_heads)
+        if not all(type(count) is int and count > 0 for count in (*counts, self.num_heads, self.max_context_tokens)):
+            raise ValueError("a size is not a number above 0")
 
     @property
     def shapes(self) -> dict[int, LayerShape]:
@@ -60,6 +79,8 @@ class PlainConfig:
         num_query_heads, num_layers = config["num_attention_heads"], config["num_hidden_layers"]
         return cls(
             vocab_size=config["vocab_size"],
+            hidden_size=config["hidden_size"],
+            inner_size=config["intermediate_size"],
             num_layers=num_layers,
             num_query_heads=num_query_heads,
             num_heads=config["num_key_value_heads"],
@@ -69,7 +90,48 @@ class PlainConfig:
             max_context_tokens=config["max_position_embeddings"],
             has_tied_embeddings=config["tie_word_embeddings"],
             windows=_windows(config, num_layers),
+            biased=_biased(config),
+            has_head_norms=config["model_type"] == "qwen3",
         )
+
+    def faults(self, weights: Mapping[str, Tensor]) -> tuple[set[str], dict[str, tuple[Shape, Shape]], set[str]]:
+        """What is wrong with weights: those that are missing, of another shape (which, and which is right), unknown."""
+        asked = dict(self._tensors())
+        if self.has_tied_embeddings and _OUTPUT in weights:
+            asked[_OUTPUT] = (self.vocab_size, self.hidden_size)
+        there = {name: tuple(tensor.shape) for name, tensor in weights.items() if not name.endswith(_IGNORED)}
+        mismatched = {
+            name: (there[name], shape) for name, shape in asked.items() if name in there and there[name] != shape
+        }
+        return asked.keys() - there.keys(), mismatched, there.keys() - asked.keys()
+
+    def _tensors(self) -> Iterator[tuple[str, Shape]]:
+        """All that a checkpoint has, with their shapes."""
+        hidden, inner = self.hidden_size, self.inner_size
+        query, key = self.num_query_heads * self.head_width, self.num_heads * self.head_width
+        linear = {
+            "self_attn.q_proj": (query, hidden),
+            "self_attn.k_proj": (key, hidden),
+            "self_attn.v_proj": (key, hidden),
+            "self_attn.o_proj": (hidden, query),
+            "mlp.gate_proj": (inner, hidden),
+            "mlp.up_proj": (inner, hidden),
+            "mlp.down_proj": (hidden, inner),
+        }
+        yield "model.embed_tokens.weight", (self.vocab_size, hidden)
+        yield "model.norm.weight", (hidden,)
+        if not self.has_tied_embeddings:
+            yield _OUTPUT, (self.vocab_size, hidden)
+        for index in range(self.num_layers):
+            prefix = f"model.layers.{index}."
+            for name in ("input_layernorm", "post_attention_layernorm"):
+                yield f"{prefix}{name}.weight", (hidden,)
+            for name, shape in linear.items():
+                yield f"{prefix}{name}.weight", shape
+                if name in self.biased:
+                    yield f"{prefix}{name}.bias", shape[:1]
+            for name in ("self_attn.q_norm", "self_attn.k_norm") if self.has_head_norms else ():
+                yield f"{prefix}{name}.weight", (self.head_width,)
 
 
 def read_weights(model_path: Path) -> dict[str, Tensor] | None:
@@ -94,7 +156,7 @@ def read_weights(model_path: Path) -> dict[str, Tensor] | None:
         for name in names:
             weights |= {key: tensor.to(torch.float32) for key, tensor in load_file(model_path / name).items()}
     except SafetensorError as error:
-        raise ValueError(f"{model_path} has a damaged file: {reason_of(error)}") from error
+        raise ValueError(f"{model_path} has a damaged file: {error}") from error
     return weights
 
 
@@ -120,3 +182,13 @@ def _windows(config: dict[str, Any], num_layers: int) -> tuple[int | None, ...]:
         return (window,) * num_layers
     kinds = config.get("layer_types") or ["full_attention"] * num_layers
     return tuple(window if kind == "sliding_attention" else None for kind in kinds)
+
+
+def _biased(config: dict[str, Any]) -> frozenset[str]:
+    kind = config["model_type"]
+    if kind == "qwen2":
+        return _QUERY_KEY_VALUE
+    has_attention = kind in ("llama", "qwen3") and config.get("attention_bias")
+    has_mlp = kind == "llama" and config.get("mlp_bias")
+    attention = _QUERY_KEY_VALUE | {"self_attn.o_proj"} if has_attention else frozenset()
+    return attention | (_MLP if has_mlp else frozenset())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.engine.text.plain_tokenizer import PlainTokenizer
 from actors.engine.text.tokenizer import Tokenizer
 from api.errors import InvalidRequest, Unsupported
 from api.turns import BeginningOfText, Message, Part, Text, Tokens
@@ -109,6 +110,41 @@ def test_what_the_template_refuses_is_the_callers_fault() -> None:
     backend.chat_template = "{{ raise_exception('only users here') }}"
     with pytest.raises(InvalidRequest, match="only users here"):
         Tokenizer(backend).encode_prompt([Message("user", "Hi")], [])
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ messages[0].content + 1 }}", "{{ 1 // 0 }}", "{% for %}", "{{ messages[0].content.a.b }}"]
+)
+def test_a_template_that_fails_is_told_in_a_sentence(template: str) -> None:
+    backend = byte_level_tokenizer()
+    backend.chat_template = template
+    with pytest.raises(InvalidRequest, match="^the model's chat template refuses these messages: [^\n]+$"):
+        Tokenizer(backend).encode_prompt([Message("user", "Hi")], [])
+
+
+MARKED = """{%- for m in messages %}
+    {%- if m.role == 'assistant' %}
+        {%- generation %}
+        {{- '<|im_start|>assistant\n' + m.content }}<|im_end|>
+        {%- endgeneration %}
+    {%- else %}
+        {% generation -%} {{ m.content }} {%- endgeneration %}
+    {% endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"""
+
+
+def test_what_a_template_marks_as_generated_is_text_as_any_other(tmp_path: Path) -> None:
+    backend = byte_level_tokenizer()
+    backend.chat_template = MARKED
+    backend.save_pretrained(tmp_path)
+    plain = Tokenizer.load(tmp_path)
+    assert isinstance(plain.backend, PlainTokenizer)
+    assert plain.encode_prompt(CONVERSATION, []) == whole(Tokenizer(backend), *CONVERSATION)
+    conversation = [{"role": message.role, "content": message.content} for message in CONVERSATION]
+    unmarked = backend.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
+    assert "generation" not in unmarked
+    assert plain.decode(plain.encode_prompt(CONVERSATION, []), False) == unmarked
 
 
 def test_the_opening_does_not_repeat_the_beginning_of_text() -> None:
