@@ -173,6 +173,16 @@ class SessionHandle(Protocol):
         """
         ...
 
+    def begun(self) -> AsyncIterator[str]:
+        """The ids of the turns that begin from now on, until the session ends; those of this handle may be left out.
+
+        Whoever begins them, over whatever gateway. One that follows too slowly may miss some. Does not count as use.
+
+        Raises:
+            SessionNotFound: the session was closed or has expired.
+        """
+        ...
+
     async def cancel(self, turn_id: str | None = None) -> bool:
         """Cancel the turn (None: the one that runs); False where it was not running."""
         ...

@@ -152,6 +152,11 @@ class Directory:
         await self.start()
         return await self._sessions.locate(session_id, dead, owner)
 
+    async def active(self, session_id: str, wait_s: float) -> Location | None:
+        """See ``DirectoryRef.active``."""
+        await self.start()
+        return await self._sessions.active(session_id, wait_s)
+
     async def launch(self, seed: InferletSeed) -> Location:
         """See ``DirectoryRef.launch``."""
         await self.start()

@@ -92,6 +92,14 @@ class DirectoryRef:
         """
         return await self._ask("locate", session_id, dead, owner)  # type: ignore[no-any-return]
 
+    async def active(self, session_id: str, wait_s: float) -> Location | None:
+        """Where a session lives, once it is active; None where it is still passive after ``wait_s``.
+
+        Raises:
+            SessionNotFound: there is none.
+        """
+        return await self._ask("active", session_id, wait_s)  # type: ignore[no-any-return]
+
     async def launch(self, seed: InferletSeed) -> Location:
         """A new inferlet on an actor of the pool. The same id again is the same inferlet.
 

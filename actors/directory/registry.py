@@ -72,6 +72,7 @@ class Registry:
         self._locks: dict[str, asyncio.Lock] = {}
         self._num_wanting: Counter[str] = Counter()
         self._num_assigning: Counter[str] = Counter()
+        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
 
     @property
     def num_active(self) -> int:
@@ -122,6 +123,23 @@ class Registry:
             except NotFound:
                 await self._remove(tenant_id, False)
                 raise self._not_found(tenant_id) from None
+
+    async def active(self, tenant_id: str, wait_s: float) -> Location | None:
+        """Where one lives, once it is on a slot, which this does not bring about; None after ``wait_s``.
+
+        Raises:
+            NotFound: it is not there, or no more.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_s
+        while (left_s := deadline - loop.time()) > 0:
+            entry = self.entries.get(tenant_id)
+            if entry is None:
+                raise self._not_found(tenant_id)
+            if entry.slot:
+                return _location(tenant_id, entry, entry.slot)
+            await self._change(tenant_id, left_s)
+        return None
 
     async def released(self, tenant_id: str, slot: str) -> bool:
         """One is not on its slot any longer; whether that was where it lived."""
@@ -232,6 +250,7 @@ class Registry:
                 self.pool.give_back(slot)
                 raise
             entry = self.entries[tenant_id] = Entry(owner, slot, secrets.token_hex(8))
+            self._has_changed(tenant_id)
             return _location(tenant_id, entry, slot)
 
     def _check_limits(self, owner: str) -> None:
@@ -242,7 +261,25 @@ class Registry:
 
     async def _remove(self, tenant_id: str, is_orphaned: bool) -> None:
         self.entries.pop(tenant_id, None)
+        self._has_changed(tenant_id)
         await self._removed(tenant_id, is_orphaned)
+
+    def _has_changed(self, tenant_id: str) -> None:
+        """Wake those who wait for one to be put on a slot."""
+        for waiting in self._waiting.get(tenant_id, ()):
+            if not waiting.done():
+                waiting.set_result(None)
+
+    async def _change(self, tenant_id: str, timeout_s: float) -> None:
+        """Wait until one is put on a slot or removed, or for so long."""
+        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(tenant_id, set()).add(changed)
+        try:
+            await asyncio.wait([changed], timeout=timeout_s)
+        finally:
+            self._waiting[tenant_id].discard(changed)
+            if not self._waiting[tenant_id]:
+                del self._waiting[tenant_id]
 
     @asynccontextmanager
     async def _lock(self, tenant_id: str) -> AsyncIterator[None]:

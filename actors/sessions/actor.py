@@ -14,7 +14,9 @@ from actors.journal.keys import SESSION
 from actors.pool.actor import Slot, SlotDirectory
 from actors.sessions.session import Session, SessionParts
 
-CALLS = frozenset(("begin", "ticket", "ended", "cancel", "typing", "fork", "rollback", "rename", "describe"))
+CALLS = frozenset(
+    ("begin", "ticket", "ended", "cancel", "typing", "fork", "rollback", "rename", "describe", "next_turn")
+)
 
 
 class SessionSlot(Slot):

@@ -60,6 +60,7 @@ class History:
     Attributes:
         num_restarts: of the turn that is open.
         quarantined: turns that failed since model actors died of them, by their ids.
+        last_started: the turn that began last, whatever became of it, and the number of records up to its start.
     """
 
     def __init__(self) -> None:
@@ -68,6 +69,7 @@ class History:
         self.open_request: TurnRequest | None = None
         self.num_restarts = 0
         self.quarantined: set[str] = set()
+        self.last_started: tuple[int, str | None] = (0, None)
         self.num_records = 0
         self.opened: Opened | None = None
         self._given_title: str | None = None
@@ -90,6 +92,7 @@ class History:
                 self._given_title = title
             case TurnStarted(request):
                 self.open_request, self.num_restarts = request, 0
+                self.last_started = self.num_records, request.turn_id
             case TurnRestarted():
                 self.num_restarts += 1
             case TurnEnded():

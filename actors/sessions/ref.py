@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 import uuid
+from collections.abc import AsyncGenerator
 
+from actors.calls.ray import ActorGone, call
 from actors.contexts.reader import TurnReader
 from actors.contexts.run import Ticket
 from actors.contexts.stream import SessionTurnStream
@@ -11,8 +15,9 @@ from actors.directory.ref import DirectoryRef
 from actors.journal.keys import SESSION
 from actors.models.messages import TurnOutput
 from actors.pool.ref import Location, TenantCall
+from actors.sessions.listeners import Heard
 from api.cluster import SessionDescription
-from api.errors import InvalidRequest
+from api.errors import InvalidRequest, Moved, TooBusy, Unavailable
 from api.turns import TurnRequest
 
 
@@ -23,6 +28,9 @@ class SessionRef:
     Calls raise ``SessionNotFound`` once the session is closed, ``Unavailable`` when recovery takes too long.
     """
 
+    LISTEN_S = 30.0
+    RETRY_S = (0.01, 0.5)
+
     def __init__(self, location: Location, directory: DirectoryRef, reader: TurnReader, timeout_s: float) -> None:
         self.session_id = location.id
         self.owner = location.owner
@@ -30,10 +38,11 @@ class SessionRef:
         self._directory = directory
         self._reader = reader
         self._timeout_s = timeout_s
+        self._listener = secrets.token_hex(8)
 
     async def begin(self, request: TurnRequest) -> SessionTurnStream:
         """See ``SessionHandle.begin``."""
-        ticket = await self._call("begin", request)
+        ticket = await self._call("begin", request, self._listener)
         return self._stream(request.turn_id, ticket, 0)
 
     async def resume(self, turn_id: str, offset: int) -> SessionTurnStream:
@@ -42,6 +51,27 @@ class SessionRef:
         if offset < 0 or (ticket.output is not None and offset > len(ticket.output.ids)):
             raise InvalidRequest(f"offset {offset} lies outside what the turn has produced")
         return self._stream(turn_id, ticket, offset)
+
+    async def begun(self) -> AsyncGenerator[str]:
+        """See ``SessionHandle.begun``. A session that is passive is not activated, but waited for."""
+        after: int | None = None
+        location: Location | None = None
+        wait_s, longest_s = self.RETRY_S
+        while True:
+            try:
+                location = location or await self._directory.active(self.session_id, self.LISTEN_S)
+                if location is None:
+                    continue
+                arguments = (after, self._listener, self.LISTEN_S)
+                heard: Heard = await call(location.actor, "call", self.session_id, "next_turn", arguments)
+            except (ActorGone, Moved, TooBusy, Unavailable):
+                location = None
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, longest_s)
+                continue
+            after, wait_s = heard.position, self.RETRY_S[0]
+            if heard.turn_id is not None:
+                yield heard.turn_id
 
     async def cancel(self, turn_id: str | None = None) -> bool:
         """See ``SessionHandle.cancel``."""

@@ -15,6 +15,7 @@ from actors.engine.contract import tokens_hash
 from actors.journal.contract import Journal
 from actors.models.messages import TurnOutput
 from actors.models.ref import Placement
+from actors.sessions.listeners import Heard, Listeners
 from actors.sessions.records import RolledBack, Titled, encode
 from actors.sessions.stream import SessionRecords
 from actors.sessions.turns import SessionTurns
@@ -64,6 +65,7 @@ class Session:
         self._records = SessionRecords(parts.journal, session_id)
         self._last_used_at = time.time()
         self._between: BetweenTurns
+        self._listeners: Listeners
         self._turns: SessionTurns
 
     async def create(self, seed: SessionSeed) -> None:
@@ -87,11 +89,19 @@ class Session:
         if request := self._records.history.open_request:
             await self._turns.take_up(request)
 
-    async def begin(self, request: TurnRequest) -> Ticket:
-        """See ``SessionHandle.begin``."""
+    async def begin(self, request: TurnRequest, listener: str = "") -> Ticket:
+        """See ``SessionHandle.begin``; ``listener`` is not told of it by ``next_turn``."""
         self._use()
         self._between.message()
-        return await self._turns.begin(request)
+        return await self._turns.begin(request, listener)
+
+    async def next_turn(self, after: int | None, listener: str, wait_s: float) -> Heard:
+        """See ``Listeners.next``; None: from now on, which is answered at once. Does not count as use."""
+        if self.is_fenced:
+            raise Moved(f"session {self.session_id!r} is not here any longer")
+        if after is None:
+            return Heard(self._records.history.num_records)
+        return await self._listeners.next(after, listener, wait_s)
 
     async def ticket(
         self, turn_id: str, lost_attempt: int | None = None, delivered: TurnOutput | None = None
@@ -194,6 +204,7 @@ class Session:
     async def stop(self) -> None:
         """Stop working on the session here, and leave it to whoever activates it next."""
         self._records.is_fenced = True
+        self._listeners.stop()
         await asyncio.gather(self._turns.stop(), self._between.stop())
 
     @property
@@ -220,10 +231,12 @@ class Session:
     def _open(self) -> None:
         parts, self.owner = self._parts, self._records.owner
         self._between = BetweenTurns(self.session_id, self._records.opened.retention)
+        self._listeners = Listeners(*self._records.history.last_started)
         self._turns = SessionTurns(
             self.session_id,
             self._records,
             self._between,
+            self._listeners,
             parts.directory,
             parts.settings.max_queued_turns,
             parts.recovery_timeout_s,

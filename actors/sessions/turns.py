@@ -15,6 +15,7 @@ from actors.contexts.deaths import Deaths
 from actors.contexts.run import Placer, Ticket, TurnRun
 from actors.models.messages import TurnOutput
 from actors.models.ref import Placement
+from actors.sessions.listeners import Listeners
 from actors.sessions.queue import TurnQueue
 from actors.sessions.records import TurnEnded, TurnFailed, TurnRestarted, TurnStarted
 from actors.sessions.stream import SessionRecords
@@ -40,6 +41,7 @@ class SessionTurns:
         session_id: str,
         records: SessionRecords,
         between: BetweenTurns,
+        listeners: Listeners,
         placer: Placer,
         max_queued: int,
         recovery_timeout_s: float,
@@ -48,6 +50,7 @@ class SessionTurns:
         self._session_id = session_id
         self._records = records
         self._between = between
+        self._listeners = listeners
         self._placer = placer
         self._recovery_timeout_s = recovery_timeout_s
         self._queue = TurnQueue(max_queued)
@@ -66,15 +69,15 @@ class SessionTurns:
         """The id of the turn that runs."""
         return self._run.request.turn_id if self._run else None
 
-    async def begin(self, request: TurnRequest) -> Ticket:
-        """See ``SessionHandle.begin``."""
+    async def begin(self, request: TurnRequest, listener: str) -> Ticket:
+        """See ``SessionHandle.begin``. All but this listener are told of it."""
         known = self._ticket_now(request.turn_id)
         if known:
             return known
         if request.turn_id in self._records.history.quarantined:
             raise GreenroomError(Deaths.SENTENCE)
         if request.turn_id not in self._beginning:
-            self._beginning[request.turn_id] = asyncio.create_task(self._begin(self._settled(request)))
+            self._beginning[request.turn_id] = asyncio.create_task(self._begin(self._settled(request), listener))
         return await asyncio.shield(self._beginning[request.turn_id])
 
     async def take_up(self, request: TurnRequest) -> None:
@@ -170,20 +173,20 @@ class SessionTurns:
         ended = self._records.history.turn(turn_id)
         return Ticket(0, ended.start, None, ended.output) if ended else None
 
-    async def _begin(self, request: TurnRequest) -> Ticket:
+    async def _begin(self, request: TurnRequest, listener: str) -> Ticket:
         try:
             if not await self._queue.enter(request.turn_id):
                 start = TurnStart(request.turn_id, len(self._records.history.tokens), (), 0)
                 return Ticket(0, start, None, TurnOutput(finish=Finish("cancelled")))
             try:
-                return await self._start(request)
+                return await self._start(request, listener)
             except BaseException:
                 self._queue.leave()
                 raise
         finally:
             del self._beginning[request.turn_id]
 
-    async def _start(self, request: TurnRequest) -> Ticket:
+    async def _start(self, request: TurnRequest, listener: str) -> Ticket:
         self._between.turn_starts()
         run = self._make_run(request, self._between.placement)
         writing = asyncio.create_task(self._records.write(TurnStarted(request)))
@@ -201,6 +204,7 @@ class SessionTurns:
             prompt_tokens=len(run.started.prompt_ids),
             resident_tokens=run.started.num_resident,
         )
+        self._listeners.tell(self._records.history.last_started[0], request.turn_id, listener)
         return await self._follow(run)
 
     async def _resume(self, request: TurnRequest) -> Ticket:

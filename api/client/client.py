@@ -304,7 +304,7 @@ class Client:
             self._idle[session_id] = socket
 
     async def _connect(self, session_id: str) -> ClientConnection:
-        return await self._open(f"/api/sessions/{session_id}")
+        return await self._open(f"/api/sessions/{session_id}?turns=own")
 
     def _open(self, path: str) -> connect:
         return connect(

@@ -12,6 +12,10 @@ From the client:
 - ``{"type": "cancel", "turn_id"?}`` ends a turn (without an id: the one that runs); it finishes with "cancelled".
 - ``{"type": "typing"}``: the user has begun to type. ``{"type": "ping"}`` is answered ``{"type": "pong"}``.
 
+A socket is told of the turns that others begin in its session as well, over whatever gateway, from ``started`` to the
+end, one after another; ``WS /api/sessions/{id}?turns=own`` is not. One that reads too slowly may miss whole turns: a
+``base_length`` that is not where the last turn ended tells so, as it does after a rollback.
+
 From the server, for each turn ``started``, any number of ``tokens``, then ``finished`` or ``error``:
 
 - ``{"type": "started", "turn_id", "base_length", "prompt_tokens", "resident_tokens", "max_context"}``: of base and
@@ -49,6 +53,10 @@ MAX_QUEUED_TURNS = 16
 """Turns that one socket may have waiting, and turns that it may follow at once; more are refused with TooBusy."""
 
 
+MAX_REMEMBERED_TURNS = 64
+"""Turns that a client asked for itself, so that it is not told of them as those of others."""
+
+
 async def session_socket(websocket: WebSocket) -> None:
     """Serve one socket from its opening to its close."""
     await converse(websocket, _converse)
@@ -83,6 +91,8 @@ class Conversation:
         self._beginning: TurnRequest | None = None
         self._cancelled_early: set[str] = set()
         self._num_followed = 0
+        self._asked: deque[str] = deque(maxlen=MAX_REMEMBERED_TURNS)
+        self._hearing: tuple[str, asyncio.Task[None]] | None = None
 
     async def serve(self) -> None:
         """Until the client leaves, or the session ends.
@@ -94,6 +104,8 @@ class Conversation:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 self._tasks.create_task(self._run_turns())
+                if self._websocket.query_params.get("turns") != "own":
+                    self._tasks.create_task(self._listen())
                 await self._receive()
         except BaseExceptionGroup as group:
             raise _cause(group) from None
@@ -127,6 +139,7 @@ class Conversation:
             raise TooLarge(f"a prompt may have {self._max_prompt_chars} characters, this one has {body.num_chars}")
         if len(self._queued) >= MAX_QUEUED_TURNS:
             raise TooBusy("too many turns are waiting on this connection")
+        self._claim(request.turn_id)
         self._queued.append(request)
         self._has_queued.set()
 
@@ -168,6 +181,7 @@ class Conversation:
         if self._num_followed >= MAX_QUEUED_TURNS:
             raise TooBusy("too many turns are followed on this connection")
         self._num_followed += 1
+        self._claim(body.turn_id)
         self._tasks.create_task(self._resume(body))
 
     async def _resume(self, body: ResumeBody) -> None:
@@ -177,6 +191,31 @@ class Conversation:
             await self._send(error_message(error, body.turn_id))
         finally:
             self._num_followed -= 1
+
+    def _claim(self, turn_id: str) -> None:
+        """This client asks for the turn itself: it gets it once, from where it says."""
+        self._asked.append(turn_id)
+        if self._hearing and self._hearing[0] == turn_id:
+            self._hearing[1].cancel()
+
+    async def _listen(self) -> None:
+        async for turn_id in self._handle.begun():
+            if turn_id not in self._asked:
+                hearing = self._tasks.create_task(self._hear(turn_id))
+                self._hearing = turn_id, hearing
+                await asyncio.wait([hearing])
+                self._hearing = None
+
+    async def _hear(self, turn_id: str) -> None:
+        """Follow a turn that another began. One that is gone before it could be followed was never heard of here."""
+        try:
+            stream = await self._handle.resume(turn_id, 0)
+        except GreenroomError:
+            return
+        try:
+            await self._follow(stream)
+        except GreenroomError as error:
+            await self._send(error_message(error, turn_id))
 
     async def _follow(self, stream: TurnStream) -> None:
         start = stream.start

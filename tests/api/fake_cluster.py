@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from uuid import uuid4
 
@@ -144,6 +145,7 @@ class FakeSession:
         self.num_typing = 0
         self.given_title = options.title
         self.closed = asyncio.Event()
+        self._news = asyncio.Event()
         self._cluster = cluster
         self._queue = asyncio.Lock()
 
@@ -171,6 +173,7 @@ class FakeSession:
             maximum = self.options.max_context or self.info.max_context_tokens
             turn = self._cluster.run(request, self.ids, maximum)
             self.turns.append(turn)
+            self._tell()
             return FakeStream(turn)
 
     async def resume(self, turn_id: str, offset: int) -> FakeStream:
@@ -180,6 +183,16 @@ class FakeSession:
         if not 0 <= offset <= turn.num_output:
             raise InvalidRequest(f"the turn has no offset {offset}")
         return FakeStream(turn, offset)
+
+    async def begun(self) -> AsyncGenerator[str]:
+        """Turns of every handle, as they begin."""
+        num_known = len(self.turns)
+        while True:
+            await self._news.wait()
+            self._check_open()
+            for turn in self.turns[num_known:]:
+                yield turn.request.turn_id
+            num_known = len(self.turns)
 
     async def cancel(self, turn_id: str | None = None) -> bool:
         """Cancel the running turn, or this one."""
@@ -244,6 +257,12 @@ class FakeSession:
         for turn in self.turns:
             turn.cancel()
         self.closed.set()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Wake those who listen."""
+        news, self._news = self._news, asyncio.Event()
+        news.set()
 
     def _check_open(self) -> None:
         if self.session_id not in self._cluster.open_sessions:
