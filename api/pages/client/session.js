@@ -60,12 +60,21 @@ export class Session {
      * @type {import("./session_socket.js").SocketNews["refused"]}
      */
     this.onRefused = () => {};
+    /**
+     * Called with the answer to each turn that others begin in this session, as it begins; to be set before the
+     * session connects. null where only one's own turns are wanted.
+     *
+     * @type {((answer: Answer) => void) | null}
+     */
+    this.onTurn = null;
     this.server = server;
     this.system = system;
     this.path = `api/sessions/${encodeURIComponent(id)}`;
     this.socket = new SessionSocket(server, id, {
       state: (state, about) => this.onState(state, about),
       refused: (error) => this.onRefused(error),
+      wantsOthers: () => this.onTurn !== null,
+      heard: (turnId) => this.#hear(turnId),
     });
   }
 
@@ -111,6 +120,13 @@ export class Session {
     if (isFirst) this.#opening = answer;
     const content = text === undefined ? messages && { messages } : { text };
     this.socket.begin(answer, { ...content, ...request });
+    return answer;
+  }
+
+  /** @param {string} turnId */
+  #hear(turnId) {
+    const answer = new Answer(this.socket, turnId, 0);
+    queueMicrotask(() => this.onTurn?.(answer));
     return answer;
   }
 

@@ -27,11 +27,14 @@ const SAID_BY_CLOSE = new Set(["unauthorized", "session_not_found"]);
 
 /**
  * Told of the connection: `state` is "connecting", "open", "waiting" (for `delayMs`) or "closed" (because of `error`,
- * null where that was asked for); a message that could not be taken and belongs to no turn is `refused`.
+ * null where that was asked for); a message that could not be taken and belongs to no turn is `refused`. A turn that
+ * others have begun is `heard` where it is wanted: what it returns reads it.
  *
  * @typedef {object} SocketNews
  * @property {(state: string, about: {delayMs?: number, error?: GreenroomError | null}) => void} state
  * @property {(error: GreenroomError) => void} refused
+ * @property {() => boolean} wantsOthers whether turns of others are wanted; asked when it connects
+ * @property {(turnId: string) => import("./answer.js").Answer} heard
  */
 
 /** The connection behind all answers of one `Session`. */
@@ -140,7 +143,7 @@ export class SessionSocket {
     this.news.state("connecting", {});
     const key = this.server.apiKey;
     try {
-      this.#socket = this.server.socket(this.path);
+      this.#socket = this.server.socket(this.news.wantsOthers() ? this.path : `${this.path}?turns=own`);
     } catch (error) {
       if (error instanceof GreenroomError) return this.close(error);
       return void this.#onUnauthorized(key); // a key with characters that no header may carry
@@ -224,11 +227,19 @@ export class SessionSocket {
   #onMessage(message) {
     this.#isPongDue = false;
     if (message.type !== "error") this.#patience.renew();
+    if (message.type === "started" && !this.#turns.has(message.turn_id)) this.#onHeard(message.turn_id);
     const turn = this.#turns.get(message.turn_id);
     if (message.type === "error") this.#onError(turn, message);
     else if (turn && message.type === "started") this.#onStarted(turn, message);
     else if (turn && message.type === "tokens") this.#onTokens(turn, message);
     else if (turn && message.type === "finished") this.#onFinished(turn, message);
+  }
+
+  /** @param {string} turnId */
+  #onHeard(turnId) {
+    if (!this.news.wantsOthers()) return;
+    const answer = this.news.heard(turnId);
+    this.#turns.set(turnId, { request: null, offset: 0, hasStarted: true, isCancelled: false, numTries: 0, answer });
   }
 
   /** @param {Turn} turn @param {any} message */
@@ -256,6 +267,7 @@ export class SessionSocket {
 
   /** @param {Turn | undefined} turn @param {any} message */
   #onError(turn, message) {
+    if (!turn && message.turn_id) return; // of a turn that nobody here reads any longer
     if (!turn) return SAID_BY_CLOSE.has(message.code) || this.news.refused(errorOf(message));
     if (message.code === "turn_not_found" && turn.request && turn.numTries < MOST_TRIES) turn.hasStarted = false;
     else if (!message.retryable || turn.numTries >= MOST_TRIES) {

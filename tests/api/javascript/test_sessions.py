@@ -64,6 +64,28 @@ async def test_a_session_has_a_title_and_is_renamed(server: str, tmp_path: Path)
         assert await script.told() == ["another plan"]
 
 
+async def test_the_turns_of_others_are_heard_where_they_are_wanted(
+    server: str, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    source = f"""
+    const client = new Client(url);
+    const id = "{await new_session(cluster)}";
+    const [mine, deaf, theirs] = [client.session(id), client.session(id), client.session(id)];
+    mine.onTurn = async (answer) => tell([answer.turnId, await answer.whole(), answer.start.base_length]);
+    mine.connect();
+    deaf.connect();
+    await sleep(0.5);
+    await theirs.generate("hello", {{ maxTokens: 20, turnId: "a" }}).whole();
+    await sleep(0.5);
+    await mine.generate("more", {{ maxTokens: 5, turnId: "b" }}).whole();
+    tell("end");
+    await client.close();
+    """
+    async with node_script(tmp_path, server, source) as script:
+        assert await script.told() == ["a", continuation(PROMPT, 20), 0]
+        assert await script.told() == "end"
+
+
 async def test_the_system_prompt_opens_the_first_turn_only(server: str, cluster: FakeCluster, tmp_path: Path) -> None:
     source = """
     const client = new Client(url);
