@@ -32,7 +32,7 @@ async def say(
 ) -> Answer:
     """Run a turn to its end, over as many connections as it takes. ``answer`` fills while it runs."""
     answer = answer or Answer()
-    address = f"{url.replace('http', 'ws')}/api/sessions/{session_id}"
+    address = f"{url.replace('http', 'ws')}/api/sessions/{session_id}?turns=own"
     async with asyncio.timeout(timeout_s):
         began = last = time.monotonic()
         while answer.reason is None:

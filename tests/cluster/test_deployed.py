@@ -6,13 +6,14 @@ import asyncio
 import json
 import time
 import uuid
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import ray
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 
 from actors.cluster.greenroom import Greenroom
 from actors.settings import NAMESPACE
@@ -48,6 +49,43 @@ def test_a_second_turn_finds_its_context_resident_or_refills_it_by_policy(deploy
 
     found = deployed.run(scenario)
     assert found == {"keep": 47, "adaptive": 47, "drop": 0, "predictive": 0}
+
+
+def test_every_socket_at_every_gateway_hears_of_a_turn(deployed: Deployed) -> None:
+    """Twelve sockets over three gateways; after each turn the session's process dies."""
+
+    async def told(socket: ClientConnection) -> tuple[str, list[int]]:
+        """The next turn that this socket tells of, from its start to its end."""
+        found: list[int] = []
+        started = json.loads(await socket.recv())
+        assert started["type"] == "started"
+        while (message := json.loads(await socket.recv()))["type"] != "finished":
+            assert (message["turn_id"], message["offset"]) == (started["turn_id"], len(found))
+            found += message["ids"]
+        return started["turn_id"], found
+
+    async def scenario(greenroom: Greenroom) -> list[set[tuple[str, tuple[int, ...]]]]:
+        session = await greenroom.open_session(SessionOptions())
+        address = f"{deployed.url.replace('http', 'ws')}/api/sessions/{session.session_id}"
+        heard = []
+        async with AsyncExitStack() as stack:
+            sockets = [await stack.enter_async_context(connect(address)) for _ in range(12)]
+            for number in range(3):
+                prompt = {"type": "generate", "turn_id": f"{number}", "messages": [{"role": "user", "content": "Hi"}]}
+                await sockets[number].send(json.dumps(prompt))
+                async with asyncio.timeout(60):
+                    answers = await asyncio.gather(*(told(socket) for socket in sockets))
+                heard.append({(turn_id, tuple(ids)) for turn_id, ids in answers})
+                deployed.kill("session", session.session_id)
+        return heard
+
+    deployed.deploy(num_gateways=3)
+    try:
+        heard = deployed.run(scenario)
+    finally:
+        deployed.deploy()
+    assert [[turn_id for turn_id, _ in turns] for turns in heard] == [["0"], ["1"], ["2"]]
+    assert all(ids for turns in heard for _, ids in turns)
 
 
 def test_a_predictive_context_is_filled_when_its_user_types(deployed: Deployed) -> None:
