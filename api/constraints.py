@@ -14,8 +14,9 @@ MAX_CHARACTERS = 65_536
 class JsonSchema:
     """JSON text that is valid under a schema, itself JSON text; spaced as ``json.dumps`` does it.
 
-    Objects have their properties in the schema's order, and no others than it names unless it says so. What no grammar
-    can say ("not", "uniqueItems", a length beside a pattern) is not enforced.
+    Objects have their properties in the schema's order. Where the schema is silent they have no others than it names,
+    strings have at most 2,048 characters, and arrays 64 items. What no grammar can hold ("not", "uniqueItems") is
+    refused by its name.
     """
 
     schema: str
@@ -26,9 +27,10 @@ class JsonSchema:
 
 @dataclass(frozen=True, slots=True)
 class Regex:
-    """Text that a regular expression matches as a whole; without lookaround, back-references and word boundaries.
+    r"""Text that a regular expression of Python's matches as a whole.
 
-    A byte sequence that is no character, were the model to write one, passes for a character of ``.`` and of ``[^…]``.
+    Digits, word characters and spaces of ``\d``, ``\w`` and ``\s`` are ASCII's. Lookaround, back-references, word
+    boundaries, flags, atomic groups, and anchors that are not at the start or the end, are refused by their names.
     """
 
     pattern: str
@@ -51,7 +53,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """Text that a grammar makes, in the EBNF of GBNF (``root ::= "a" [0-9]+ | "b"``), from its rule ``root``."""
+    """Text that a grammar makes, in the EBNF of GBNF (``root ::= "a" [0-9]+ | "b"``), from its rule ``root``.
+
+    One that is too large, or takes too long to follow, is refused. A byte sequence that is no character, were the model
+    to write one, passes for a character of ``[^…]``.
+    """
 
     ebnf: str
 

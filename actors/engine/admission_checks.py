@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from actors.engine.constraints.grammars import Grammars
 from actors.engine.context import Context
 from actors.engine.contract import Admission, EngineInfo
-from actors.engine.sampling.grammars import Grammars
 from api.errors import Conflict, ContextLost, InvalidRequest, LengthExceeded
 
 

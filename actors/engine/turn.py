@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from actors.engine.constraints.matcher import Matcher
 from actors.engine.context import Context
 from actors.engine.contract import Admission
-from actors.engine.sampling.grammars import Matcher
 from actors.engine.sampling.penalties import TokenHistory
 from actors.engine.text.output import TurnOutput
 from api.errors import GreenroomError

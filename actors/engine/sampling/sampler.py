@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from actors.engine.constraints.matcher import Matcher
 from actors.engine.sampling.filters import keep_min_p, keep_top_k, keep_top_p
-from actors.engine.sampling.grammars import Matcher
 from actors.engine.sampling.penalties import TokenHistory, penalise
 from actors.engine.sampling.probabilities import chosen_logprobs, distributions
 from api.turns import Distribution, Sampling, TokenLogprobs

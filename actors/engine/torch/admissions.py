@@ -14,9 +14,9 @@ from actors.engine.admission_checks import (
     check_tokens,
     max_length,
 )
+from actors.engine.constraints.grammars import Grammars
 from actors.engine.context import Context
 from actors.engine.contract import Admission, EngineInfo, Hole, holes_within
-from actors.engine.sampling.grammars import Grammars
 from actors.engine.sampling.penalties import TokenHistory, needs_history
 from actors.engine.text.output import OutputRules, TurnOutput
 from actors.engine.torch.context_store import ContextStore

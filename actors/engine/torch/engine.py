@@ -12,10 +12,10 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 
+from actors.engine.constraints.grammars import Grammars
 from actors.engine.context import Context
 from actors.engine.contract import Admission, Capacity, EngineInfo, Feature, Hole, Output, Residency, tell_nobody
 from actors.engine.owners import Owners
-from actors.engine.sampling.grammars import Grammars
 from actors.engine.sampling.sampler import Draw
 from actors.engine.text.output import OutputRules
 from actors.engine.text.tokenizer import Tokenizer

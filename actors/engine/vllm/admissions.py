@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 
 from actors.engine.admission_checks import check_constraint, check_context, check_length, check_tokens, max_length
+from actors.engine.constraints.grammars import Grammars
 from actors.engine.context import Context
 from actors.engine.contract import Admission, EngineInfo
-from actors.engine.sampling.grammars import Grammars
 from actors.engine.text.output import OutputRules, TurnOutput
 from actors.engine.turn import Turn
 from actors.engine.vllm.contexts import Contexts

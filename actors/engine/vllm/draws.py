@@ -15,7 +15,8 @@ from torch import Tensor
 from vllm.v1.sample.logits_processor import LogitsProcessor
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 
-from actors.engine.sampling.grammars import Grammars, Matcher
+from actors.engine.constraints.grammars import Grammars
+from actors.engine.constraints.matcher import Matcher
 from actors.engine.sampling.penalties import TokenHistory, needs_history
 from actors.engine.sampling.sampler import Draw, Drawn, sample
 from actors.engine.text.output import OutputRules

@@ -13,10 +13,10 @@ from typing import Any
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from actors.engine.adapter_files import AdapterFiles
+from actors.engine.constraints.grammars import Grammars
 from actors.engine.context import Context
 from actors.engine.contract import Admission, Capacity, EngineInfo, Output, Residency, tell_nobody
 from actors.engine.owners import Owners
-from actors.engine.sampling.grammars import Grammars
 from actors.engine.text.output import OutputRules
 from actors.engine.text.tokenizer import Tokenizer
 from actors.engine.turn import Turn

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from actors.engine.constraints.matcher import GuidedMatcher
 from actors.engine.contract import tokens_hash
-from actors.engine.sampling.grammars import Matcher
 from actors.engine.text.detokenizer import Detokenizer
 from actors.engine.text.output import TurnOutput
 from actors.engine.turn import Turn
@@ -90,7 +90,7 @@ async def test_a_token_that_cannot_be_matched_ends_its_turn(
 ) -> None:
     constraint = Regex("[a-z]{9}")
     await driver.engine.prepare(constraint)
-    monkeypatch.setattr(Matcher, "accept", _raise)
+    monkeypatch.setattr(GuidedMatcher, "accept", _raise)
     assert str(await fails_alone(driver, oracle("llama"), constraint=constraint)) == "broken"
 
 

@@ -54,7 +54,7 @@ async def test_a_constraint_that_is_none_is_refused_and_the_session_goes_on(sess
 async def test_without_the_package_a_constraint_is_unsupported(
     session: ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "xgrammar", None)
+    monkeypatch.setitem(sys.modules, "llguidance", None)
     with pytest.raises(Unsupported, match=r"greenroom\[constraints\]"):
         await session.generate("Hello!", constraint=Regex("a+"))
 

@@ -1,0 +1,1 @@
+"""Tests of constraints without an engine."""
