@@ -188,6 +188,7 @@ class ClusterSettings:
     Attributes:
         journal_path: the SQLite file, on a disk of the head node.
         journal_synchronous: "FULL" outlives a power failure, "NORMAL" only the death of a process.
+        listens_at: host and port where gateways listen themselves; None where a proxy does.
         recovery_timeout_s: how long a caller waits for a lost actor to come back before it is told "unavailable".
         model_timeout_s: a model actor that has not reported for so long gets no new turns.
     """
@@ -198,6 +199,7 @@ class ClusterSettings:
     inferlets: InferletSettings = field(default_factory=InferletSettings)
     journal_path: str = "~/.greenroom/journal.db"
     journal_synchronous: str = "FULL"
+    listens_at: tuple[str, int] | None = None
     recovery_timeout_s: float = 60.0
     model_timeout_s: float = 5.0
     sweep_interval_s: float = 5.0

@@ -7,6 +7,7 @@
     │   └── Unsupported             400  unsupported
     ├── Unauthorized                401  unauthorized
     ├── Forbidden                   403  forbidden
+    ├── Misdirected                 421  misdirected
     ├── NotFound                    404  not_found
     │   ├── ModelNotFound           404  model_not_found
     │   ├── SessionNotFound         404  session_not_found
@@ -106,6 +107,13 @@ class Forbidden(GreenroomError):
 
     status = 403
     code = "forbidden"
+
+
+class Misdirected(GreenroomError):
+    """The request is for a server of another name."""
+
+    status = 421
+    code = "misdirected"
 
 
 class NotFound(GreenroomError):

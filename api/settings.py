@@ -68,7 +68,7 @@ class ApiSettings(BaseModel):
         max_sockets: open WebSockets in this process.
         owner_share: one owner has at most this part of these three, of sessions, of inferlets, and of what a model
             runs and queues. Who has no key is told from others by the client's address.
-        cors_origins: origins whose pages may use this server; "*" is any.
+        cors_origins: origins, beside its own, whose pages may use this server; "*" is any.
         api_keys: empty leaves the server open, with one owner whose name is "".
         allow_upload: programs, which are code that runs on the cluster, may be uploaded by whoever has a key. Without
             it only where the server listens on loopback, by programs of this machine and the server's own page.
@@ -82,7 +82,7 @@ class ApiSettings(BaseModel):
     max_streams: int = Field(default=1024, ge=1)
     max_sockets: int = Field(default=1024, ge=1)
     owner_share: float = Field(default=0.25, gt=0, le=1)
-    cors_origins: tuple[str, ...] = ("*",)
+    cors_origins: tuple[str, ...] = ()
     api_keys: tuple[ApiKey, ...] = ()
     allow_upload: bool = False
     petals: PetalsSettings = Field(default_factory=PetalsSettings)

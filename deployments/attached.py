@@ -49,3 +49,15 @@ def with_cluster(scenario: Callable[[Record], Coroutine[Any, Any, Answer]]) -> A
         return asyncio.run(scenario(record))
     finally:
         ray.shutdown()
+
+
+async def running_address() -> tuple[str, int] | None:
+    """Where the gateway of the connected Greenroom listens; None where proxies of Serve's do.
+
+    Raises:
+        Unavailable: there is none, or it does not answer.
+    """
+    from actors.cluster.greenroom import Greenroom
+
+    greenroom = await Greenroom.connect(ANSWER_S)
+    return (await greenroom.directory.settings()).listens_at

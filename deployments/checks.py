@@ -12,11 +12,14 @@ import psutil
 from actors.engine.adapter_files import AdapterFiles
 from actors.engine.choice import require_vllm
 from actors.engine.torch.settings import TorchSettings
+from actors.journal.lock import JournalLock
 from api.errors import InvalidRequest, reason_of
+from api.loopback import is_loopback
 from deployments.checkpoint import Checkpoint, process_bytes, read_checkpoint
 from deployments.config import GreenroomConfig, ModelConfig
 from deployments.failures import CommandFailed
 from deployments.placement import reservation_of
+from deployments.plan import Plan
 from deployments.ports import try_to_listen
 
 
@@ -38,20 +41,43 @@ def check_port(host: str, port: int, option: str = "--port") -> None:
         raise CommandFailed(f"port {port} is taken: choose another with {option}") from None
 
 
-def check_journal(path: str) -> None:
-    """That the journal can be written.
+def check_exposure(plan: Plan, auth_mode: str | None, without_keys: bool) -> None:
+    """That whom others can reach asks who they are: the server for API keys, and Ray for its token.
 
     Raises:
-        CommandFailed: it cannot.
+        CommandFailed: it listens for other machines, and one of them does not.
+    """
+    if is_loopback(plan.host):
+        return
+    if not plan.config.api.api_keys and not without_keys:
+        raise CommandFailed(
+            f"other machines reach {plan.host or 'all addresses'}: give them keys with api.api_keys in --config, "
+            "or say --without-keys"
+        )
+    if auth_mode != "token":
+        raise CommandFailed(
+            f"other machines reach {plan.host or 'all addresses'}, and Ray runs for anybody: set RAY_AUTH_MODE=token"
+        )
+
+
+def check_journal(path: str) -> None:
+    """That the journal can be written, and that no server has it.
+
+    Raises:
+        CommandFailed: it cannot, or one has.
     """
     file = Path(path).expanduser()
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file.open("ab").close()
     except (FileExistsError, NotADirectoryError):
         raise CommandFailed(f"the journal {file} cannot be written: {file.parent} is no directory") from None
     except OSError as error:
         raise CommandFailed(f"the journal {file} cannot be written: {error.strerror}") from None
+    lock = JournalLock(file)
+    if not lock.is_taken():
+        raise CommandFailed(f"{lock.refusal()}: name another one with --journal, or end that server")
+    lock.release()
 
 
 def check_engines(models: Sequence[ModelConfig]) -> None:

@@ -245,8 +245,17 @@ class JournalConfig(_Config):
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
 
 
+class ListenConfig(_Config):
+    """Where gateways on the head node answer HTTP themselves; without it they take it from Serve's proxies."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65535)
+
+
 class GreenroomConfig(_Config):
     """The whole. The first model is the default one."""
+
+    listen: ListenConfig | None = None
 
     models: tuple[ModelConfig, ...] = Field((ModelConfig(name=EMBEDDED),), min_length=1)
     sessions: SessionConfig = SessionConfig()
@@ -279,5 +288,6 @@ class GreenroomConfig(_Config):
             inferlets=self.inferlets.settings(share),
             journal_path=self.journal.path,
             journal_synchronous=self.journal.synchronous,
+            listens_at=(self.listen.host, self.listen.port) if self.listen else None,
             recovery_timeout_s=self.recovery_timeout_s,
         )

@@ -1,4 +1,4 @@
-"""The gateway: the Serve ingress, stateless, any number of replicas."""
+"""The gateway: stateless, any number of replicas."""
 
 from __future__ import annotations
 
@@ -10,27 +10,62 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.calls.priority import stand_back
-from actors.cluster.greenroom import Greenroom
+from actors.cluster.greenroom import HEAD, Greenroom
 from api.http.app import build_app
 from api.http.request_log import REQUEST_ID_HEADER
+from api.http.server.listener import Listener
 from api.logs import start_logging
 from deployments.config import GreenroomConfig
-from deployments.listening import serve_address
+from deployments.handle_port import keep_handle_port_closed
+from deployments.listening import proxy_address
 
 GATEWAY = "Gateway"
 """Its name in Serve."""
 
 
-class Gateway:
-    """Serves the routes of ``api`` on a Ray cluster. Every open socket or stream holds one of its ongoing requests."""
+class ListeningGateway:
+    """Listens for clients itself, in the event loop that does its work; Serve watches over it and replaces it.
+
+    Replicas on the head node share one address, so that a new one listens before the one that it replaces ends.
+    """
 
     async def __init__(self, config: GreenroomConfig, pools: list[Any]) -> None:  # type: ignore[misc]
-        start_logging()
-        stand_back()
+        assert config.listen is not None
+        keep_handle_port_closed()
+        self._pools = pools
+        greenroom = await _connect(config)
+        app = build_app(greenroom, config.api, host=config.listen.host)
+        listener = Listener(app, config.listen.host, config.listen.port, max_message_bytes=config.api.max_body_bytes)
+        await listener.start()
+        self._listener = listener
+
+    async def check_health(self) -> None:
+        """Serve calls this."""
+        self._listener.check()
+
+    async def __del__(self) -> None:
+        """Serve calls this when the replica is to go."""
+        if listener := getattr(self, "_listener", None):
+            await listener.stop()
+
+
+class ProxiedGateway:
+    """Gets its requests from a proxy of Serve's. Every open socket or stream holds one of its ongoing requests.
+
+    Of these proxies Ray's HAProxy costs a token least, but its template (``ray/serve/_private/haproxy_templates.py`` of
+    Ray 2.60) would have to change before strangers may reach it:
+
+    - ``timeout http-request``, a ``timeout client`` of seconds for bodies rather than an hour, and half-sent requests
+      not counted to ``maxconn 4096``: 4,100 half heads keep everybody out, health checks too;
+    - ``stats socket``: mode 600 rather than 666, in a folder of mode 700: it lets any local user redirect all traffic;
+    - statistics and metrics bound to the host that is configured rather than to all interfaces.
+    """
+
+    async def __init__(self, config: GreenroomConfig, pools: list[Any]) -> None:  # type: ignore[misc]
         self._settings = config.api
         self._pools = pools
-        self._greenroom = await Greenroom.ensure(config.settings())
-        self._host = (await asyncio.to_thread(serve_address) or ("",))[0]
+        self._greenroom = await _connect(config)
+        self._host = (await asyncio.to_thread(proxy_address) or ("",))[0]
 
     async def __serve_build_asgi_app__(self) -> ASGIApp:
         """Serve calls this once, on the replica."""
@@ -57,14 +92,23 @@ class WithoutRequestId:
         await self._app(scope, receive, send_without)
 
 
+async def _connect(config: GreenroomConfig) -> Greenroom:
+    start_logging()
+    stand_back()
+    return await Greenroom.ensure(config.settings())
+
+
 def gateway_deployment(config: GreenroomConfig, pools: list[serve.Application]) -> serve.Application:
     """The ingress in front of these pools."""
-    deployment = serve.deployment(serve.ingress()(Gateway)).options(
+    listens = config.listen is not None
+    deployment = serve.deployment(ListeningGateway if listens else serve.ingress()(ProxiedGateway)).options(
         name=GATEWAY,
         num_replicas=config.num_gateways,
         max_ongoing_requests=10_000,
-        ray_actor_options={"num_cpus": 0},
+        max_surge_percent=100 if listens else 0,
+        ray_actor_options={"num_cpus": 0, "resources": HEAD if listens else {}},
         health_check_period_s=1,
+        graceful_shutdown_wait_loop_s=0.1,
         graceful_shutdown_timeout_s=10,
     )
     return deployment.bind(config, pools)

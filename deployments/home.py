@@ -7,6 +7,8 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from deployments.private import close_to_others
+
 
 @dataclass(frozen=True, slots=True)
 class HeadProcess:
@@ -63,10 +65,15 @@ class Home:
 
     def write(self, record: Record) -> None:
         """Replace the record."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = self._file.with_suffix(".new")
         draft.write_text(json.dumps(asdict(record), indent=1))
         draft.replace(self._file)
+
+    def close(self) -> None:
+        """Close the directory, and what an earlier version made in it, to other users."""
+        for path in (self.path, self._file, self.ray_log):
+            close_to_others(path)
 
     def forget(self) -> None:
         """Remove the record. Idempotent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from actors.cluster.greenroom import Greenroom
 from actors.models.ref import ModelReport
 from actors.settings import ModelSettings
 from deployments.gateway import GATEWAY
+from deployments.listening import proxy_address
+from deployments.plan import local_url
 from deployments.rollout import APPLICATION, problem_of
 
 
@@ -64,7 +67,7 @@ class Overview:
     problem: str = ""
 
 
-async def overview_of(greenroom: Greenroom, url: str, ray_address: str) -> Overview:
+async def overview_of(greenroom: Greenroom, ray_address: str) -> Overview:
     """Ask the directory and Serve.
 
     Raises:
@@ -75,8 +78,9 @@ async def overview_of(greenroom: Greenroom, url: str, ray_address: str) -> Overv
     states = Counter(session.state for session in await greenroom.directory.sessions(None))
     application = serve.status().applications.get(APPLICATION)
     gateway = application.deployments.get(GATEWAY) if application else None
+    address = settings.listens_at or await asyncio.to_thread(proxy_address)
     return Overview(
-        url=url,
+        url=local_url(*address) if address else "",
         state=str(application.status.value) if application else "NOT_DEPLOYED",
         ray_address=ray_address,
         ray_version=ray.__version__,

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from deployments.config import EMBEDDED, GreenroomConfig
+from deployments.config import EMBEDDED, GreenroomConfig, ListenConfig
 from deployments.failures import CommandFailed, sentence_of_validation, shortened
 
 IMPORT_PATH = "deployments.app:build"
-DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8000
+DEFAULT_HOST, DEFAULT_PORT = ListenConfig().host, ListenConfig().port
 
 
 _ANY_HOST = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "[::1]"}
@@ -47,35 +47,43 @@ class Plan:
     """What is to run, and where.
 
     Attributes:
-        http: Serve's ``http_options``; has ``host`` and ``port``.
+        config: has ``listen``.
         logging: Serve's ``logging_config`` of the application; None for Serve's own.
-        asks_for_port: somebody wrote the port down.
+        asks_for: which of "host" and "port" somebody wrote down.
         unheeded: settings of the file that only ``serve deploy`` heeds.
     """
 
     config: GreenroomConfig
-    http: Mapping[str, Any]
-    proxy_location: str = "EveryNode"
     logging: Mapping[str, Any] | None = None
-    asks_for_port: bool = False
+    asks_for: frozenset[str] = frozenset()
     unheeded: tuple[str, ...] = ()
 
     @property
     def host(self) -> str:
         """Where it listens."""
-        return str(self.http["host"])
+        return self._listen.host
 
     @property
     def port(self) -> int:
         """Where it listens."""
-        return int(self.http["port"])
+        return self._listen.port
+
+    def at(self, host: str, port: int) -> Plan:
+        """The same, elsewhere."""
+        return replace(self, config=self.config.model_copy(update={"listen": ListenConfig(host=host, port=port)}))
+
+    @property
+    def _listen(self) -> ListenConfig:
+        assert self.config.listen is not None
+        return self.config.listen
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
+    """``address``: what is said of host and port."""
+
     arguments: dict[str, Any] = field(default_factory=dict)
-    http: Any = field(default_factory=dict)
-    proxy_location: str = "EveryNode"
+    address: dict[str, Any] = field(default_factory=dict)
     logging: dict[str, Any] | None = None
     unheeded: tuple[str, ...] = ()
 
@@ -113,16 +121,13 @@ def read_plan(options: Options) -> Plan:
     if options.journal:
         journal = arguments.get("journal") or {}
         arguments["journal"] = {**journal, "path": str(_resolved(str(options.journal)))}
-    http = {"host": DEFAULT_HOST, "port": DEFAULT_PORT, **_http(file.http, options.config)}
-    given = {"host": options.host, "port": options.port}
-    http |= {name: value for name, value in given.items() if value is not None}
-    asks_for_port = options.port is not None or "port" in file.http
-    config = _validated(arguments, options.config)
-    return Plan(config, http, file.proxy_location, file.logging, asks_for_port, file.unheeded)
+    given = {name: value for name, value in (("host", options.host), ("port", options.port)) if value is not None}
+    listen = arguments["listen"] = {**file.address, **(arguments.get("listen") or {}), **given}
+    return Plan(_validated(arguments, options.config), file.logging, frozenset(listen), file.unheeded)
 
 
-def _http(options: Any, path: Path | None) -> dict[str, Any]:
-    """Serve's ``http_options``, as far as they are ours: where it listens."""
+def _address(options: Any, path: Path) -> dict[str, Any]:
+    """What Serve's ``http_options`` say of host and port."""
     if not isinstance(options, dict):
         raise CommandFailed(f"{path}: http_options: input should be a valid dictionary")
     host, port = options.get("host", DEFAULT_HOST), options.get("port", DEFAULT_PORT)
@@ -130,7 +135,7 @@ def _http(options: Any, path: Path | None) -> dict[str, Any]:
         raise CommandFailed(f"{path}: http_options.host: input should be a name or an address")
     if type(port) is not int or not 0 < port < 1 << 16:
         raise CommandFailed(f"{path}: http_options.port: input should be a number from 1 to 65535")
-    return options
+    return {name: options[name] for name in ("host", "port") if name in options}
 
 
 def _resolved(text: str) -> Path:
@@ -190,13 +195,12 @@ def _of_serve(path: Path, content: dict[str, Any]) -> _File:
     ours = [entry for entry in entries if isinstance(entry, dict) and entry.get("import_path") == IMPORT_PATH]
     if len(ours) != 1:
         raise CommandFailed(f"{path}: one application with import_path {IMPORT_PATH} is needed, there are {len(ours)}")
-    return _File(
-        ours[0].get("args") or {},
-        content.get("http_options") or {},
-        content.get("proxy_location", "EveryNode"),
-        ours[0].get("logging_config") or content.get("logging_config"),
-        tuple(sorted({"deployments", "runtime_env", "autoscaling_policy"} & set(ours[0]))),
-    )
+    http = content.get("http_options") or {}
+    unheeded = {"deployments", "runtime_env", "autoscaling_policy"} & set(ours[0])
+    address = _address(http, path)
+    unheeded |= {f"http_options.{name}" for name in set(http) - {"host", "port"}}
+    logging = ours[0].get("logging_config") or content.get("logging_config")
+    return _File(ours[0].get("args") or {}, address, logging, tuple(sorted(unheeded)))
 
 
 def _yaml_problem(error: Exception) -> str:

@@ -22,6 +22,7 @@ from actors.models.ref import ModelReport
 from actors.settings import NAMESPACE
 from api.logs import event_logger, start_logging
 from deployments.config import AutoscalingSettings, ModelConfig
+from deployments.handle_port import keep_handle_port_closed
 from deployments.placement import bundles_of
 
 log = event_logger("greenroom.pool")
@@ -41,6 +42,7 @@ class ModelPool:
 
     async def __init__(self, model: ModelConfig, share: float) -> None:  # type: ignore[misc]
         start_logging()
+        keep_handle_port_closed()
         self._model = model
         greenroom = await Greenroom.connect(wait_s=self.CONNECT_TIMEOUT_S)
         options = ModelActor.options(

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import socket
 from contextlib import ExitStack
-
-_BELOW_THE_SYSTEMS = range(20_000, 32_000)
-"""Of these Linux gives none to a client's connection."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -17,21 +13,6 @@ def free_ports(count: int) -> list[int]:
         for listener in listeners:
             listener.bind(("", 0))
         return [int(listener.getsockname()[1]) for listener in listeners]
-
-
-def free_range(count: int) -> range:
-    """So many ports in a row, another row each time.
-
-    Raises:
-        OSError: there is none.
-    """
-    starts = list(_BELOW_THE_SYSTEMS[::count][:-1])
-    random.shuffle(starts)
-    for start in starts:
-        found = range(start, start + count)
-        if all(is_free("", port) for port in found):
-            return found
-    raise OSError(f"this machine has no {count} free ports in a row")
 
 
 def is_free(host: str, port: int) -> bool:

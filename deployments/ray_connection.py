@@ -10,9 +10,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from api.loopback import is_loopback
 from deployments.failures import CommandFailed, sentence_of_connection
 from deployments.home import Home, Record
-from deployments.ray_head import AUTH_MODE, has_token, is_alive
+from deployments.ray_head import AUTH_MODE, LOOPBACK_ONLY, has_token, is_alive
 
 _ANSWER_S = 3.0
 
@@ -41,6 +42,10 @@ def connect(record: Record) -> Any:
     if record.auth_mode:
         os.environ.setdefault(AUTH_MODE, record.auth_mode)
     ray = importlib.import_module("ray")
+    if is_loopback(record.address.rpartition(":")[0]):
+        os.environ.update(LOOPBACK_ONLY)
+        constants: Any = importlib.import_module("ray._private.ray_constants")
+        constants.ENABLE_RAY_CLUSTER = False  # what they say once Ray is imported
     if ray.is_initialized():
         return ray
     try:
@@ -56,6 +61,20 @@ def connect(record: Record) -> Any:
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
     return ray
+
+
+def connect_here() -> Any:
+    """Connect this process to the Ray cluster of this machine, as the commands do; returns the ``ray`` module.
+
+    ``ray.init("auto")`` does not reach one that listens on loopback only: it takes another address of the machine.
+
+    Raises:
+        CommandFailed: there is none, or it cannot be used.
+    """
+    record = find_cluster(Home.of_environment())
+    if record is None:
+        raise CommandFailed("no Ray cluster runs here: `greenroom up` starts one, RAY_ADDRESS names another")
+    return connect(record)
 
 
 def _given_address() -> str | None:

@@ -8,13 +8,15 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from deployments.failures import CommandFailed, shortened
 from deployments.home import HeadProcess
 from deployments.ports import free_ports
-from deployments.serve_environment import serve_environment
+from deployments.private import OTHERS, close_to_others, private_temporary_folder
+from deployments.serve_environment import SERVE_ENVIRONMENT
 
 DEFAULT_PORT = 6379
 AUTH_MODE = "RAY_AUTH_MODE"
@@ -22,10 +24,17 @@ AUTH_MODE = "RAY_AUTH_MODE"
 _OBJECT_STORE_BYTES = 200_000_000
 """Enough for what Greenroom sends; by default Ray would reserve a third of the memory."""
 
+LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Every process of Ray that reads this takes 127.0.0.1 for the node's address, and listens there only. It is meant for
+systems on which Ray does not run on several machines. Without it Ray replaces a loopback address by another one of the
+machine, and listens on all of them.
+"""
+
 _DEFAULTS = {
     AUTH_MODE: "token",
     "RAY_num_workers_soft_limit": "4",  # idle processes that are kept, for the next actor: about 50 MB each
     "RAY_event_stats": "0",  # Ray's own statistics of each event: a sixth of what an idle actor costs
+    "RAY_START_HOOK": "deployments.ray_head.without_client_server",
     "RAY_worker_niceness": "0",  # by default Ray's workers stand back behind all else on the machine
 }
 """What the head is started with where the environment does not say otherwise."""
@@ -34,6 +43,7 @@ _PORTS = ("ray-client-server", "dashboard-agent-listen", "dashboard-agent-grpc",
 """Said, so that the head neither collides with another on this machine nor waits for its agents to choose."""
 
 _RAYLET, _GCS = "raylet", "gcs_server"
+_SESSION_OPTION = "--session_dir="
 _GRACE_S = 10.0
 
 
@@ -42,9 +52,10 @@ class RayDidNotStart(CommandFailed):
 
 
 def start_head(port: int, log: Path, timeout_s: float) -> tuple[HeadProcess, ...]:
-    """Start a Ray head that listens on this port; its processes outlive this one.
+    """Start a Ray head that listens on this port, on loopback only; its processes outlive this one.
 
-    Ray's own token authentication is on, as in ``ray.init()``, unless RAY_AUTH_MODE says otherwise.
+    Ray's own token authentication is on, as in ``ray.init()``, unless RAY_AUTH_MODE says otherwise. Ray opens its
+    folders to everybody (mode 777), so they lie below one that is closed.
 
     Raises:
         CommandFailed: Ray did not start, twice.
@@ -57,6 +68,7 @@ def start_head(port: int, log: Path, timeout_s: float) -> tuple[HeadProcess, ...
         "--head",
         f"--port={port}",
         *(f"--{name}-port={free}" for name, free in zip(_PORTS, free_ports(len(_PORTS)), strict=True)),
+        f"--temp-dir={_folder()}",
         f"--object-store-memory={_OBJECT_STORE_BYTES}",
         "--include-dashboard=false",
         "--include-log-monitor=false",
@@ -71,6 +83,11 @@ def start_head(port: int, log: Path, timeout_s: float) -> tuple[HeadProcess, ...
         # On a busy machine Ray's own deadlines are short; by now everything that it imports is in memory.
         group = _run_ray(arguments, environment, log, max(1.0, deadline - time.monotonic()))
     return tuple(_describe(process) for process in _members(group))
+
+
+def without_client_server(parameters: Any, is_head: bool) -> None:
+    """What ``ray start`` calls first: nobody needs Ray Client's server, which unpickles what it is sent."""
+    parameters.ray_client_server_port = None
 
 
 def is_alive(processes: Sequence[HeadProcess]) -> bool:
@@ -95,24 +112,39 @@ def forget_address(address: str) -> None:
     """Remove Ray's note of this machine's cluster, which ``ray.init()`` follows, if it names a head that has ended."""
     from ray._common.utils import get_ray_address_file
 
-    note = Path(get_ray_address_file(None))
-    try:
-        if note.read_text().strip().rpartition(":")[2] == address.rpartition(":")[2]:
-            note.unlink()
-    except FileNotFoundError:
-        return
+    for note in (Path(get_ray_address_file(None)), Path(get_ray_address_file(str(_folder())))):
+        try:
+            if note.read_text().strip().rpartition(":")[2] == address.rpartition(":")[2]:
+                note.unlink()
+        except FileNotFoundError:
+            continue
 
 
 def has_token() -> bool:
     """Whether Ray finds an authentication token."""
-    if os.environ.get("RAY_AUTH_TOKEN"):
-        return True
-    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"
-    return Path(path).is_file()
+    return bool(os.environ.get("RAY_AUTH_TOKEN")) or token_file().is_file()
+
+
+def token_file() -> Path:
+    """Where Ray keeps an authentication token."""
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+
+
+def close_session(processes: Sequence[HeadProcess]) -> None:
+    """Close the folder of a head that runs to other users: an earlier version let Ray open it to all."""
+    for process in processes:
+        if process.name == _RAYLET and (raylet := _find(process)):
+            for argument in raylet.cmdline():
+                if argument.startswith(_SESSION_OPTION):
+                    close_to_others(Path(argument.removeprefix(_SESSION_OPTION)))
+
+
+def _folder() -> Path:
+    return private_temporary_folder() / "ray"
 
 
 def _environment() -> dict[str, str]:
-    return {**_DEFAULTS, **serve_environment(), **os.environ}
+    return {**_DEFAULTS, **SERVE_ENVIRONMENT, **os.environ, **LOOPBACK_ONLY}
 
 
 def _run_ray(arguments: Sequence[str], environment: Mapping[str, str], log: Path, timeout_s: float) -> int:
@@ -126,6 +158,7 @@ def _run_ray(arguments: Sequence[str], environment: Mapping[str, str], log: Path
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=OTHERS,
         )
         try:
             code = process.wait(timeout_s)

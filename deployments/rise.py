@@ -6,12 +6,12 @@ import asyncio
 import os
 import time
 from dataclasses import replace
-from typing import Any
 
 from deployments.checkpoint import read_checkpoint
 from deployments.checks import (
     check_adapters,
     check_engines,
+    check_exposure,
     check_journal,
     check_memory,
     check_port,
@@ -24,17 +24,18 @@ from deployments.home import Home, Record
 from deployments.plan import Plan, local_url
 from deployments.ports import free_ports, is_free
 from deployments.ray_connection import connect, find_cluster
-from deployments.ray_head import AUTH_MODE, DEFAULT_PORT, start_head, stop_head
+from deployments.ray_head import AUTH_MODE, DEFAULT_PORT, close_session, start_head, stop_head
 
 
 class Rise:
     """One bringing up, by ``deadline`` (of ``time.monotonic``)."""
 
-    def __init__(self, plan: Plan, home: Home, steps: Steps, deadline: float) -> None:
+    def __init__(self, plan: Plan, home: Home, steps: Steps, deadline: float, without_keys: bool = False) -> None:
         self._plan = plan
         self._home = home
         self._steps = steps
         self._deadline = deadline
+        self._without_keys = without_keys
         self._record: Record | None = None
         self._has_started_ray = False
         self._has_deployed = False
@@ -57,9 +58,12 @@ class Rise:
             read_checkpoint(model)
         check_adapters(self._plan.config.models)
         record = self._find(ray_port)
+        mode = record.auth_mode if record else os.environ.get(AUTH_MODE, "token")
+        check_exposure(self._plan, mode, self._without_keys)
         if record is None:
             self._check_machine()
             record = self._start_ray(ray_port)
+        close_session(record.processes)
         self._record = record
         ray = connect(record)
         state = f"{'started' if self._has_started_ray else 'runs'}, version {ray.__version__} at {record.address}"
@@ -101,10 +105,12 @@ class Rise:
     def _deploy(self, record: Record, is_local: bool) -> None:
         from actors.cluster.greenroom import check_shards  # takes seconds, as these do
         from deployments import serving
-        from deployments.listening import serve_address
+        from deployments.attached import running_address
+        from deployments.listening import proxy_address, runs_serve
         from deployments.rollout import Rollout
 
-        listens_at, is_update = serve_address(), serving.is_deployed()
+        runs, is_update, proxies = runs_serve(), serving.is_deployed(), proxy_address()
+        listens_at = proxies or (asyncio.run(running_address()) if is_update else None)
         if listens_at:
             self._listen_at(*listens_at, is_update)
         if is_update:
@@ -112,10 +118,10 @@ class Rise:
             self._steps.say("Greenroom", f"runs already at {self.url}/: it is updated in place, its sessions stay")
         elif is_local and not self._has_started_ray:
             self._check_local(has_port=listens_at is not None)
-        started_serve = listens_at is None or record.started_serve
+        started_serve = not runs or record.started_serve
         self._home.write(replace(record, url=self.url, started_serve=started_serve))
         self._has_deployed = not is_update
-        serving.deploy(self._plan)
+        serving.deploy(self._plan, is_proxied=proxies is not None)
         asyncio.run(Rollout(self._plan.config, self.url, self._steps, self._deadline).follow())
         if is_update:
             self._steps.done("Greenroom", "updated")
@@ -128,13 +134,16 @@ class Rise:
         check_journal(self._plan.config.journal.path)
 
     def _listen_at(self, host: str, port: int, is_update: bool) -> None:
-        """Serve listens already, and cannot change where."""
-        if self._plan.asks_for_port and port != self._plan.port:
+        """It listens there already, and stays there."""
+        asked = [f"{name} {getattr(self._plan, name)}" for name in ("host", "port") if name in self._plan.asks_for]
+        there = {f"host {host}", f"port {port}"}
+        if others := [name for name in asked if name not in there]:
             who = "Greenroom runs already" if is_update else "Serve runs already on this Ray cluster"
             way = "end it first with `greenroom down`, or " if is_update else ""
-            raise CommandFailed(f"{who} and listens on port {port}, not {self._plan.port}: {way}leave the port out")
-        http: dict[str, Any] = {**self._plan.http, "host": host, "port": port}
-        self._plan = replace(self._plan, http=http)
+            raise CommandFailed(
+                f"{who} and listens on host {host}, port {port}, not {', '.join(others)}: {way}leave that out"
+            )
+        self._plan = self._plan.at(host, port)
 
     def _time_left_s(self) -> float:
         return max(1.0, self._deadline - time.monotonic())

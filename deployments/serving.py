@@ -15,19 +15,12 @@ from actors.cluster.greenroom import DIRECTORY, JOURNAL
 from actors.settings import NAMESPACE
 from deployments.app import application
 from deployments.failures import CommandFailed, sentence_of_trace
-from deployments.listening import serve_address
-from deployments.plan import Plan, local_url
+from deployments.plan import Plan
 from deployments.rollout import APPLICATION, problem_of
 
 logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
 
 _SERVE_NAMESPACE = "serve"
-
-
-def serve_url() -> str:
-    """Where Serve answers on this machine; "" where it does not run."""
-    address = serve_address()
-    return local_url(*address) if address else ""
 
 
 def is_deployed() -> bool:
@@ -52,15 +45,19 @@ def other_actors() -> list[str]:
     return sorted(actor["name"] for actor in _named_actors() if actor["namespace"] not in ours)
 
 
-def deploy(plan: Plan) -> None:
+def deploy(plan: Plan, is_proxied: bool) -> None:
     """Send the application to Serve, started where it does not run; returns before anything of it does.
+
+    Args:
+        is_proxied: proxies of Serve's listen; else the gateway does, and where Serve is started it gets none.
 
     Raises:
         CommandFailed: Serve does not take it.
     """
     try:
-        serve.start(proxy_location=plan.proxy_location, http_options=dict(plan.http))
-        target = serve.RunTarget(application(plan.config), APPLICATION, logging_config=_mutable(plan.logging))
+        serve.start(proxy_location="Disabled")
+        config = plan.config.model_copy(update={"listen": None}) if is_proxied else plan.config
+        target = serve.RunTarget(application(config), APPLICATION, logging_config=_mutable(plan.logging))
         serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
     except (RayServeException, RayError, RuntimeError, ValueError, TimeoutError) as error:
         raise CommandFailed(f"Serve does not take the application: {sentence_of_trace(str(error))}") from error

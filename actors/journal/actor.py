@@ -14,15 +14,23 @@ from actors.calls.ray import ActorGone, call
 from actors.calls.socket_server import listen
 from actors.calls.started import Started
 from actors.journal.contract import Acquired, StreamInfo
+from actors.journal.lock import JournalLock
 from actors.journal.sqlite import SqliteJournal
 from api.errors import Unavailable
 
 
 class HostedJournal:
-    """The journal in an actor of its own; Ray restarts it when it dies, and its file has everything."""
+    """The journal in an actor of its own; Ray restarts it when it dies, and its file has everything.
 
-    def __init__(self, path: str, synchronous: str) -> None:
-        self._journal = SqliteJournal(Path(path).expanduser(), synchronous)
+    While another server has the file, every call is refused after ``lock_timeout_s``, in which an earlier life of this
+    actor might end.
+    """
+
+    def __init__(self, path: str, synchronous: str, lock_timeout_s: float = 5.0) -> None:
+        file = Path(path).expanduser()
+        self._journal = SqliteJournal(file, synchronous)
+        self._lock = JournalLock(file)
+        self._lock_timeout_s = lock_timeout_s
         self._started = Started(self._start)
 
     async def call(self, method: str, arguments: Sequence[Any]) -> Any:
@@ -31,6 +39,7 @@ class HostedJournal:
         return await getattr(self._journal, method)(*arguments)
 
     async def _start(self) -> None:
+        await self._lock.take(self._lock_timeout_s)
         await self._journal.start()
         await listen(self)
 

@@ -28,7 +28,8 @@ def open_file(path: Path, synchronous: str, migrations: Sequence[str]) -> sqlite
     """A connection to the file, which is made with its folder where they are missing.
 
     ``secure_delete`` overwrites what is deleted with zeros. A file of an earlier release is rebuilt once: its free
-    pages have deleted text, and only a rebuilt one can shrink.
+    pages have deleted text, and only a rebuilt one can shrink. Nobody but this user may read it, nor its log, whose
+    permissions SQLite takes from it.
 
     Args:
         migrations: SQL that brings the tables from each format to the next; the file's ``user_version`` counts them.
@@ -36,7 +37,11 @@ def open_file(path: Path, synchronous: str, migrations: Sequence[str]) -> sqlite
     Raises:
         Unavailable: a later release wrote it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        if file.exists() and file.stat().st_mode & 0o077:
+            file.chmod(0o600)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")

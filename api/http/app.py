@@ -18,6 +18,7 @@ from api.http.errors import Faults
 from api.http.health import health_routes
 from api.http.inferlet_routes import inferlet_routes
 from api.http.limits import ConcurrencyLimit
+from api.http.origins import OriginCheck
 from api.http.pages import page_routes
 from api.http.petals.routes import petals_routes
 from api.http.queue_routes import queue_routes
@@ -56,6 +57,7 @@ def build_app(
         exception_handlers=handlers,
         middleware=[
             Middleware(RequestLog),
+            Middleware(OriginCheck, settings, host),
             Middleware(Cors, settings.cors_origins),
             Middleware(Faults),
             Middleware(ConcurrencyLimit, settings),

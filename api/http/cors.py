@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.http.origins import is_own_origin, normalized
 
 _ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _EXPOSED_HEADERS = "Retry-After, X-Greenroom-Error, X-Request-Id"
@@ -24,7 +25,7 @@ class Cors:
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
         self._app = app
-        self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
+        self._origins = normalized(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application."""
@@ -62,7 +63,7 @@ class Cors:
         origin = headers.get("origin")
         if origin is None or self._allowed_origin(origin) is not None:
             return True
-        return urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+        return is_own_origin(origin, headers.get("host", ""))
 
 
 def _options_response(request_headers: Headers) -> Response:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
 from api.errors import Forbidden
+from api.http.origins import is_own_origin
+from api.loopback import is_loopback
 from api.settings import ApiSettings
 
 _SIGNS_OF_A_PROXY = ("forwarded", "x-forwarded-for", "via")
@@ -32,14 +33,6 @@ def check_upload(request: HTTPConnection) -> None:
         raise Forbidden("a page of another site may not upload programs: that takes allow_upload and API keys")
 
 
-def is_loopback(host: str) -> bool:
-    """Whether an address, or a name for one, is of the loopback interface."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _is_local(request: HTTPConnection) -> bool:
     if any(header in request.headers for header in _SIGNS_OF_A_PROXY):
         return False
@@ -51,5 +44,5 @@ def _is_own_page(request: HTTPConnection) -> bool:
     origin = request.headers.get("origin")
     if origin is None:
         return True
-    own = urlsplit(f"//{request.headers.get('host', '')}")
-    return is_loopback(own.hostname or "") and urlsplit(origin).netloc.lower() == own.netloc.lower()
+    host = request.headers.get("host", "")
+    return is_loopback(urlsplit(f"//{host}").hostname or "") and is_own_origin(origin, host)

@@ -38,7 +38,7 @@ def status(as_json: AsJson = False) -> None:
 async def _look(record: Record) -> Overview:
     from actors.cluster.greenroom import Greenroom  # takes seconds, as these do
     from deployments.overview import overview_of
-    from deployments.serving import problem, serve_url
+    from deployments.serving import problem
 
     if failed := await asyncio.to_thread(problem):
         try:
@@ -47,7 +47,7 @@ async def _look(record: Record) -> Overview:
             raise CommandFailed(failed) from None
     else:
         greenroom = await Greenroom.connect(ANSWER_S)
-    return await overview_of(greenroom, serve_url(), record.address)
+    return await overview_of(greenroom, record.address)
 
 
 def _show(found: Overview, console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -15,6 +16,8 @@ from deployments.console import Steps, new_console
 from deployments.fall import take_down
 from deployments.home import Home
 from deployments.plan import Options, make_plan
+from deployments.private import OTHERS, close_journal, close_to_others
+from deployments.ray_head import token_file
 from deployments.rise import Rise
 
 _MODEL_HELP = "A model: pocket (the embedded one), a directory, or NAME=DIRECTORY. Repeatable; the first is default."
@@ -32,14 +35,21 @@ def up(
         int | None, typer.Option(min=1, max=65535, help="Start Ray on this port, whatever else runs here.")
     ] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds until everything must be ready.")] = 300,
+    without_keys: Annotated[
+        bool, typer.Option("--without-keys", help="Let everybody in who reaches --host, though there are no API keys.")
+    ] = False,
     foreground: Annotated[bool, typer.Option("--foreground", "--block", help="Stay; Ctrl-C takes it down.")] = False,
 ) -> None:
     """Bring Greenroom up on this machine, or update the one that runs. Ray is started where none runs."""
     plan = make_plan(Options(model or (), config, engine, host, port, journal, alias or ()))
+    os.umask(OTHERS)
     home = Home.of_environment()
+    home.close()
+    close_journal(plan.config.journal.path)
+    close_to_others(token_file())
     console = new_console()
     with Steps(console) as steps:
-        rise = Rise(plan, home, steps, time.monotonic() + timeout)
+        rise = Rise(plan, home, steps, time.monotonic() + timeout, without_keys)
         try:
             rise.run(ray_port)
         except BaseException:

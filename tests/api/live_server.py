@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+
+from api.http.server.connection import Connection, Socket
+from api.http.server.pending import ConnectionLimits, PendingConnections
 
 
 class _Server(uvicorn.Server):
@@ -58,7 +63,8 @@ async def serving(app: ASGIApp, port: int = 0, grace_s: float = 1.0) -> AsyncIte
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen()
-    config = uvicorn.Config(app, log_config=None, ws="websockets-sansio")
+    http: Any = functools.partial(Connection, PendingConnections(ConnectionLimits()))
+    config = uvicorn.Config(app, log_config=None, http=http, ws=Socket)
     server = _Server(config, grace_s)
     running = asyncio.create_task(server.serve(sockets=[listener]))
     try:

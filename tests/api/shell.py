@@ -19,5 +19,5 @@ async def shell(
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application with these routes added."""
     app = build_app(cluster or FakeCluster(), settings or ApiSettings(), routes)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shell") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         yield client

@@ -27,7 +27,7 @@ class Served(Deployed):
         self._address = f"127.0.0.1:{port}"
         self.raylet = next(process.pid for process in self._head if process.name == "raylet")
         ray.init(address=self._address, logging_level="error", log_to_driver=False)
-        serve.start(http_options={"host": "127.0.0.1", "port": self.port})
+        serve.start(proxy_location="Disabled")
         self.deploy()
 
     def all_processes(self) -> list[psutil.Process]:

@@ -21,7 +21,7 @@ from actors.cluster.greenroom import BROKER, DIRECTORY, JOURNAL, Greenroom
 from actors.settings import NAMESPACE
 from deployments.app import application
 from deployments.config import GreenroomConfig, embedded_model
-from deployments.serve_environment import serve_environment
+from deployments.serve_environment import SERVE_ENVIRONMENT
 
 MODEL = os.environ.get("GREENROOM_TEST_MODEL", embedded_model())
 """The model that the cluster tests serve."""
@@ -46,17 +46,22 @@ class Deployed:
     """Ray, Serve and Greenroom; ``url`` is the gateway's."""
 
     def __init__(self, config: dict[str, Any], journal: Path) -> None:
-        self.fields = {"models": [{"name": "pocket", "path": MODEL}], "journal": {"path": str(journal)}, **config}
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.fields = {
+            "models": [{"name": "pocket", "path": MODEL}],
+            "journal": {"path": str(journal)},
+            "listen": {"port": port},
+            **config,
+        }
         self.raylet: int | None = None
 
     def start(self) -> None:
         """Start everything; returns when a model can answer."""
-        for name, value in {**RAY_ENVIRONMENT, **serve_environment()}.items():
+        for name, value in {**RAY_ENVIRONMENT, **SERVE_ENVIRONMENT}.items():
             os.environ.setdefault(name, value)
         ray.init(num_cpus=4, include_dashboard=False, logging_level="error", log_to_driver=False)
-        serve.start(http_options={"host": "127.0.0.1", "port": self.port})
+        serve.start(proxy_location="Disabled")
         self.deploy()
 
     def deploy(self, **fields: Any) -> None:

@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from deployments.config import embedded_model
+from deployments.ray_head import LOOPBACK_ONLY
 from tests.cluster.command import ROOT, Operator, an_operator
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -56,6 +58,23 @@ def test_the_page_and_the_petals_protocol_answer(operator: Operator) -> None:
     assert "<html" in httpx.get(f"{operator.url}/").text
     answer = httpx.post(f"{operator.url}/api/v1/generate", data={"inputs": "Hello", "max_new_tokens": "3"}, timeout=60)
     assert answer.json()["ok"] is True
+
+
+def test_all_that_it_starts_listens_on_loopback_only(operator: Operator) -> None:
+    listening = [connection for process in operator.processes() for connection in process.net_connections("tcp")]
+    hosts = {connection.laddr.ip for connection in listening if connection.status == psutil.CONN_LISTEN}
+    assert hosts == {"127.0.0.1", "::ffff:127.0.0.1"}
+
+
+def test_all_that_it_makes_is_closed_to_other_users(operator: Operator) -> None:
+    folder = operator.environment["RAY_TMPDIR"]
+    made = [path for path in Path(folder).rglob("*") if not path.is_symlink()]
+    assert {path.name for path in made} >= {"journal.db", "up.json", "ray-start.log", "logs", "sockets", "raylet"}
+    closed = [Path(folder) / name for name in ("home", f"greenroom-{os.geteuid()}")]
+    assert {path.stat().st_mode & 0o777 for path in closed} == {0o700}
+    assert all(any(path == one or one in path.parents for one in closed) for path in made)
+    files = [path for path in operator.home.path.rglob("*") if path.is_file()]
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
 
 
 def test_a_chat_answers_keeps_its_session_and_comes_back(operator: Operator) -> None:
@@ -103,8 +122,8 @@ def test_a_second_up_updates_in_place_and_keeps_the_sessions(operator: Operator)
     elsewhere = operator.run("up", "--port", "1025")
     assert elsewhere.code == 1
     assert elsewhere.err == (
-        f"greenroom: Greenroom runs already and listens on port {operator.port}, not 1025: "
-        "end it first with `greenroom down`, or leave the port out\n"
+        f"greenroom: Greenroom runs already and listens on host 127.0.0.1, port {operator.port}, not port 1025: "
+        "end it first with `greenroom down`, or leave that out\n"
     )
     updated = operator.up("--model", "pocket", "--model", f"second={embedded_model()}")
     assert updated.code == 0
@@ -131,7 +150,7 @@ client.internal_kv_put(CLUSTER_METADATA_KEY, json.dumps(metadata).encode(), True
 """
 
     def pretend(version: str) -> None:
-        environment = {**operator.environment, "RAY_AUTH_MODE": record.auth_mode or ""}
+        environment = {**operator.environment, **LOOPBACK_ONLY, "RAY_AUTH_MODE": record.auth_mode or ""}
         subprocess.run([sys.executable, "-c", program, record.address, version], env=environment, check=True)
 
     import ray

@@ -29,9 +29,13 @@ def test_the_annotated_file_can_be_deployed(capsys: pytest.CaptureFixture[str]) 
     [
         ("path: pocket", "path: /nowhere", "model 'pocket': there is no directory /nowhere"),
         ("pool_size: 2", "pool_size: two", "sessions.pool_size: input should be a valid integer"),
-        ("http_options:", "http_option:", "http_option: no such setting"),
-        ("EveryNode", "Everywhere", "proxy_location: input should be 'Disabled', 'HeadOnly' or 'EveryNode'"),
-        ("  port: 8000", "  port: high", "http_options.port: input should be a valid integer"),
+        ("proxy_location:", "proxy_locations:", "proxy_locations: no such setting"),
+        (
+            "proxy_location: Disabled",
+            "proxy_location: Everywhere",
+            "proxy_location: input should be 'Disabled', 'HeadOnly' or 'EveryNode'",
+        ),
+        ("  port: 8000", "  port: high", "listen.port: input should be a valid integer"),
     ],
 )
 def test_a_wrong_file_is_refused_in_one_sentence(

@@ -14,7 +14,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from api.errors import InvalidRequest
 from deployments.app import build
-from deployments.config import GreenroomConfig, embedded_model
+from deployments.config import GreenroomConfig, ListenConfig, embedded_model
 from deployments.plan import Options, make_plan
 
 FILE = Path(__file__).parents[2] / "cluster.yaml"
@@ -30,6 +30,7 @@ def test_serve_and_greenroom_take_the_file(content: dict[str, Any]) -> None:
     schema = ServeDeploySchema.model_validate(content)
     assert schema.applications[0].import_path == f"{build.__module__}:{build.__name__}"
     assert schema.http_options.request_timeout_s is None
+    assert schema.proxy_location == "Disabled"
     GreenroomConfig.model_validate(schema.applications[0].args)
 
 
@@ -60,6 +61,7 @@ def test_what_is_shown_as_a_default_is_the_default() -> None:
     default = GreenroomConfig()
     assert shown.sessions == default.sessions
     assert shown.journal == default.journal
+    assert shown.listen == ListenConfig()
     assert shown.broker.model_copy(update={"topics": (), "queues": ()}) == default.broker
     for entry in (shown.broker.topics[0], shown.broker.queues[0]):
         chosen = {"pattern": "*", "when_full": type(entry)(pattern="*").when_full, "is_durable": False}

@@ -15,7 +15,7 @@ from tests.api.fake_cluster import FakeCluster
 @pytest.mark.parametrize("headers", [{}, {"X-Request-Id": "abc-1"}])
 async def test_an_answer_has_one_request_id(headers: dict[str, str]) -> None:
     app = RequestIdMiddleware(WithoutRequestId(build_app(FakeCluster(), ApiSettings())))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         answer = await client.get("/healthz", headers=headers)
     (request_id,) = answer.headers.get_list("x-request-id")
     assert request_id == headers.get("X-Request-Id", request_id) != ""

@@ -12,7 +12,7 @@ from deployments.plan import Options, local_url, make_plan
 def test_without_anything_said_the_embedded_model_is_served_on_this_machine_only() -> None:
     plan = make_plan(Options())
     assert [(model.name, model.path) for model in plan.config.models] == [("pocket", embedded_model())]
-    assert (plan.host, plan.port, plan.asks_for_port) == ("127.0.0.1", 8000, False)
+    assert (plan.host, plan.port, plan.asks_for) == ("127.0.0.1", 8000, frozenset())
 
 
 def test_models_are_named_after_their_directories_or_as_said(tmp_path: Path) -> None:
@@ -45,13 +45,13 @@ def test_options_go_before_the_file(tmp_path: Path) -> None:
     plan = make_plan(Options(config=file, journal=tmp_path / "b.db", port=9000))
     assert plan.config.sessions.pool_size == 5
     assert (plan.config.journal.path, plan.config.journal.synchronous) == (str(tmp_path / "b.db"), "NORMAL")
-    assert (plan.port, plan.asks_for_port) == (9000, True)
+    assert (plan.host, plan.port, plan.asks_for) == ("127.0.0.1", 9000, frozenset(["port"]))
 
 
 def test_a_file_for_serve_gives_its_arguments_and_its_address(tmp_path: Path) -> None:
     file = tmp_path / "cluster.yaml"
     file.write_text(
-        "http_options: {host: 0.0.0.0, port: 8123, keep_alive_timeout_s: 7}\n"
+        "http_options: {host: 0.0.0.0, port: 8123}\n"
         "proxy_location: HeadOnly\n"
         "logging_config: {enable_access_log: false}\n"
         "applications:\n"
@@ -60,8 +60,18 @@ def test_a_file_for_serve_gives_its_arguments_and_its_address(tmp_path: Path) ->
     )
     plan = make_plan(Options(config=file))
     assert plan.config.num_gateways == 3
-    assert (plan.host, plan.port, plan.http["keep_alive_timeout_s"]) == ("0.0.0.0", 8123, 7)
-    assert (plan.proxy_location, plan.logging) == ("HeadOnly", {"enable_access_log": False})
+    assert (plan.host, plan.port) == ("0.0.0.0", 8123)
+    assert plan.logging == {"enable_access_log": False}
+
+
+def test_an_option_goes_before_the_address_of_the_arguments_and_that_before_the_one_for_a_proxy(tmp_path: Path) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text(
+        "http_options: {host: 0.0.0.0, port: 8123}\n"
+        "applications: [{import_path: 'deployments.app:build', args: {listen: {host: 10.0.0.7, port: 8124}}}]\n"
+    )
+    plan = make_plan(Options(config=file, port=8125))
+    assert (plan.host, plan.port, plan.asks_for) == ("10.0.0.7", 8125, frozenset(["host", "port"]))
 
 
 @pytest.mark.parametrize(
@@ -78,6 +88,10 @@ def test_a_file_for_serve_gives_its_arguments_and_its_address(tmp_path: Path) ->
         (
             "applications: [{import_path: 'deployments.app:build', deployments: []}]",
             "this does not heed deployments: use `serve deploy`",
+        ),
+        (
+            "{http_options: {ssl_keyfile: key.pem}, applications: [{import_path: 'deployments.app:build'}]}",
+            "this does not heed http_options.ssl_keyfile: use `serve deploy`",
         ),
     ],
 )

@@ -28,7 +28,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[SmallCluster]:
 @pytest_asyncio.fixture
 async def http(cluster: SmallCluster) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(build_app(cluster.greenroom, ApiSettings()))
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
 
 

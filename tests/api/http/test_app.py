@@ -48,7 +48,8 @@ async def test_an_error_of_the_tree_has_its_status_and_its_code(
 
 
 async def test_an_error_that_nobody_expected_is_500_with_cors_and_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    async with shell([raising(ZeroDivisionError("secret of the inside"))]) as client:
+    routes, settings = [raising(ZeroDivisionError("secret of the inside"))], ApiSettings(cors_origins=("*",))
+    async with shell(routes, settings) as client:
         response = await client.get("/broken", headers={"Origin": "https://a.example"})
     assert response.status_code == 500
     assert response.headers["access-control-allow-origin"] == "https://a.example"

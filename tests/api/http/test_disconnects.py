@@ -80,7 +80,9 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_fault(
     caplog.set_level(logging.INFO)
     async with serving(build_app(FakeCluster(), ApiSettings())) as base_url:
         _, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(base_url).port)
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+        )
         writer.write(f"{head}half".encode())
         await writer.drain()
         writer.close()

@@ -145,7 +145,7 @@ async def test_an_inferlet_is_its_owners_alone(cluster: FakeCluster) -> None:
         (ApiSettings(), ("127.0.0.1", 1), {"Origin": "http://127.0.0.1"}, 201),
         (ApiSettings(), ("127.0.0.1", 1), {"Origin": "http://127.0.0.1:81"}, 403),
         (ApiSettings(), ("127.0.0.1", 1), {"Origin": "https://evil.example"}, 403),
-        (ApiSettings(), ("127.0.0.1", 1), {"Origin": "https://evil.example", "Host": "evil.example"}, 403),
+        (ApiSettings(), ("127.0.0.1", 1), {"Origin": "https://evil.example", "Host": "evil.example"}, 421),
         (ApiSettings(), ("127.0.0.1", 1), {"Origin": "null"}, 403),
         (KEYS, ("192.0.2.7", 1), {"Authorization": "Bearer key-of-ada"}, 403),
         (KEYS.model_copy(update={"allow_upload": True}), ("192.0.2.7", 1), {"Authorization": "Bearer key-of-ada"}, 201),

@@ -33,13 +33,12 @@ async def test_a_body_up_to_the_limit_passes_and_a_longer_one_is_413() -> None:
             assert (await client.post("/size", content=in_pieces(num_bytes))).status_code == status
         refused = await client.post("/size", content=in_pieces(2000))
         assert refused.headers["x-greenroom-error"] == "too_large"
-        assert refused.headers["access-control-allow-origin"] == "*"
 
 
 async def test_a_declared_length_is_refused_before_the_body_is_sent() -> None:
     async with serving(build_app(FakeCluster(), ApiSettings(max_body_bytes=1024))) as base_url:
         reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(base_url).port)
-        writer.write(b"POST /api/v1/generate HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\n\r\n")
+        writer.write(b"POST /api/v1/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999999\r\n\r\n")
         async with asyncio.timeout(10):
             assert b" 413 " in await reader.readline()
         writer.close()

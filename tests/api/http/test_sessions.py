@@ -18,7 +18,7 @@ KEYS = ApiSettings(api_keys=(ApiKey(key="key-of-ada", owner="ada"), ApiKey(key="
 def http_client(cluster: FakeCluster, settings: ApiSettings | None = None, key: str | None = None) -> httpx.AsyncClient:
     app: Starlette = build_app(cluster, settings or ApiSettings())
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test", headers=headers)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost", headers=headers)
 
 
 @pytest.fixture

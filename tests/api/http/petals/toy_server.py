@@ -27,7 +27,7 @@ async def toy_client(cluster: FakeCluster, settings: ApiSettings | None = None) 
 async def toy_calls(cluster: FakeCluster, settings: ApiSettings | None = None) -> AsyncIterator[PetalsClient]:
     """Without sockets, for HTTP calls only."""
     transport = httpx.ASGITransport(build_app(cluster, settings or ApiSettings()))
-    async with httpx.AsyncClient(transport=transport, base_url="http://toy", timeout=TIMEOUT_S) as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=TIMEOUT_S) as http:
         yield PetalsClient(http, "http://toy", TOY.name, TOY.bos_text)
 
 
