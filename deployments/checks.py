@@ -91,7 +91,7 @@ def check_engines(models: Sequence[ModelConfig]) -> None:
             if model.engine == "torch":
                 TorchSettings.of(Path(model.path), (), 1.0, model.engine_args)
         except InvalidRequest as error:
-            raise CommandFailed(f"model {model.name!r}: {error}") from None
+            raise CommandFailed(f"model {model.name!r}: {reason_of(error)}") from None
     if any(model.engine == "vllm" for model in models):
         try:
             require_vllm()

@@ -9,7 +9,7 @@ from actors.engine.choice import ENGINES, has_vllm, require_vllm
 from actors.engine.contract import Engine
 from actors.engine.text.tokenizer import Tokenizer
 from actors.settings import ModelSettings
-from api.errors import InvalidRequest
+from api.errors import InvalidRequest, reason_of
 
 
 def build_engine(settings: ModelSettings) -> tuple[Engine, Tokenizer]:
@@ -42,7 +42,7 @@ def _torch(settings: ModelSettings, path: Path, adapters: tuple[AdapterFiles, ..
     try:
         torch_settings = TorchSettings.of(path, adapters, settings.owner_share, settings.engine_args)
     except InvalidRequest as error:
-        raise InvalidRequest(f"model {settings.name!r}: {error}") from None
+        raise InvalidRequest(f"model {settings.name!r}: {reason_of(error)}") from None
     return TorchEngine(torch_settings, tokenizer), tokenizer
 
 

@@ -69,7 +69,9 @@ class FairQueue(Generic[Turn]):
     def __init__(self) -> None:
         self._turns: dict[str, deque[Turn]] = {}
 
-    def __len__(self) -> int:
+    @property
+    def num_turns(self) -> int:
+        """Those that wait."""
         return sum(len(turns) for turns in self._turns.values())
 
     def __iter__(self) -> Iterator[Turn]:

@@ -11,6 +11,7 @@ import actors.models.actor  # noqa: F401  Ray does when the first handle to one 
 from actors.calls.priority import stand_back
 from actors.calls.socket_server import listen
 from actors.inferlets.instance import InferletParts, Instance
+from actors.inferlets.leftovers import ProcessState
 from actors.inferlets.output import route_streams
 from actors.journal.keys import INFERLET
 from actors.pool.actor import Slot, SlotDirectory
@@ -39,6 +40,11 @@ class HostedInferlet(InferletSlot):
         stand_back()
         super().__init__(name, parts, directory)
         route_streams()
+        self._before = ProcessState()
+
+    def clean_up(self) -> tuple[str, ...]:
+        """See ``Slot.clean_up``."""
+        return self._before.restore()
 
     async def ready(self) -> str | None:
         """See ``Slot.ready``."""

@@ -99,6 +99,7 @@ class Slot:
         self._die = die
         self._lock = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
+        self._is_ending = False
         start_logging()
 
     async def ready(self) -> str | None:
@@ -118,8 +119,8 @@ class Slot:
             Moved: this actor holds another.
         """
         async with self._lock:
-            if self.tenant and self.tenant.id != tenant_id:
-                raise Moved(f"actor {self._name} holds another {self._kind}")
+            if self._is_ending or (self.tenant and self.tenant.id != tenant_id):
+                raise Moved(f"actor {self._name} ends, or holds another {self._kind}")
             if self.tenant is None:
                 tenant = self._make(tenant_id, settings)
                 await (tenant.create(seed) if seed else tenant.activate())
@@ -146,7 +147,7 @@ class Slot:
             if tenant is None or tenant.id != tenant_id:
                 return
             await tenant.close()
-            self._vacate()
+            self._vacate(tenant)
         await self._directory.forget(self._kind, tenant_id)
         self._leave(tenant)
 
@@ -174,20 +175,27 @@ class Slot:
                 return
             log.info("put away", kind=self._kind, id=tenant.id, fenced=tenant.is_fenced)
             await tenant.stop()
-            self._vacate()
+            self._vacate(tenant)
         try:
             await self._directory.released(self._kind, tenant.id, self._name)
         except GreenroomError as error:
             log.warning("the directory was not told", kind=self._kind, id=tenant.id, error=str(error))
         self._leave(tenant)
 
+    def clean_up(self) -> tuple[str, ...]:
+        """Make the process what it was before its tenant; what cannot be undone, in words."""
+        return ()
+
     def _leave(self, tenant: Tenant) -> None:
-        if tenant.is_spent:
+        if self._is_ending:
             log.warning("this process ends", kind=self._kind, id=tenant.id)
             self._die()
 
-    def _vacate(self) -> None:
+    def _vacate(self, tenant: Tenant) -> None:
         self.tenant = None
+        if remarks := self.clean_up():
+            log.info("leaves its process unfit for others", kind=self._kind, id=tenant.id, remarks=remarks)
+        self._is_ending = tenant.is_spent or bool(remarks)
         if self._watching:
             self._watching.cancel()
             self._watching = None

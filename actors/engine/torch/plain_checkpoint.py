@@ -13,6 +13,7 @@ from torch import Tensor
 
 from actors.engine.torch.key_values import LayerShape
 from actors.engine.torch.weight_faults import Shape
+from api.errors import reason_of
 
 _ARCHITECTURES = {
     "llama": "LlamaForCausalLM",
@@ -156,7 +157,7 @@ def read_weights(model_path: Path) -> dict[str, Tensor] | None:
         for name in names:
             weights |= {key: tensor.to(torch.float32) for key, tensor in load_file(model_path / name).items()}
     except SafetensorError as error:
-        raise ValueError(f"{model_path} has a damaged file: {error}") from error
+        raise ValueError(f"{model_path} has a damaged file: {reason_of(error)}") from error
     return weights
 
 

@@ -70,7 +70,7 @@ class Scheduler:
             CapacityExhausted: the waiting queue is full.
             TooBusy: the owner has its share of it.
         """
-        if len(self._waiting) >= self._max_waiting:
+        if self._waiting.num_turns >= self._max_waiting:
             raise CapacityExhausted(f"the waiting queue is full ({self._max_waiting} turns)")
         self._owners.check_queue(self._waiting.count(owner), self._max_waiting)
 
@@ -132,7 +132,7 @@ class Scheduler:
         for turn in self._decoding():
             self._plan_decoding(turn, plan)
         self._plan_filling(plan)
-        if not self._waiting and not self._filling:
+        if not self._waiting.num_turns and not self._filling:
             self._plan_refills(plan)
         return plan.rows
 
@@ -145,7 +145,7 @@ class Scheduler:
         for turn in self._turns.values():
             assert (turn in self._running) + (turn in self._waiting) == 1, f"turn {turn.turn_id} is misplaced"
             assert turn.context.turn_id == turn.turn_id
-        assert len(self._turns) == len(self._running) + len(self._waiting)
+        assert len(self._turns) == len(self._running) + self._waiting.num_turns
         assert all(turn in self._running for turn in self._filling)
         assert len(set(self._filling)) == len(self._filling)
 

@@ -39,7 +39,7 @@ def test_owners_take_turns_and_those_of_one_stay_in_order() -> None:
     for owner in "ab":
         numbers = [turn.number for turn in found if turn.owner == owner]
         assert numbers == sorted(numbers)
-    assert len(queue) == 0
+    assert queue.num_turns == 0
 
 
 def test_who_has_fewest_going_is_next_and_who_may_not_is_passed_over() -> None:
