@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
+import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
@@ -17,18 +18,36 @@ GATHER_S = 0.005
 """Polls of one model actor begin so far apart, or further: turns that begin together are asked for together."""
 
 
+STUCK_S = 5.0
+"""A follower that has not taken its frames for so long counts as gone, until it takes them."""
+
+
 @dataclass(slots=True)
 class _Followed:
-    """One turn being read: the offset asked for next, and what has come."""
+    """One turn being read: the offset asked for next, what has come, and since when it could have been taken."""
 
     offset: int
     frames: asyncio.Queue[Frame | Exception] = field(default_factory=asyncio.Queue)
+    waits_since: float = 0.0
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether nobody takes what has come."""
+        return not self.frames.empty() and time.monotonic() - self.waits_since > STUCK_S
+
+    def give(self, frame: Frame | Exception) -> None:
+        """Add one."""
+        if self.frames.empty():
+            self.waits_since = time.monotonic()
+        self.frames.put_nowait(frame)
 
 
 class TurnReader:
     """One per process and event loop. ``follow`` as many turns as you like.
 
-    The queue of a follower is bounded by its turn: a frame is asked for again only from where the last one ended.
+    The queue of a follower is bounded by its turn: a frame is asked for again only from where the last one ended. For a
+    follower that takes none, as when a proxy keeps the connection of a client that has left, nothing is asked for: its
+    turn is one that nobody reads.
     """
 
     WAIT_S = 10.0
@@ -51,6 +70,7 @@ class TurnReader:
         try:
             while True:
                 frame = await followed.frames.get()
+                reader.taken(followed)
                 if isinstance(frame, Exception):
                     raise frame
                 yield frame
@@ -72,6 +92,7 @@ class _ActorReader:
         self._num_polls = 0
         self._polled_at = -math.inf
         self._next: asyncio.TimerHandle | None = None
+        self._leaves_some_out = False
 
     def add(self, key: str, offset: int) -> _Followed:
         """Follow a turn; the poll that waits is replaced by one that includes it."""
@@ -88,6 +109,11 @@ class _ActorReader:
             del self._turns[key]
         return not self._turns
 
+    def taken(self, followed: _Followed) -> None:
+        """A follower has taken a frame; the next are asked for where they were not."""
+        if self._leaves_some_out and followed.frames.empty():
+            self._poll_soon()
+
     def _poll_soon(self) -> None:
         if self._next:
             return
@@ -101,9 +127,11 @@ class _ActorReader:
     def _poll(self) -> None:
         self._next = None
         self._polled_at = asyncio.get_running_loop().time()
-        if not self._turns:
+        read = {key: readers for key, readers in self._turns.items() if not all(reader.is_stuck for reader in readers)}
+        self._leaves_some_out = len(read) < len(self._turns)
+        if not read:
             return
-        cursors = {key: min(reader.offset for reader in readers) for key, readers in self._turns.items()}
+        cursors = {key: min(reader.offset for reader in readers) for key, readers in read.items()}
         self._num_polls += 1
         task = asyncio.create_task(self._poll_once(self._num_polls, cursors))
         self._polls.add(task)
@@ -132,7 +160,7 @@ class _ActorReader:
 
     def _tell(self, key: str, error: Exception) -> None:
         for followed in self._turns.get(key, ()):
-            followed.frames.put_nowait(error)
+            followed.give(error)
 
 
 def _hand(followed: _Followed, frame: Frame) -> None:
@@ -141,7 +169,7 @@ def _hand(followed: _Followed, frame: Frame) -> None:
     if skip < 0 or skip > len(frame.ids) or (skip == len(frame.ids) and frame.finish is None):
         return
     followed.offset += len(frame.ids) - skip
-    followed.frames.put_nowait(
+    followed.give(
         Frame(
             frame.turn_id,
             frame.attempt,

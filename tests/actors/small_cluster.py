@@ -131,6 +131,8 @@ def kill_instance(instance: Instance) -> None:
 class SmallCluster:
     """Everything but Ray. ``greenroom`` is what a Python caller holds."""
 
+    model_settings = ModelSettings("fake", "nowhere", ("alias",), report_interval_s=0.01, poll_interval_s=0.001)
+
     def __init__(
         self,
         folder: Path,
@@ -144,7 +146,7 @@ class SmallCluster:
     ) -> None:
         self._is_fake = model is None
         self._features = features
-        model = model or ModelSettings("fake", "nowhere", ("alias",), report_interval_s=0.01, poll_interval_s=0.001)
+        model = model or self.model_settings
         self.settings = ClusterSettings(
             (model,),
             SessionSettings(**session_settings),

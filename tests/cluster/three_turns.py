@@ -20,7 +20,7 @@ FIRST = {"messages": [{"role": "user", "content": "Hello! My name is Quillon."}]
 SECOND = {
     "messages": [{"role": "user", "content": "Please count from 1 to 9."}],
     "max_tokens": NUM_TOKENS,
-    "sampling": {"logit_bias": {"1": -1000}},
+    "sampling": {"logit_bias": {"1": -100}},
 }
 """The end-of-text token is held off, so that there is a stream to be in the middle of."""
 THIRD = {"messages": [{"role": "user", "content": "What is my name?"}], "max_tokens": 24}

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from api.cluster import Cluster
 from api.errors import GreenroomError, TooLarge
 from api.http.disconnects import while_connected
+from api.http.patience import PatientAnswer
 from api.http.petals.chunks import begin
 from api.http.petals.failures import BadParameter, failure_response
 from api.http.petals.generation import Generation, Plan, find_model
@@ -104,7 +105,7 @@ class PetalsCalls:
             raise
         except GreenroomError as error:
             return failure_response(error)
-        return await self._answer_call(request, call(parameters, owner))
+        return PatientAnswer(self._answer_call(request, call(parameters, owner)))
 
     async def _answer_call(self, request: Request, work: Coroutine[Any, Any, dict[str, object]]) -> Response:
         try:

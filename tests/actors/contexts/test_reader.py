@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
+from collections import Counter
 from collections.abc import Mapping
 
 import pytest
@@ -72,3 +74,37 @@ async def test_every_follower_of_a_dead_actor_is_told() -> None:
     for _ in range(2):
         with pytest.raises(ModelLost):
             await anext(reader.follow(DeadModel(), "c/t", 0))  # type: ignore[arg-type]
+
+
+class CountingModel(ScriptedModel):
+    """The same, and it counts how often each turn is asked for."""
+
+    def __init__(self, length: int, seed: int) -> None:
+        super().__init__(length, seed)
+        self.num_asked: Counter[str] = Counter()
+
+    async def poll(self, reader_id: str, cursors: Mapping[str, int], wait_s: float) -> PollReply:
+        """See ``ModelRef.poll``."""
+        self.num_asked.update(cursors.keys())
+        return await super().poll(reader_id, cursors, wait_s)
+
+
+async def test_for_a_follower_that_takes_nothing_nothing_is_asked_until_it_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turn_reader, "STUCK_S", 0.05)
+    monkeypatch.setattr(turn_reader, "GATHER_S", 0.001)
+    reader, model = TurnReader(), CountingModel(100_000, 1)
+    gone, there = (reader.follow(model, key, 0) for key in ("c/gone", "c/there"))  # type: ignore[arg-type]
+    got = list((await anext(gone)).ids)
+    until = time.monotonic() + 0.5
+    asked: list[int] = []
+    while time.monotonic() < until:
+        await anext(there)
+        asked.append(model.num_asked["c/gone"])
+    assert asked[-1] == asked[len(asked) // 2] < model.num_asked["c/there"], "the other one is still asked for"
+    while len(got) < asked[-1] + 5:
+        got += (await asyncio.wait_for(anext(gone), 1)).ids
+    assert got == list(range(len(got)))
+    for stream in (gone, there):
+        await stream.aclose()

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from actors.contexts import reader as turn_reader
 from actors.sessions.session import Session
+from actors.settings import ModelSettings
 from api.cluster import Retention, SessionOptions
 from api.errors import Conflict, InvalidRequest, LengthExceeded, SessionNotFound, TooBusy, TurnNotFound
 from api.turns import Frame, Stop, Text, Tokens, TurnRequest
@@ -299,6 +301,23 @@ async def test_leaving_a_temporary_turn_stops_the_engine(cluster: SmallCluster) 
     await anext(iterator)
     await iterator.aclose()
     await until(lambda: not cluster.engines[0].contexts)
+
+
+async def test_a_temporary_turn_ends_that_nobody_takes_though_its_stream_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a proxy keeps the connection of a client that has left, and takes no more of it."""
+    monkeypatch.setattr(turn_reader, "STUCK_S", 0.05)
+    model = ModelSettings("fake", "nowhere", poll_interval_s=0.001, sweep_interval_s=0.02, orphan_timeout_s=0.2)
+    monkeypatch.setattr(SmallCluster, "model_settings", model)
+    async with SmallCluster(tmp_path) as cluster:
+        stream = await cluster.greenroom.generate(None, request("a", 7, count=1_000_000))
+        frames = aiter(stream)
+        await anext(frames)
+        await until(lambda: not cluster.engines[0].contexts)
+        rest = [frame async for frame in frames]
+        assert rest[-1].finish is not None
+        assert (rest[-1].finish.reason, rest[-1].finish.orphaned) == ("cancelled", True)
 
 
 async def test_a_temporary_turn_survives_its_model_actor(cluster: SmallCluster) -> None:
