@@ -3,19 +3,25 @@
 import { Client, GreenroomError } from "../client.js";
 import { Composer } from "./composer.js";
 import { Conversation, GONE_CODE } from "./conversation.js";
-import { byId, formatNumber, make } from "./dom.js";
+import { byId, make } from "./dom.js";
+import { Exporter } from "./export.js";
 import { Notice } from "./notice.js";
 import { confirmDelete, keyAsker, SettingsPanel } from "./panel.js";
+import { Room } from "./room.js";
 import { Sidebar } from "./sidebar.js";
 import { Branches, Keyring, Settings } from "./storage.js";
 import { Thread } from "./thread.js";
+
+const REFRESH_EVERY_MS = 15_000;
 
 const keyring = new Keyring();
 const settings = new Settings();
 const branches = new Branches();
 const client = new Client(".", { apiKey: keyring.key, askForKey: keyAsker(keyring), patienceS: Infinity });
 const notice = new Notice();
+const tabs = new BroadcastChannel("greenroom-sessions");
 let sessions = [];
+let models = [];
 
 const conversation = new Conversation(client, branches, settings, {
   turnsChanged() {
@@ -25,6 +31,11 @@ const conversation = new Conversation(client, branches, settings, {
   turnChanged(turn) {
     thread.update(turn);
     showState();
+  },
+  turnStarted(turn) {
+    thread.update(turn);
+    showState();
+    attempt(sessionsChanged);
   },
   turnEnded(turn) {
     thread.update(turn);
@@ -50,6 +61,10 @@ const thread = new Thread({
     conversation.discard(turn);
     composer.restore(turn.question);
   },
+  carryOver(turn) {
+    carryOver();
+    composer.restore(turn.question);
+  },
   show: (sessionId) => showSession(sessionId),
   alternatives: (turn) => branches.alternatives(conversation.sessionId, turn.baseLength),
 });
@@ -58,9 +73,24 @@ const composer = new Composer({
   send: (text) => attempt(() => ask(text), () => composer.restore(text)),
   stop: () => conversation.stop(),
   typing: () => conversation.typing(),
+  changed: () => showRoom(),
 });
 
-const sidebar = new Sidebar(branches, { show: (sessionId) => showSession(sessionId), remove, startNew });
+const room = new Room({
+  carryOver,
+  leaveOut() {
+    conversation.carry = null;
+    showState();
+  },
+});
+
+new Exporter(async () => {
+  let view = null;
+  await attempt(async () => (view = await conversation.session.describe()));
+  return view;
+});
+
+const sidebar = new Sidebar(branches, { show: (sessionId) => showSession(sessionId), rename, remove, startNew });
 
 new SettingsPanel(settings, keyring, () => {
   client.apiKey = keyring.key;
@@ -84,7 +114,14 @@ async function branch(turn, text) {
 /** The shown session is a new one: put it in the address and in the list. */
 async function nameSession() {
   history.pushState(null, "", `#${conversation.sessionId}`);
-  await refreshSessions();
+  await sessionsChanged();
+}
+
+/** The conversation goes on in a new chat, which takes its last turns along with the next message. */
+function carryOver() {
+  const title = `${titleOf(conversation.sessionId)} (continued)`;
+  conversation.carryOver(title);
+  showNew();
 }
 
 function showSession(sessionId) {
@@ -109,8 +146,12 @@ async function openFromAddress() {
 }
 
 function startNew() {
-  if (location.hash) history.pushState(null, "", location.pathname + location.search);
   conversation.clear();
+  showNew();
+}
+
+function showNew() {
+  if (location.hash) history.pushState(null, "", location.pathname + location.search);
   notice.hide();
   thread.show([]);
   showConnection("idle");
@@ -125,18 +166,43 @@ async function remove(sessionIds) {
     for (const id of sessionIds) await client.session(id).close();
     branches.forget(sessionIds);
     if (sessionIds.includes(conversation.sessionId)) startNew();
-    await refreshSessions();
+    await sessionsChanged();
   });
+}
+
+async function rename(sessionIds, title) {
+  await attempt(async () => {
+    for (const id of sessionIds) await client.session(id).rename(title);
+    await sessionsChanged();
+  });
+}
+
+/** This tab has changed something that the lists of all tabs show. */
+async function sessionsChanged() {
+  tabs.postMessage("changed");
+  await refreshSessions();
 }
 
 async function refreshSessions() {
   sessions = await client.sessions();
+  branches.reload();
   branches.keep(sessions.map((session) => session.id));
   sidebar.show(sessions, conversation.sessionId);
+  showTitle();
+}
+
+/** The list changes elsewhere as well: in other tabs, which say so, and in other browsers and programs. */
+async function followSessions() {
+  if (document.hidden) return;
+  try {
+    await refreshSessions();
+  } catch (error) {
+    if (!(error instanceof GreenroomError)) throw error; // the next time may do better
+  }
 }
 
 async function refreshModels() {
-  const models = await client.models();
+  models = await client.models();
   const names = models.map((model) => model.name);
   const label = (model) => (model.num_ready ? model.name : `${model.name} (not ready)`);
   byId("model").replaceChildren(...models.map((model) => make("option", { value: model.name }, label(model))));
@@ -169,15 +235,26 @@ function showState() {
   composer.showRunning(Boolean(running));
   byId("model").disabled = Boolean(model);
   if (model) byId("model").value = model;
-  byId("context").hidden = !maxContext || !length;
-  if (!maxContext) return;
-  byId("context-text").textContent = `${formatNumber(length)} of ${formatNumber(maxContext)} tokens`;
-  const meter = byId("context-meter");
-  meter.setAttribute("aria-valuemax", maxContext);
-  meter.setAttribute("aria-valuenow", Math.min(length, maxContext));
-  meter.setAttribute("aria-valuetext", byId("context-text").textContent);
-  meter.firstElementChild.style.inlineSize = `${Math.min(100, (100 * length) / maxContext)}%`;
-  meter.classList.toggle("nearly-full", length > 0.85 * maxContext);
+  byId("export-open").hidden = !conversation.session || !conversation.turns.length;
+  showTitle();
+  showRoom();
+}
+
+function showRoom() {
+  const name = byId("model").value;
+  const maxContext = conversation.maxContext ?? models.find((model) => model.name === name)?.max_context ?? 0;
+  room.show(conversation, maxContext, composer.text);
+}
+
+function showTitle() {
+  const title = conversation.sessionId ? titleOf(conversation.sessionId) : "New chat";
+  byId("title").textContent = title;
+  document.title = conversation.sessionId ? `${title} · Greenroom` : "Greenroom";
+}
+
+function titleOf(sessionId) {
+  const listed = sessions.find((session) => session.id === sessionId)?.title;
+  return listed || conversation.turns[0]?.question.trim().split("\n")[0].slice(0, 60) || "Conversation";
 }
 
 function showConnection(state, delayMs = 0) {
@@ -203,6 +280,9 @@ byId("starters").addEventListener("click", (event) => {
   const starter = event.target.closest("button");
   if (starter) attempt(() => ask(starter.textContent), () => composer.restore(starter.textContent));
 });
+tabs.addEventListener("message", followSessions);
+document.addEventListener("visibilitychange", followSessions);
+setInterval(followSessions, REFRESH_EVERY_MS);
 addEventListener("popstate", openFromAddress);
 addEventListener("keydown", (event) => {
   if (event.key === "Escape" && conversation.running && !document.querySelector("dialog[open]") && !sidebar.drawer.isOpen) conversation.stop();

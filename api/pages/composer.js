@@ -4,7 +4,10 @@ import { byId } from "./dom.js";
 
 const TYPING_EVERY_MS = 5000;
 
-/** Actions: send(text); where there is a button to stop, stop(); where the server is to hear of typing, typing(). */
+/**
+ * Actions: send(text); where there is a button to stop, stop(); where the server is to hear of typing, typing(); where
+ * the text is to be judged while it is written, changed(text).
+ */
 export class Composer {
   #field = byId("composer-input");
   #lastTyping = -Infinity;
@@ -25,7 +28,7 @@ export class Composer {
       this.#submit();
     });
     addEventListener("resize", () => this.#fit());
-    this.#onInput();
+    queueMicrotask(() => this.#onInput()); // of what the browser kept there, when the whole page is made
   }
 
   /** While an answer runs, the button stops it; the next message can be written, and is sent afterwards. */
@@ -42,6 +45,10 @@ export class Composer {
     if (!this.#field.value.trim()) this.#field.value = text;
     this.#onInput();
     this.focus();
+  }
+
+  get text() {
+    return this.#field.value;
   }
 
   focus() {
@@ -66,6 +73,7 @@ export class Composer {
     const isEmpty = !this.#field.value.trim();
     byId("send").disabled = isEmpty;
     this.#fit();
+    this.actions.changed?.(this.#field.value);
     const now = performance.now();
     if (isEmpty || now - this.#lastTyping < TYPING_EVERY_MS) return;
     this.#lastTyping = now;

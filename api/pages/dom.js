@@ -52,6 +52,13 @@ function copyBySelection(text) {
   field.remove();
 }
 
+/** Give the browser a file to keep. */
+export function download(name, type, text) {
+  const link = make("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
 export function formatNumber(value) {
   return value.toLocaleString("en");
 }

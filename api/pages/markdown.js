@@ -6,12 +6,14 @@ const HEADING = /^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$/;
 const RULE = /^ {0,3}([-*_])( *\1){2,}\s*$/;
 const QUOTE = /^ {0,3}> ?/;
 const ITEM = /^( *)([-*+]|\d{1,9}[.)])(?: +|$)(.*)$/;
+const TASK = /^\[([ xX])\] +/;
 const TABLE_RULE = /^ *\|? *:?-+:? *(\| *:?-+:? *)*\|? *$/;
+const OVERRIDES = /([\u202a-\u202e])/; // change the direction of all that follows them
 const DEEPEST = 12;
 
 /** Show `source` in `container`. Blocks that are as they were keep their nodes, so a streaming answer can be selected. */
 export function showMarkdown(container, source) {
-  const blocks = splitBlocks(source.split("\n"));
+  const blocks = withRanks(splitBlocks(source.split("\n")));
   const shown = container.blockSources ?? [];
   const sources = blocks.map((block) => JSON.stringify(block));
   let same = 0;
@@ -32,6 +34,15 @@ function splitBlocks(lines) {
       ?? takeList(lines, at) ?? takeTable(lines, at) ?? takeParagraph(lines, at);
     blocks.push(block);
     at = next;
+  }
+  return blocks;
+}
+
+/** Headings follow each other without a gap, whatever marks they have, under the page's own two ranks. */
+function withRanks(blocks) {
+  let rank = 2;
+  for (const block of blocks) {
+    if (block.kind === "heading") block.rank = rank = Math.min(block.level + 2, rank + 1, 6);
   }
   return blocks;
 }
@@ -63,11 +74,15 @@ function takeList(lines, at) {
   const isOrdered = /\d/.test(first[2]);
   const items = [];
   let end = at;
+  let indent = / /; // of what belongs to the last item
   for (; end < lines.length; end += 1) {
     const match = ITEM.exec(lines[end]);
     const isIndented = /^ {2,}/.test(lines[end]);
-    if (match && match[1].length <= first[1].length + 1 && /\d/.test(match[2]) === isOrdered) items.push([match[3]]);
-    else if (isIndented && lines[end].trim()) items.at(-1).push(lines[end].replace(/^ {2,4}/, ""));
+    if (match && match[1].length <= first[1].length + 1 && /\d/.test(match[2]) === isOrdered) {
+      items.push([match[3]]);
+      indent = new RegExp(`^ {1,${match[1].length + match[2].length + 1}}`);
+    }
+    else if (isIndented && lines[end].trim()) items.at(-1).push(lines[end].replace(indent, ""));
     else if (lines[end].trim() || !/^( {2,}|\s*([-*+]|\d{1,9}[.)]) )/.test(lines[end + 1] ?? "")) break;
     else items.at(-1).push("");
   }
@@ -76,11 +91,35 @@ function takeList(lines, at) {
 
 function takeTable(lines, at) {
   if (!lines[at].includes("|") || !TABLE_RULE.test(lines[at + 1] ?? "")) return null;
+  const [heads, rules] = [cellsOf(lines[at]), cellsOf(lines[at + 1])];
+  if (heads.length !== rules.length) return null;
   let end = at + 2;
-  while (end < lines.length && lines[end].includes("|")) end += 1;
-  const rows = [lines[at], ...lines.slice(at + 2, end)].map((line) =>
-    line.trim().replace(/^\||\|$/g, "").split("|").map((cell) => cell.trim()));
-  return [{ kind: "table", rows }, end];
+  while (end < lines.length && lines[end].includes("|") && !FENCE.test(lines[end])) end += 1;
+  const rows = lines.slice(at + 2, end).map((line) => {
+    const cells = cellsOf(line);
+    return heads.map((_, column) => cells[column] ?? ""); // surplus ones have no column
+  });
+  return [{ kind: "table", heads, alignments: rules.map(alignmentOf), rows }, end];
+}
+
+/** A row's cells; an escaped pipe is part of one, also in code. */
+function cellsOf(line) {
+  const cells = [""];
+  const row = line.trim();
+  for (let at = row[0] === "|" ? 1 : 0; at < row.length; at += 1) {
+    if (row[at] === "\\" && row[at + 1] === "|") {
+      cells[cells.length - 1] += "|";
+      at += 1;
+    } else if (row[at] === "|") cells.push("");
+    else cells[cells.length - 1] += row[at];
+  }
+  if (cells.length > 1 && row.endsWith("|") && !cells.at(-1)) cells.pop();
+  return cells.map((cell) => cell.trim());
+}
+
+function alignmentOf(rule) {
+  if (rule.endsWith(":")) return rule.startsWith(":") ? "center" : "right";
+  return rule.startsWith(":") ? "left" : "";
 }
 
 function takeParagraph(lines, at) {
@@ -93,22 +132,42 @@ function takeParagraph(lines, at) {
 function makeBlock(block, depth) {
   switch (block.kind) {
     case "code": return makeCode(block);
-    case "heading": return fill(document.createElement(`h${Math.min(block.level + 2, 6)}`), block.text);
+    case "heading": return fill(makeText(block.rank ? `h${block.rank}` : "p", block.rank ? "" : "heading"), block.text);
     case "rule": return document.createElement("hr");
     case "quote": return makeNested("blockquote", block.lines, depth);
     case "list": return makeList(block, depth);
     case "table": return makeTable(block);
-    default: return fill(document.createElement("p"), block.text);
+    default: return fill(makeText("p"), block.text);
   }
 }
 
-function makeNested(tag, lines, depth) {
+/** An element of text, whose direction is that of its first letter. */
+function makeText(tag, className = "") {
   const element = document.createElement(tag);
+  element.dir = "auto";
+  if (className) element.className = className;
+  return element;
+}
+
+function makeNested(tag, lines, depth) {
+  const element = makeText(tag);
+  if (tag === "li" && TASK.test(lines[0])) lines = [takeTask(element, lines[0]), ...lines.slice(1)];
   if (depth >= DEEPEST) return fill(element, lines.join("\n"));
   const blocks = splitBlocks(lines);
   if (tag === "li" && blocks[0]?.kind === "paragraph") fill(element, blocks.shift().text);
   element.append(...blocks.map((block) => makeBlock(block, depth + 1)));
   return element;
+}
+
+/** Give an item its box; its text without the mark. */
+function takeTask(item, text) {
+  const box = document.createElement("input");
+  const isDone = TASK.exec(text)[1] !== " ";
+  Object.assign(box, { type: "checkbox", disabled: true, checked: isDone });
+  box.setAttribute("aria-label", isDone ? "Done" : "To do");
+  item.className = "task";
+  item.append(box);
+  return text.replace(TASK, "");
 }
 
 function makeList(block, depth) {
@@ -118,14 +177,25 @@ function makeList(block, depth) {
   return list;
 }
 
-function makeTable(block) {
+function makeTable({ heads, alignments, rows }) {
   const table = document.createElement("table");
-  block.rows.forEach((cells, row) => {
-    const line = table.insertRow();
-    for (const cell of cells) line.append(fill(document.createElement(row ? "td" : "th"), cell));
-  });
+  const addRow = (part, tag, cells) => {
+    const row = part.insertRow();
+    cells.forEach((text, column) => {
+      const cell = fill(makeText(tag), text);
+      if (tag === "th") cell.scope = "col";
+      cell.style.textAlign = alignments[column];
+      row.append(cell);
+    });
+  };
+  addRow(table.createTHead(), "th", heads);
+  const body = table.createTBody();
+  for (const cells of rows) addRow(body, "td", cells);
   const scroller = document.createElement("div");
   scroller.className = "scroller";
+  scroller.tabIndex = 0;
+  scroller.setAttribute("role", "group");
+  scroller.setAttribute("aria-label", "Table");
   scroller.append(table);
   return scroller;
 }
@@ -144,7 +214,7 @@ function makeCode(block) {
   const pre = document.createElement("pre");
   pre.tabIndex = 0;
   const code = document.createElement("code");
-  code.textContent = block.text;
+  appendPlain(code, block.text);
   pre.append(code);
   figure.append(caption, pre);
   return figure;
@@ -155,12 +225,24 @@ function fill(element, text) {
   return element;
 }
 
+/** Text as it is; a character that would turn the direction of what follows stands alone, where it turns nothing. */
+export function appendPlain(parent, text) {
+  text.split(OVERRIDES).forEach((part, index) => {
+    if (index % 2 === 0) return part && parent.append(part);
+    const alone = document.createElement("bdi");
+    alone.className = "control";
+    alone.title = `U+${part.charCodeAt(0).toString(16).toUpperCase()}`;
+    alone.append(part);
+    return parent.append(alone);
+  });
+}
+
 const MARKS = [["**", "strong"], ["__", "strong"], ["~~", "del"], ["*", "em"], ["_", "em"]];
 
 function appendInline(parent, text, depth) {
   let plain = "";
   const flush = () => {
-    if (plain) parent.append(plain);
+    if (plain) appendPlain(parent, plain);
     plain = "";
   };
   for (let at = 0; at < text.length; ) {
@@ -197,7 +279,7 @@ function takeCodeSpan(text, at) {
   const close = text.indexOf(ticks, at + ticks.length);
   if (close < 0) return null;
   const node = document.createElement("code");
-  node.textContent = text.slice(at + ticks.length, close).replace(/^ (.+) $/, "$1");
+  appendPlain(node, text.slice(at + ticks.length, close).replace(/^ (.+) $/, "$1"));
   return { node, end: close + ticks.length };
 }
 
@@ -232,7 +314,7 @@ function takeAddress(text, at) {
   const address = /^https?:\/\/[^\s<>"'`]+/.exec(text.slice(at, at + 2048))?.[0].replace(/[.,:;!?)\]*_]+$/, "");
   if (!address || /\w/.test(text[at - 1] ?? "")) return null;
   const node = makeLink(address);
-  node.textContent = address;
+  appendPlain(node, address);
   return { node, end: at + address.length };
 }
 

@@ -1,11 +1,16 @@
-// The list of conversations.
+// The list of conversations: found by their titles, renamed, deleted.
 
 import { byId, make, tool } from "./dom.js";
 import { Drawer } from "./drawer.js";
 
-/** Actions: show(sessionId), remove(sessionIds), startNew(). */
+const MOST_SHOWN = 300;
+
+/** Actions: show(sessionId), rename(sessionIds, title), remove(sessionIds), startNew(). */
 export class Sidebar {
   #list = byId("chats");
+  #search = byId("chats-search");
+  #shown = [[], null];
+  #signature = null;
   drawer = new Drawer();
 
   constructor(branches, actions) {
@@ -14,32 +19,81 @@ export class Sidebar {
       this.drawer.toggle(false, false);
       actions.startNew();
     });
+    this.#search.addEventListener("input", () => this.show(...this.#shown));
   }
 
   /** One entry for each conversation: branches of one root are together, named for the latest used. */
   show(sessions, currentId) {
-    const conversations = new Map();
-    for (const session of sessions) {
-      const root = this.branches.root(session.id);
-      conversations.set(root, [...(conversations.get(root) ?? []), session]);
-    }
+    this.#shown = [sessions, currentId];
+    if (this.#list.querySelector("form")) return; // one is being renamed
+    const wanted = this.#search.value.trim().toLowerCase();
+    const all = this.#conversations(sessions);
+    const found = all.filter(({ title }) => title.toLowerCase().includes(wanted));
     const current = currentId && this.branches.root(currentId);
-    this.#list.replaceChildren(...[...conversations].map(([root, members]) => this.#entry(members, root === current)));
-    if (!conversations.size) this.#list.append(make("li", { class: "empty" }, "No conversations yet."));
+    const signature = JSON.stringify([found, current, wanted]);
+    byId("chats-search-field").hidden = all.length < 2 && !wanted;
+    if (signature === this.#signature) return;
+    this.#signature = signature;
+    const focused = this.#list.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    this.#list.replaceChildren(...found.slice(0, MOST_SHOWN).map((one) => this.#entry(one, one.root === current)));
+    if (!found.length) this.#list.append(make("li", { class: "empty" }, wanted ? "No title has this." : "No conversations yet."));
+    if (found.length > MOST_SHOWN) this.#list.append(make("li", { class: "empty" }, "… and more: search for their titles."));
+    if (focused) [...this.#list.querySelectorAll("button")].find((button) => button.dataset.key === focused)?.focus();
   }
 
-  #entry(members, isCurrent) {
-    const latest = members[0];
-    const title = members.map((session) => this.branches.get(session.id).title).find(Boolean) ?? "Untitled conversation";
-    const open = make("button", { type: "button", class: "chat", title }, make("span", { class: "chat-title" }, title),
-      make("span", { class: "chat-facts" }, factsOf(latest, members.length)));
+  /** `{root, title, ids, latest}` for each, the latest used first. */
+  #conversations(sessions) {
+    const families = new Map();
+    for (const session of sessions) {
+      const root = this.branches.root(session.id);
+      families.set(root, [...(families.get(root) ?? []), session]);
+    }
+    return [...families].map(([root, members]) => {
+      const named = members.find((session) => session.title)?.title ?? this.branches.get(root).title;
+      return { root, title: named ?? "Untitled conversation", ids: members.map((session) => session.id), latest: members[0] };
+    });
+  }
+
+  #entry({ root, title, ids, latest }, isCurrent) {
+    const name = make("span", { class: "chat-title" }, make("bdi", {}, title));
+    const open = make("button", { type: "button", class: "chat", title }, name,
+      make("span", { class: "chat-facts" }, factsOf(latest, ids.length)));
+    open.dataset.key = root;
     if (isCurrent) open.setAttribute("aria-current", "page");
     open.onclick = () => {
       this.drawer.toggle(false, false);
       this.actions.show(latest.id);
     };
-    const remove = tool("trash", `Delete “${title}”`, () => this.actions.remove(members.map((session) => session.id)));
-    return make("li", {}, open, remove);
+    const item = make("li", {}, open);
+    const rename = tool("edit", `Rename “${title}”`, () => this.#rename(item, title, ids));
+    const remove = tool("trash", `Delete “${title}”`, () => this.actions.remove(ids));
+    item.append(make("span", { class: "chat-tools" }, rename, remove));
+    return item;
+  }
+
+  #rename(item, title, ids) {
+    const field = make("input", { value: title, maxLength: 200, "aria-label": "Title", enterKeyHint: "done" });
+    const form = make("form", { class: "rename" }, field);
+    const close = () => {
+      field.onblur = null; // removing it takes its focus
+      form.remove();
+      this.#signature = null;
+      this.show(...this.#shown);
+    };
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      const given = field.value.trim();
+      close();
+      if (given && given !== title) this.actions.rename(ids, given);
+    };
+    form.onkeydown = (event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation();
+      close();
+    };
+    field.onblur = close;
+    item.replaceChildren(form);
+    field.select();
   }
 }
 

@@ -72,13 +72,20 @@ export class Settings {
 
 /**
  * Which session was forked from which, and where. Sessions that come from one root are branches of one conversation.
- * A branch is `{parent, at, title, system, order}`; `at` is the length in tokens that it shares with its parent.
+ * A branch is `{parent, at, system, order}`; `at` is the length in tokens that it shares with its parent. Earlier
+ * versions kept a `title` here, which now the server has. All tabs of this browser share them.
  */
 export class Branches {
   #all = read("branches", {});
   #live = null;
 
+  /** Take in what other tabs have noted. */
+  reload() {
+    this.#all = read("branches", this.#all);
+  }
+
   note(sessionId, fields) {
+    this.reload();
     this.#live?.add(sessionId);
     const order = 1 + Math.max(0, ...Object.values(this.#all).map((branch) => branch.order ?? 0));
     this.#all[sessionId] = { order, ...this.#all[sessionId], ...fields };
@@ -97,6 +104,8 @@ export class Branches {
   }
 
   forget(sessionIds) {
+    if (!sessionIds.length) return;
+    this.reload();
     for (const id of sessionIds) delete this.#all[id];
     write("branches", this.#all);
   }

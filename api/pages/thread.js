@@ -1,16 +1,23 @@
 // The messages on the screen: one item for each turn, with the question, the answer and what can be done with both.
 
-import { byId, copyFrom, formatNumber, make, tool } from "./dom.js";
-import { showMarkdown } from "./markdown.js";
+import { byId, copyFrom, count, formatNumber, make, tool } from "./dom.js";
+import { appendPlain, showMarkdown } from "./markdown.js";
 
 const ENDINGS = {
   length: "Ended at the longest answer allowed in the settings.",
-  context: "The context is full. Branch from an earlier message, or start a new chat.",
+  context: "The context is full: the answer ends here.",
   cancelled: "Stopped.",
 };
+/** What the same request would be answered again. */
+const FINAL = new Set(["invalid_request", "length_exceeded", "too_large", "unsupported", "unknown_adapter", "forbidden"]);
+const TOO_LONG = "This message does not fit into what is left of this conversation’s context. Make it shorter, edit an earlier "
+  + "message to branch from there, or go on in a new chat.";
 const NEAR_END_PX = 80;
 
-/** Actions: edit(turn, text), regenerate(turn), retry(turn), takeBack(turn), show(sessionId), alternatives(turn). */
+/**
+ * Actions: edit(turn, text), regenerate(turn), retry(turn), takeBack(turn), carryOver(turn), show(sessionId),
+ * alternatives(turn).
+ */
 export class Thread {
   #items = new Map(); // turn -> {item, answer, foot, question}
   #list = byId("messages");
@@ -68,11 +75,13 @@ export class Thread {
   }
 
   #add(turn) {
+    const carried = make("div", { class: "carried" });
     const question = make("article", { class: "question", "aria-label": "You" });
+    const title = make("h2", { class: "visually-hidden" }, "Answer"); // the headings in it are below
     const answer = make("div", { class: "markdown" });
     const foot = make("div", { class: "foot" });
-    const reply = make("article", { class: "answer", "aria-label": "Answer" }, answer, foot);
-    const parts = { item: make("li", { class: "turn" }, question, reply), question, reply, answer, foot };
+    const reply = make("article", { class: "answer", "aria-label": "Answer" }, title, answer, foot);
+    const parts = { item: make("li", { class: "turn" }, carried, question, reply), carried, question, reply, answer, foot };
     this.#items.set(turn, parts);
     return parts;
   }
@@ -80,6 +89,7 @@ export class Thread {
   #refresh(turn) {
     const parts = this.#items.get(turn);
     if (!parts) return;
+    if (turn.carried.length && !parts.carried.firstChild) parts.carried.append(carriedOf(turn.carried));
     if (!parts.question.querySelector("form")) this.#showQuestion(turn, parts);
     parts.reply.setAttribute("aria-busy", turn.isUnfinished);
     parts.reply.classList.toggle("thinking", turn.isUnfinished && !turn.text);
@@ -99,7 +109,9 @@ export class Thread {
     if (groups.length > 1) tools.append(this.#switcher(groups, current));
     tools.append(tool("copy", "Copy the message", (event) => copyFrom(event.currentTarget, turn.question)));
     if (turn.state !== "waiting") tools.append(tool("edit", "Edit the message in a new branch", () => this.#edit(turn, parts)));
-    parts.question.replaceChildren(make("div", { class: "bubble" }, turn.question), tools);
+    const bubble = make("div", { class: "bubble", dir: "auto" });
+    appendPlain(bubble, turn.question);
+    parts.question.replaceChildren(bubble, tools);
   }
 
   #switcher(groups, current) {
@@ -161,14 +173,26 @@ export class Thread {
   }
 
   #failure(turn) {
-    const notice = make("div", { class: "failure" }, make("p", {}, turn.error.message),
-      make("button", { type: "button", class: "button small", onclick: () => this.actions.retry(turn) }, "Try again"));
-    if (!turn.numTokens) {
-      notice.append(make("button", { type: "button", class: "button small", onclick: () => this.actions.takeBack(turn) }, "Take it back"));
-    }
+    const { code, message } = turn.error;
+    const isTooLong = code === "length_exceeded";
+    const act = (text, action) => make("button", { type: "button", class: "button small", onclick: () => action(turn) }, text);
+    const notice = make("div", { class: "failure" }, make("p", {}, isTooLong ? TOO_LONG : message));
+    if (!FINAL.has(code)) notice.append(act("Try again", this.actions.retry));
+    if (!turn.numTokens) notice.append(act(isTooLong ? "Shorten it" : "Take it back", this.actions.takeBack));
+    if (isTooLong && turn.baseLength) notice.append(act("New chat with the last turns", this.actions.carryOver));
     notice.setAttribute("role", "alert");
     return notice;
   }
+}
+
+/** What a new chat took along, closed at first. */
+function carriedOf(messages) {
+  const items = messages.map(({ role, content }) => {
+    const text = make("div", { class: "markdown" });
+    showMarkdown(text, content);
+    return make("div", { class: "carried-message" }, make("p", { class: "label" }, role === "assistant" ? "Answer" : "You"), text);
+  });
+  return make("details", {}, make("summary", {}, `Brought along: ${count(messages.length, "message")}`), ...items);
 }
 
 /** What the last turn cost, in one line. */

@@ -8,7 +8,7 @@ import re
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from api.errors import CapacityExhausted, LengthExceeded
+from api.errors import CapacityExhausted, GreenroomError, InvalidRequest
 from api.settings import ApiKey, ApiSettings
 from api.turns import Message
 from tests.api import toy_model
@@ -232,9 +232,10 @@ async def test_a_turn_that_cannot_be_says_why_and_can_be_taken_back(
 ) -> None:
     chat = ChatPage(page, server.base_url)
     await chat.visit()
-    cluster.refusal = LengthExceeded(10, 20, 25)
+    cluster.refusal = InvalidRequest("this model takes no jokes")
     await chat.ask("hello")
-    await expect(page.get_by_role("alert").filter(has_text="Maximum length exceeded")).to_be_visible()
+    await expect(page.get_by_role("alert").filter(has_text="This model takes no jokes")).to_be_visible()
+    await expect(page.get_by_role("button", name="Try again")).to_have_count(0)
     await chat.answers.nth(0).get_by_role("button", name="Take it back").click()
     await expect(chat.questions).to_have_count(0)
     await expect(chat.field).to_have_value("hello")
@@ -245,7 +246,7 @@ async def test_a_turn_that_cannot_be_says_why_and_can_be_taken_back(
 async def test_a_failed_turn_can_be_tried_again(page: Page, server: Restartable, cluster: FakeCluster) -> None:
     chat = ChatPage(page, server.base_url)
     await chat.visit()
-    cluster.refusal = LengthExceeded(10, 20, 25)
+    cluster.refusal = GreenroomError("something broke")
     await chat.ask("hello")
     await chat.answers.nth(0).get_by_role("button", name="Try again").click()
     await chat.ended(0)
