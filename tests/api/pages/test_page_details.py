@@ -54,7 +54,7 @@ async def test_an_answer_cannot_attack_the_page(page: Page, server: Restartable,
     await expect(answer.locator("script, img, svg, iframe, b")).to_have_count(0)
     await expect(answer.locator("a")).to_have_count(0)
     await expect(answer).to_contain_text("<img src=x onerror=\"document.title = 'broken'\">")
-    await expect(page).to_have_title("Greenroom")
+    await expect(page).to_have_title("hello · Greenroom")
 
 
 async def test_a_question_is_plain_text(page: Page, server: Restartable, cluster: FakeCluster) -> None:
