@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from deployments.home import Home, Record
 from deployments.ray_connection import connect, find_cluster
-from deployments.ray_head import forget_address, is_alive, stop_head
+from deployments.ray_head import forget_address, is_alive, lost_parts, remains, stop_head
 
 
 def take_down(home: Home, keep_sessions: bool, say: Callable[[str], object]) -> None:
@@ -19,10 +19,12 @@ def take_down(home: Home, keep_sessions: bool, say: Callable[[str], object]) -> 
     Raises:
         CommandFailed: the Ray cluster is there but cannot be used.
     """
+    were_remains = end_remains(home, say)
     record = find_cluster(home)
     if record is None:
-        _stop_remains(home)
-        say("Nothing runs here.")
+        home.forget()
+        if not were_remains:
+            say("Nothing runs here.")
         return
     ray = connect(record)
     try:
@@ -60,11 +62,22 @@ def _remove(record: Record, keep_sessions: bool, say: Callable[[str], object]) -
     return others + serving.other_actors()
 
 
-def _stop_remains(home: Home) -> None:
-    """A head that died by half leaves processes."""
+def end_remains(home: Home, say: Callable[[str], object]) -> bool:
+    """End what is left of a Ray head that ``up`` started and that has lost a part; whether anything was left.
+
+    It cannot be mended: without its GCS nothing starts any more, but the gateway still listens and the journal is held.
+    """
     record = home.read()
-    if record:
-        if not is_alive(record.processes):
-            stop_head(record.processes)
-            forget_address(record.address)
-        home.forget()
+    if record is None or not record.processes or is_alive(record.processes):
+        return False
+    lost, left = lost_parts(record.processes), remains(record.processes)
+    if left:
+        what = " and ".join(lost)
+        say(
+            f"The Ray that `greenroom up` started at {record.address} has lost its {what}, and {len(left)} of its "
+            "processes still ran: they are ended. The sessions are in the journal."
+        )
+    stop_head(record.processes)
+    forget_address(record.address)
+    home.forget()
+    return bool(left)

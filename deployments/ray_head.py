@@ -43,6 +43,9 @@ _PORTS = ("ray-client-server", "dashboard-agent-listen", "dashboard-agent-grpc",
 """Said, so that the head neither collides with another on this machine nor waits for its agents to choose."""
 
 _RAYLET, _GCS = "raylet", "gcs_server"
+_RAYLET_VARIABLE = "RAY_RAYLET_PID"
+"""What Ray tells a worker in its environment."""
+
 _SESSION_OPTION = "--session_dir="
 _GRACE_S = 10.0
 
@@ -96,13 +99,23 @@ def is_alive(processes: Sequence[HeadProcess]) -> bool:
     return bool(needed) and all(_find(process) for process in needed)
 
 
+def lost_parts(processes: Sequence[HeadProcess]) -> list[str]:
+    """Names of those without which a head does not live, and which have ended."""
+    return [process.name for process in processes if process.name in (_RAYLET, _GCS) and not _find(process)]
+
+
+def remains(processes: Sequence[HeadProcess]) -> list[psutil.Process]:
+    """What lives of a head, and on it."""
+    return [living for process in processes if (living := _find(process))] + _workers(processes)
+
+
 def stop_head(processes: Sequence[HeadProcess]) -> None:
     """End a head and everything on it: what does not end when asked is killed. Idempotent; touches no other Ray."""
     families: list[list[psutil.Process]] = [[], [], []]
     for process in processes:
         if living := _find(process):
             families[{_RAYLET: 0, _GCS: 2}.get(process.name, 1)].append(living)
-    workers = [worker for raylet in families[0] for worker in raylet.children(recursive=True)]
+    workers = _workers(processes)
     for family in families:
         _end(family)
     _end(workers, grace_s=0)
@@ -187,6 +200,28 @@ def _members(group: int) -> list[psutil.Process]:
         except ProcessLookupError:
             continue
     return members
+
+
+def _workers(processes: Sequence[HeadProcess]) -> list[psutil.Process]:
+    """Below the raylet; and those that say they were, where it has ended."""
+    workers: list[psutil.Process] = []
+    for raylet in processes:
+        if raylet.name == _RAYLET:
+            living = _find(raylet)
+            workers += living.children(recursive=True) if living else _orphans(raylet)
+    return workers
+
+
+def _orphans(raylet: HeadProcess) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            is_its = process.environ().get(_RAYLET_VARIABLE) == str(raylet.pid)
+            if is_its and process.create_time() >= raylet.created_at:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
 
 
 def _describe(process: psutil.Process) -> HeadProcess:

@@ -19,7 +19,7 @@ from deployments.checks import (
 )
 from deployments.console import Steps
 from deployments.failures import CommandFailed
-from deployments.fall import take_down
+from deployments.fall import end_remains, take_down
 from deployments.home import Home, Record
 from deployments.plan import Plan, local_url
 from deployments.ports import free_ports, is_free
@@ -57,6 +57,7 @@ class Rise:
         for model in self._plan.config.models:
             read_checkpoint(model)
         check_adapters(self._plan.config.models)
+        end_remains(self._home, lambda sentence: self._steps.say("Ray", sentence))
         record = self._find(ray_port)
         mode = record.auth_mode if record else os.environ.get(AUTH_MODE, "token")
         check_exposure(self._plan, mode, self._without_keys)

@@ -237,3 +237,41 @@ def test_a_recorded_inferlet_is_replayed_against_its_program_and_a_changed_one(
     changed = operator.run("replay", launched.out.strip(), "--program", str(program))
     assert changed.code == 1
     assert changed.out.endswith("call 1 (Send) has other arguments than before.\n")
+
+
+def test_what_is_left_of_a_head_that_lost_a_part_is_said_and_ended(newcomer: Operator) -> None:
+    """First `down` finds it, then `up`, which serves the same sessions on the same port."""
+    assert newcomer.up().code == 0
+    _, session = chat(newcomer, "Hello")
+    _kill_gcs(newcomer)
+    down = newcomer.run("down")
+    assert (down.code, down.err) == (0, "")
+    assert "has lost its gcs_server" in down.out
+    assert newcomer.processes() == []
+    assert newcomer.up().code == 0
+    _kill_gcs(newcomer)
+    risen = newcomer.up()
+    assert (risen.code, risen.err) == (0, "")
+    assert "has lost its gcs_server" in risen.out
+    assert session in listed(newcomer)
+
+
+def test_a_journal_that_another_server_has_is_refused(operator: Operator, newcomer: Operator) -> None:
+    result = newcomer.run("up", "--port", str(newcomer.port), "--journal", str(operator.journal))
+    assert (result.code, result.out) == (1, "")
+    assert f"the journal {operator.journal} is in use by another server (process " in result.err
+    assert newcomer.processes() == []
+
+
+def test_a_server_for_others_needs_keys(newcomer: Operator) -> None:
+    result = newcomer.up("--host", "0.0.0.0")
+    assert result.code == 1
+    assert "give them keys with api.api_keys in --config, or say --without-keys" in result.err
+    assert newcomer.processes() == []
+
+
+def _kill_gcs(operator: Operator) -> None:
+    record = operator.home.read()
+    assert record is not None
+    [gcs] = [process for process in record.processes if process.name == "gcs_server"]
+    os.kill(gcs.pid, signal.SIGKILL)

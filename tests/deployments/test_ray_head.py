@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 from deployments.home import HeadProcess
-from deployments.ray_head import forget_address, is_alive, stop_head
+from deployments.ray_head import forget_address, is_alive, lost_parts, remains, stop_head
 
 SLEEPER = "import signal; signal.pause()"
 
@@ -67,3 +68,18 @@ def test_only_the_note_of_the_head_that_has_ended_is_removed(tmp_path: Path, mon
     forget_address("127.0.0.1:6379")
     assert not note.exists()
     forget_address("127.0.0.1:6379")
+
+
+def test_workers_of_a_raylet_that_has_ended_are_ended_with_the_rest(running: list[subprocess.Popen[bytes]]) -> None:
+    raylet = start(running, "raylet")
+    worker = subprocess.Popen([sys.executable, "-c", SLEEPER], env={**os.environ, "RAY_RAYLET_PID": str(raylet.pid)})
+    other = subprocess.Popen([sys.executable, "-c", SLEEPER], env={**os.environ, "RAY_RAYLET_PID": "1"})
+    running += [worker, other]
+    running[0].kill()
+    running[0].wait()
+    head = (raylet, HeadProcess(2**22 + 1, "gcs_server", 1.0))
+    assert lost_parts(head) == ["raylet", "gcs_server"]
+    assert [process.pid for process in remains(head)] == [worker.pid]
+    stop_head(head)
+    assert not psutil.pid_exists(worker.pid)
+    assert other.poll() is None
