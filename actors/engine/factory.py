@@ -51,8 +51,11 @@ def _vllm(settings: ModelSettings, path: Path, adapters: tuple[AdapterFiles, ...
     from actors.engine.vllm.settings import set_environment
 
     set_environment()
+    from actors.engine.torch.plain_checkpoint import check_plain
     from actors.engine.vllm.engine import VllmEngine
 
+    if "hf_overrides" not in settings.engine_args:
+        check_plain(path)
     tokenizer = Tokenizer.load(path)
     engine = VllmEngine(path, dict(settings.engine_args), tokenizer, adapters, settings.owner_share)
     return engine, tokenizer

@@ -86,8 +86,7 @@ def _load_lean(settings: TorchSettings, config: PlainConfig, device: torch.devic
         weights = read_weights(path)
         if weights is None:
             return None
-        missing, mismatched, unexpected = config.faults(weights)
-        check_names(path, missing, mismatched, unexpected)
+        check_names(path, *config.faults({name: tuple(tensor.shape) for name, tensor in weights.items()}))
         check_numbers(path, weights.items())
         decoder = LeanDecoder(config, weights, settings.adapters)
     except (OSError, ValueError, TypeError, LookupError, RuntimeError, MemoryError) as error:

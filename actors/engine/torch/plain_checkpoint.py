@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import torch
 from torch import Tensor
 
 from actors.engine.torch.key_values import LayerShape
-from actors.engine.torch.weight_faults import Shape
-from api.errors import reason_of
+from actors.engine.torch.weight_faults import Shape, check_names
+from actors.engine.words import sentence_of
+from api.errors import InvalidRequest, reason_of
 
 _ARCHITECTURES = {
     "llama": "LlamaForCausalLM",
@@ -95,12 +97,12 @@ class PlainConfig:
             has_head_norms=config["model_type"] == "qwen3",
         )
 
-    def faults(self, weights: Mapping[str, Tensor]) -> tuple[set[str], dict[str, tuple[Shape, Shape]], set[str]]:
-        """What is wrong with weights: those that are missing, of another shape (which, and which is right), unknown."""
+    def faults(self, shapes: Mapping[str, Shape]) -> tuple[set[str], dict[str, tuple[Shape, Shape]], set[str]]:
+        """Which weights are missing, which have another shape than is asked for (both), and which are unknown."""
         asked = dict(self._tensors())
-        if self.has_tied_embeddings and _OUTPUT in weights:
+        if self.has_tied_embeddings and _OUTPUT in shapes:
             asked[_OUTPUT] = (self.vocab_size, self.hidden_size)
-        there = {name: tuple(tensor.shape) for name, tensor in weights.items() if not name.endswith(_IGNORED)}
+        there = {name: shape for name, shape in shapes.items() if not name.endswith(_IGNORED)}
         mismatched = {
             name: (there[name], shape) for name, shape in asked.items() if name in there and there[name] != shape
         }
@@ -142,23 +144,62 @@ def read_weights(model_path: Path) -> dict[str, Tensor] | None:
         OSError: a file cannot be read.
         ValueError: a file is no safetensors file.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    weights: dict[str, Tensor] = {}
+    for file in (files := _weight_files(model_path)):
+        with _telling_damage(file):
+            weights |= {key: tensor.to(torch.float32) for key, tensor in load_file(file).items()}
+    return weights if files else None
+
+
+def check_plain(model_path: Path) -> None:
+    """That the weights of a plain checkpoint are those that its configuration asks for; of others nothing is known.
+
+    Raises:
+        InvalidRequest: they are not; names them.
+    """
+    try:
+        config, shapes = PlainConfig.read(model_path), read_shapes(model_path)
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise InvalidRequest(f"no model can be loaded from {model_path}: {sentence_of(error)}") from error
+    if config is not None and shapes:
+        check_names(model_path, *config.faults(shapes))
+
+
+def read_shapes(model_path: Path) -> dict[str, Shape]:
+    """The shapes of a checkpoint's tensors by name, which are read without them; none where there are no such files.
+
+    Raises:
+        OSError, ValueError: as above.
+    """
+    from safetensors import safe_open
+
+    shapes: dict[str, Shape] = {}
+    for file in _weight_files(model_path):
+        with _telling_damage(file), safe_open(file, framework="pt") as tensors:
+            shapes |= {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}
+    return shapes
+
+
+def _weight_files(model_path: Path) -> list[Path]:
+    """The safetensors files of a checkpoint; none where one is missing."""
     index = model_path / "model.safetensors.index.json"
+    names = ["model.safetensors"]
     if index.is_file():
         names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    else:
-        names = ["model.safetensors"]
-    if not all((model_path / name).is_file() for name in names):
-        return None
-    weights: dict[str, Tensor] = {}
+    files = [model_path / name for name in names]
+    return files if all(file.is_file() for file in files) else []
+
+
+@contextmanager
+def _telling_damage(file: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
     try:
-        for name in names:
-            weights |= {key: tensor.to(torch.float32) for key, tensor in load_file(model_path / name).items()}
+        yield
     except SafetensorError as error:
-        raise ValueError(f"{model_path} has a damaged file: {reason_of(error)}") from error
-    return weights
+        raise ValueError(f"{file} is damaged: {reason_of(error)}") from error
 
 
 def _is_plain(config: dict[str, Any]) -> bool:

@@ -101,7 +101,7 @@ def vllm_config(model_path: Path, engine_args: Mapping[str, Any], adapters: Sequ
             config.cache_config.kv_cache_memory_bytes = _cache_bytes(config)
     except InvalidRequest:
         raise
-    except (ValueError, TypeError, RuntimeError, OSError, NotImplementedError) as error:
+    except Exception as error:  # of any class: those who read configurations for vLLM have their own
         raise InvalidRequest(f"vLLM cannot run {model_path}: {sentence_of(error)}") from error
     if workers:
         check_placement(config.parallel_config, current_platform.ray_device_key)
@@ -162,8 +162,8 @@ def sentence_of(error: Exception) -> str:
         first = error.errors()[0]
         where = f"{first['loc'][0]}: " if first["loc"] else ""
         text = where + first["msg"].removeprefix("Value error, ")
-    lines = text.strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    lines = text.strip().splitlines() or [type(error).__name__]
+    return " ".join([lines[0], *(line.strip() for line in lines[1:2] if lines[0].endswith(":"))])
 
 
 def _cache_bytes(config: Any) -> int:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from actors.engine.text.tokenizer import Tokenizer
 from actors.engine.torch.loader import load_model
+from actors.engine.torch.plain_checkpoint import check_plain
 from actors.engine.torch.settings import TorchSettings
 from api.errors import InvalidRequest
 
@@ -113,6 +114,20 @@ def test_a_fault_of_a_checkpoint_is_named_in_a_sentence(
     with pytest.raises(InvalidRequest, match=f"{NO_MODEL}.*{sentence}") as refused:
         load_model(TorchSettings(broken(architecture, breaks), device="cpu"))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [fault for fault, (_, sentence) in FAULTS.items() if sentence.startswith((DIFFER, "missing", "a truncated"))],
+)
+def test_a_fault_of_a_plain_checkpoint_is_named_before_vllm_reads_it(
+    fault: str, broken: Callable[[str, Fault], Path], checkpoint: Callable[[str], Path]
+) -> None:
+    check_plain(checkpoint("llama"))
+    check_plain(checkpoint("gemma"))
+    breaks, sentence = FAULTS[fault]
+    with pytest.raises(InvalidRequest, match=f"{NO_MODEL}.*{sentence}"):
+        check_plain(broken("llama", breaks))
 
 
 @pytest.mark.parametrize(

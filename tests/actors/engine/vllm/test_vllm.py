@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -184,6 +186,18 @@ async def test_wrong_engine_args_are_refused_in_a_sentence(
     with pytest.raises(InvalidRequest, match=sentence) as refused:
         await engine.start()
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.vllm
+async def test_a_setting_that_a_checkpoint_has_wrong_is_refused_in_a_sentence(
+    checkpoint: Callable[[str], Path], tmp_path: Path, vllm_driver: Driver
+) -> None:
+    shutil.copytree(checkpoint("llama"), path := tmp_path / "model")
+    content = json.loads((path / "config.json").read_text()) | {"max_position_embeddings": None}
+    (path / "config.json").write_text(json.dumps(content))
+    engine, _ = build_engine(settings(path))
+    with pytest.raises(InvalidRequest, match="^vLLM cannot run .*'max_position_embeddings': TypeError: .*$"):
+        await engine.start()
 
 
 @pytest.mark.vllm
