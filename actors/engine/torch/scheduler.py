@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import dataclass, field
 
 from actors.engine.context import Context
@@ -164,15 +164,28 @@ class Scheduler:
         return self._are_several_owners and self._num_running[turn.owner] < share
 
     def _decoding(self) -> list[Turn]:
-        """Those whose next token is due. Where too many run, each owner gets as many on, one after another."""
+        """Those whose next token is due. Where an owner has more than may get on in this step, they do in turns."""
         turns = [turn for turn in self._running if turn not in self._filling]
-        if len(turns) <= self._max_running:
+        most = self._max_running
+        if self._are_several_owners:
+            most = self._owners.share_of(most)
+        elif len(turns) <= most:
             return turns
         self._num_plans += 1
-        turns = in_turns(sorted(turns, key=lambda turn: turn.planned_at))[: self._max_running]
-        for turn in turns:
-            turn.planned_at = self._num_plans
-        return turns
+        given: Counter[str] = Counter()
+        for turn in in_turns(sorted(turns, key=lambda turn: turn.planned_at)):
+            if given[turn.owner] < most and given.total() < self._max_running:
+                given[turn.owner] += 1
+                turn.planned_at = self._num_plans
+        return [turn for turn in turns if turn.planned_at == self._num_plans]
+
+    def _most_tokens(self, owner: str) -> int:
+        """Of one owner in a step while there are others: fewer, the more turns it has.
+
+        A step that has begun is what the next owner's first token waits for.
+        """
+        least = max(self._contexts.block_size, 2 * self._owners.share_of(self._max_running))
+        return max(least, self._owners.share_of(self._max_batch_tokens) // max(1, self._num_running[owner]))
 
     def _plan_decoding(self, turn: Turn, plan: _Plan) -> None:
         context = turn.context
@@ -188,7 +201,7 @@ class Scheduler:
         budget = self._max_batch_tokens - plan.num_tokens
         share = max(self._contexts.block_size, budget // _SHARE)
         blocked_order: int | None = None
-        for turn, count in self._shares(budget, share):
+        for turn, count in self._shares(plan, budget, share):
             context = turn.context
             end = context.num_resident + count
             if blocked_order is not None and turn.order > blocked_order:
@@ -204,27 +217,28 @@ class Scheduler:
             if not is_last:
                 self._filling.append(turn)
 
-    def _shares(self, budget: int, share: int) -> list[tuple[Turn, int]]:
+    def _shares(self, plan: _Plan, budget: int, share: int) -> list[tuple[Turn, int]]:
         """How many tokens each filling turn gets, in their order: a share first, then what is left.
 
-        Where several owners have turns, one of each comes before another of any, and the prompts of one owner get no
-        more than its share of a step: so a step ends soon, whoever it is that comes next.
+        Where several owners have turns, one of each comes before another of any.
         """
-        filling, most = list(self._filling), budget
+        filling, left = list(self._filling), defaultdict[str, int](lambda: budget)
         if self._are_several_owners:
-            filling, most = in_turns(filling), self._owners.share_of(self._max_batch_tokens)
+            filling = in_turns(filling)
+            left.update({turn.owner: self._most_tokens(turn.owner) for turn in filling})
+            for row in plan.rows:
+                left[self._turns[row.turn_id or ""].owner] -= row.count
         counts: list[tuple[Turn, int]] = []
-        given: Counter[str] = Counter()
         for turn in filling:
-            count = min(turn.context.num_missing, share, budget, most - given[turn.owner])
-            if count:
+            count = min(turn.context.num_missing, share, budget, left[turn.owner])
+            if count > 0:
                 counts.append((turn, count))
-                given[turn.owner] += count
+                left[turn.owner] -= count
                 budget -= count
         for index, (turn, count) in enumerate(counts):
-            more = min(turn.context.num_missing - count, budget, most - given[turn.owner])
+            more = min(turn.context.num_missing - count, budget, left[turn.owner])
             counts[index] = (turn, count + more)
-            given[turn.owner] += more
+            left[turn.owner] -= more
             budget -= more
         return counts
 
