@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
 from deployments.ray_head import AUTH_MODE, has_token
 from tests.cluster.command import ROOT, Operator, an_operator
@@ -79,8 +80,11 @@ def answers(operator: Operator, headers: dict[str, str] | None = None) -> bool:
     return httpx.post(url, data=body, headers=headers, timeout=60).json()["ok"] is True
 
 
-def test_serve_run_serves_the_embedded_model(operator: Operator, tmp_path: Path) -> None:
+def test_serve_run_serves_the_embedded_model_through_proxies_of_its_own(operator: Operator, tmp_path: Path) -> None:
     file = moved(operator, tmp_path)
+    content = yaml.safe_load(file.read_text())
+    content["http_options"] = content["applications"][0]["args"].pop("listen")
+    file.write_text(yaml.safe_dump({**content, "proxy_location": "HeadOnly"}))
     with running(operator, *SERVE, "run", str(file)) as process:
         wait_until_ready(operator, process)
         assert answers(operator)
