@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import psutil
-import ray
 from ray import serve
 
-from deployments.ray_head import forget_address, start_head, stop_head
+from deployments.home import Record
+from deployments.ray_connection import connect
+from deployments.ray_head import AUTH_MODE, forget_address, start_head, stop_head
 from tests.cluster.deployed import Deployed, free_port
 
 
@@ -26,7 +28,7 @@ class Served(Deployed):
         self._head = start_head(port, self._log, timeout_s=120)
         self._address = f"127.0.0.1:{port}"
         self.raylet = next(process.pid for process in self._head if process.name == "raylet")
-        ray.init(address=self._address, logging_level="error", log_to_driver=False)
+        connect(Record(self._address, os.environ.get(AUTH_MODE, "token")))
         serve.start(proxy_location="Disabled")
         self.deploy()
 
