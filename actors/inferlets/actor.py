@@ -13,6 +13,7 @@ from actors.calls.socket_server import listen
 from actors.inferlets.instance import InferletParts, Instance
 from actors.inferlets.leftovers import ProcessState
 from actors.inferlets.output import route_streams
+from actors.inferlets.task_order import order_sets
 from actors.journal.keys import INFERLET
 from actors.pool.actor import Slot, SlotDirectory
 
@@ -40,6 +41,7 @@ class HostedInferlet(InferletSlot):
         stand_back()
         super().__init__(name, parts, directory)
         route_streams()
+        order_sets()
         self._before = ProcessState()
 
     def clean_up(self) -> tuple[str, ...]:

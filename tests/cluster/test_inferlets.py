@@ -264,3 +264,45 @@ def test_the_four_roles_of_the_swarm_work_together(deployed: Deployed) -> None:
 
 async def state(one: Client, instance_id: str) -> str:
     return next(known.state for known in await one.list_instances() if known.id == instance_id)
+
+
+CLEAN = """@inferlet
+async def main(args):
+    import os
+    found = [os.getpid(), os.environ.get("LEFT"), os.getcwd(), hasattr(__builtins__, "left")]
+    os.environ["LEFT"] = "x"
+    os.chdir("/")
+    await asyncio.to_thread(print, "in a thread")
+    context = get_auto_model().create_context()
+    context.fill("Hello")
+    await context.generate(stop=max_len(2))
+    return found
+"""
+DIRTY = """@inferlet
+async def main(args):
+    import os, textwrap
+    textwrap.dedent = None
+    return [os.getpid()]
+"""
+
+
+def test_a_process_is_used_again_as_it_was_and_not_at_all_where_a_program_has_changed_it(
+    deployed: Deployed, tmp_path: Path
+) -> None:
+    async def result(one: Client, source: str) -> Any:
+        end = (await run(one, tmp_path, source))[-1]
+        assert isinstance(end, Completed), end
+        return end.value
+
+    async def scenario() -> None:
+        async with client(deployed) as one:
+            found = [await result(one, CLEAN) for _ in range(12)]
+            pids = [pid for pid, *_ in found]
+            assert len(set(pids)) < len(pids), "processes are used again"
+            assert {tuple(others) for _, *others in found} == {(None, found[0][2], False)}
+            spoilt = [(await result(one, DIRTY))[0] for _ in range(3)]
+            later = [(await result(one, CLEAN))[0] for _ in range(8)]
+            assert len(set(spoilt)) == 3
+            assert not set(spoilt) & set(later)
+
+    asyncio.run(scenario())
