@@ -120,11 +120,12 @@ async def test_without_keys_an_address_has_a_share_and_this_machine_has_all(
     app = build_app(FakeCluster(), settings, [Route("/slow", slow)])
     async with client_at(app, first) as one, client_at(app, second) as other:
         pending = asyncio.create_task(one.get("/slow"))
-        await entered.wait()
+        async with asyncio.timeout(10):
+            await entered.wait()
         assert (await other.get("/api/models")).status_code == (429 if is_refused else 200)
         leave.set()
         await pending
 
 
 def client_at(app: ASGIApp, address: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(address, 1234)), base_url="http://shell")
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(address, 1234)), base_url="http://localhost")
