@@ -99,22 +99,21 @@ def _sample_rows(scores: Tensor, draws: Sequence[Draw]) -> list[Drawn]:
     temperatures = [max(draw.sampling.temperature, _COLDEST) if draw.sampling.temperature else 1.0 for draw in draws]
     divisors = torch.tensor(temperatures, dtype=torch.float32, device=scores.device)
     scores = scores / divisors.unsqueeze(-1)
-    largest = scores.amax(dim=-1)
-    is_stuck, is_valid = largest.isneginf(), largest < math.inf
-    scores = scores.masked_fill((is_stuck | ~is_valid).unsqueeze(-1), 0.0)
+    largest: list[float] = scores.amax(dim=-1).tolist()
+    if failed := [row for row, value in enumerate(largest) if not math.isfinite(value)]:
+        scores[failed] = 0.0
     chosen = scores.argmax(dim=-1)
     random_rows = [row for row, draw in enumerate(draws) if draw.sampling.temperature > 0]
     if random_rows:
         filtered = _filter(scores[random_rows], [draws[row].sampling for row in random_rows])
         chosen[random_rows] = _draw(filtered, [uniform(draws[row].seed, draws[row].offset) for row in random_rows])
     return [
-        Drawn(token_id, logprobs, valid, distribution, stuck)
-        for token_id, logprobs, valid, distribution, stuck in zip(
+        Drawn(token_id, logprobs, best < math.inf, distribution, best == -math.inf)
+        for token_id, logprobs, best, distribution in zip(
             chosen.tolist(),
             chosen_logprobs(scores, chosen, [draw.sampling.num_logprobs for draw in draws]),
-            is_valid.tolist(),
+            largest,
             distributions(scores, [draw.distribution for draw in draws]),
-            is_stuck.tolist(),
             strict=True,
         )
     ]
