@@ -13,7 +13,7 @@ from actors.engine.constraints.guided import GuidedCompiler
 from actors.engine.constraints.matcher import Matcher
 from actors.engine.text.output import OutputRules
 from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
-from api.errors import InvalidRequest
+from api.errors import InvalidRequest, reason_of
 
 _MAX_COMPILED = 32
 _NAMES = {JsonSchema: "JSON schema", Regex: "regular expression", Choice: "choice", Grammar: "grammar"}
@@ -85,7 +85,7 @@ class Grammars:
         try:
             return self._compiled_by_its_package(constraint)
         except InvalidRequest as error:
-            raise InvalidRequest(f"the {_NAMES[type(constraint)]} cannot be used: {error}") from None
+            raise InvalidRequest(f"the {_NAMES[type(constraint)]} cannot be used: {reason_of(error)}") from None
 
     def _compiled_by_its_package(self, constraint: Constraint) -> Compiled:
         return self._ebnf.compile(constraint) if isinstance(constraint, Grammar) else self._guided.compile(constraint)

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from actors.engine.constraints.formats import FORMATS
 from actors.engine.constraints.regex import full_match, search
-from api.errors import InvalidRequest
+from api.errors import InvalidRequest, reason_of
 
 MAX_STRING_LENGTH = 2_048
 MAX_ARRAY_ITEMS = 64
@@ -48,7 +48,7 @@ def closed_schema(text: str) -> dict[str, Any]:
         json.dumps(schema, ensure_ascii=False, allow_nan=False).encode()
         return _Writer(schema).write()
     except json.JSONDecodeError as error:
-        raise InvalidRequest(f"it is not JSON: {error}") from None
+        raise InvalidRequest(f"it is not JSON: {reason_of(error)}") from None
     except UnicodeEncodeError:
         raise InvalidRequest("its texts have lone surrogates") from None
     except ValueError:
@@ -246,7 +246,7 @@ def _searched(pattern: Any) -> str:
     try:
         return f"^(?:{search(pattern)})$"
     except InvalidRequest as error:
-        raise InvalidRequest(f'"pattern" {json.dumps(pattern):.60} is not supported: {error}') from None
+        raise InvalidRequest(f'"pattern" {json.dumps(pattern):.60} is not supported: {reason_of(error)}') from None
 
 
 def _bound(schema: dict[str, Any], written: dict[str, Any]) -> None:
