@@ -13,7 +13,7 @@ from actors.engine.constraints.guided import GuidedCompiler
 from actors.engine.constraints.matcher import Matcher
 from actors.engine.text.output import OutputRules
 from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
-from api.errors import InvalidRequest, reason_of
+from api.errors import InvalidRequest, Unsupported, reason_of
 
 _MAX_COMPILED = 32
 _NAMES = {JsonSchema: "JSON schema", Regex: "regular expression", Choice: "choice", Grammar: "grammar"}
@@ -84,6 +84,8 @@ class Grammars:
     def _compile(self, constraint: Constraint) -> Compiled:
         try:
             return self._compiled_by_its_package(constraint)
+        except Unsupported:
+            raise
         except InvalidRequest as error:
             raise InvalidRequest(f"the {_NAMES[type(constraint)]} cannot be used: {reason_of(error)}") from None
 

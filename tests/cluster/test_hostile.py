@@ -1,0 +1,23 @@
+"""A short form of ``python -m tests.hostile``: what a stranger sends harms nobody else, and nothing is left of it."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.cluster.deployed import Deployed
+from tests.hostile.suite import attack
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+
+COUNTS = {"requests": 600, "frames": 1_200, "cycles": 120}
+
+
+@pytest.mark.parametrize("part", COUNTS)
+def test_hostile_clients_are_answered_and_leave_nothing_behind(part: str, deployed: Deployed) -> None:
+    seed = random.randrange(10**6)
+    print(f"\nseed {seed}")  # noqa: T201
+    found = attack(deployed, part, COUNTS[part], seed, rest_s=10, memory_share=0.3)
+    assert not found.faults, found.faults[:5]
+    assert found.counts

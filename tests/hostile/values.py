@@ -1,0 +1,96 @@
+"""Random values, most of them of the wrong kind."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+WORDS = (
+    "hi",
+    "",
+    "\x00",
+    "é",
+    "\U0001f600",
+    "../..",
+    "%00",
+    "a" * 300,
+    "public/x",
+    "null",
+    "0",
+    "\u202e",
+    "' OR 1=1",
+    "-1",
+)
+NUMBERS = (0, 1, -1, 2, 3.5, 1e308, -1e308, 1e-45, 2**31, 2**63, 2**64, 10**40, float("nan"), float("inf"), -0.0)
+MESSAGE = [{"role": "user", "content": "hi"}]
+SAMPLING = ("temperature", "top_p", "top_k", "min_p", "seed", "repetition_penalty", "presence_penalty", "logit_bias")
+CONSTRAINTS: tuple[dict[str, Any], ...] = (
+    {"regex": "[a-z]{3}"},
+    {"regex": "(a{1000}){1000}"},
+    {"json_schema": {"type": "object", "properties": {"a": {"type": "null"}}}},
+    {"json_schema": {"not": {}}},
+    {"choice": ["a", "b"]},
+    {"grammar": 'root ::= root root | "a"'},
+)
+
+
+def value(draw: random.Random, depth: int = 0) -> Any:
+    """Any JSON value, or nearly: numbers that JSON does not have are among them."""
+    kind = draw.randrange(9 if depth < 4 else 5)
+    if kind == 0:
+        return draw.choice(WORDS)
+    if kind in (1, 2):
+        return draw.choice(NUMBERS)
+    if kind == 3:
+        return draw.choice((None, True, False))
+    if kind == 4:
+        return MESSAGE
+    if kind == 8:
+        return {draw.choice(SAMPLING): value(draw, depth + 1)}
+    if kind in (5, 6):
+        return [value(draw, depth + 1) for _ in range(draw.randrange(4))]
+    return {draw.choice(WORDS): value(draw, depth + 1) for _ in range(draw.randrange(4))}
+
+
+def mutated(draw: random.Random, fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields as they should be, of which some are not."""
+    found = {name: value(draw) if draw.random() < 0.25 else field for name, field in fields.items()}
+    if draw.random() < 0.1:
+        found[draw.choice((*WORDS, "type", "model"))] = value(draw)
+    if found and draw.random() < 0.1:
+        del found[draw.choice(list(found))]
+    return found
+
+
+def body(draw: random.Random, fields: dict[str, Any]) -> bytes:
+    """JSON of mutated fields, or what is none."""
+    kind = draw.randrange(20)
+    if kind == 0:
+        return draw.randbytes(draw.randrange(200))
+    if kind == 1:
+        return b"[" * draw.choice((10, 1_000, 100_000))
+    if kind == 2:
+        return b'{"text": "\xff\xfe\xed\xa0\x80"}'
+    if kind == 3:
+        return json.dumps(value(draw)).encode()
+    if kind == 4:
+        return b'{"a":' * 5_000 + b"1" + b"}" * 5_000
+    if kind == 5:
+        return b'{"text": "\\ud800", "max_tokens": 1e999, "type": "generate"}'
+    text = json.dumps(mutated(draw, fields)).encode()
+    return text[: draw.randrange(len(text))] if kind == 6 else text
+
+
+def generate(draw: random.Random) -> dict[str, Any]:
+    """A turn of few tokens, with some of what a turn can have."""
+    turn: dict[str, Any] = {"type": "generate", "text": "hi", "max_tokens": draw.randrange(1, 6)}
+    if draw.random() < 0.5:
+        turn["sampling"] = {"temperature": 1.0, "seed": 1, draw.choice(SAMPLING): draw.choice(NUMBERS)}
+    if draw.random() < 0.2:
+        turn["constraint"] = draw.choice(CONSTRAINTS)
+    if draw.random() < 0.1:
+        turn["stop"] = value(draw)
+    if draw.random() < 0.1:
+        turn["turn_id"] = draw.choice(WORDS)
+    return turn
