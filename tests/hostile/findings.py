@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
-MAX_WAIT_S, MAX_START_S = 10.0, 60.0
-"""For an answer; for one that waits until a process has started, of which some start one after another."""
+MAX_WAIT_S, MAX_SLOW_S = 10.0, 60.0
+"""For an answer; for one that waits until a process has started, or a whole text is there, on a busy machine."""
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r\n]*\r\n(.*?)\r\n\r\n", re.DOTALL)
 
 

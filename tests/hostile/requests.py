@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from tests.hostile.findings import MAX_START_S, MAX_WAIT_S, Findings
+from tests.hostile.findings import MAX_SLOW_S, MAX_WAIT_S, Findings
 from tests.hostile.values import WORDS, body, mutated, value
 
 CONCURRENCY = 24
@@ -39,8 +39,8 @@ HEADERS = (
 )
 
 
-STARTING = (b"POST /api/sessions", b"POST /api/inferlets", b"GET /api/v1/open_inference_session")
-"""What might need a process."""
+SLOW = (b"POST /api/sessions", b"POST /api/inferlets", b"GET /api/v1/open_inference_session", b"POST /api/v1/generate")
+"""What might need a process, or answers when a whole text is there."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ async def send(targets: Targets, draw: random.Random, findings: Findings) -> Non
 
 
 def _wait_s(sent: bytes) -> float:
-    return MAX_START_S if any(sent.startswith(opening) for opening in STARTING) else MAX_WAIT_S
+    return MAX_SLOW_S if any(sent.startswith(opening) for opening in SLOW) else MAX_WAIT_S
 
 
 async def _answer(reader: asyncio.StreamReader, wait_s: float) -> bytes | None:
