@@ -8,15 +8,19 @@ import importlib
 import linecache
 import sys
 import traceback
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from api.errors import InvalidRequest, reason_of
 from api.inferlet.program import Program
 
 OWN_PACKAGES = ("api", "actors", "asyncio", "importlib", "concurrent", "threading")
 """Whose frames a program's traceback does not show."""
+
+Answer = TypeVar("Answer")
 
 MAX_BLAME_CHARS = 20_000
 
@@ -42,7 +46,7 @@ def check(text: str, file: str) -> None:
         InvalidRequest: it is not Python, or has no ``@inferlet``.
     """
     try:
-        tree = ast.parse(text, file)
+        tree = _parsing(lambda: ast.parse(text, file))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise InvalidRequest(_syntax_sentence(error, file)) from None
     names = {"inferlet"} | {
@@ -85,7 +89,22 @@ def blame(error: BaseException, source: Source) -> str:
         return _cut(str(error))
     summary = traceback.TracebackException.from_exception(error, limit=None)
     _strip(summary)
-    return _cut("".join(summary.format()))
+    return _cut(_parsing(lambda: "".join(summary.format())))
+
+
+def _parsing(work: Callable[[], Answer], num_tries: int = 5) -> Answer:
+    """What work that parses Python comes to.
+
+    CPython 3.11 counts how deep it is in a source for all threads together, and raises ``SystemError`` when another
+    thread runs meanwhile, as it may where a finalizer does.
+
+    Raises:
+        RecursionError: it was so each time.
+    """
+    for _ in range(num_tries):
+        with suppress(SystemError):
+            return work()
+    raise RecursionError("the source is nested too deeply")
 
 
 def _cut(text: str) -> str:

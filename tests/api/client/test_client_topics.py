@@ -52,7 +52,7 @@ async def test_connections_that_break_at_any_byte_lose_and_repeat_nothing(server
     async with proxying(server) as (url, proxy), Client(url, patience_s=5) as client:
         for index in range(50):
             await cluster.topics.publish(TopicId("news"), f"message {index}")
-        proxy.limits = [700, 1200, 333, 901, 2000, 1, 450, 1111, 640, 800]
+        proxy.limits = [700, 1200, 333, 901, 900, 1, 450, 1111, 640, 700]
         async with await client.subscribe("news") as subscription:
             events = [await subscription.recv(5) for _ in range(50)]
     assert proxy.num_cut == 10
