@@ -6,14 +6,12 @@ import importlib
 import logging
 import os
 import socket
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from api.loopback import is_loopback
 from deployments.failures import CommandFailed, sentence_of_connection
 from deployments.home import Home, Record
-from deployments.ray_head import AUTH_MODE, LOOPBACK_ONLY, has_token, is_alive
+from deployments.ray_head import AUTH_MODE, LOOPBACK_ONLY, has_token, is_alive, note_of_cluster
 
 _ANSWER_S = 3.0
 
@@ -95,9 +93,8 @@ def _auth_mode() -> str | None:
 
 def _noted_address() -> str | None:
     """What the last ``ray start`` on this machine wrote down."""
-    note = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
     try:
-        return note.read_text().strip() or None
+        return note_of_cluster().read_text().strip() or None
     except OSError:
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,6 +49,7 @@ _RAYLET_VARIABLE = "RAY_RAYLET_PID"
 
 _SESSION_OPTION = "--session_dir="
 _GRACE_S = 10.0
+_NOTE = "ray_current_cluster"
 
 
 class RayDidNotStart(CommandFailed):
@@ -122,15 +124,21 @@ def stop_head(processes: Sequence[HeadProcess]) -> None:
 
 
 def forget_address(address: str) -> None:
-    """Remove Ray's note of this machine's cluster, which ``ray.init()`` follows, if it names a head that has ended."""
-    from ray._common.utils import get_ray_address_file
+    """Remove Ray's note of this machine's cluster, which ``ray.init()`` follows, if it names a head that has ended.
 
-    for note in (Path(get_ray_address_file(None)), Path(get_ray_address_file(str(_folder())))):
+    Ray is not asked where its note is: it reads how to authenticate when it is imported.
+    """
+    for note in (note_of_cluster(), _folder() / _NOTE):
         try:
             if note.read_text().strip().rpartition(":")[2] == address.rpartition(":")[2]:
                 note.unlink()
         except FileNotFoundError:
             continue
+
+
+def note_of_cluster() -> Path:
+    """Where the last ``ray start`` on this machine wrote down its address, unless it was given another folder."""
+    return Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / _NOTE
 
 
 def has_token() -> bool:

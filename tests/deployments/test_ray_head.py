@@ -70,6 +70,12 @@ def test_only_the_note_of_the_head_that_has_ended_is_removed(tmp_path: Path, mon
     forget_address("127.0.0.1:6379")
 
 
+def test_a_note_is_removed_without_importing_ray_which_would_read_how_to_authenticate() -> None:
+    script = "import sys; from deployments.ray_head import forget_address as f; f('x:1'); print('ray' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
+
+
 def test_workers_of_a_raylet_that_has_ended_are_ended_with_the_rest(running: list[subprocess.Popen[bytes]]) -> None:
     raylet = start(running, "raylet")
     worker = subprocess.Popen([sys.executable, "-c", SLEEPER], env={**os.environ, "RAY_RAYLET_PID": str(raylet.pid)})
