@@ -11,7 +11,7 @@ from tests.hostile.suite import attack
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
-COUNTS = {"requests": 500, "frames": 1_000, "cycles": 60}
+COUNTS = {"requests": 250, "frames": 400, "cycles": 20}
 
 
 @pytest.mark.parametrize("part", COUNTS)

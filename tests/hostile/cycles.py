@@ -62,7 +62,10 @@ async def live(kind: str, client: httpx.AsyncClient, targets: Targets, draw: ran
         await _talk(f"/api/inferlets/{instance}", [message], life_s, targets, draw, findings)
     elif kind == "petals session":
         asked: dict[str, str | int] = {"model": "pocket", "max_length": 64}
-        _judge(await client.get("/api/v1/open_inference_session", params=asked), findings)
+        answer = await client.get("/api/v1/open_inference_session", params=asked)
+        _judge(answer, findings)
+        if session_id := answer.json().get("session_id"):
+            await client.get("/api/v1/close_inference_session", params={"session_id": session_id})
     else:
         path = {"events": f"/api/inferlets/{instance}/events", "topic": "/api/topics/cycle/events"}.get(kind)
         call = f"POST /api/v1/generate HTTP/1.1\r\nContent-Length: 28\r\nHost: {targets.host}:{targets.port}\r\n"
