@@ -46,6 +46,8 @@ def connect(record: Record) -> Any:
         constants.ENABLE_RAY_CLUSTER = False  # what they say once Ray is imported
     if ray.is_initialized():
         return ray
+    if not _answers(record.address):  # Ray would try for minutes
+        raise CommandFailed(f"the Ray cluster at {record.address} does not answer: it has just lost a part, or starts")
     try:
         ray.init(
             address=record.address,

@@ -274,4 +274,6 @@ def _kill_gcs(operator: Operator) -> None:
     record = operator.home.read()
     assert record is not None
     [gcs] = [process for process in record.processes if process.name == "gcs_server"]
-    os.kill(gcs.pid, signal.SIGKILL)
+    process = psutil.Process(gcs.pid)
+    process.kill()
+    psutil.wait_procs([process], timeout=30)
