@@ -73,8 +73,9 @@ async def test_sessions_and_topics_with_a_key_also_from_a_page_of_another_origin
     page: Page, cluster: FakeCluster
 ) -> None:
     expected = [continuation(chat_ids(("user", "hello")), 20)]
-    async with fake_site(cluster, KEYS) as server, fake_site(FakeCluster(), ApiSettings()) as other:
-        await page.goto(f"{server.base_url}/healthz")
-        assert await page.evaluate(CONVERSE, server.base_url) == [expected[0], {"a": expected}, "unauthorized"]
-        await page.goto(f"{other.base_url}/healthz")
-        assert await page.evaluate(CONVERSE, server.base_url) == [expected[0], {"a": expected}, "unauthorized"]
+    async with fake_site(FakeCluster(), ApiSettings()) as other:
+        settings = KEYS.model_copy(update={"cors_origins": (other.base_url,)})
+        async with fake_site(cluster, settings) as server:
+            for site in (server, other):
+                await page.goto(f"{site.base_url}/healthz")
+                assert await page.evaluate(CONVERSE, server.base_url) == [expected[0], {"a": expected}, "unauthorized"]

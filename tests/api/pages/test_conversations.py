@@ -157,4 +157,4 @@ async def test_a_conversation_that_is_full_says_so_before_anything_is_written(
         ).to_be_visible()
         await page.get_by_role("button", name="New chat with the last turns").click()
         await chat.ask("hello")
-        assert await chat.answers.count() == 1
+        await expect(chat.answers).to_have_count(1)
