@@ -127,8 +127,13 @@ async def test_a_full_context_says_what_helps_and_the_last_turns_come_along(
         await chat.questions.nth(0).hover()
         await chat.questions.nth(0).get_by_role("button", name="Edit the message").click()
         await page.get_by_role("textbox", name="Edit the message").fill("another")
+        num_turns = len(small_cluster.turns)
         await page.keyboard.press("Enter")
         await expect(chat.questions.nth(0)).to_contain_text("another")
+        for _ in range(1000):
+            if len(small_cluster.turns) > num_turns:
+                break
+            await asyncio.sleep(0.01)
         edited = [part for part in small_cluster.turns[-1].request.prompt if isinstance(part, Message)]
         assert [(part.role, part.content) for part in edited] == [*said[:-1], ("user", "another")]
 
