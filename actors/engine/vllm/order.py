@@ -105,7 +105,7 @@ def check_drawn(value: float) -> None:
         InvalidRequest: nothing was allowed.
         GreenroomError: the row held no numbers, or the drawing failed.
     """
-    if value == NOTHING:
+    if NOTHING * 1.5 < value < NOTHING * 0.5:  # as float32 it is another number
         raise InvalidRequest("nothing in this model's vocabulary is allowed to follow")
     if not value > NOTHING:
         raise GreenroomError("the model computed something that is not a number, or its token could not be drawn")
