@@ -8,12 +8,14 @@ from typing import Any, Literal
 
 from api.constraints import Constraint
 from api.errors import InvalidRequest
+from api.tools import Tool, ToolCall, ToolChoice, check_tools
 
 MAX_DISTRIBUTION = 4096
 """Tokens of a ``Distribution`` at most: the whole of a small vocabulary, and some 100 KB of a large one."""
 
 
-Role = Literal["system", "user", "assistant", "tool"]
+Role = Literal["system", "developer", "user", "assistant", "tool"]
+"""Where a model's chat template does not know ``developer``, that is ``system``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,21 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A chat message, put through the model's chat template; special tokens in its content are plain text."""
+    """A chat message, put through the model's chat template; the template's marks in its texts are plain characters.
+
+    Attributes:
+        reasoning: what an assistant thought before it answered; many templates leave it out of earlier turns.
+        tool_calls: of an assistant, after its content.
+        tool_call_id: of a ``tool``: the call whose result the content is.
+        name: of a ``tool``: the tool that was called.
+    """
 
     role: Role
     content: str
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +205,10 @@ class TurnRequest:
             without one. ``stop`` may cut the text short.
         distribution: None for a turn that samples. n makes the turn compute its prompt, add no token, and end
             "distribution" with the n likeliest next tokens, n from 1 to ``MAX_DISTRIBUTION``.
+        tools: that the model is told of by its chat template, and may call. Its calls are in its text, in the model's
+            own format, with arguments that are valid under the tools' schemas; ``api.answers`` finds them there.
+        tool_choice: what it may call, and whether it must.
+        parallel_tool_calls: whether it may make several calls; else the turn ends after the first.
     """
 
     turn_id: str
@@ -203,8 +220,12 @@ class TurnRequest:
     allowed_tokens: tuple[int, ...] | None = None
     constraint: Constraint | None = None
     distribution: int | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
+    parallel_tool_calls: bool = True
 
     def __post_init__(self) -> None:
+        check_tools(self.tools, self.tool_choice)
         if self.allowed_tokens is not None and not self.allowed_tokens:
             raise InvalidRequest("allowed_tokens must name at least one token")
         if self.distribution is not None and not 1 <= self.distribution <= MAX_DISTRIBUTION:

@@ -16,7 +16,11 @@ from api.inferlet.effects import Effect
 FORMAT = 1
 """The format of new streams; the first record of a stream says its own, and older ones can be read."""
 
-_ADDED_SINCE_0 = {("Turn", "adapter"), ("Prefix", "adapter")}
+_ADDED_SINCE_0 = {
+    *(("Turn", "adapter"), ("Prefix", "adapter")),
+    *(("Message", "reasoning"), ("Message", "tool_calls"), ("Message", "tool_call_id"), ("Message", "name")),
+    *(("TurnRequest", "tools"), ("TurnRequest", "tool_choice"), ("TurnRequest", "parallel_tool_calls")),
+}
 """Fields that format 0 leaves out at their default; a field that is added to an effect in that format joins them."""
 
 

@@ -10,6 +10,7 @@ from actors.journal.formats import check_format, of_a_later_release
 from actors.models.messages import TurnOutput
 from api.cluster import Retention
 from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
+from api.tools import Tool, ToolCall, ToolChoice
 from api.turns import (
     BeginningOfText,
     Distribution,
@@ -152,12 +153,15 @@ def _request(fields: dict[str, Any]) -> TurnRequest:
     stop["token_lists"] = tuple(tuple(tokens) for tokens in stop["token_lists"])
     stop["texts"], stop["suffixes"] = tuple(stop["texts"]), tuple(stop["suffixes"])
     allowed, constraint = fields.get("allowed_tokens"), fields.get("constraint")
+    choice = fields.get("tool_choice", {"mode": "auto", "names": ()})
     settled = {
         "prompt": tuple(_part(name, part) for name, part in fields["prompt"]),
         "sampling": Sampling.nearest(fields["sampling"]),
         "stop": Stop(**stop),
         "allowed_tokens": None if allowed is None else tuple(allowed),
         "constraint": None if constraint is None else _constraint(*constraint),
+        "tools": tuple(Tool(**tool) for tool in fields.get("tools", ())),
+        "tool_choice": ToolChoice(choice["mode"], tuple(choice["names"])),
     }
     return TurnRequest(**{**fields, **settled})
 
@@ -165,6 +169,9 @@ def _request(fields: dict[str, Any]) -> TurnRequest:
 def _part(name: str, fields: dict[str, Any]) -> Part:
     if name == "tokens":
         return Tokens(tuple(fields["ids"]))
+    if name == "message":
+        calls = tuple(ToolCall(**call) for call in fields.get("tool_calls", ()))
+        return Message(**{**fields, "tool_calls": calls})
     part: Part = PARTS[name](**fields)
     return part
 

@@ -25,6 +25,7 @@ from actors.sessions.title import title_of
 from api.cluster import Retention
 from api.constraints import Choice, Grammar, JsonSchema, Regex
 from api.errors import InvalidRequest
+from api.tools import Tool, ToolCall, ToolChoice
 from api.turns import BeginningOfText, Distribution, Finish, Message, Sampling, Stop, Text, Tokens, TurnRequest
 
 REQUEST = TurnRequest(
@@ -39,6 +40,15 @@ REQUEST = TurnRequest(
     7,
 )
 
+CALLS = (ToolCall("call_1", "weather", '{"city": "Köln"}'), ToolCall("call_2", "time", "{}"))
+WITH_TOOLS = replace(
+    REQUEST,
+    prompt=(Message("assistant", "", "Hm.", CALLS), Message("tool", "rain", tool_call_id="call_1", name="weather")),
+    tools=(Tool("weather", "Tells it.", '{"type": "object"}', True), Tool("time")),
+    tool_choice=ToolChoice("required", ("weather",)),
+    parallel_tool_calls=False,
+)
+
 
 @pytest.mark.parametrize(
     "record",
@@ -46,6 +56,7 @@ REQUEST = TurnRequest(
         Opened("s", "pocket", Retention("adaptive", 9), 100, None),
         Opened("s", "pocket", Retention(), 100, 60.0, "pirate"),
         TurnStarted(REQUEST),
+        TurnStarted(WITH_TOOLS),
         TurnStarted(replace(REQUEST, constraint=JsonSchema('{"type": "object"}'))),
         TurnStarted(replace(REQUEST, constraint=Regex("a+"))),
         TurnStarted(replace(REQUEST, constraint=Grammar('root ::= "a"'))),
@@ -91,6 +102,15 @@ def test_a_request_is_read_that_was_written_before_turns_could_be_constrained() 
     for new in ("allowed_tokens", "constraint", "distribution"):
         del fields["request"][new]
     assert decode(json.dumps([name, fields]).encode()) == TurnStarted(plain)
+
+
+def test_a_request_is_read_that_was_written_before_there_were_tools() -> None:
+    name, fields = json.loads(encode(TurnStarted(REQUEST)).decode(errors="surrogatepass"))
+    for new in ("tools", "tool_choice", "parallel_tool_calls"):
+        del fields["request"][new]
+    for new in ("reasoning", "tool_calls", "tool_call_id", "name"):
+        del fields["request"]["prompt"][3][1][new]
+    assert decode(json.dumps([name, fields]).encode()) == TurnStarted(REQUEST)
 
 
 def turn(name: str, prompt: tuple[int, ...], output: tuple[int, ...]) -> list[Record]:
