@@ -196,7 +196,7 @@ class SessionHandle(Protocol):
 
         Raises:
             InvalidRequest: the length lies outside the context.
-            Conflict: a turn is running (for None; a length up to the running turn's base is fine).
+            TurnRunning: a turn is running (for None; a length up to the running turn's base is fine).
         """
         ...
 
@@ -205,7 +205,7 @@ class SessionHandle(Protocol):
 
         Raises:
             InvalidRequest: the length lies outside the context.
-            Conflict: a turn is running.
+            TurnRunning: a turn is running.
         """
         ...
 

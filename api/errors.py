@@ -17,6 +17,13 @@
     │   ├── TopicNotFound           404  topic_not_found
     │   └── QueueNotFound           404  queue_not_found
     ├── Conflict                    409  conflict
+    │   ├── TurnRunning             409  turn_running
+    │   ├── GenerationUnread        409  generation_unread
+    │   ├── InferletEnded           409  inferlet_ended
+    │   ├── EndOfEvents             409  end_of_events
+    │   ├── Closed                  409  closed
+    │   ├── IdTaken                 409  id_taken
+    │   └── InUse                   409  in_use
     ├── TooLarge                    413  too_large
     ├── TooBusy                     429  too_busy           retryable
     ├── Unavailable                 503  unavailable        retryable
@@ -25,6 +32,7 @@
         ├── ContextLost                  context_lost       retryable
         ├── ModelLost                    model_lost         retryable
         ├── Moved                        moved              retryable
+        ├── RecordsMissing               records_missing
         └── Fenced                       fenced
 
 Exceptions are rebuilt from ``args`` when they cross a process, so every constructor hands its own positional
@@ -215,10 +223,52 @@ class QueueNotFound(NotFound):
 
 
 class Conflict(GreenroomError):
-    """The request contradicts what is going on."""
+    """The request contradicts what is going on; each kind of this says what that is."""
 
     status = 409
     code = "conflict"
+
+
+class TurnRunning(Conflict):
+    """A turn is running on the context: wait for its end, or cancel it."""
+
+    code = "turn_running"
+
+
+class GenerationUnread(Conflict):
+    """A program left an earlier generation on the context before its end, and did not close it."""
+
+    code = "generation_unread"
+
+
+class InferletEnded(Conflict):
+    """The inferlet has ended: it takes no more messages, and there are no events after its end."""
+
+    code = "inferlet_ended"
+
+
+class EndOfEvents(Conflict):
+    """There is nothing after the last event."""
+
+    code = "end_of_events"
+
+
+class Closed(Conflict):
+    """The caller has closed it."""
+
+    code = "closed"
+
+
+class IdTaken(Conflict):
+    """Another one has this id."""
+
+    code = "id_taken"
+
+
+class InUse(Conflict):
+    """It has to be idle for this, and is not; try again later."""
+
+    code = "in_use"
 
 
 class TooLarge(GreenroomError):
@@ -283,6 +333,12 @@ class Fenced(GreenroomError):
 
     def __str__(self) -> str:
         return f"epoch {self.epoch} of {self.key!r} is over"
+
+
+class RecordsMissing(GreenroomError):
+    """A write to a stream would leave a gap after its last record."""
+
+    code = "records_missing"
 
 
 class Moved(GreenroomError):

@@ -62,7 +62,7 @@ class InferletHandle(Protocol):
         """A message for its ``recv``; its position. Durable on return. The same key again is the same message.
 
         Raises:
-            Conflict: it has ended.
+            InferletEnded: it has ended.
             TooBusy: too many wait to be received.
         """
         ...

@@ -136,7 +136,7 @@ class Subscription(Protocol):
 
         Raises:
             TimeoutError: nothing came within ``timeout_s``.
-            Conflict: the subscription is closed.
+            Closed: the subscription is closed.
             TopicNotFound: the topic was deleted; there will be nothing more.
             Unavailable: the broker cannot be reached; call again to go on.
         """

@@ -145,7 +145,7 @@ class DirectoryRef:
 
         Raises:
             SessionNotFound: there is none.
-            Conflict: it is at work.
+            InUse: it is at work.
         """
         await self._ask("give", session_id, owner)
 

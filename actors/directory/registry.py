@@ -15,7 +15,7 @@ from actors.journal.keys import journal_key
 from actors.pool.pool import Slot, SlotPool
 from actors.pool.ref import Location
 from actors.settings import InferletSettings, SessionSettings
-from api.errors import Conflict, Moved, NotFound, TooBusy
+from api.errors import InUse, Moved, NotFound, TooBusy
 from api.logs import event_logger
 
 log = event_logger("greenroom.directory")
@@ -169,7 +169,7 @@ class Registry:
 
         Raises:
             NotFound: it is not there.
-            Conflict: it is at work.
+            InUse: it is at work.
         """
         async with self._lock(tenant_id):
             entry = self.entries.get(tenant_id)
@@ -178,7 +178,7 @@ class Registry:
             if entry.slot:
                 await self.pool.ask_to_leave(entry.slot)
             if entry.slot and self.pool.holds(entry.slot):
-                raise Conflict(f"{self._kind} {tenant_id!r} is at work: try again when it is idle")
+                raise InUse(f"{self._kind} {tenant_id!r} is at work: try again when it is idle")
             await self._journal.give(journal_key(self._kind, tenant_id), owner)
             entry.slot, entry.owner = None, owner
 

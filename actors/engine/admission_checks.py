@@ -5,20 +5,20 @@ from __future__ import annotations
 from actors.engine.constraints.grammars import Grammars
 from actors.engine.context import Context
 from actors.engine.contract import Admission, EngineInfo
-from api.errors import Conflict, ContextLost, InvalidRequest, LengthExceeded
+from api.errors import ContextLost, InvalidRequest, LengthExceeded, TurnRunning
 
 
 def check_context(admission: Admission, context: Context | None) -> None:
     """That the context is what the caller believes, and idle.
 
     Raises:
-        ContextLost, Conflict: it is not.
+        ContextLost, TurnRunning: it is not.
     """
     if context is None:
         if not admission.create or admission.base_length:
             raise ContextLost(admission.context_id)
     elif context.turn_id is not None:
-        raise Conflict(f"a turn is running on context {admission.context_id!r}")
+        raise TurnRunning(f"a turn is running on context {admission.context_id!r}")
     elif not context.starts_with(admission.base_length, admission.base_hash):
         raise ContextLost(admission.context_id)
 

@@ -213,7 +213,8 @@ class Engine(Protocol):
             LengthExceeded: base and tokens do not fit.
             InvalidRequest: nothing to go on from, or a token id outside the vocabulary.
             UnknownAdapter: the model has no adapter of this name.
-            Conflict: a turn is running on this context.
+            TurnRunning: on this context.
+            IdTaken: a turn of this id is running.
             Unsupported: a sampling parameter that this engine cannot do.
             CapacityExhausted: the waiting queue is full, or the context alone is larger than the whole cache.
             TooBusy: the owner has its share of the waiting queue.
@@ -240,6 +241,7 @@ class Engine(Protocol):
 
         Raises:
             ContextLost: the source is not held or its prefix is another.
+            IdTaken: the target exists with other tokens.
         """
         ...
 
@@ -247,7 +249,7 @@ class Engine(Protocol):
         """Cut a context back, freeing the KV behind. Unknown: nothing happens.
 
         Raises:
-            Conflict: a turn is running on it.
+            TurnRunning: on it.
         """
         ...
 
@@ -263,7 +265,7 @@ class Engine(Protocol):
         Raises:
             ContextLost: the context is not held, or is another; the hole goes with the next turn's ``holes``.
             InvalidRequest: not 0 <= start < end <= length.
-            Conflict: a turn is running on it.
+            TurnRunning: on it.
             Unsupported: this engine cannot.
         """
         ...

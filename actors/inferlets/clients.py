@@ -11,7 +11,7 @@ from actors.inferlets.mailbox import Inbox, Outbox
 from actors.inferlets.records import Delivered, Ended, Read, Record, Returned
 from actors.journal.writer import Recorder
 from actors.settings import InferletSettings
-from api.errors import Conflict, Fenced, InvalidRequest, Moved, TooBusy
+from api.errors import EndOfEvents, Fenced, InferletEnded, InvalidRequest, Moved, TooBusy
 from api.inferlet.effects import Received
 from api.inferlet_events import Event
 from api.values import Value
@@ -73,7 +73,7 @@ class Reception:
         known = self.inbox.position_of(key)
         if known is None:
             if self.ended:
-                raise Conflict(f"inferlet {self._id!r} has ended ({self.ended.how})")
+                raise InferletEnded(f"inferlet {self._id!r} has ended ({self.ended.how})")
             if self.inbox.is_full:
                 raise TooBusy("as many messages as are allowed wait to be received")
             known = self.inbox.reserve(key, value)
@@ -85,14 +85,14 @@ class Reception:
         """Events behind a position, once there are some, or none after ``wait_s``; not more than a batch.
 
         Raises:
-            Conflict: the position is that of the last one.
+            EndOfEvents: the position is that of the last one.
             InvalidRequest: there is no event at the position.
         """
         self.use()
         if after >= self.outbox.log.end:
             raise InvalidRequest(f"inferlet {self._id!r} has no event {after} to go on behind")
         if self.outbox.is_over and after + 1 == self.outbox.log.end:
-            raise Conflict(f"event {after} was the last of inferlet {self._id!r}")
+            raise EndOfEvents(f"event {after} was the last of inferlet {self._id!r}")
         if self.outbox.read_up_to(after + 1):
             self._note_read()
         position, log = after + 1, self.outbox.log

@@ -95,7 +95,7 @@ class Instance:
         """Launch it. Durable on return.
 
         Raises:
-            Conflict: the id is taken.
+            IdTaken: the id is taken.
         """
         launched = Launched(seed.program, seed.source, seed.file, seed.arguments, seed.name, seed.parent, FORMAT)
         settings = self._parts.settings

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from actors.directory.ref import DirectoryRef
 from actors.journal.keys import INFERLET
 from actors.pool.ref import Location, TenantCall
-from api.errors import Conflict
+from api.errors import EndOfEvents
 from api.inferlet_events import Event
 from api.inferlets import InferletDescription
 from api.values import Value, snapshot
@@ -37,7 +37,7 @@ class InferletRef:
         while True:
             try:
                 events = await self.read(after, self.WAIT_S)
-            except Conflict:
+            except EndOfEvents:
                 return
             for event in events:
                 yield event
@@ -49,7 +49,7 @@ class InferletRef:
         """The next of its events behind a position, once there are some; none after ``wait_s``.
 
         Raises:
-            Conflict, InvalidRequest: it has none; see ``Reception.read``.
+            EndOfEvents, InvalidRequest: it has none; see ``Reception.read``.
         """
         return await self._call("read", after, wait_s)  # type: ignore[no-any-return]
 

@@ -46,7 +46,7 @@ class Journal(Protocol):
         """A new stream at epoch 1, already acquired. The same key again, untouched since, is the same stream.
 
         Raises:
-            Conflict: the key is taken by a stream that has another owner or a later epoch.
+            IdTaken: the key is taken by a stream that has another owner or a later epoch.
         """
         ...
 
@@ -81,7 +81,7 @@ class Journal(Protocol):
 
         Raises:
             Fenced: the epoch is not the stream's, or the stream is gone.
-            Conflict: there is a gap before the position.
+            RecordsMissing: there is a gap before the position.
         """
         ...
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from actors.journal.contract import Acquired, StreamInfo
 from actors.journal.file import erase, open_file, refusal
-from api.errors import Conflict, Fenced, InvalidRequest, NotFound, reason_of
+from api.errors import Fenced, GreenroomError, IdTaken, InvalidRequest, NotFound, RecordsMissing, reason_of
 from api.logs import event_logger
 
 log = event_logger("greenroom.journal")
@@ -93,7 +93,7 @@ class SqliteJournal:
                 _insert(connection, key, 0, records)
                 found = StreamInfo(*row)
             elif found.owner != owner or found.epoch != 1:
-                raise Conflict(f"the journal already holds {key!r}")
+                raise IdTaken(f"the journal already holds {key!r}")
             return Acquired(found, tuple(records))
 
         return await self._write(write)
@@ -144,7 +144,7 @@ class SqliteJournal:
                 "SELECT coalesce(max(position) + 1, 0) FROM records WHERE key = ?", (key,)
             ).fetchone()
             if position > end:
-                raise Conflict(f"a write to {key!r} at {position} would leave a gap behind {end}")
+                raise RecordsMissing(f"a write to {key!r} at {position} would leave a gap after {end}")
             _insert(connection, key, end, records[end - position :])
 
         await self._write(write)
@@ -284,7 +284,7 @@ def _under_savepoint(connection: sqlite3.Connection, write: Write) -> Any:
     answer: Any
     try:
         answer = write(connection)
-    except (Conflict, Fenced, NotFound) as refusal:
+    except GreenroomError as refusal:
         connection.execute("ROLLBACK TO one")
         answer = refusal
     except (ValueError, TypeError, OverflowError, sqlite3.InterfaceError, sqlite3.ProgrammingError) as error:

@@ -115,7 +115,7 @@ class Slot:
 
         Raises:
             NotFound: the journal has none of this id.
-            Conflict: the id is taken.
+            IdTaken: the id is taken.
             Moved: this actor holds another.
         """
         async with self._lock:

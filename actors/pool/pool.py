@@ -106,7 +106,7 @@ class SlotPool:
 
         Raises:
             Moved: the actor is dead, or silent, or not free.
-            NotFound, Conflict: see ``actors.pool.actor.Slot.assign``.
+            NotFound, IdTaken: see ``actors.pool.actor.Slot.assign``.
         """
         assigning = asyncio.ensure_future(ask(slot.actor.assign.remote(tenant_id, seed, settings)))
         try:

@@ -21,7 +21,7 @@ from actors.sessions.stream import SessionRecords
 from actors.sessions.turns import SessionTurns
 from actors.settings import SessionSettings
 from api.cluster import SessionDescription, TurnRecord
-from api.errors import Conflict, GreenroomError, InvalidRequest, ModelLost, Moved
+from api.errors import GreenroomError, InvalidRequest, ModelLost, Moved, TurnRunning
 from api.logs import event_logger
 from api.turns import TurnRequest
 
@@ -72,7 +72,7 @@ class Session:
         """Make the session. Durable on return.
 
         Raises:
-            Conflict: the id is taken.
+            IdTaken: the id is taken.
         """
         await self._records.create(seed)
         self._open()
@@ -130,7 +130,7 @@ class Session:
         """Open a session of this id with a prefix of this one; see ``SessionHandle.fork``. Repeating is safe."""
         self._use()
         if length is None and self._turns.running_id:
-            raise Conflict("a turn is running; say at which length to fork")
+            raise TurnRunning("a turn is running; say at which length to fork")
         records = tuple(encode(record) for record in self._records.history.prefix(length))
         tokens = self._records.history.tokens[:length]
         if self._between.placement and tokens:

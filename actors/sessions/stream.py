@@ -45,7 +45,7 @@ class SessionRecords:
         """Begin the stream. Durable on return.
 
         Raises:
-            Conflict: the id is taken.
+            IdTaken: the id is taken.
         """
         opened = Opened(
             seed.session_id,

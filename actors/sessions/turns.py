@@ -19,7 +19,7 @@ from actors.sessions.listeners import Listeners
 from actors.sessions.queue import TurnQueue
 from actors.sessions.records import TurnEnded, TurnFailed, TurnRestarted, TurnStarted
 from actors.sessions.stream import SessionRecords
-from api.errors import Conflict, Fenced, GreenroomError, TurnNotFound, reason_of
+from api.errors import Fenced, GreenroomError, TurnNotFound, TurnRunning, reason_of
 from api.logs import event_logger
 from api.turns import Finish, TurnRequest, TurnStart
 
@@ -136,10 +136,10 @@ class SessionTurns:
         """No turn runs meanwhile; those that come wait.
 
         Raises:
-            Conflict: one runs already.
+            TurnRunning: one runs already.
         """
         if not self._queue.is_idle:
-            raise Conflict("a turn is running")
+            raise TurnRunning("a turn is running")
         assert await self._queue.enter("held off"), "the queue was idle"
         try:
             yield

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from actors.journal.contract import Journal
-from api.errors import Conflict, Fenced
+from api.errors import Fenced, IdTaken
 from api.names import TopicId
 
 Kind = Literal["topic", "queue"]
@@ -124,7 +124,7 @@ class Segments:
         key = str(SegmentKey(self._kind, self._epoch, begin, self._topic))
         try:
             await self._journal.create(key, self._topic.owner, "", (), None)
-        except Conflict:
+        except IdTaken:
             await self._check()
         acquired = await self._journal.acquire(key)
         if acquired.records:

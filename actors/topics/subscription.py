@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from actors.topics.messages import Batch, Entry, Progress, Subscribed, SubscribeRequest
-from api.errors import Conflict
+from api.errors import Closed
 from api.names import TopicId
 from api.topics import Cursor, Lagged, NewEpoch, TopicEvent, TopicMessage
 from api.values import decode
@@ -85,7 +85,7 @@ class BrokerSubscription:
                 raise StopAsyncIteration
             try:
                 await self._wait()
-            except Conflict:
+            except Closed:
                 raise StopAsyncIteration from None
         return self._take()
 
@@ -146,7 +146,7 @@ class BrokerSubscription:
         """Until there is something to take."""
         while not self._events:
             if self.is_closed:
-                raise Conflict("the subscription is closed")
+                raise Closed("the subscription is closed")
             if self._end:
                 raise self._end
             if self._error:

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from api.client.remote_errors import error_of
 from api.client.retries import Patience
-from api.errors import Conflict, GreenroomError, InferletNotFound, Unauthorized, Unavailable
+from api.errors import Closed, GreenroomError, InferletEnded, InferletNotFound, Unauthorized, Unavailable
 from api.inferlet_events import KINDS, Completed, Event, Failed, event_of, value_of
 from api.values import Value, snapshot, to_json
 from api.wire.inferlet_views import InferletView
@@ -68,7 +68,7 @@ class ClientInstance:
 
         Raises:
             InvalidRequest, TooLarge: at once.
-            Conflict: when awaited; the inferlet has ended.
+            InferletEnded: when awaited.
             TooBusy, Unavailable: when awaited; it was not accepted for as long as this client has patience.
         """
         message = snapshot(message)
@@ -88,7 +88,8 @@ class ClientInstance:
 
         Raises:
             TimeoutError: none came in time; nothing is lost by it.
-            Conflict: its end has been received, or this client has detached.
+            InferletEnded: its end has been received.
+            Closed: this client has detached.
             GreenroomError: the connection is gone for good.
         """
         if self._events.empty():
@@ -127,7 +128,7 @@ class ClientInstance:
             self._events.get_nowait()
         waiting = [accepted for _, accepted in self._unaccepted.values()]
         await asyncio.gather(*waiting, return_exceptions=True)
-        self._end(Conflict(f"this client has detached from inferlet {self.instance_id!r}"))
+        self._end(Closed(f"this client has detached from inferlet {self.instance_id!r}"))
         self._running.cancel()
         await asyncio.gather(self._running, return_exceptions=True)
 
@@ -205,7 +206,7 @@ class ClientInstance:
             self._has_news.set()
         self._came = event.position
         if event.is_end:
-            self._end(Conflict(f"inferlet {self.instance_id!r} has ended"))
+            self._end(InferletEnded(f"inferlet {self.instance_id!r} has ended"))
 
     def _take_error(self, view: dict[str, Any]) -> None:
         error, key = error_of(view["code"], view["message"]), view.get("key")
@@ -239,7 +240,7 @@ class ClientInstance:
             if error.rcvd.code == _CLOSE_NOT_FOUND:
                 raise InferletNotFound(self.instance_id) from error
             if error.rcvd.code == _CLOSE_NORMAL:
-                raise Conflict(f"the end of inferlet {self.instance_id!r} has been received before") from error
+                raise InferletEnded(f"the end of inferlet {self.instance_id!r} has been received before") from error
         if isinstance(error, InvalidStatus) and error.response.status_code in _HTTP_UNAUTHORIZED:
             raise Unauthorized("the API key is missing or not known") from error
         return self._patience.unreachable(error)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
+from api import errors
 from api.errors import (
+    Fenced,
     GreenroomError,
     InferletNotFound,
     InvalidRequest,
@@ -36,12 +37,8 @@ def error_of(code: str, message: str) -> GreenroomError:
     return kind(message)
 
 
-def _tree(kind: type[GreenroomError]) -> Iterator[type[GreenroomError]]:
-    yield kind
-    for child in kind.__subclasses__():
-        yield from _tree(child)
-
-
-_KINDS: dict[str, type[GreenroomError]] = {}
-for _kind in _tree(GreenroomError):
-    _KINDS.setdefault(_kind.code, _kind)  # where a code is shared, its broadest class
+_KINDS = {
+    kind.code: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, GreenroomError) and kind is not Fenced  # which takes no sentence
+}

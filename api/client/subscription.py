@@ -14,7 +14,7 @@ import httpx
 
 from api.client.remote_errors import error_of
 from api.client.retries import Patience
-from api.errors import Conflict, GreenroomError, InvalidRequest, Unavailable
+from api.errors import Closed, GreenroomError, InvalidRequest, Unavailable
 from api.http.event_stream import KEEP_ALIVE_S
 from api.names import TopicId
 from api.topics import Cursor, TopicEvent
@@ -89,7 +89,7 @@ class ClientSubscription:
     async def __anext__(self) -> TopicEvent:
         try:
             return await self.recv()
-        except Conflict:
+        except Closed:
             raise StopAsyncIteration from None
 
     async def __aenter__(self) -> Self:
@@ -135,7 +135,7 @@ class ClientSubscription:
         """Until there is an event to take."""
         while self._events.empty():
             if self._is_closed:
-                raise Conflict("the subscription is closed")
+                raise Closed("the subscription is closed")
             if self._reading.done():
                 self._reading.result()
             self._has_news.clear()

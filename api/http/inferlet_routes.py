@@ -13,8 +13,9 @@
 | `WS /api/inferlets/{id}?after=` | | see ``api.http.inferlet_socket`` |
 
 An event is `{type, position, …}` as ``api.inferlet_events`` has it; its position is its id. The stream ends with the
-inferlet. A message with the ``key`` of an earlier one is that message: it is safe to repeat. So is
-a launch with a ``request_id``: the same again, from the same caller, is the inferlet that it launched.
+inferlet. A message with the ``key`` of an earlier one is that message: it is safe to repeat; an
+inferlet that has ended takes no others (409 `inferlet_ended`). So is a launch with a ``request_id``: the same again,
+from the same caller, is the inferlet that it launched.
 
 Errors are those of ``api.errors``, with the status that its tree gives.
 """

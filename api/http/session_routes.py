@@ -8,8 +8,8 @@
 | `GET /api/sessions/{id}` | | 200 session, with its history |
 | `PATCH /api/sessions/{id}` | `title` | 200 session, renamed |
 | `DELETE /api/sessions/{id}` | | 204, also when it was gone already |
-| `POST /api/sessions/{id}/fork` | `length?` or `turn_id?` | 201 the new session |
-| `POST /api/sessions/{id}/rollback` | `length` or `turn_id` | 200 session |
+| `POST /api/sessions/{id}/fork` | `length?` or `turn_id?` | 201 the new session; 409 `turn_running`, without a length |
+| `POST /api/sessions/{id}/rollback` | `length` or `turn_id` | 200 session; 409 `turn_running` |
 | `WS /api/sessions/{id}` | | see ``api.http.session_socket`` |
 
 A session is `{id, title, model, adapter, retention, length, max_context, resident_tokens, created_at, last_used_at,

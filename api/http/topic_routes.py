@@ -27,7 +27,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from api.cluster import Cluster
-from api.errors import Conflict, GreenroomError, InvalidRequest, TopicNotFound
+from api.errors import Closed, GreenroomError, InvalidRequest, TopicNotFound
 from api.http.disconnects import while_connected
 from api.http.event_stream import KEEP_ALIVE, KEEP_ALIVE_S, EventStream, error_text, event_text
 from api.http.paths import NAME, check_own
@@ -91,7 +91,7 @@ async def _events(subscription: Subscription) -> AsyncGenerator[str]:
                 yield await _next_chunk(subscription)
             except TimeoutError:
                 yield KEEP_ALIVE
-            except Conflict:
+            except Closed:
                 return
             except GreenroomError as error:
                 yield error_text(error)

@@ -131,7 +131,7 @@ class Context:
 
         Raises (when awaited):
             LengthExceeded: what was filled does not fit.
-            Conflict: an earlier generation on this context was left before its end, and not closed.
+            GenerationUnread: an earlier generation on this context was left before its end, and not closed.
             InvalidRequest, Unsupported, Unavailable
         """
         sampler = sampler or Sampler.greedy()

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from typing import Self
 
-from api.errors import Conflict
+from api.errors import GenerationUnread
 
 UNREAD = (
     "an earlier generation on this context is not read to its end: read the rest of it first, or close it, as "
@@ -19,8 +19,8 @@ UNREAD = (
 class TurnLock:
     """Held by a turn, or by the reader of one until it is read to its end or closed.
 
-    Raises ``Conflict`` where it would be waited for in vain: the reader was left by a task that has ended, or by the
-    task that asks.
+    Raises ``GenerationUnread`` where it would be waited for in vain: the reader was left by a task that has ended, or
+    by the task that asks.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class TurnLock:
             return
         reader = self._reader() if self._reader else None
         if reader is not None and reader.was_left_by(asyncio.current_task()):
-            raise Conflict(UNREAD)
+            raise GenerationUnread(UNREAD)
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         del reader  # a reader to which only this refers has been left, and ends by itself
@@ -58,7 +58,7 @@ class TurnLock:
         if self._reader is not None and self._reader() is reader and reader.was_left_by(None):
             for waiting in self._waiting:
                 if not waiting.done():
-                    waiting.set_exception(Conflict(UNREAD))
+                    waiting.set_exception(GenerationUnread(UNREAD))
             self._waiting.clear()
 
     def _release(self) -> None:

@@ -63,7 +63,7 @@ async function follow(followed) {
       }
     } catch (error) {
       if (!(error instanceof GreenroomError)) throw error;
-      if (feed !== followed || error.code === "conflict") continue;
+      if (feed !== followed || ["closed", "inferlet_ended"].includes(error.code)) continue;
       if (!error.retryable) return notice.show(error.message);
       await pause();
     }

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as Plain
 
-from api.errors import Conflict, SessionNotFound
+from api.errors import InUse, SessionNotFound
 from api.settings import LONGEST_OWNER
 from api.turns import Message, Part, Text, Tokens
 from deployments.abbreviations import only_one
@@ -101,7 +101,7 @@ async def _give(greenroom: Greenroom, session_ids: list[str], owner: str) -> tup
     for session_id in session_ids:
         try:
             await greenroom.directory.give(session_id, owner)
-        except Conflict:
+        except InUse:
             at_work.append(session_id)
         except SessionNotFound:
             num_gone += 1

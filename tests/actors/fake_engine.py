@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from actors.engine.contract import Admission, Capacity, EngineInfo, Feature, Output, Residency, tell_nobody, tokens_hash
 from api.constraints import Constraint
-from api.errors import Conflict, ContextLost, InvalidRequest, LengthExceeded, UnknownAdapter
+from api.errors import ContextLost, IdTaken, InvalidRequest, LengthExceeded, TurnRunning, UnknownAdapter
 from api.turns import BeginningOfText, Distribution, Finish, Message, Part, Role, Text, Tokens
 
 VOCABULARY = 1000
@@ -120,7 +120,7 @@ class FakeEngine:
         if admission.adapter is not None and admission.adapter not in self.adapters:
             raise UnknownAdapter.among(self.adapters, admission.adapter)
         if any(turn.admission.context_id == admission.context_id for turn in self._turns.values()):
-            raise Conflict(f"a turn is running on context {admission.context_id!r}")
+            raise TurnRunning(f"a turn is running on context {admission.context_id!r}")
         held = self.contexts.get(admission.context_id)
         if held is None and admission.create:
             held = self.contexts[admission.context_id] = []
@@ -159,7 +159,7 @@ class FakeEngine:
         if held is None or tokens_hash(held[:length]) != prefix_hash:
             raise ContextLost(source_id)
         if self.contexts.get(target_id, held[:length]) != held[:length]:
-            raise Conflict(target_id)
+            raise IdTaken(target_id)
         self.contexts[target_id] = held[:length]
         self.resident[target_id] = min(length, self.resident.get(source_id, 0))
         return Residency(length, self.resident[target_id])

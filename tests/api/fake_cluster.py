@@ -9,13 +9,13 @@ from uuid import uuid4
 
 from api.cluster import ModelInfo, SessionDescription, SessionOptions, SessionSummary, TurnRecord
 from api.errors import (
-    Conflict,
     GreenroomError,
     InvalidRequest,
     ModelNotFound,
     SessionNotFound,
     TooBusy,
     TurnNotFound,
+    TurnRunning,
     UnknownAdapter,
 )
 from api.turns import Message, TurnRequest
@@ -212,7 +212,7 @@ class FakeSession:
         """A session with a copy of the first tokens and of the turns within them."""
         self._check_open()
         if length is None and self.running:
-            raise Conflict("a turn is running")
+            raise TurnRunning("a turn is running")
         length = self._checked(len(self.ids) if length is None else length)
         forked = FakeSession(self._cluster, self.info, self.options, self.owner, self.ids[:length])
         forked.given_title = self.title or None
@@ -224,7 +224,7 @@ class FakeSession:
         """Cut back and append."""
         self._check_open()
         if self.running:
-            raise Conflict("a turn is running")
+            raise TurnRunning("a turn is running")
         self.ids[self._checked(length) :] = list(then)
         self.turns = [turn for turn in self.turns if turn.start.base_length < length]
 

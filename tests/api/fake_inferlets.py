@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from uuid import uuid4
 
-from api.errors import Conflict, GreenroomError, InferletNotFound, InvalidRequest, ProgramNotFound
+from api.errors import GreenroomError, InferletEnded, InferletNotFound, InvalidRequest, ProgramNotFound
 from api.inferlet_events import Event, Terminated
 from api.inferlets import InferletDescription, InferletSummary, ProgramInfo, State
 from api.values import Value
@@ -36,7 +36,7 @@ class FakeInferlet:
     async def send(self, value: Value, key: str | None = None) -> int:
         """Take note."""
         if self.log and self.log[-1].is_end:
-            raise Conflict("it has ended")
+            raise InferletEnded("it has ended")
         if self.refusals:
             raise self.refusals.pop(0)
         self.received.setdefault(key or uuid4().hex, value)

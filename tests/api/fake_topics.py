@@ -7,7 +7,7 @@ from collections import defaultdict
 from types import TracebackType
 from typing import Self
 
-from api.errors import Conflict, GreenroomError, TopicNotFound
+from api.errors import Closed, GreenroomError, TopicNotFound
 from api.names import MessageKey, TopicId
 from api.queues import Pushed, QueueInfo, QueueItem
 from api.topics import Cursor, Lagged, NewEpoch, Published, TopicEvent, TopicInfo, TopicMessage
@@ -149,7 +149,7 @@ class FakeSubscription:
                     self._position, self._epoch = event.position + 1, event.epoch
                     return event
                 await self._topics.changed.wait()
-        raise Conflict("the subscription is closed")
+        raise Closed("the subscription is closed")
 
     async def close(self) -> None:
         """End it."""
@@ -165,7 +165,7 @@ class FakeSubscription:
     async def __anext__(self) -> TopicEvent:
         try:
             return await self.recv()
-        except Conflict:
+        except Closed:
             raise StopAsyncIteration from None
 
     async def __aenter__(self) -> Self:

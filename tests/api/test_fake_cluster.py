@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from api.cluster import Cluster, SessionOptions
-from api.errors import Conflict, LengthExceeded, SessionNotFound
+from api.errors import LengthExceeded, SessionNotFound, TurnRunning
 from api.turns import BeginningOfText, Finish, Frame, Stop, Text, TurnRequest
 from tests.api import toy_model
 from tests.api.fake_cluster import FakeCluster
@@ -71,7 +71,7 @@ async def test_a_held_turn_is_cancelled_with_what_it_had() -> None:
     cluster.pace.hold()
     session = await cluster.open_session(SessionOptions(), "")
     stream = await session.begin(request())
-    with pytest.raises(Conflict):
+    with pytest.raises(TurnRunning):
         await session.rollback(0)
     cluster.pace.allow(2)
     frames = stream.__aiter__()

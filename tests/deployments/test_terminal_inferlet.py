@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from api.client import Client
-from api.errors import Conflict
+from api.errors import InferletEnded
 from api.http.app import build_app
 from api.inferlet_events import Completed, Failed, Message, Stderr, Stdout
 from api.settings import ApiSettings
@@ -134,6 +134,6 @@ async def test_coming_back_to_one_that_has_ended_prints_it_all_and_leaves(client
     assert await asyncio.wait_for(TerminalInferlet(again, out.console, err.console, keyboard).run(), 10) == 1
     assert (out.read(), err.read()) == ("[bold]Hello[/] \\ud800\n", "no\n")
     behind = await client.attach_instance(inferlet.instance_id, after=1)
-    with pytest.raises(Conflict, match="has been received before"):
+    with pytest.raises(InferletEnded, match="has been received before"):
         await asyncio.wait_for(TerminalInferlet(behind, out.console, err.console, Keyboard(False)).run(), 10)
     keyboard.end()

@@ -22,7 +22,7 @@ from actors.engine.text.output import OutputRules, TurnOutput
 from actors.engine.torch.context_store import ContextStore
 from actors.engine.torch.scheduler import Scheduler
 from actors.engine.turn import Turn
-from api.errors import CapacityExhausted, Conflict
+from api.errors import CapacityExhausted, IdTaken
 
 
 class Admissions:
@@ -49,7 +49,7 @@ class Admissions:
         """See ``Engine.admit``."""
         context = self._contexts.get(admission.context_id)
         if self._scheduler.get(admission.turn_id) is not None:
-            raise Conflict(f"turn {admission.turn_id!r} is running")
+            raise IdTaken(f"turn {admission.turn_id!r} is running")
         check_context(admission, context)
         check_tokens(admission, self._info.vocab_size)
         if admission.holes:

@@ -29,7 +29,7 @@ from actors.engine.torch.scheduler import Scheduler
 from actors.engine.torch.settings import TorchSettings
 from actors.engine.torch.step_thread import StepThread
 from api.constraints import Constraint
-from api.errors import Conflict, ContextLost, InvalidRequest
+from api.errors import ContextLost, IdTaken, InvalidRequest, TurnRunning
 
 __all__ = ["TorchEngine", "TorchSettings"]
 
@@ -152,7 +152,7 @@ class TorchEngine:
         if source is None or not source.starts_with(length, prefix_hash):
             raise ContextLost(source_id)
         if target is not None:
-            raise Conflict(f"context {target_id!r} exists with other tokens")
+            raise IdTaken(f"context {target_id!r} exists with other tokens")
         return self.residency_of(self._contexts.fork(source, target_id, length))
 
     @_locked
@@ -162,7 +162,7 @@ class TorchEngine:
         if context is None:
             return
         if context.turn_id is not None:
-            raise Conflict(f"a turn is running on context {context_id!r}")
+            raise TurnRunning(f"a turn is running on context {context_id!r}")
         self._contexts.cut(context, length)
 
     @_locked
@@ -175,7 +175,7 @@ class TorchEngine:
         if context is None or not context.starts_with(length, prefix_hash, without=hole):
             raise ContextLost(context_id)
         if context.turn_id is not None:
-            raise Conflict(f"a turn is running on context {context_id!r}")
+            raise TurnRunning(f"a turn is running on context {context_id!r}")
         self._contexts.cut(context, length)
         self._contexts.set_holes(context, [*context.holes, hole])
 

@@ -30,7 +30,7 @@ from actors.engine.vllm.parameters import refill_parameters, turn_parameters
 from actors.engine.vllm.requests import Requests
 from actors.engine.vllm.settings import sentence_of, vllm_config
 from api.constraints import Constraint
-from api.errors import CapacityExhausted, Conflict, ContextLost, GreenroomError, Unavailable
+from api.errors import CapacityExhausted, ContextLost, GreenroomError, IdTaken, TurnRunning, Unavailable
 from api.logs import event_logger
 
 log = event_logger("greenroom.engine")
@@ -112,7 +112,7 @@ class VllmEngine:
         """See ``Engine.admit``."""
         self._outputs.check()
         if admission.turn_id in self._turns:
-            raise Conflict(f"turn {admission.turn_id!r} is running")
+            raise IdTaken(f"turn {admission.turn_id!r} is running")
         if len(self._turns) >= MAX_WAITING:
             raise CapacityExhausted(f"the waiting queue is full ({MAX_WAITING} turns)")
         self._owners.check_queue(self._gate.count(admission.owner), MAX_WAITING)
@@ -154,7 +154,7 @@ class VllmEngine:
         if source is None or not source.starts_with(length, prefix_hash):
             raise ContextLost(source_id)
         if target is not None:
-            raise Conflict(f"context {target_id!r} exists with other tokens")
+            raise IdTaken(f"context {target_id!r} exists with other tokens")
         self._counters["forks"] += 1
         return _residency(self._contexts.fork(source, target_id, length))
 
@@ -164,7 +164,7 @@ class VllmEngine:
         if context is None:
             return
         if context.turn_id is not None:
-            raise Conflict(f"a turn is running on context {context_id!r}")
+            raise TurnRunning(f"a turn is running on context {context_id!r}")
         self._stop_refill(context)
         self._contexts.cut(context, length)
 

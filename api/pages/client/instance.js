@@ -35,7 +35,7 @@ export class Instance {
     this.position = after;
     this.server = server;
     this.path = `api/inferlets/${encodeURIComponent(id)}`;
-    const ended = new GreenroomError("conflict", `the end of inferlet '${id}' has been received`);
+    const ended = new GreenroomError("inferlet_ended", `the end of inferlet '${id}' has been received`);
     /** @type {Inbox<InstanceEvent>} */
     this.inbox = new Inbox(this.#events(after), ended);
     this.outbox = new Outbox(server, `${this.path}/messages`, this.#leaving.signal);
@@ -47,7 +47,7 @@ export class Instance {
    *
    * @param {import("./values.js").Value} message
    * @returns {Promise<number>}
-   * @throws {GreenroomError} "invalid_request", "too_large" at once; when awaited, "conflict": the inferlet has ended.
+   * @throws {GreenroomError} "invalid_request", "too_large" at once; when awaited, "inferlet_ended".
    */
   send(message) {
     return this.outbox.send(message);
@@ -58,8 +58,8 @@ export class Instance {
    *
    * @param {number | null} [timeoutS] seconds; null waits as long as it takes
    * @returns {Promise<[InstanceEvent, import("./values.js").Value]>}
-   * @throws {GreenroomError} "timeout", by which nothing is lost; "conflict": its end has been received, or this client
-   *   has left; else the connection is gone for good.
+   * @throws {GreenroomError} "timeout", by which nothing is lost; "inferlet_ended": its end has been received;
+   *   "closed": this client has left; else the connection is gone for good.
    */
   async recv(timeoutS = null) {
     const event = await this.inbox.recv(timeoutS);
@@ -95,7 +95,7 @@ export class Instance {
   async detach() {
     await this.outbox.settled();
     this.#leaving.abort();
-    this.inbox.close(new GreenroomError("conflict", "this client has left the inferlet"));
+    this.inbox.close(new GreenroomError("closed", "this client has left the inferlet"));
   }
 
   /** Events and what they carry, to the end. */

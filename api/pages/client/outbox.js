@@ -40,7 +40,7 @@ export class Outbox {
   async #post(body) {
     const patience = new Patience(this.server.patienceS);
     for (;;) {
-      if (this.signal.aborted) throw new GreenroomError("conflict", "this client has left the inferlet");
+      if (this.signal.aborted) throw new GreenroomError("closed", "this client has left the inferlet");
       try {
         return (await this.server.ask("POST", this.path, body)).position;
       } catch (error) {

@@ -67,7 +67,7 @@ export class Server {
    * @param {string} path
    * @param {AbortSignal} signal ends it
    * @returns {AsyncGenerator<import("./event_parser.js").StreamEvent>}
-   * @throws {GreenroomError} the answer is one, "conflict": there is nothing more, or "unavailable": it broke, was
+   * @throws {GreenroomError} the answer is one, "end_of_events", or "unavailable": it broke, was
    *   silent, or `signal` was aborted.
    */
   async *stream(path, signal) {
@@ -81,7 +81,7 @@ export class Server {
     if (signal.aborted) abort();
     try {
       const response = await this.#fetch(path, () => ({ signal: connection.signal }), abort);
-      if (response.status === 204) throw new GreenroomError("conflict", "the stream is over", { status: 204 });
+      if (response.status === 204) throw new GreenroomError("end_of_events", "the stream is over", { status: 204 });
       const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
       const [parser, decoder] = [new EventParser(), new TextDecoder()];
       for (;;) {
@@ -156,7 +156,7 @@ export class Server {
    */
   async #fetch(path, options, expire = () => {}) {
     for (;;) {
-      if (this.isClosed) throw new GreenroomError("conflict", "this client is closed");
+      if (this.isClosed) throw new GreenroomError("closed", "this client is closed");
       const key = this.apiKey;
       const response = await within(this.timeoutS, expire, this.#fetchWith(key, path, options()));
       if (response.ok) return response;

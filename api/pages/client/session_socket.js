@@ -111,7 +111,7 @@ export class SessionSocket {
   }
 
   /**
-   * Leave the session; its unfinished answers end with the error, or with "conflict".
+   * Leave the session; its unfinished answers end with the error, or with "closed".
    *
    * @param {GreenroomError | null} [error]
    */
@@ -125,7 +125,7 @@ export class SessionSocket {
     this.#patience.renew();
     const turns = [...this.#turns.values()];
     this.#turns.clear();
-    const failure = error ?? new GreenroomError("conflict", "this client has left the session");
+    const failure = error ?? new GreenroomError("closed", "this client has left the session");
     for (const { answer } of turns) answer.fail(failure);
     this.news.state("closed", { error });
   }

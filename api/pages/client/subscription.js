@@ -51,7 +51,7 @@ export class Subscription {
    *
    * @param {number | null} [timeoutS] seconds; null waits as long as it takes
    * @returns {Promise<TopicEvent>}
-   * @throws {GreenroomError} "timeout", by which nothing is lost; "conflict": it is closed; else it is over for good.
+   * @throws {GreenroomError} "timeout", by which nothing is lost; "closed"; else it is over for good.
    */
   async recv(timeoutS = null) {
     const { event, place } = await this.inbox.recv(timeoutS);
@@ -70,7 +70,7 @@ export class Subscription {
     try {
       for (;;) yield await this.recv();
     } catch (error) {
-      if (!(error instanceof GreenroomError && error.code === "conflict")) throw error;
+      if (!(error instanceof GreenroomError && error.code === "closed")) throw error;
     }
   }
 
@@ -107,7 +107,7 @@ export class Subscription {
 }
 
 function closed() {
-  return new GreenroomError("conflict", "the subscription is closed");
+  return new GreenroomError("closed", "the subscription is closed");
 }
 
 /**

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from actors.engine.contract import EVICT_FIRST, Admission, tokens_hash
-from api.errors import Conflict, ContextLost, InvalidRequest, LengthExceeded, Unavailable
+from api.errors import ContextLost, IdTaken, InvalidRequest, LengthExceeded, TurnRunning, Unavailable
 from api.turns import Sampling, Stop
 from tests.actors.engine.checkpoints import Oracle
 from tests.actors.engine.driver import Driver, TorchDriver, prompt
@@ -83,11 +83,11 @@ async def test_what_cannot_be_is_refused_and_changes_nothing(driver: Driver) -> 
 
 async def test_one_turn_at_a_time_on_a_context(driver: Driver) -> None:
     driver.begin("context", prompt(3), 4)
-    with pytest.raises(Conflict):
+    with pytest.raises(TurnRunning):
         driver.engine.admit(dataclasses.replace(admission(prompt(3), [1]), turn_id="other"))
-    with pytest.raises(Conflict):
+    with pytest.raises(IdTaken):
         driver.engine.admit(dataclasses.replace(admission([], [1], context_id="other", create=True), turn_id="context"))
-    with pytest.raises(Conflict):
+    with pytest.raises(TurnRunning):
         driver.engine.rollback("context", 1)
     driver.engine.drop("context")
     await driver.finish("context")
@@ -175,7 +175,7 @@ async def test_forking_twice_is_forking_once(driver: Driver) -> None:
     await driver.run("source", prompt(40), 3)
     first = driver.fork("source", "target", 36)
     assert driver.fork("source", "target", 36) == first == driver.residency(36, 36)
-    with pytest.raises(Conflict):
+    with pytest.raises(IdTaken):
         driver.fork("source", "target", 35)
     assert driver.counter("forks") == 1
     assert driver.counter("block_copies") == 0

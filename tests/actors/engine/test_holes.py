@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from actors.engine.contract import EVICT_FIRST, EVICT_LAST, Admission, Hole, tokens_hash
-from api.errors import CapacityExhausted, Conflict, ContextLost, InvalidRequest
+from api.errors import CapacityExhausted, ContextLost, InvalidRequest, TurnRunning
 from api.turns import Sampling, Stop
 from tests.actors.engine.checkpoints import Oracle
 from tests.actors.engine.driver import BLOCK, BLOCK_BYTES, Driver, TorchDriver, prompt, start_engine
@@ -253,7 +253,7 @@ async def test_a_hole_that_cannot_be_is_refused_and_changes_nothing(torch_driver
     with pytest.raises(InvalidRequest, match="all tokens only"):
         torch_driver.begin("context", prompt(3), turn_id="t", holes=(Hole(2, 0, 1),))
     torch_driver.begin("context", [], 9, turn_id="running")
-    with pytest.raises(Conflict):
+    with pytest.raises(TurnRunning):
         torch_driver.mask("context", 0, 1)
     await torch_driver.finish("running")
 

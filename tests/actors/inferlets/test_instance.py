@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from actors.settings import InferletSettings
-from api.errors import Conflict, InferletNotFound, InvalidRequest, ProgramNotFound
+from api.errors import EndOfEvents, InferletEnded, InferletNotFound, InvalidRequest, ProgramNotFound
 from api.inferlet_events import Completed, Failed, Lost, Message, Stderr, Stdout, Terminated
 from tests.actors.inferlets.programs import HEAD, all_events, launched, messages
 from tests.actors.small_cluster import SmallCluster
@@ -227,7 +227,7 @@ async def test_a_terminated_inferlet_says_so_and_takes_no_more_messages(cluster:
     assert await instance.terminate()
     assert not await instance.terminate()
     assert (await all_events(instance))[-1] == Terminated(1)
-    with pytest.raises(Conflict):
+    with pytest.raises(InferletEnded):
         await instance.send("b")
 
 
@@ -341,7 +341,7 @@ async def test_behind_the_last_event_there_is_nothing_to_wait_for(cluster: Small
     await instance.send("exit")
     assert await all_events(instance) == [Completed(0, None)]
     assert await all_events(instance, after=0) == []
-    with pytest.raises(Conflict, match="event 0 was the last"):
+    with pytest.raises(EndOfEvents, match="event 0 was the last"):
         await instance.read(0, 10.0)
     with pytest.raises(InvalidRequest, match="has no event 1 to go on behind"):
         await all_events(instance, after=1)

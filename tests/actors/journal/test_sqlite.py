@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from actors.journal.sqlite import SqliteJournal
-from api.errors import Conflict, Fenced, InvalidRequest, NotFound
+from api.errors import Fenced, IdTaken, InvalidRequest, NotFound, RecordsMissing
 
 
 @pytest_asyncio.fixture
@@ -53,17 +53,17 @@ async def test_a_repeated_write_changes_nothing(journal: SqliteJournal) -> None:
 
 async def test_a_gap_is_refused(journal: SqliteJournal) -> None:
     await journal.create("a", "", "pocket", [], None)
-    with pytest.raises(Conflict, match="gap"):
+    with pytest.raises(RecordsMissing):
         await journal.append("a", 1, 1, [b"1"], None)
 
 
 async def test_creating_twice_is_creating_once_until_somebody_took_over(journal: SqliteJournal) -> None:
     await journal.create("a", "ann", "pocket", [b"0"], None)
     await journal.create("a", "ann", "pocket", [b"0"], None)
-    with pytest.raises(Conflict):
+    with pytest.raises(IdTaken):
         await journal.create("a", "bob", "pocket", [b"0"], None)
     assert (await journal.acquire("a")).records == (b"0",)
-    with pytest.raises(Conflict):
+    with pytest.raises(IdTaken):
         await journal.create("a", "ann", "pocket", [b"0"], None)
 
 

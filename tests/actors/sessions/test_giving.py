@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from api.cluster import SessionHandle, SessionOptions
-from api.errors import Conflict, SessionNotFound
+from api.errors import InUse, SessionNotFound
 from api.turns import Stop, Text, TurnRequest
 from tests.actors.small_cluster import SmallCluster
 
@@ -32,7 +32,7 @@ async def give(cluster: SmallCluster, session_id: str, owner: str) -> None:
         while True:
             try:
                 return await cluster.directory.give(session_id, owner)
-            except Conflict:
+            except InUse:
                 await asyncio.sleep(0.05)
 
 
@@ -62,7 +62,7 @@ async def test_a_session_at_work_is_not_given(cluster: SmallCluster) -> None:
     session = await cluster.greenroom.open_session(SessionOptions())
     stream = await session.begin(TurnRequest("long", (Text("hello"),), stop=Stop(1000)))
     await anext(aiter(stream))
-    with pytest.raises(Conflict, match="is at work: try again"):
+    with pytest.raises(InUse, match="is at work: try again"):
         await cluster.directory.give(session.session_id, "ada")
     await session.cancel()
     assert [one.owner for one in await cluster.directory.sessions(None)] == [""]

@@ -15,7 +15,7 @@ from actors.contexts import reader as turn_reader
 from actors.sessions.session import Session
 from actors.settings import ModelSettings
 from api.cluster import Retention, SessionOptions
-from api.errors import Conflict, InvalidRequest, LengthExceeded, SessionNotFound, TooBusy, TurnNotFound
+from api.errors import InvalidRequest, LengthExceeded, SessionNotFound, TooBusy, TurnNotFound, TurnRunning
 from api.turns import Frame, Stop, Text, Tokens, TurnRequest
 from tests.actors.fake_engine import greedy
 from tests.actors.small_cluster import SmallCluster
@@ -133,9 +133,9 @@ async def test_a_rollback_cuts_back_and_appends(cluster: SmallCluster) -> None:
     with pytest.raises(InvalidRequest):
         await session.rollback(1000)
     running = await session.begin(request("c", 8, count=1000))
-    with pytest.raises(Conflict):
+    with pytest.raises(TurnRunning):
         await session.rollback(0)
-    with pytest.raises(Conflict):
+    with pytest.raises(TurnRunning):
         await session.fork()
     await running.cancel()
     await collect(running)

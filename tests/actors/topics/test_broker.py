@@ -13,7 +13,7 @@ from actors.settings import TopicSettings
 from actors.topics.messages import SubscribeRequest
 from actors.topics.ref import BrokerRef
 from actors.topics.subscription import BrokerSubscription
-from api.errors import Conflict, TooBusy, TooLarge
+from api.errors import Closed, TooBusy, TooLarge
 from api.names import MessageKey, TopicId
 from api.topics import Cursor, Lagged, NewEpoch, Subscription, TopicEvent, TopicMessage, Topics
 from api.values import Value
@@ -140,7 +140,7 @@ async def test_a_loop_over_a_subscription_ends_when_it_is_closed(small: SmallBro
     await subscription.close()
     await subscription.close()
     assert [event.position for event in await following] == [0]
-    with pytest.raises(Conflict, match="closed"):
+    with pytest.raises(Closed, match="closed"):
         await subscription.recv()
 
 

@@ -10,13 +10,13 @@ import pytest
 from api.client import Client
 from api.cluster import Retention
 from api.errors import (
-    Conflict,
     InvalidRequest,
     LengthExceeded,
     ModelNotFound,
     SessionNotFound,
     TooBusy,
     TurnNotFound,
+    TurnRunning,
     Unauthorized,
     Unavailable,
     UnknownAdapter,
@@ -254,7 +254,7 @@ async def test_the_servers_errors_are_raised_as_what_they_are(client: Client, cl
     running = session.generate(text="x", max_tokens=2)
     cluster.pace.allow(1)
     await anext(aiter(running))
-    with pytest.raises(Conflict):
+    with pytest.raises(TurnRunning):
         await session.rollback(0)
     await session.close()
     await session.close()

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from api.client import Client
-from api.errors import Conflict, InvalidRequest, TooBusy, TopicNotFound, Unavailable
+from api.errors import Closed, InvalidRequest, TooBusy, TopicNotFound, Unavailable
 from api.http.app import build_app
 from api.names import TopicId
 from api.settings import ApiSettings
@@ -105,7 +105,7 @@ async def test_a_loop_ends_when_its_subscription_is_closed(client: Client) -> No
         positions.append(event.position)
         await subscription.close()
     assert positions == [0]
-    with pytest.raises(Conflict):
+    with pytest.raises(Closed):
         await subscription.recv()
 
 

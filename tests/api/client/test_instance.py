@@ -17,8 +17,9 @@ from api.client import Client
 from api.client import retries as patience
 from api.client.instance import ClientInstance
 from api.errors import (
-    Conflict,
+    Closed,
     GreenroomError,
+    InferletEnded,
     InferletNotFound,
     InvalidRequest,
     ProgramNotFound,
@@ -65,9 +66,9 @@ async def test_events_are_received_in_order_and_then_the_end(
     assert await instance.recv(timeout_s=5) == (Stdout(1, "text"), "text")
     inferlet.add(Completed(2, {"a": 1}))
     assert [value async for _, value in instance] == [{"a": 1}]
-    with pytest.raises(Conflict):
+    with pytest.raises(InferletEnded):
         await instance.recv()
-    with pytest.raises(Conflict):
+    with pytest.raises(InferletEnded):
         await instance.send("late")
 
 
@@ -115,7 +116,7 @@ async def test_leaving_takes_no_time_with_thousands_of_unread_events(cluster: Fa
         began = time.monotonic()
         await client.close()
         assert time.monotonic() - began < 5
-        with pytest.raises(Conflict):
+        with pytest.raises(Closed):
             await left.recv()
 
 
@@ -239,7 +240,7 @@ async def test_everybody_who_receives_learns_of_the_end(client: Client, cluster:
     await asyncio.sleep(0)
     inferlet.add(Completed(0, "done"))
     found = await asyncio.wait_for(asyncio.gather(*receiving, return_exceptions=True), 10)
-    assert [type(one) for one in found] == [tuple, Conflict, Conflict]
+    assert [type(one) for one in found] == [tuple, InferletEnded, InferletEnded]
 
 
 async def test_leaving_ends_the_receives_that_wait(client: Client, cluster: FakeCluster, tmp_path: Path) -> None:
@@ -248,7 +249,7 @@ async def test_leaving_ends_the_receives_that_wait(client: Client, cluster: Fake
     await asyncio.sleep(0)
     await instance.detach()
     for task in receiving:
-        with pytest.raises(Conflict, match="detached"):
+        with pytest.raises(Closed, match="detached"):
             await asyncio.wait_for(task, 10)
 
 
@@ -259,7 +260,7 @@ async def test_attaching_behind_the_last_event_says_that_there_is_nothing_more(
     inferlet.add(Message(0, "a"), Completed(1, None))
     await instance.result()
     again = await client.attach_instance(instance.instance_id, after=instance.position)
-    with pytest.raises(Conflict, match="end of inferlet .* has been received before"):
+    with pytest.raises(InferletEnded, match="end of inferlet .* has been received before"):
         await again.recv(timeout_s=10)
     beyond = await client.attach_instance(instance.instance_id, after=7)
     with pytest.raises(InvalidRequest, match="no event 7"):

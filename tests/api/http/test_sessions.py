@@ -213,12 +213,12 @@ async def test_rolling_back_to_a_turn_undoes_it(http: httpx.AsyncClient, cluster
     assert (await http.post(path, json={})).status_code == 400
 
 
-async def test_rolling_back_while_a_turn_runs_is_a_conflict(http: httpx.AsyncClient, cluster: FakeCluster) -> None:
+async def test_rolling_back_while_a_turn_runs_says_that_one_runs(http: httpx.AsyncClient, cluster: FakeCluster) -> None:
     session = await opened(http)
     cluster.pace.hold()
     await cluster.open_sessions[session["id"]].begin(TurnRequest("first", (Message("user", "hi"),)))
     response = await http.post(f"/api/sessions/{session['id']}/rollback", json={"length": 0})
-    assert (response.status_code, response.json()["error"]["code"]) == (409, "conflict")
+    assert (response.status_code, response.json()["error"]["code"]) == (409, "turn_running")
     cluster.turns[0].cancel()
 
 

@@ -140,7 +140,7 @@ async def test_every_event_says_what_it_is_and_after_the_end_there_is_nothing(
             ]
             assert await script.told() == [name, 3, True, value]
             late = await script.told()
-        assert [error["code"] for error in late] == ["conflict", "conflict"]
+        assert [error["code"] for error in late] == ["inferlet_ended", "inferlet_ended"]
         assert late[1]["status"] == 409
 
 
@@ -221,7 +221,7 @@ async def test_an_inferlet_is_left_attached_from_a_position_and_terminated(
         left = await script.told()
         assert await script.told() == [2, "terminated", "terminated"]
         over = await script.told()
-    assert [error["code"] for error in [*left, over]] == ["conflict"] * 3
+    assert [error["code"] for error in [*left, over]] == ["closed", "closed", "inferlet_ended"]
     assert list(inferlet.received.values()) == ["on its way"]
 
 
@@ -348,7 +348,7 @@ async def test_closing_the_client_ends_every_connection_and_lets_node_end(
         inferlet = await launched(script, cluster)
         accept_slowly(inferlet)
         await script.say("go")
-        assert [error["code"] for error in await script.told()] == ["conflict", "conflict"]
+        assert [error["code"] for error in await script.told()] == ["closed", "closed"]
     assert list(inferlet.received.values()) == ["first", "last"]
 
 
@@ -367,5 +367,5 @@ async def test_attaching_behind_the_last_event_says_that_there_is_nothing_more(
         cluster.launched[await script.told()].add(Message(0, "a"), Completed(1, 5))
         assert await script.told() == 5
         behind, beyond = await script.told(), await script.told()
-    assert (behind["code"], "has been received" in behind["message"]) == ("conflict", True)
+    assert (behind["code"], "has been received" in behind["message"]) == ("inferlet_ended", True)
     assert (beyond["code"], beyond["status"]) == ("invalid_request", 400)

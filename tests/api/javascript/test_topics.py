@@ -42,7 +42,7 @@ async def test_what_is_published_arrives_as_it_was(server: str, cluster: FakeClu
     assert events == [["message", position, "e1", 1.5, value] for position, value in enumerate(shown)]
     assert [message.value for message in cluster.topics.messages[TopicId("a/b c?ü")]] == values
     assert (cursor, topics) == ("e1:4", [["a/b c?ü", 5, 0.5]])
-    assert closed["code"] == "conflict"
+    assert closed["code"] == "closed"
 
 
 @pytest.mark.parametrize("name", ["public/..", "a/./b", "..a", "%2F", "a//b", "#?&"])
