@@ -116,10 +116,9 @@ class InferletTable:
         """These, with how they do."""
         found = []
         for instance_id, stream in streams.items():
-            name, _, program = stream.model.partition("\n")
             state = self._states.get(instance_id, "running")
             times = (stream.created_at, stream.last_used_at)
-            found.append(InferletSummary(instance_id, stream.owner, name, program, state, *times))
+            found.append(InferletSummary(instance_id, stream.owner, stream.title, stream.model, state, *times))
         return tuple(found)
 
     async def _note(self, instance_id: str, state: State) -> None:

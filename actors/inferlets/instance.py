@@ -102,7 +102,7 @@ class Instance:
         expires_at = None if settings.idle_timeout_s is None else time.time() + settings.idle_timeout_s
         key, journal = journal_key(INFERLET, self.id), self._parts.surroundings.journal
         lines = (records.encode(launched),)
-        self._open(await journal.create(key, seed.owner, f"{seed.name}\n{seed.program}", lines, expires_at))
+        self._open(await journal.create(key, seed.owner, seed.program, lines, expires_at, seed.name))
         self._start(Replay(), [launched])
 
     async def activate(self) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from actors.directory.messages import InferletSeed
 from actors.directory.ref import DirectoryRef
 from actors.inferlets.program import Source, check, program_hash
+from actors.inferlets.records import decode_source, encode_source
 from actors.inferlets.ref import InferletRef
 from actors.journal.contract import Journal
 from actors.journal.keys import INFERLET, journal_key, parse_journal_key
@@ -36,7 +37,7 @@ class Inferlets:
             raise TooLarge(f"a program may have {MAX_SOURCE_BYTES} bytes")
         check(source, file)
         name = program_hash(source)
-        await self.journal.put_item(_space(owner), name, f"{file}\n{source}".encode())
+        await self.journal.put_item(_space(owner), name, encode_source(Source(name, file, source)))
         return name
 
     async def programs(self, owner: str) -> tuple[ProgramInfo, ...]:
@@ -134,8 +135,7 @@ class Inferlets:
         kept = await self.journal.get_item(_space(owner), program)
         if kept is None:
             raise ProgramNotFound(program)
-        file, _, text = kept.decode().partition("\n")
-        return Source(program, file, text)
+        return decode_source(program, kept)
 
 
 def _instance_id(asked: tuple[object, ...] | None) -> str:

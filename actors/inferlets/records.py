@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from actors.inferlets.codec import Codec
+from actors.inferlets.program import Source
 from api import errors, topics
 from api.cluster import ModelInfo, Retention
 from api.errors import GreenroomError
@@ -184,10 +185,28 @@ _codec = Codec(
         *(effects.Received, effects.Accepted, effects.Pulled, effects.ChildEvent, Generated, Prefix),
         *(ModelInfo, Retention, Finish, Distribution),
         *(topics.TopicMessage, topics.Lagged, topics.NewEpoch, topics.Cursor),
+        Source,
     )
 )
 encode = _codec.encode
 decode = _codec.decode
+
+
+def encode_source(source: Source) -> bytes:
+    """An uploaded program, as the journal keeps it."""
+    return _codec.encode(source)
+
+
+def decode_source(program: str, kept: bytes) -> Source:
+    """The program that ``encode_source`` was given.
+
+    Earlier releases kept the file's name, a line's end and the text; JSON on one line has no line's end.
+    """
+    if b"\n" in kept:
+        file, _, text = kept.decode().partition("\n")
+        return Source(program, file, text)
+    source: Source = _codec.decode(kept)
+    return source
 
 
 def raised(call: int, effect: str, digest: str, error: BaseException) -> Raised:

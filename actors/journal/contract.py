@@ -16,7 +16,8 @@ from typing import Protocol
 class StreamInfo:
     """A stream without its records. Times are seconds since the epoch; ``expires_at`` None means never.
 
-    ``title`` is for lists of streams, which do not read records.
+    For lists of streams, which do not read records, ``model`` is a session's model or an inferlet's program, ``title``
+    the title of a session or the name of an inferlet.
     """
 
     key: str

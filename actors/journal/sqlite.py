@@ -31,7 +31,18 @@ CREATE TABLE IF NOT EXISTS records (
 CREATE TABLE IF NOT EXISTS items (
     space TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (space, name)) WITHOUT ROWID;
 """
-MIGRATIONS = (_TABLES, "ALTER TABLE streams ADD COLUMN title TEXT NOT NULL DEFAULT ''")
+_INFERLETS_NAMED_BY_TITLE = """
+UPDATE streams
+    SET title = substr(model, 1, instr(model, char(10)) - 1), model = substr(model, instr(model, char(10)) + 1)
+    WHERE key LIKE 'inferlet/%' AND instr(model, char(10)) > 0
+"""
+"""``model`` was an inferlet's name, a line's end and its program."""
+
+MIGRATIONS = (
+    _TABLES,
+    "ALTER TABLE streams ADD COLUMN title TEXT NOT NULL DEFAULT ''",
+    _INFERLETS_NAMED_BY_TITLE,
+)
 """Format 0 had the first tables, and did not say so."""
 
 COLUMNS = "key, owner, model, epoch, created_at, last_used_at, expires_at, title"

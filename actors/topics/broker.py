@@ -25,7 +25,7 @@ from actors.topics.queue import Queue
 from actors.topics.readers import Readers
 from actors.topics.topic import Reader, Topic
 from api.errors import Fenced, GreenroomError, TooBusy, Unavailable
-from api.names import TopicId
+from api.names import MessageKey, TopicId
 from api.queues import QueueInfo
 from api.topics import TopicInfo
 
@@ -119,7 +119,13 @@ class Broker:
         return PollReply(batches, unknown, tuple(reader.ended.intersection(progress)))
 
     async def pull(
-        self, reader_id: str, ticket: str, queue: TopicId, wait_s: float, lease_s: float | None, consumer: str = ""
+        self,
+        reader_id: str,
+        ticket: str,
+        queue: TopicId,
+        wait_s: float,
+        lease_s: float | None,
+        consumer: MessageKey | None = None,
     ) -> Handed | None:
         """The oldest item that nobody has, once there is one; None after ``wait_s``, or when it was released.
 

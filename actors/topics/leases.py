@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from actors.topics.messages import Handed
+from api.names import MessageKey
 
 
 @dataclass(slots=True, eq=False)
@@ -20,7 +21,7 @@ class Item:
     reader_id: str = ""
     num_deliveries: int = 0
     leased_until: float | None = None
-    consumer: str = ""
+    consumer: MessageKey | None = None
 
     def handed(self) -> Handed:
         """It, as its consumer gets it."""
@@ -30,8 +31,10 @@ class Item:
     @property
     def lease(self) -> bytes:
         """The record of its latest delivery."""
-        fields = (self.ticket, self.reader_id, self.leased_until, self.num_deliveries, self.consumer)
-        return record(["lease", self.position, *fields])
+        consumer = self.consumer and astuple(self.consumer)
+        return record(
+            ["lease", self.position, self.ticket, self.reader_id, self.leased_until, self.num_deliveries, consumer]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +42,17 @@ class Ticket:
     """One pull: its name, the process that asks, for how long it wants an item, and for which consumer.
 
     A consumer has one item at a time: its next pull gets the item that its last one got, so that a consumer whose
-    process has died goes on with what it had. Its name begins with that of its publisher.
+    process has died goes on with what it had. It is a program's call.
     """
 
     name: str
     reader_id: str
     lease_s: float | None = None
-    consumer: str = ""
+    consumer: MessageKey | None = None
 
     def is_of(self, publisher: str) -> bool:
         """Whether this publisher's program pulls with it."""
-        return _publisher(self.consumer) == publisher
+        return self.consumer is not None and self.consumer.publisher == publisher
 
 
 class Leases:
@@ -71,13 +74,13 @@ class Leases:
         """The item that this ticket has."""
         return self._items.get(ticket)
 
-    def of(self, consumer: str) -> Item | None:
+    def of(self, consumer: MessageKey | None) -> Item | None:
         """The item that this consumer has."""
-        return self._items.get(self._tickets.get(consumer, ""))
+        return self._items.get(self._tickets[consumer]) if consumer in self._tickets else None
 
     def of_publisher(self, publisher: str) -> list[Item]:
         """The items that the program of this name has."""
-        return [item for item in self if _publisher(item.consumer) == publisher]
+        return [item for item in self if item.consumer and item.consumer.publisher == publisher]
 
     def begin(self, item: Item, ticket: Ticket, until: float) -> None:
         """The item goes to this ticket; from another one, where one had it."""
@@ -92,7 +95,8 @@ class Leases:
         """No ticket has the item any longer. Idempotent."""
         item.leased_until = None
         self._items.pop(item.ticket, None)
-        self._tickets.pop(item.consumer, None)
+        if item.consumer:
+            self._tickets.pop(item.consumer, None)
 
     def clear(self) -> None:
         """No item is here any longer."""
@@ -105,5 +109,9 @@ def record(header: list[object], data: bytes = b"") -> bytes:
     return json.dumps(header).encode() + b"\n" + data
 
 
-def _publisher(consumer: str) -> str:
-    return consumer.rpartition("/")[0]
+def consumer_of(kept: object) -> MessageKey | None:
+    """The consumer in the record of a lease. The first releases kept none, later ones its two parts as one text."""
+    if isinstance(kept, str):
+        publisher, slash, number = kept.rpartition("/")
+        return MessageKey(publisher, int(number)) if slash else None
+    return MessageKey(*kept) if isinstance(kept, list) else None

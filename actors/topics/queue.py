@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from actors.settings import QueueSettings
-from actors.topics.leases import Item, Leases, Ticket, record
+from actors.topics.leases import Item, Leases, Ticket, consumer_of, record
 from actors.topics.messages import Handed, Lane, LaneAnswer
 from actors.topics.numbers import Numbers
 from actors.topics.room import Room
@@ -65,7 +65,7 @@ class Queue:
                 continue
             elif kind == "lease":
                 item.ticket, item.reader_id, item.leased_until, item.num_deliveries, *consumer = fields
-                item.consumer = next(iter(consumer), "")
+                item.consumer = consumer_of(next(iter(consumer), None))
             elif kind == "release":
                 item.leased_until = None
             else:

@@ -92,12 +92,11 @@ class BrokerRef:
     ) -> QueueItem:
         """See ``Queues.pull``."""
         shard = self._shard(queue)
-        consumer = f"{key.publisher}/{key.number}" if key else ""
         await shard.gave_up()
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             wait_s = self.PULL_S if deadline is None else min(self.PULL_S, max(0.0, deadline - time.monotonic()))
-            item = await self._pull_once(shard, queue, wait_s, lease_s, consumer)
+            item = await self._pull_once(shard, queue, wait_s, lease_s, key)
             if item:
                 return item
             if deadline is not None and time.monotonic() >= deadline:
@@ -129,7 +128,7 @@ class BrokerRef:
         return tuple(sorted(itertools.chain(*found), key=lambda info: info.queue.name))
 
     async def _pull_once(
-        self, shard: _Shard, queue: TopicId, wait_s: float, lease_s: float | None, consumer: str
+        self, shard: _Shard, queue: TopicId, wait_s: float, lease_s: float | None, consumer: MessageKey | None
     ) -> QueueItem | None:
         ticket = f"{self._process_id}-{next(self._numbers)}"
         try:

@@ -11,7 +11,7 @@ from actors.calls.ray import ActorGone, call
 from actors.settings import BrokerSettings
 from actors.topics.messages import Handed, Lane, LaneAnswer, PollReply, Progress, Subscribed, SubscribeRequest
 from api.errors import GreenroomError, Unavailable
-from api.names import TopicId
+from api.names import MessageKey, TopicId
 from api.queues import QueueInfo
 from api.topics import TopicInfo
 
@@ -55,7 +55,13 @@ class ShardRef:
         return await self._ask("poll", reader_id, progress, wait_s)  # type: ignore[no-any-return]
 
     async def pull(
-        self, reader_id: str, ticket: str, queue: TopicId, wait_s: float, lease_s: float | None, consumer: str
+        self,
+        reader_id: str,
+        ticket: str,
+        queue: TopicId,
+        wait_s: float,
+        lease_s: float | None,
+        consumer: MessageKey | None,
     ) -> Handed | None:
         """An item of a queue."""
         return await self._ask("pull", reader_id, ticket, queue, wait_s, lease_s, consumer)  # type: ignore[no-any-return]

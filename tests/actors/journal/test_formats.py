@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from actors.inferlets import records as inferlet_records
-from actors.inferlets.records import Launched
-from actors.journal.sqlite import MIGRATIONS, SqliteJournal
+from actors.inferlets.program import Source
+from actors.inferlets.records import Launched, decode_source, encode_source
+from actors.journal.sqlite import COLUMNS, MIGRATIONS, SqliteJournal
 from actors.sessions import records as session_records
 from actors.sessions.records import FORMAT, Opened
+from actors.topics.leases import Item, consumer_of
 from api.cluster import Retention
 from api.errors import Unavailable
+from api.names import MessageKey
 
 RECORDED = Path(__file__).parents[1] / "recorded" / "format_0"
 LATER = "was written by a later release of Greenroom"
@@ -61,6 +64,42 @@ async def test_a_file_of_a_later_release_is_refused_and_left_alone(tmp_path: Pat
         await SqliteJournal(path).start()
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+
+
+def test_a_program_is_kept_whatever_its_file_is_called_and_read_as_an_earlier_release_kept_it() -> None:
+    text = "first line\nsecond {line}\n"
+    for file in ("program.py", '{"file":', "a\u00fcb"):
+        source = Source("hash", file, text)
+        assert decode_source("hash", encode_source(source)) == source
+        assert decode_source("hash", f"{file}\n{text}".encode()) == source
+
+
+@pytest.mark.parametrize("kept", ["", None])
+def test_a_lease_without_a_consumer_is_read(kept: object) -> None:
+    assert consumer_of(kept) is None
+
+
+def test_the_consumer_of_a_lease_is_read_as_each_release_kept_it() -> None:
+    key = MessageKey("an/id", 7)
+    lease = Item(0, 1.0, b"", "ticket", "reader", 1, 2.0, key).lease
+    assert consumer_of(json.loads(lease)[-1]) == key
+    assert consumer_of("an/id/7") == key
+
+
+async def test_inferlets_of_an_earlier_release_keep_their_names_and_programs(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with sqlite3.connect(path) as connection:
+        connection.executescript(f"{MIGRATIONS[0]}; {MIGRATIONS[1]}; PRAGMA user_version = 2;")
+        rows = [("inferlet/a", "chat\nmodule:main", ""), ("inferlet/b", "b/c\n" + 64 * "0", ""), ("s", "pocket", "Hi")]
+        for key, model, title in rows:
+            values = (key, "", model, 1, 0.0, 0.0, None, title)
+            connection.execute(f"INSERT INTO streams ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+    journal = SqliteJournal(path)
+    await journal.start()
+    found = {stream.key: (stream.title, stream.model) for stream in await journal.streams()}
+    await journal.stop()
+    expected = {"inferlet/a": ("chat", "module:main"), "inferlet/b": ("b/c", 64 * "0"), "s": ("Hi", "pocket")}
+    assert found == expected
 
 
 async def test_a_file_of_an_earlier_release_says_its_format_once_it_was_opened(tmp_path: Path) -> None:
