@@ -158,6 +158,36 @@ async def test_where_more_run_than_a_step_takes_they_get_on_alike(checkpoint: Ca
     await engine.stop()
 
 
+async def test_beside_others_an_owner_with_many_turns_has_little_of_a_step_and_all_of_them_get_on(
+    checkpoint: Callable[[str], Path], oracle: Callable[[str], Oracle]
+) -> None:
+    """A step's length is what others' first tokens wait for; alone, an owner has all of it."""
+    engine = await start_engine(checkpoint("llama"), max_batch_tokens=256, max_running=64, owner_share=0.25)
+    driver = Driver(engine)
+    many = [f"{number}" for number in range(24)]
+    for number, name in enumerate(many[:12]):
+        driver.begin(name, prompt(2, seed=number), 40, owner="ada")
+
+    async def tokens_of_a_step() -> int:
+        before = sum(len(driver.output_ids(name)) for name in driver.outputs if name in many)
+        await driver.step()
+        return sum(len(driver.output_ids(name)) for name in driver.outputs if name in many) - before
+
+    while not all(driver.output_ids(name) for name in many[:12]):
+        await driver.step()
+    assert await tokens_of_a_step() == 12
+    for number, name in enumerate(many[12:], 12):
+        driver.begin(name, prompt(30, seed=number), 40, owner="ada")
+    driver.begin("other", prompt(4), 40, owner="grace")
+    await driver.step()
+    while not driver.has_ended("other"):
+        assert await tokens_of_a_step() <= 8
+    await driver.finish(*many)
+    for number, name in enumerate(many):
+        assert driver.output_ids(name) == oracle("llama").greedy(prompt(2 if number < 12 else 30, seed=number), 40)
+    await engine.stop()
+
+
 async def test_one_owner_has_its_share_of_the_waiting_queue(checkpoint: Callable[[str], Path]) -> None:
     engine = await start_engine(checkpoint("llama"), max_running=1, max_waiting=8, owner_share=0.25)
     driver = Driver(engine)
