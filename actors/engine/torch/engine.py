@@ -36,8 +36,8 @@ __all__ = ["TorchEngine", "TorchSettings"]
 
 _FEATURES: frozenset[Feature] = frozenset({"allowed_tokens", "constraint", "distribution", "mask"})
 _MOST_WORK_ON_CPU = 8.0
-"""Of one owner, see ``Scheduler``. First tokens beside 64 turns of one owner took 1.7 times as long as alone with it, and
-5 times without (p95, `pocket` on one core)."""
+"""Of one owner, see ``Scheduler``. First tokens beside 64 turns of one owner took 1.7 times as long as alone with
+it, and 5 times without (p95, `pocket` on one core)."""
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")

@@ -238,17 +238,20 @@ class Scheduler:
     def _shares(self, plan: _Plan, budget: int, share: int) -> list[tuple[Turn, int]]:
         """How many tokens each filling turn gets, in their order: a share first, then what is left.
 
-        Where several owners have turns, one of each comes before another of any.
+        Where several owners have turns, one of each comes before another of any. An owner's oldest comes first: a later
+        one might wait for the memory that it has.
         """
-        filling, left = list(self._filling), defaultdict[str, int](lambda: budget)
+        filling, left, part = list(self._filling), defaultdict[str, int](lambda: budget), 1
         if self._are_several_owners:
-            filling = in_turns(filling)
+            oldest = {turn.owner: turn for turn in sorted(filling, key=lambda turn: turn.order, reverse=True)}
+            part = 2
+            filling = in_turns([*oldest.values(), *(turn for turn in filling if turn is not oldest[turn.owner])])
             left.update({turn.owner: self._most_tokens(turn.owner) for turn in filling})
             for row in plan.rows:
                 left[self._turns[row.turn_id or ""].owner] -= row.count
         counts: list[tuple[Turn, int]] = []
         for turn in filling:
-            count = min(turn.context.num_missing, share, budget, left[turn.owner])
+            count = min(turn.context.num_missing, share, budget, math.ceil(left[turn.owner] / part))
             if count > 0:
                 counts.append((turn, count))
                 left[turn.owner] -= count
