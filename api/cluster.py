@@ -173,10 +173,11 @@ class SessionHandle(Protocol):
         """
         ...
 
-    def begun(self) -> AsyncIterator[str]:
-        """The ids of the turns that begin from now on, until the session ends; those of this handle may be left out.
+    async def listen(self) -> AsyncIterator[str]:
+        """The ids of the turns that begin after this returned, until the session ends.
 
-        Whoever begins them, over whatever gateway. One that follows too slowly may miss some. Does not count as use.
+        Those that this handle began may be left out; all others are there, over any gateway. One that follows too
+        slowly may miss some. Listening does not count as use.
 
         Raises:
             SessionNotFound: the session was closed or has expired.

@@ -52,9 +52,12 @@ class SessionRef:
             raise InvalidRequest(f"offset {offset} lies outside what the turn has produced")
         return self._stream(turn_id, ticket, offset)
 
-    async def begun(self) -> AsyncGenerator[str]:
-        """See ``SessionHandle.begun``. A session that is passive is not activated, but waited for."""
-        after: int | None = None
+    async def listen(self) -> AsyncGenerator[str]:
+        """See ``SessionHandle.listen``. A session that becomes passive is not activated again, but waited for."""
+        heard: Heard = await self._call("next_turn", None, self._listener, self.LISTEN_S)
+        return self._begun_after(heard.position)
+
+    async def _begun_after(self, after: int) -> AsyncGenerator[str]:
         location: Location | None = None
         wait_s, longest_s = self.RETRY_S
         while True:

@@ -13,7 +13,8 @@ From the client:
 - ``{"type": "typing"}``: the user has begun to type. ``{"type": "ping"}`` is answered ``{"type": "pong"}``.
 
 A socket is told of the turns that others begin in its session as well, over whatever gateway, from ``started`` to the
-end, one after another; ``WS /api/sessions/{id}?turns=own`` is not. One that reads too slowly may miss whole turns: a
+end, one after another; ``WS /api/sessions/{id}?turns=own`` is not. All that begin after its first answer (such as
+``pong``) are told. One that reads too slowly may miss whole turns: a
 ``base_length`` that is not where the last turn ended tells so, as it does after a rollback.
 
 From the server, for each turn ``started``, any number of ``tokens``, then ``finished`` or ``error``:
@@ -36,6 +37,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -105,7 +107,7 @@ class Conversation:
             async with asyncio.TaskGroup() as self._tasks:
                 self._tasks.create_task(self._run_turns())
                 if self._websocket.query_params.get("turns") != "own":
-                    self._tasks.create_task(self._listen())
+                    self._tasks.create_task(self._tell(await self._handle.listen()))
                 await self._receive()
         except BaseExceptionGroup as group:
             raise _cause(group) from None
@@ -198,8 +200,8 @@ class Conversation:
         if self._hearing and self._hearing[0] == turn_id:
             self._hearing[1].cancel()
 
-    async def _listen(self) -> None:
-        async for turn_id in self._handle.begun():
+    async def _tell(self, begun: AsyncIterator[str]) -> None:
+        async for turn_id in begun:
             if turn_id not in self._asked:
                 hearing = self._tasks.create_task(self._hear(turn_id))
                 self._hearing = turn_id, hearing

@@ -184,9 +184,12 @@ class FakeSession:
             raise InvalidRequest(f"the turn has no offset {offset}")
         return FakeStream(turn, offset)
 
-    async def begun(self) -> AsyncGenerator[str]:
+    async def listen(self) -> AsyncGenerator[str]:
         """Turns of every handle, as they begin."""
-        num_known = len(self.turns)
+        self._check_open()
+        return self._begun_after(len(self.turns))
+
+    async def _begun_after(self, num_known: int) -> AsyncGenerator[str]:
         while True:
             await self._news.wait()
             self._check_open()

@@ -70,6 +70,9 @@ def test_every_socket_at_every_gateway_hears_of_a_turn(deployed: Deployed) -> No
         heard = []
         async with AsyncExitStack() as stack:
             sockets = [await stack.enter_async_context(connect(address)) for _ in range(12)]
+            for socket in sockets:
+                await socket.send('{"type": "ping"}')
+                assert json.loads(await socket.recv()) == {"type": "pong"}
             for number in range(3):
                 prompt = {"type": "generate", "turn_id": f"{number}", "messages": [{"role": "user", "content": "Hi"}]}
                 await sockets[number].send(json.dumps(prompt))

@@ -21,15 +21,22 @@ NUM_TOKENS = 120
 
 def samples() -> dict[str, float]:
     """Every sample of ours by name and tags, those that Ray adds left out; summed over processes."""
+    found: dict[str, float] = {}
+    for (name, _), value in samples_of_processes().items():
+        found[name] = found.get(name, 0.0) + value
+    return found
+
+
+def samples_of_processes() -> dict[tuple[str, str], float]:
+    """Every sample of ours by name and tags, and by all the tags: those that Ray adds name the process."""
     import ray
 
     port = ray.nodes()[0]["MetricsExportPort"]
-    found: dict[str, float] = {}
+    found: dict[tuple[str, str], float] = {}
     for line in httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text.splitlines():
         if match := re.fullmatch(r"(ray_greenroom_\w+)\{(.*)\} (\S+)", line):
             tags = ",".join(re.findall(r'(?:model|policy|found|reason|kind|what|state|le)="[^"]*"', match[2]))
-            name = f"{match[1]}{{{tags}}}"
-            found[name] = found.get(name, 0.0) + float(match[3])
+            found[f"{match[1]}{{{tags}}}", match[2]] = float(match[3])
     return found
 
 
@@ -51,7 +58,7 @@ def test_the_mean_time_for_a_token_is_what_a_client_measures(deployed: Deployed)
     """Its tokens come late where the machine is busy, so the closest of a few turns counts; none takes longer."""
     shares = []
     for _ in range(5):
-        before = samples()
+        before = samples_of_processes()
         first_s, all_s = deployed.run(one_turn)
         deployed.wait(lambda before=before: grown("later_tokens_total", before) == NUM_TOKENS - 1, 60)  # type: ignore[misc]
         assert grown("first_tokens_total", before) == 1
@@ -73,6 +80,7 @@ async def one_turn(greenroom: Greenroom) -> tuple[float, float]:
     return came[0] - began, came[-1] - began
 
 
-def grown(name: str, before: dict[str, float]) -> float:
-    key = f'ray_greenroom_{name}{{model="pocket"}}'
-    return samples()[key] - before[key]
+def grown(name: str, before: dict[tuple[str, str], float]) -> float:
+    """By how much; the samples of a process that has ended are shown for a while, and then no longer."""
+    full = f'ray_greenroom_{name}{{model="pocket"}}'
+    return sum(value - before.get(key, 0.0) for key, value in samples_of_processes().items() if key[0] == full)

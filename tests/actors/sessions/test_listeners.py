@@ -30,13 +30,13 @@ def gateway(cluster: SmallCluster) -> Greenroom:
 async def listening(session: SessionRef) -> AsyncIterator[list[str]]:
     """What is heard, from now on."""
     heard: list[str] = []
+    begun = await session.listen()
 
     async def listen() -> None:
-        async for turn_id in session.begun():
+        async for turn_id in begun:
             heard.append(turn_id)
 
     task = asyncio.create_task(listen())
-    await asyncio.sleep(0.05)
     yield heard
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -105,7 +105,7 @@ async def test_listening_ends_with_the_session_also_while_it_is_passive(tmp_path
     async with SmallCluster(tmp_path, pool_size=1, passivate_after_s=0.1) as cluster:
         for is_passive in (False, True):
             session = await cluster.greenroom.open_session(SessionOptions())
-            listener = asyncio.ensure_future(anext(aiter(session.begun())))
+            listener = asyncio.ensure_future(anext(await session.listen()))
             await asyncio.sleep(0.02)
             if is_passive:
                 await all_passive(cluster)
