@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from api.errors import Unavailable
 from api.inferlets import Inferlets
 from api.topics import Topics
-from api.turns import Finish, Frame, Part, TurnRequest, TurnStart
+from api.turns import Finish, Frame, Part, Sampling, TurnRequest, TurnStart
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,7 @@ class ModelInfo:
         num_ready: model actors that can answer now.
         bos_text: the text of the beginning-of-text token; "" where there is none.
         adapters: names of the LoRA adapters that a context may have.
+        sampling: what the checkpoint suggests.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ModelInfo:
     num_ready: int
     bos_text: str = ""
     adapters: tuple[str, ...] = ()
+    sampling: Sampling = Sampling(temperature=1.0)
 
     def known(self) -> ModelInfo:
         """This, where an actor has told what the model is.
@@ -237,6 +239,14 @@ class Cluster(Inferlets, Protocol):
 
     async def tokenize(self, model: str | None, text: str) -> tuple[int, ...]:
         """Token ids of a text tokenised alone, without a beginning-of-text token.
+
+        Raises:
+            ModelNotFound: no such name or alias.
+        """
+        ...
+
+    async def token_bytes(self, model: str | None, ids: Sequence[int]) -> tuple[bytes, ...]:
+        """What each of these tokens adds to a text; special ones count as their text.
 
         Raises:
             ModelNotFound: no such name or alias.

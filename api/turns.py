@@ -53,7 +53,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class BeginningOfText:
-    """The model's beginning-of-text token, where the context is still empty; nothing elsewhere."""
+    """The model's beginning-of-text token, where the context is still empty; nothing elsewhere.
+
+    With ``if_usual`` only where the tokenizer itself puts it before a text.
+    """
+
+    if_usual: bool = False
 
 
 Part = Text | Tokens | Message | BeginningOfText
@@ -120,6 +125,7 @@ class Sampling:
         logit_bias: (token id, addend) pairs.
         seed: None lets the server choose one.
         num_logprobs: None for none; n gives the chosen token's and those of the n likeliest.
+        raw_logprobs: they are of the model's own distribution, before everything that changes it.
 
     Raises:
         InvalidRequest: a field is not a number within its ``BOUNDS``.
@@ -135,6 +141,7 @@ class Sampling:
     logit_bias: tuple[tuple[int, float], ...] = ()
     seed: int | None = None
     num_logprobs: int | None = None
+    raw_logprobs: bool = False
 
     def __post_init__(self) -> None:
         for name, bound in BOUNDS.items():
@@ -151,7 +158,7 @@ class Sampling:
         """The sampling of these fields, each moved to its bound where it lies outside: for what was accepted once."""
         biases = tuple((id, BOUNDS["logit_bias"].nearest(bias)) for id, bias in fields["logit_bias"])
         near: dict[str, Any] = {
-            name: value if value is None else BOUNDS[name].nearest(value)
+            name: value if value is None or name not in BOUNDS else BOUNDS[name].nearest(value)
             for name, value in fields.items()
             if name != "logit_bias"
         }
@@ -236,7 +243,8 @@ class TurnRequest:
 class TokenLogprobs:
     """Natural log-probabilities at one position, after penalties, what is allowed and temperature, before top-k and on.
 
-    ``top`` holds (token id, log-probability), likeliest first; what is not allowed is not in it.
+    With ``Sampling.raw_logprobs`` before all of that. ``top`` holds (token id, log-probability), likeliest first; what
+    is not allowed is not in it.
     """
 
     chosen: float

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,6 +112,11 @@ class Greenroom:
         """See ``Cluster.tokenize``."""
         placement = await self.directory.place(model, "")
         return await placement.model.tokenize(text)
+
+    async def token_bytes(self, model: str | None, ids: Sequence[int]) -> tuple[bytes, ...]:
+        """See ``Cluster.token_bytes``."""
+        placement = await self.directory.place(model, "")
+        return await placement.model.token_bytes(ids)
 
     async def generate(self, model: str | None, request: TurnRequest, owner: str = "") -> OwnTurnStream:
         """See ``Cluster.generate``."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 
-from actors.engine.contract import EngineInfo
 from actors.models.messages import StartReport
 from actors.models.ref import ModelRef, ModelReport, Placement
 from actors.settings import ClusterSettings, ModelSettings
@@ -22,7 +21,7 @@ class ModelTable:
     def __init__(self, settings: ClusterSettings) -> None:
         self._settings = settings
         self._reports: dict[str, ModelReport] = {}
-        self._told: dict[str, tuple[EngineInfo, int | None, str, bool]] = {}
+        self._told: dict[str, ModelReport] = {}
         self._heard_at: dict[str, float] = {}
         self._placed: dict[str, int] = {}
         self._starts: dict[str, tuple[float, StartReport]] = {}
@@ -40,7 +39,7 @@ class ModelTable:
                 self._drop(incarnation)
         self._starts.pop(report.incarnation, None)
         self._reports[report.incarnation] = report
-        self._told[report.name] = report.info, report.bos_id, report.bos_text, report.has_chat_template
+        self._told[report.name] = report
         self._heard_at[report.incarnation] = time.monotonic()
         self._placed[report.incarnation] = 0
         self._changed.set()
@@ -140,17 +139,18 @@ class ModelTable:
         ready = sum(report.name == model.name and not report.is_draining for report in self.reports())
         if model.name not in self._told:
             return ModelInfo(model.name, model.aliases, model.engine, 0, 0, None, (), False, ready)
-        info, bos_id, bos_text, has_chat_template = self._told[model.name]
+        told = self._told[model.name]
         return ModelInfo(
             model.name,
             model.aliases,
-            info.engine,
-            info.max_context_tokens,
-            info.vocab_size,
-            bos_id,
-            info.eos_ids,
-            has_chat_template,
+            told.info.engine,
+            told.info.max_context_tokens,
+            told.info.vocab_size,
+            told.bos_id,
+            told.info.eos_ids,
+            told.has_chat_template,
             ready,
-            bos_text,
-            info.adapters,
+            told.bos_text,
+            told.info.adapters,
+            told.sampling,
         )

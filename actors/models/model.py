@@ -6,9 +6,11 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from actors.engine.contract import Engine, EngineInfo, Feature, Residency
+from actors.engine.generation_config import suggested_sampling
 from actors.models.messages import AttachedTurn, PollReply, StartReport, StartTurn, TurnOutput
 from actors.models.metrics import ModelMetrics
 from actors.models.ref import ModelRef, ModelReport
@@ -17,7 +19,7 @@ from actors.models.turns import ModelTurns
 from actors.settings import ModelSettings
 from api.errors import GreenroomError, Unavailable
 from api.logs import event_logger
-from api.turns import Part, Role, TurnStart
+from api.turns import Part, Role, Sampling, TurnStart
 
 log = event_logger("greenroom.model")
 
@@ -44,6 +46,10 @@ class PromptTokenizer(Protocol):
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
         """The text of ids."""
+        ...
+
+    def token_bytes(self, ids: Sequence[int]) -> tuple[bytes, ...]:
+        """See ``ModelRef.token_bytes``."""
         ...
 
 
@@ -89,6 +95,7 @@ class Model:
         self._engine: Engine
         self._tokenizer: PromptTokenizer
         self._info: EngineInfo
+        self._sampling: Sampling
 
     async def start(self) -> EngineInfo:
         """Load the model and begin to serve; again: wait for that.
@@ -181,6 +188,11 @@ class Model:
         await self.start()
         return self._tokenizer.decode(ids, skip_special_tokens)
 
+    async def token_bytes(self, ids: Sequence[int]) -> tuple[bytes, ...]:
+        """See ``ModelRef.token_bytes``."""
+        await self.start()
+        return self._tokenizer.token_bytes(ids)
+
     async def drain(self, timeout_s: float) -> None:
         """Take no new turns, and return when the running ones have ended, or after ``timeout_s``."""
         self._is_draining = True
@@ -223,6 +235,7 @@ class Model:
         interval_s = self._settings.report_interval_s
         async with Progress(self._settings.name, self._incarnation, self._directory, interval_s) as progress:
             self._engine, self._tokenizer = await asyncio.to_thread(self._build, self._settings)
+            self._sampling = await asyncio.to_thread(suggested_sampling, Path(self._settings.path))
             self._info = await self._engine.start(progress.reached)
         self._turns.serve(self._engine)
         self._loops = [asyncio.create_task(loop) for loop in (self._run(), self._turns.sweep(), self._keep_reporting())]
@@ -264,4 +277,5 @@ class Model:
             bos_text="" if bos_id is None else self._tokenizer.decode([bos_id], skip_special_tokens=False),
             has_chat_template=self._tokenizer.has_chat_template,
             is_draining=self._is_draining,
+            sampling=self._sampling,
         )

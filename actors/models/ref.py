@@ -10,7 +10,7 @@ from actors.calls.ray import ActorGone, call
 from actors.engine.contract import Capacity, EngineInfo, Residency
 from actors.models.messages import AttachedTurn, PollReply, StartTurn, TurnOutput
 from api.errors import ModelLost
-from api.turns import Part, Role, TurnStart
+from api.turns import Part, Role, Sampling, TurnStart
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class ModelReport:
     """From a model actor to the directory: who it is and how loaded.
 
     ``incarnation`` is a random name of the process; a restarted actor has another, and holds no context.
+    ``sampling`` is what the checkpoint suggests.
     """
 
     name: str
@@ -29,6 +30,7 @@ class ModelReport:
     bos_text: str
     has_chat_template: bool
     is_draining: bool
+    sampling: Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,10 @@ class ModelRef:
     async def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
         """The text of token ids."""
         return await self._ask("decode", ids, skip_special_tokens)  # type: ignore[no-any-return]
+
+    async def token_bytes(self, ids: Sequence[int]) -> tuple[bytes, ...]:
+        """What each of these tokens adds to a text; special ones count as their text."""
+        return await self._ask("token_bytes", ids)  # type: ignore[no-any-return]
 
     async def _ask(self, method: str, *arguments: Any) -> Any:
         try:

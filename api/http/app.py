@@ -18,6 +18,7 @@ from api.http.errors import Faults
 from api.http.health import health_routes
 from api.http.inferlet_routes import inferlet_routes
 from api.http.limits import ConcurrencyLimit
+from api.http.openai.routes import openai_routes
 from api.http.origins import OriginCheck
 from api.http.pages import page_routes
 from api.http.petals.routes import petals_routes
@@ -47,6 +48,7 @@ def build_app(
         routes=[
             *health_routes(),
             *petals_routes(cluster, settings),
+            *openai_routes(),
             *session_routes(),
             *topic_routes(),
             *queue_routes(),

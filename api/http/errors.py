@@ -41,7 +41,7 @@ class Faults:
             elif last_sent is not None:
                 raise
             else:
-                await internal_error_response()(scope, receive, send)
+                await internal_error_response(scope["path"])(scope, receive, send)
 
 
 async def _close(websocket: WebSocket, last_sent: str | None) -> None:

@@ -33,14 +33,18 @@ def error_text(error: GreenroomError) -> str:
 
 
 class EventStream(Response):
-    """Sends what a generator yields, and closes it when it ends or the client has left."""
+    """Sends what a generator yields, and closes it when it ends or the client has left.
+
+    ``first`` is what it has yielded already: only a generator that has begun does anything when it is closed.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, texts: AsyncGenerator[str]) -> None:
+    def __init__(self, texts: AsyncGenerator[str], first: str = "") -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._texts = texts
+        self._first = first
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application."""
@@ -54,6 +58,8 @@ class EventStream(Response):
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if self._first:
+            await send({"type": "http.response.body", "body": self._first.encode(), "more_body": True})
         async for text in self._texts:
             await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})

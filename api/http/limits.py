@@ -127,4 +127,4 @@ async def _refuse(error: GreenroomError, scope: Scope, receive: Receive, send: S
         reason = f"{error}; retry after {error.retry_after_s:g} s"
         await close_socket(WebSocket(scope, receive, send), CLOSE_TRY_LATER, reason)
         return
-    await error_response(error)(scope, receive, send)
+    await error_response(error, scope["path"])(scope, receive, send)

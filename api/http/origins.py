@@ -45,7 +45,7 @@ class OriginCheck:
         if refusal is None:
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            await error_response(refusal)(scope, receive, send)
+            await error_response(refusal, scope["path"])(scope, receive, send)
         else:
             await receive()
             await send({"type": "websocket.close", "code": 1008, "reason": refusal.code})  # before it opens: a 403

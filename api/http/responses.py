@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from api.errors import GreenroomError, NotFound, TooLarge, Unauthorized
+from api.http.openai.envelope import InvalidField, is_openai_path, openai_error_body
 from api.http.security import selected_subprotocol
 
 logger = logging.getLogger("greenroom.http")
@@ -40,20 +41,20 @@ def error_headers(error: GreenroomError) -> dict[str, str]:
     return headers
 
 
-def error_body(code: str, message: str, retryable: bool = False) -> dict[str, object]:
-    """The JSON form of an error: ``{"error": {"code", "message", "retryable"}}``."""
-    return {"error": {"code": code, "message": message, "retryable": retryable}}
-
-
-def error_response(error: GreenroomError) -> JSONResponse:
-    """An error of the tree as an HTTP answer."""
-    body = error_body(error.code, sentence_of(error), error.retryable)
+def error_response(error: GreenroomError, path: str) -> JSONResponse:
+    """An error of the tree as an HTTP answer: in the form of our own API, or in OpenAI's under its paths."""
+    message = sentence_of(error)
+    if is_openai_path(path):
+        param = error.param if isinstance(error, InvalidField) else None
+        body = openai_error_body(error.status, error.code, message, param)
+    else:
+        body = {"error": {"code": error.code, "message": message, "retryable": error.retryable}}
     return JSONResponse(body, error.status, error_headers(error))
 
 
-def internal_error_response() -> JSONResponse:
+def internal_error_response(path: str) -> JSONResponse:
     """The answer to what nobody expected; says nothing about the inside."""
-    return JSONResponse(error_body("internal", INTERNAL_MESSAGE), 500, {ERROR_HEADER: "internal"})
+    return error_response(GreenroomError(INTERNAL_MESSAGE), path)
 
 
 async def on_greenroom_error(connection: Request | WebSocket, error: Exception) -> Response | None:
@@ -64,7 +65,7 @@ async def on_greenroom_error(connection: Request | WebSocket, error: Exception) 
     if isinstance(connection, WebSocket):
         await close_socket(connection, close_code(error), error.code)
         return None
-    return error_response(error)
+    return error_response(error, connection.scope["path"])
 
 
 def close_code(error: GreenroomError) -> int:
@@ -89,7 +90,10 @@ async def on_http_exception(connection: Request | WebSocket, error: Exception) -
         return None
     code = HTTPStatus(error.status_code).name.lower()
     headers = dict(error.headers or {}) | {ERROR_HEADER: code}
-    return JSONResponse(error_body(code, error.detail), error.status_code, headers)
+    body: dict[str, object] = {"error": {"code": code, "message": error.detail, "retryable": False}}
+    if is_openai_path(connection.scope["path"]):
+        body = openai_error_body(error.status_code, code, error.detail)
+    return JSONResponse(body, error.status_code, headers)
 
 
 CLIENT_CLOSED_REQUEST = 499

@@ -25,7 +25,7 @@ class SizeLimit:
         if scope["type"] == "http":
             declared = Headers(scope=scope).get("content-length", "")
             if declared.isdecimal() and int(declared) > self._max_bytes:
-                await error_response(self._too_large("the body"))(scope, receive, send)
+                await error_response(self._too_large("the body"), scope["path"])(scope, receive, send)
             else:
                 await self._app(scope, self._counting(receive), send)
         else:

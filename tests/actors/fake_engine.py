@@ -75,6 +75,10 @@ class FakeTokenizer:
         """Numbers."""
         return "".join(f"<{id}>" for id in ids)
 
+    def token_bytes(self, ids: Sequence[int]) -> tuple[bytes, ...]:
+        """Numbers."""
+        return tuple(f"<{id}>".encode() for id in ids)
+
 
 @dataclass
 class _Turn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
@@ -75,6 +75,11 @@ class FakeCluster(FakeInferlets):
         """Bytes and three special tokens."""
         self.info(model)
         return toy_model.encode(text)
+
+    async def token_bytes(self, model: str | None, ids: Sequence[int]) -> tuple[bytes, ...]:
+        """A byte, or the text of a special token."""
+        self.info(model)
+        return tuple(bytes([token]) if token < 256 else toy_model.TEXT_OF[token].encode() for token in ids)
 
     async def generate(self, model: str | None, request: TurnRequest, owner: str = "") -> FakeStream:
         """A turn on an empty context."""

@@ -94,6 +94,8 @@ def sample(logits: Tensor, draws: Sequence[Draw]) -> list[Drawn]:
 
 
 def _sample_rows(scores: Tensor, draws: Sequence[Draw]) -> list[Drawn]:
+    raw_rows = [row for row, draw in enumerate(draws) if draw.sampling.raw_logprobs]
+    raw = scores[raw_rows] if raw_rows else scores
     for row, draw in enumerate(draws):
         _adjust(scores[row], draw)
     temperatures = [max(draw.sampling.temperature, _COLDEST) if draw.sampling.temperature else 1.0 for draw in draws]
@@ -107,11 +109,15 @@ def _sample_rows(scores: Tensor, draws: Sequence[Draw]) -> list[Drawn]:
     if random_rows:
         filtered = _filter(scores[random_rows], [draws[row].sampling for row in random_rows])
         chosen[random_rows] = _draw(filtered, [uniform(draws[row].seed, draws[row].offset) for row in random_rows])
+    judged = scores
+    if raw_rows:
+        judged = scores.clone()
+        judged[raw_rows] = raw
     return [
         Drawn(token_id, logprobs, best < math.inf, distribution, best == -math.inf)
         for token_id, logprobs, best, distribution in zip(
             chosen.tolist(),
-            chosen_logprobs(scores, chosen, [draw.sampling.num_logprobs for draw in draws]),
+            chosen_logprobs(judged, chosen, [draw.sampling.num_logprobs for draw in draws]),
             largest,
             distributions(scores, [draw.distribution for draw in draws]),
             strict=True,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from actors.engine.json_files import read_object
 from actors.engine.text.chat_template import ChatTemplate
 from actors.engine.text.plain_tokenizer import PlainTokenizer
+from actors.engine.text.vocabulary import Vocabulary
 from actors.engine.words import sentence_of
 from api.errors import GreenroomError, InvalidRequest
 from api.turns import BeginningOfText, Message, Part, Role, Text, Tokens
@@ -77,8 +79,8 @@ class Tokenizer:
                 ids.extend(self.encode(part.text))
             elif isinstance(part, Tokens):
                 ids.extend(part.ids)
-            elif isinstance(part, BeginningOfText) and last_id is None and self.bos_id is not None:
-                ids.append(self.bos_id)
+            elif isinstance(part, BeginningOfText) and last_id is None:
+                ids.extend(self._beginning(part))
         return ids
 
     def encode_parts(
@@ -113,6 +115,20 @@ class Tokenizer:
             list(ids), skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False
         )
         return str(text)
+
+    def token_bytes(self, ids: Sequence[int]) -> tuple[bytes, ...]:
+        """What each of these tokens adds to a text; special ones count as their text."""
+        return tuple(self._vocabulary.token_bytes(token_id) for token_id in ids)
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary(self)
+
+    def _beginning(self, part: BeginningOfText) -> list[int]:
+        if self.bos_id is None:
+            return []
+        is_usual = list(self.backend.encode("", add_special_tokens=True))[:1] == [self.bos_id]
+        return [self.bos_id] if is_usual or not part.if_usual else []
 
     def _encode_messages(
         self, messages: Sequence[Message], last_id: int | None, after: Role | None = None, opens_answer: bool = True

@@ -5,11 +5,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
-
-from actors.engine.text.tokenizer import Tokenizer
+from typing import Any, Protocol
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+
+
+class Decoder(Protocol):
+    """What a vocabulary needs of a tokenizer."""
+
+    backend: Any
+    special_ids: frozenset[int]
+    vocab_size: int
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
+        """The text of ids."""
+        ...
 
 
 class Vocabulary:
@@ -20,7 +30,7 @@ class Vocabulary:
     later. Special tokens count as their text.
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Decoder) -> None:
         self._tokenizer = tokenizer
         kinds = _decoder_kinds(tokenizer.backend)
         self._byte_of = _byte_level_alphabet() if "ByteLevel" in kinds else None

@@ -13,6 +13,7 @@ from actors.models.messages import StartReport
 from actors.models.ref import ModelRef, ModelReport
 from actors.settings import ClusterSettings, ModelSettings
 from api.errors import ModelNotFound, Unavailable
+from api.turns import Sampling
 
 INFO = EngineInfo("fake", "none", 100, 10, (0,))
 
@@ -39,7 +40,7 @@ def report(
 ) -> ModelReport:
     capacity = Capacity(16, 10, free, 10 - free, 0, turns, 0)
     ref = ModelRef(Actor(actor or incarnation))
-    return ModelReport(name, incarnation, ref, INFO, capacity, None, "", False, draining)
+    return ModelReport(name, incarnation, ref, INFO, capacity, None, "", False, draining, Sampling())
 
 
 async def place(models: ModelTable, key: str = "", model: str | None = None, lost: str | None = None) -> str:

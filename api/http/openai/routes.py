@@ -1,0 +1,97 @@
+"""OpenAI's API for stateless calls, on contexts that cost no actor.
+
+| route | |
+|---|---|
+| `GET /v1/models`, `GET /v1/models/{id}` | the models, under each of their names |
+| `POST /v1/chat/completions` | a chat goes on: see ``api.http.openai.chat`` |
+| `POST /v1/completions` | a text goes on: see ``api.http.openai.completions`` |
+
+Both can be streamed as server-sent events. A client that leaves ends what is computed for it. Errors have OpenAI's
+form: see ``api.http.openai.envelope``.
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from api.cluster import Cluster
+from api.errors import TooLarge
+from api.http.disconnects import while_connected
+from api.http.event_stream import EventStream
+from api.http.json_text import json_text
+from api.http.limits import become_stream
+from api.http.openai.answer import Answer, Plan, whole
+from api.http.openai.chat import ChatBody
+from api.http.openai.completions import CompletionBody
+from api.http.openai.models import find_model, model_view, models_view
+from api.http.openai.schemas import parse_body
+from api.http.openai.stream import event_texts
+from api.http.security import owner_of
+from api.settings import ApiSettings
+
+
+def openai_routes() -> list[BaseRoute]:
+    """The routes under ``/v1``."""
+    return [
+        Route("/v1/models", list_models, methods=["GET"]),
+        Route("/v1/models/{name:path}", show_model, methods=["GET"]),
+        Route("/v1/chat/completions", complete_chat, methods=["POST"]),
+        Route("/v1/completions", complete_text, methods=["POST"]),
+    ]
+
+
+async def list_models(request: Request) -> Response:
+    """``GET /v1/models``."""
+    owner_of(request)
+    return _json(await models_view(_cluster(request)))
+
+
+async def show_model(request: Request) -> Response:
+    """``GET /v1/models/{id}``."""
+    owner_of(request)
+    name = request.path_params["name"]
+    return _json(model_view(await find_model(_cluster(request), name), name))
+
+
+async def complete_chat(request: Request) -> Response:
+    """``POST /v1/chat/completions``."""
+    return await _complete(request, ChatBody)
+
+
+async def complete_text(request: Request) -> Response:
+    """``POST /v1/completions``."""
+    return await _complete(request, CompletionBody)
+
+
+async def _complete(request: Request, kind: type[ChatBody] | type[CompletionBody]) -> Response:
+    owner, cluster = owner_of(request), _cluster(request)
+    body = parse_body(kind, await request.body())
+    settings: ApiSettings = request.app.state.settings
+    if body.num_chars > settings.max_prompt_chars:
+        raise TooLarge(f"the prompt has more than {settings.max_prompt_chars} characters")
+    plan = body.plan(await find_model(cluster, body.model))
+    if body.stream:
+        become_stream(request.scope)
+        answer = await while_connected(request, Answer.begin(cluster, plan, owner))
+        texts = event_texts(answer, body.view(answer), body.includes_usage)
+        return EventStream(texts, await anext(texts))
+    return await while_connected(request, _whole(cluster, body, plan, owner))
+
+
+async def _whole(cluster: Cluster, body: ChatBody | CompletionBody, plan: Plan, owner: str) -> Response:
+    answer = await Answer.begin(cluster, plan, owner)
+    try:
+        return _json(body.view(answer).whole(await whole(answer)))
+    finally:
+        await answer.end()
+
+
+def _json(view: dict[str, object]) -> Response:
+    return Response(json_text(view), media_type="application/json")
+
+
+def _cluster(request: Request) -> Cluster:
+    cluster: Cluster = request.app.state.cluster
+    return cluster
