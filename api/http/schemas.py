@@ -111,6 +111,7 @@ class SamplingBody(Body):
     logit_bias: dict[TokenId, float] = Field(default_factory=dict, max_length=1024)
     seed: int | None = None
     num_logprobs: int | None = None
+    raw_logprobs: bool = False
 
     def sampling(self) -> Sampling:
         """The same for the engine."""

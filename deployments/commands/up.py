@@ -55,6 +55,7 @@ def up(
         except BaseException:
             rise.undo()
             raise
+    console.print(f"OpenAI API: {rise.url}/v1")
     console.print(f"Chat: {rise.url}/")
     if foreground:
         asked = _asked_to_end()

@@ -51,6 +51,7 @@ class FakeCluster(FakeInferlets):
         turns: every turn that was begun, oldest first.
         begun: released once for each of them, for tests to wait on.
         temporary_ids: token ids of the contexts of turns without a session, oldest first.
+        owners: of these turns.
         topics: the broker.
     """
 
@@ -64,6 +65,7 @@ class FakeCluster(FakeInferlets):
         self.turns: list[FakeTurn] = []
         self.begun = asyncio.Semaphore(0)
         self.temporary_ids: list[list[int]] = []
+        self.owners: list[str] = []
         self.topics = FakeTopics()
         self._max_sessions = max_sessions
 
@@ -86,6 +88,7 @@ class FakeCluster(FakeInferlets):
         context: list[int] = []
         turn = self.run(request, context, self.info(model).max_context_tokens)
         self.temporary_ids.append(context)
+        self.owners.append(owner)
         return FakeStream(turn, is_temporary=True)
 
     async def open_session(self, options: SessionOptions, owner: str) -> FakeSession:

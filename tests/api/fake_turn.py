@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 
 from api.errors import InvalidRequest, LengthExceeded
-from api.turns import Distribution, Finish, Frame, Reason, TurnRequest, TurnStart
+from api.turns import Distribution, Finish, Frame, Reason, TokenLogprobs, TurnRequest, TurnStart
 from tests.api import toy_model
 
 
@@ -100,7 +101,7 @@ class FakeTurn:
                 self._text += piece
                 self._since_test += 1
                 finish = self._finish_after(token)
-                await self._emit((token,), (piece,), finish)
+                await self._emit((token,), (piece,), finish, self._logprobs(token))
         except Exception as error:
             self.error = error
         finally:
@@ -137,9 +138,23 @@ class FakeTurn:
     def _finish(self, reason: Reason, stop: str | None = None) -> Finish:
         return Finish(reason, stop, self._decoder.end())
 
-    async def _emit(self, ids: tuple[int, ...], pieces: tuple[str, ...], finish: Finish | None) -> None:
+    def _logprobs(self, token: int) -> tuple[TokenLogprobs, ...]:
+        """What was sampled has the probability 1/2; the ids after it each half of the one before."""
+        number = self.request.sampling.num_logprobs
+        if number is None:
+            return ()
+        top = tuple(((token + rank) % toy_model.VOCAB_SIZE, -math.log(2) * (rank + 1)) for rank in range(number))
+        return (TokenLogprobs(-math.log(2), top),)
+
+    async def _emit(
+        self,
+        ids: tuple[int, ...],
+        pieces: tuple[str, ...],
+        finish: Finish | None,
+        logprobs: tuple[TokenLogprobs, ...] = (),
+    ) -> None:
         async with self._changed:
-            self.frames.append(Frame(self.request.turn_id, 1, self.num_output, ids, pieces, (), finish))
+            self.frames.append(Frame(self.request.turn_id, 1, self.num_output, ids, pieces, logprobs, finish))
             self.finish = finish
             self._changed.notify_all()
 

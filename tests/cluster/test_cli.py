@@ -29,7 +29,7 @@ def operator() -> Iterator[Operator]:
     with an_operator() as operator:
         risen = operator.up()
         assert (risen.code, risen.err) == (0, "")
-        assert risen.out.splitlines()[-2] == f"Chat: {operator.url}/"
+        assert risen.out.splitlines()[-3:-1] == [f"OpenAI API: {operator.url}/v1", f"Chat: {operator.url}/"]
         yield operator
 
 

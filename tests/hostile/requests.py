@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tests.hostile.findings import MAX_SLOW_S, MAX_WAIT_S, Findings
-from tests.hostile.values import WORDS, body, mutated, value
+from tests.hostile.values import WORDS, body, chat, completion, mutated, value
 
 CONCURRENCY = 24
 METHODS = ("GET", "POST", "DELETE", "PATCH", "PUT", "HEAD", "OPTIONS", "TRACE", "BREW", "get")
@@ -39,7 +39,13 @@ HEADERS = (
 )
 
 
-SLOW = (b"POST /api/sessions", b"POST /api/inferlets", b"GET /api/v1/open_inference_session", b"POST /api/v1/generate")
+SLOW = (
+    b"POST /api/sessions",
+    b"POST /api/inferlets",
+    b"GET /api/v1/open_inference_session",
+    b"POST /api/v1/generate",
+    b"POST /v1/",
+)
 """What might need a process, or answers when a whole text is there."""
 
 
@@ -93,6 +99,10 @@ def routes(draw: random.Random, targets: Targets) -> tuple[str, str, dict[str, A
         ("GET", "/api/v1/open_inference_session?" + urlencode({"model": model, "max_length": 64}), {}),
         ("GET", "/api/v1/close_inference_session?session_id=none", {}),
         ("GET", "/api/v2/generate", {}),
+        ("GET", "/v1/models", {}),
+        ("GET", f"/v1/models/{model}", {}),
+        ("POST", "/v1/chat/completions", chat(draw)),
+        ("POST", "/v1/completions", completion(draw)),
     ]
     return draw.choice(choices)
 

@@ -94,3 +94,32 @@ def generate(draw: random.Random) -> dict[str, Any]:
     if draw.random() < 0.1:
         turn["turn_id"] = draw.choice(WORDS)
     return turn
+
+
+def chat(draw: random.Random) -> dict[str, Any]:
+    """A chat completion of few tokens, with some of what one can have."""
+    parts = [{"type": draw.choice(("text", "image_url", "input_audio", "x")), "text": "hi"}]
+    content = draw.choice(("hi", None, parts, []))
+    message = {
+        "role": draw.choice(("user", "system", "developer", "assistant", "tool", "function")),
+        "content": content,
+    }
+    schema = {"name": "x", "schema": draw.choice(({"type": "object"}, {"not": {}}, {"$ref": "#"}, True, None))}
+    call = {"messages": [*MESSAGE, message], "max_completion_tokens": 3, "response_format": {"type": "text"}}
+    if draw.random() < 0.3:
+        call["response_format"] = {"type": draw.choice(("json_object", "json_schema")), "json_schema": schema}
+    return call | _openai(draw)
+
+
+def completion(draw: random.Random) -> dict[str, Any]:
+    """A completion of few tokens, with some of what one can have."""
+    prompt = draw.choice(("hi", "", ["a", "b"], [1, 2], [[1], [2**31 - 1]], [[]], [10**6]))
+    return {"prompt": prompt, "logprobs": draw.choice((None, 2, 20)), "best_of": 1, "echo": False} | _openai(draw)
+
+
+def _openai(draw: random.Random) -> dict[str, Any]:
+    call: dict[str, Any] = {"max_tokens": draw.randrange(1, 4), "n": draw.choice((None, 1, 2)), "stop": "x"}
+    call |= {"stream": draw.random() < 0.3, "stream_options": {"include_usage": True}, "seed": 1}
+    if draw.random() < 0.5:
+        call[draw.choice((*SAMPLING, "frequency_penalty"))] = draw.choice(NUMBERS)
+    return call

@@ -6,7 +6,7 @@ from typing import Literal
 
 from api.http.openai.envelope import InvalidField
 from api.http.openai.schemas import Lenient
-from api.turns import Message, Role
+from api.turns import Message
 
 _TEXT_TYPES = ("text", "input_text", "output_text")
 
@@ -32,7 +32,7 @@ class ContentPart(Lenient):
 
 
 class ChatMessage(Lenient):
-    """One message; ``developer`` is ``system``, ``function`` is ``tool``."""
+    """One message; ``function`` is ``tool``."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | tuple[ContentPart, ...] | None = None
@@ -44,7 +44,7 @@ class ChatMessage(Lenient):
         Raises:
             InvalidField: a part is no text, or there is no content at all.
         """
-        return Message(_role(self.role), self._text())
+        return Message("tool" if self.role == "function" else self.role, self._text())
 
     def _text(self) -> str:
         if isinstance(self.content, str):
@@ -54,14 +54,3 @@ class ChatMessage(Lenient):
         if self.role != "assistant":
             raise InvalidField(f"a message of role {self.role!r} needs content", "messages")
         return self.refusal or ""
-
-
-def _role(role: str) -> Role:
-    match role:
-        case "developer":
-            return "system"
-        case "function":
-            return "tool"
-        case "user" | "assistant" | "tool":
-            return role
-    return "system"

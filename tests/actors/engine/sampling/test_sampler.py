@@ -126,6 +126,25 @@ def test_log_probabilities_are_those_before_the_filters() -> None:
     assert [value for _, value in drawn.logprobs.top] == pytest.approx(best.values.tolist(), abs=1e-5)
 
 
+def test_raw_log_probabilities_are_the_models_own_whatever_changes_the_distribution() -> None:
+    scores = logits(2)
+    history = TokenHistory(VOCAB, [1, 2, 3], CPU)
+    allowed = torch.zeros(VOCAB, dtype=torch.bool)
+    allowed[7] = True
+    changed = Sampling(0.3, 5, 0.5, repetition_penalty=2.0, logit_bias=((5, 9.0),), num_logprobs=3, raw_logprobs=True)
+    drawn = sample(scores.clone(), [Draw(changed, 3, 0, history, allowed), Draw(Sampling(num_logprobs=1), 0, 0)])
+    expected = torch.log_softmax(scores, dim=-1)
+    raw, plain = drawn[0].logprobs, drawn[1].logprobs
+    assert raw is not None
+    assert plain is not None
+    assert drawn[0].token_id == 7
+    assert raw.chosen == pytest.approx(float(expected[0, 7]), abs=1e-5)
+    best = torch.topk(expected[0], 3)
+    assert [token_id for token_id, _ in raw.top] == best.indices.tolist()
+    assert [value for _, value in raw.top] == pytest.approx(best.values.tolist(), abs=1e-5)
+    assert plain.chosen == pytest.approx(float(expected[1].max()), abs=1e-5)
+
+
 def test_a_bias_can_force_and_forbid_a_token() -> None:
     scores = logits(1)
     best = int(scores.argmax())

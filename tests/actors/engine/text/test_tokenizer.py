@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tokenizers.processors import TemplateProcessing
 
 from actors.engine.text.plain_tokenizer import PlainTokenizer
 from actors.engine.text.tokenizer import Tokenizer
@@ -37,6 +38,26 @@ CONVERSATION = [
     Message("assistant", "  spaces  stay  "),
     Message("user", "日本語"),
 ]
+
+
+def test_a_beginning_if_usual_is_there_where_the_tokenizer_puts_one_before_a_text() -> None:
+    for tokenizer in (byte_level_tokenizer(), byte_fallback_tokenizer()):
+        text = "Once upon"
+        assert Tokenizer(tokenizer).encode_prompt([BeginningOfText(True), Text(text)], []) == tokenizer.encode(text)
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            f"{tokenizer.bos_token} $0", special_tokens=[(tokenizer.bos_token, tokenizer.bos_token_id)]
+        )
+        usual = tokenizer.encode(text)
+        assert usual[0] == tokenizer.bos_token_id
+        assert Tokenizer(tokenizer).encode_prompt([BeginningOfText(True), Text(text)], []) == usual
+
+
+def test_the_bytes_of_tokens_together_are_the_text() -> None:
+    for backend in (byte_level_tokenizer(), byte_fallback_tokenizer()):
+        tokenizer = Tokenizer(backend)
+        ids = tokenizer.encode("x Köln 🙂 日本")[1:]
+        whole = b"".join(tokenizer.token_bytes(ids)).decode()
+        assert whole.endswith("Köln 🙂 日本")
 
 
 def test_messages_on_an_empty_context_are_the_template(tokenizer: Tokenizer) -> None:
