@@ -104,8 +104,12 @@ def chat(draw: random.Random) -> dict[str, Any]:
         "role": draw.choice(("user", "system", "developer", "assistant", "tool", "function")),
         "content": content,
     }
-    schema = {"name": "x", "schema": draw.choice(({"type": "object"}, {"not": {}}, {"$ref": "#"}, True, None))}
-    call = {"messages": [*MESSAGE, message], "max_completion_tokens": 3, "response_format": {"type": "text"}}
+    schema: Any = {"name": "x", "schema": draw.choice(({"type": "object"}, {"not": {}}, {"$ref": "#"}, True, None))}
+    call: dict[str, Any] = {
+        "messages": [*MESSAGE, message],
+        "max_completion_tokens": 3,
+        "response_format": {"type": "text"},
+    }
     if draw.random() < 0.3:
         call["response_format"] = {"type": draw.choice(("json_object", "json_schema")), "json_schema": schema}
     return call | _openai(draw)
@@ -113,7 +117,7 @@ def chat(draw: random.Random) -> dict[str, Any]:
 
 def completion(draw: random.Random) -> dict[str, Any]:
     """A completion of few tokens, with some of what one can have."""
-    prompt = draw.choice(("hi", "", ["a", "b"], [1, 2], [[1], [2**31 - 1]], [[]], [10**6]))
+    prompt: Any = draw.choice(("hi", "", ["a", "b"], [1, 2], [[1], [2**31 - 1]], [[]], [10**6]))
     return {"prompt": prompt, "logprobs": draw.choice((None, 2, 20)), "best_of": 1, "echo": False} | _openai(draw)
 
 
