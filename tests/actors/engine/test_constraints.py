@@ -22,6 +22,7 @@ from actors.engine.text.tokenizer import Tokenizer
 from actors.engine.text.vocabulary import Vocabulary
 from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
 from api.errors import InvalidRequest
+from api.http.openai.formats import any_object
 from api.turns import Finish, Sampling, Stop
 from tests.actors.engine.checkpoints import Oracle
 from tests.actors.engine.driver import Driver, TorchDriver, prompt, start_engine
@@ -65,6 +66,20 @@ async def test_json_parses_under_its_schema(seed: int, driver: Driver) -> None:
     text = await constrained(driver, "context", JsonSchema(json.dumps(SCHEMA)), sampling=warm(seed))
     jsonschema.validate(json.loads(text), SCHEMA)
     assert driver.finish_of("context").reason == "stop"
+
+
+async def test_any_object_is_json_with_whatever_names_and_depth(driver: Driver, tokenizer: Tokenizer) -> None:
+    closing = tuple(
+        (i, 4.0) for i in range(3, 384) if tokenizer.decode([i], skip_special_tokens=False) in ("}", "]", '"')
+    )
+    found: list[dict[str, Any]] = []
+    for seed in range(6):
+        pushed = Sampling(temperature=1.0, seed=seed, logit_bias=closing)
+        text = await constrained(driver, f"{seed}", any_object(), sampling=pushed, stop=Stop(max_tokens=250))
+        if driver.finish_of(f"{seed}").reason == "stop":
+            found.append(json.loads(text))
+    assert any(found)
+    assert all(isinstance(value, dict) for value in found)
 
 
 async def test_json_has_no_control_characters_however_likely_they_are(driver: Driver, tokenizer: Tokenizer) -> None:
