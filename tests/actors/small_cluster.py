@@ -28,7 +28,6 @@ from actors.sessions.actor import SessionSlot
 from actors.sessions.session import SessionParts
 from actors.settings import ClusterSettings, InferletSettings, ModelSettings, SessionSettings
 from actors.topics.ref import BrokerRef
-from api.topics import Topics
 from tests.actors.fake_engine import FakeEngine, FakeTokenizer
 
 
@@ -138,7 +137,7 @@ class SmallCluster:
         folder: Path,
         num_models: int = 1,
         inferlets: InferletSettings | None = None,
-        topics: Topics | None = None,
+        topics: BrokerRef | None = None,
         model: ModelSettings | None = None,
         features: frozenset[Feature] = frozenset({"distribution"}),
         recovery_timeout_s: float = 10.0,
@@ -166,7 +165,7 @@ class SmallCluster:
         self._directory = Loopback(self._make_directory(), "directory")
         self.directory = DirectoryRef(self._directory, 10.0)
         self.inferlets = Inferlets(self.directory, self.journal, 10.0)
-        self.greenroom = Greenroom(self.directory, self.inferlets, TurnReader(), BrokerRef(()), 10.0)
+        self.greenroom = Greenroom(self.directory, self.inferlets, TurnReader(), self.topics or BrokerRef(()), 10.0)
         for index in range(self._num_models):
             self.engines.append(FakeEngine())
             self.models.append(Loopback(None, f"model-{index}"))

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
+from actors.sessions.title import title_of
 from api.cluster import ModelInfo, SessionDescription, SessionOptions, SessionSummary, TurnRecord
 from api.errors import (
     GreenroomError,
@@ -18,11 +19,11 @@ from api.errors import (
     TurnRunning,
     UnknownAdapter,
 )
-from api.turns import Message, TurnRequest
+from api.turns import TurnRequest
 from tests.api import toy_model
 from tests.api.fake_inferlets import FakeInferlets
 from tests.api.fake_topics import FakeTopics
-from tests.api.fake_turn import FakeStream, FakeTurn, Pace
+from tests.api.fake_turn import DismissedStream, FakeStream, FakeTurn, Pace
 
 TOY = ModelInfo(
     name="toy",
@@ -55,7 +56,7 @@ class FakeCluster(FakeInferlets):
         topics: the broker.
     """
 
-    def __init__(self, *models: ModelInfo, max_sessions: int = 100) -> None:
+    def __init__(self, *models: ModelInfo, max_sessions: int = 100, max_queued_turns: int = 16) -> None:
         super().__init__()
         self.infos = models or (TOY, replace(TOY, name="other", aliases=()))
         self.model: toy_model.Model = toy_model.letters
@@ -67,6 +68,7 @@ class FakeCluster(FakeInferlets):
         self.temporary_ids: list[list[int]] = []
         self.owners: list[str] = []
         self.topics = FakeTopics()
+        self.max_queued_turns = max_queued_turns
         self._max_sessions = max_sessions
 
     async def models(self) -> tuple[ModelInfo, ...]:
@@ -110,12 +112,18 @@ class FakeCluster(FakeInferlets):
         return session
 
     async def sessions(self, owner: str) -> tuple[SessionSummary, ...]:
-        """In the order of opening, the latest first."""
+        """The latest used first."""
         return tuple(
             SessionSummary(session.session_id, owner, session.info.name, "active", 0.0, 0.0, session.title)
             for session in reversed(self.open_sessions.values())
             if session.owner == owner
         )
+
+    def use(self, session: FakeSession) -> None:
+        """It is the latest used one, if it is open."""
+        if self.open_sessions.pop(session.session_id, None) is None:
+            raise SessionNotFound(session.session_id)
+        self.open_sessions[session.session_id] = session
 
     def info(self, name: str | None) -> ModelInfo:
         """The model of this name; the first for None."""
@@ -155,34 +163,59 @@ class FakeSession:
         self.closed = asyncio.Event()
         self._news = asyncio.Event()
         self._cluster = cluster
-        self._queue = asyncio.Lock()
+        self._waiting: dict[str, asyncio.Event] = {}
 
     @property
     def title(self) -> str:
-        """As given, or the first message's first line."""
-        said = [part.content for turn in self.turns[:1] for part in turn.request.prompt if isinstance(part, Message)]
-        return self.given_title or (said[-1].splitlines()[0] if said else "")
+        """As given, or made from the first message."""
+        return self.given_title or (title_of(self.turns[0].request.prompt) if self.turns else "")
+
+    @property
+    def length(self) -> int:
+        """Tokens, but those of the turn in progress."""
+        return self.running.start.base_length if self.running else len(self.ids)
+
+    @property
+    def max_context(self) -> int:
+        """The limit that it was opened with."""
+        return self.options.max_context or self.info.max_context_tokens
 
     @property
     def running(self) -> FakeTurn | None:
         """The turn in progress."""
         return self.turns[-1] if self.turns and self.turns[-1].is_running else None
 
-    async def begin(self, request: TurnRequest) -> FakeStream:
+    async def begin(self, request: TurnRequest) -> FakeStream | DismissedStream:
         """Start a turn when those before it have ended."""
-        self._check_open()
+        self._cluster.use(self)
         for turn in self.turns:
             if turn.request.turn_id == request.turn_id:
                 return FakeStream(turn)
-        async with self._queue:
-            if (running := self.running) is not None:
-                await running.ended.wait()
-            self._check_open()
-            maximum = self.options.max_context or self.info.max_context_tokens
-            turn = self._cluster.run(request, self.ids, maximum)
-            self.turns.append(turn)
-            self._tell()
-            return FakeStream(turn)
+        if (self.running or self._waiting) and not await self._has_turn(request.turn_id):
+            return DismissedStream(request.turn_id, self.length)
+        self._check_open()
+        turn = self._cluster.run(request, self.ids, self.max_context)
+        self.turns.append(turn)
+        self._tell()
+        return FakeStream(turn)
+
+    async def _has_turn(self, turn_id: str) -> bool:
+        """Once those before it have ended; False where it was cancelled before."""
+        if len(self._waiting) >= self._cluster.max_queued_turns:
+            raise TooBusy(f"{len(self._waiting)} turns are waiting in this session already")
+        dismissed = self._waiting[turn_id] = asyncio.Event()
+        leaving = asyncio.ensure_future(dismissed.wait())
+        try:
+            while (running := self.running) or next(iter(self._waiting)) != turn_id:
+                ended = asyncio.ensure_future(running.ended.wait() if running else asyncio.sleep(0))
+                await asyncio.wait((ended, leaving), return_when=asyncio.FIRST_COMPLETED)
+                ended.cancel()
+                if dismissed.is_set():
+                    return False
+            return True
+        finally:
+            leaving.cancel()
+            del self._waiting[turn_id]
 
     async def resume(self, turn_id: str, offset: int) -> FakeStream:
         """Follow a turn from an offset."""
@@ -199,15 +232,19 @@ class FakeSession:
 
     async def _begun_after(self, num_known: int) -> AsyncGenerator[str]:
         while True:
-            await self._news.wait()
             self._check_open()
-            for turn in self.turns[num_known:]:
+            news, begun = self._news, self.turns[num_known:]
+            num_known += len(begun)
+            for turn in begun:
                 yield turn.request.turn_id
-            num_known = len(self.turns)
+            await news.wait()
 
     async def cancel(self, turn_id: str | None = None) -> bool:
         """Cancel the running turn, or this one."""
-        self._check_open()
+        self._cluster.use(self)
+        if turn_id in self._waiting:
+            self._waiting[turn_id].set()
+            return True
         turn = self.running
         if turn is None or turn_id not in (None, turn.request.turn_id):
             return False
@@ -216,7 +253,7 @@ class FakeSession:
 
     async def typing(self) -> None:
         """Count it."""
-        self._check_open()
+        self._cluster.use(self)
         self.num_typing += 1
 
     async def fork(self, length: int | None = None) -> FakeSession:
@@ -224,7 +261,7 @@ class FakeSession:
         self._check_open()
         if length is None and self.running:
             raise TurnRunning("a turn is running")
-        length = self._checked(len(self.ids) if length is None else length)
+        length = self._checked(self.length if length is None else length)
         forked = FakeSession(self._cluster, self.info, self.options, self.owner, self.ids[:length])
         forked.given_title = self.title or None
         forked.turns = [turn for turn in self.turns if turn is not self.running and _end_of(turn) <= length]
@@ -236,8 +273,10 @@ class FakeSession:
         self._check_open()
         if self.running:
             raise TurnRunning("a turn is running")
-        self.ids[self._checked(length) :] = list(then)
-        self.turns = [turn for turn in self.turns if turn.start.base_length < length]
+        if self._checked(length) + len(then) > self.max_context + 1:
+            raise InvalidRequest(f"this context holds at most {self.max_context + 1} tokens")
+        self.ids[length:] = list(then)
+        self.turns = [turn for turn in self.turns if _end_of(turn) <= length]
 
     async def rename(self, title: str) -> None:
         """Keep the title."""
@@ -251,9 +290,9 @@ class FakeSession:
             session_id=self.session_id,
             model=self.info.name,
             retention=self.options.retention,
-            length=len(self.ids),
-            max_context=self.options.max_context or self.info.max_context_tokens,
-            num_resident=len(self.ids),
+            length=self.length,
+            max_context=self.max_context,
+            num_resident=self.length,
             created_at=0.0,
             last_used_at=0.0,
             running=self.running.request.turn_id if self.running else None,
@@ -280,8 +319,8 @@ class FakeSession:
             raise SessionNotFound(self.session_id)
 
     def _checked(self, length: int) -> int:
-        if not 0 <= length <= len(self.ids):
-            raise InvalidRequest(f"the context has {len(self.ids)} tokens")
+        if not 0 <= length <= self.length:
+            raise InvalidRequest(f"the context has {self.length} tokens")
         return length
 
     def _turn(self, turn_id: str) -> FakeTurn:
@@ -296,6 +335,9 @@ def _end_of(turn: FakeTurn) -> int:
 
 
 def _record(turn: FakeTurn) -> TurnRecord:
+    base = turn.start.base_length
+    if turn.is_running:
+        return TurnRecord(turn.request.turn_id, turn.request.prompt, "", base, base, 0, None)
     return TurnRecord(
         turn_id=turn.request.turn_id,
         prompt=turn.request.prompt,

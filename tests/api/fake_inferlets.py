@@ -7,9 +7,10 @@ import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from uuid import uuid4
 
-from api.errors import GreenroomError, InferletEnded, InferletNotFound, InvalidRequest, ProgramNotFound
+from api.errors import GreenroomError, InferletEnded, InferletNotFound, InvalidRequest, ProgramNotFound, TooLarge
 from api.inferlet_events import Event, Terminated
 from api.inferlets import InferletDescription, InferletSummary, ProgramInfo, State
+from api.names import check_name
 from api.values import Value
 
 
@@ -35,12 +36,14 @@ class FakeInferlet:
 
     async def send(self, value: Value, key: str | None = None) -> int:
         """Take note."""
+        if key in self.received:
+            return list(self.received).index(key)
         if self.log and self.log[-1].is_end:
             raise InferletEnded("it has ended")
         if self.refusals:
             raise self.refusals.pop(0)
-        self.received.setdefault(key or uuid4().hex, value)
-        return list(self.received).index(key) if key else len(self.received) - 1
+        self.received[key or uuid4().hex] = value
+        return len(self.received) - 1
 
     async def events(self, after: int = -1) -> AsyncGenerator[Event]:
         """As added."""
@@ -83,12 +86,16 @@ class FakeInferlets:
     def __init__(self) -> None:
         self.uploaded: dict[tuple[str, str], str] = {}
         self.launched: dict[str, FakeInferlet] = {}
-        self.by_request: dict[tuple[str, str | None], FakeInferlet] = {}
+        self.by_request: dict[tuple[object, ...], FakeInferlet] = {}
         self.requests: list[str | None] = []
         self.obstacles: list[Callable[[], Awaitable[object]]] = []
 
     async def upload_program(self, source: str, file: str, owner: str) -> str:
-        """Keep its file's name."""
+        """Keep its file's name. What names no inferlet is no program; nobody runs it."""
+        if "inferlet" not in source:
+            raise InvalidRequest(f"{file} has no function under @inferlet")
+        if len(source.encode()) > 1 << 20:
+            raise TooLarge("a program may have 1 MiB")
         name = hashlib.sha256(source.encode()).hexdigest()
         self.uploaded[owner, name] = file
         return name
@@ -106,15 +113,18 @@ class FakeInferlets:
         request_id: str | None = None,
     ) -> FakeInferlet:
         """A new one that does nothing by itself, or the one of this request; the next call meets an ``obstacle``."""
+        if name is not None:
+            check_name("the name of an inferlet", name)
         if (owner, program) not in self.uploaded:
             raise ProgramNotFound(program)
         self.requests.append(request_id)
-        if known := self.by_request.get((owner, request_id)):
+        asked = (owner, request_id, program, arguments, name)
+        if known := self.by_request.get(asked):
             return known
-        inferlet = FakeInferlet(program, arguments, owner, name or self.uploaded[owner, program])
+        inferlet = FakeInferlet(program, arguments, owner, name or self.uploaded[owner, program].removesuffix(".py"))
         self.launched[inferlet.instance_id] = inferlet
         if request_id is not None:
-            self.by_request[owner, request_id] = inferlet
+            self.by_request[asked] = inferlet
         if self.obstacles:
             await self.obstacles.pop(0)()
         return inferlet

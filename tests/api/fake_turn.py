@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from api.errors import InvalidRequest, LengthExceeded
 from api.turns import Distribution, Finish, Frame, Reason, TokenLogprobs, TurnRequest, TurnStart
@@ -159,8 +160,12 @@ class FakeTurn:
             self._changed.notify_all()
 
     async def read(self, offset: int) -> AsyncIterator[Frame]:
-        """Frames from a token offset (frames hold one token each)."""
+        """Frames from a token offset (frames hold one token each); behind the last token only the end."""
         index = offset
+        if self.finish and 0 < offset == len(self.frames):
+            last = self.frames[-1]
+            yield replace(last, offset=offset, ids=(), pieces=(), finish=self.finish)
+            return
         while True:
             await self._has(index)
             if index < len(self.frames):
@@ -202,3 +207,16 @@ class FakeStream:
     async def cancel(self) -> None:
         """End the turn."""
         self._turn.cancel()
+
+
+class DismissedStream:
+    """A turn that was cancelled before it began."""
+
+    def __init__(self, turn_id: str, base_length: int) -> None:
+        self.start = TurnStart(turn_id, base_length, (), 0)
+
+    async def __aiter__(self) -> AsyncIterator[Frame]:
+        yield Frame(self.start.turn_id, 1, 0, (), (), (), Finish("cancelled"))
+
+    async def cancel(self) -> None:
+        """It is."""

@@ -60,7 +60,7 @@ async def client(cluster: FakeCluster) -> AsyncIterator[Client]:
 async def attached(
     client: Client, cluster: FakeCluster, is_terminal: bool
 ) -> tuple[asyncio.Task[int], FakeInferlet, Keyboard, Screen, Screen]:
-    program = await cluster.upload_program("a program", "program.py", "")
+    program = await cluster.upload_program("an inferlet", "program.py", "")
     instance = await client.launch_instance(program)
     keyboard, out, err = Keyboard(is_terminal), Screen(), Screen()
     running = asyncio.create_task(TerminalInferlet(instance, out.console, err.console, keyboard).run())

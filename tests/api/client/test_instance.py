@@ -50,7 +50,7 @@ async def client(cluster: FakeCluster) -> AsyncIterator[Client]:
 
 async def launched(client: Client, cluster: FakeCluster, folder: Path) -> tuple[ClientInstance, FakeInferlet]:
     file = folder / "chat.py"
-    file.write_text("a program")
+    file.write_text("an inferlet")
     program = await client.upload_program(file)
     assert await client.program_exists(program)
     instance = await client.launch_instance(program, arguments=["a"])
@@ -127,7 +127,7 @@ async def test_a_launch_that_was_not_answered_is_asked_for_again_and_happens_onc
         raise TooBusy("no process is free")
 
     async with serving(build_app(cluster, ApiSettings())) as url, Client(url, timeout_s=0.5) as client:
-        (tmp_path / "chat.py").write_text("a program")
+        (tmp_path / "chat.py").write_text("an inferlet")
         program = await client.upload_program(tmp_path / "chat.py")
         cluster.obstacles = [asyncio.Event().wait, busy]
         instance = await client.launch_instance(program)
@@ -141,7 +141,7 @@ async def test_a_launch_that_was_not_answered_is_asked_for_again_and_happens_onc
 async def test_a_launch_that_is_given_up_says_what_the_server_did(cluster: FakeCluster, tmp_path: Path) -> None:
     async with serving(build_app(cluster, ApiSettings())) as url:
         async with Client(url, timeout_s=2, patience_s=0.1) as client:
-            (tmp_path / "chat.py").write_text("a program")
+            (tmp_path / "chat.py").write_text("an inferlet")
             program = await client.upload_program(tmp_path / "chat.py")
             cluster.obstacles = [asyncio.Event().wait]
             with pytest.raises(Unavailable, match=r"has not answered POST /api/inferlets within 2 s"):

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.node
 
 LAUNCH = """
 const client = new Client(url, { patienceS: 20 });
-const instance = await client.launchInstance(await client.uploadProgram("a program", "chat.py"), ["a"]);
+const instance = await client.launchInstance(await client.uploadProgram("an inferlet", "chat.py"), ["a"]);
 tell(instance.id);
 """
 BYTES = bytes(range(256)) * 100
@@ -50,7 +50,7 @@ def accept_slowly(inferlet: FakeInferlet) -> None:
 async def test_a_program_is_uploaded_listed_and_launched(server: str, cluster: FakeCluster, tmp_path: Path) -> None:
     source = """
     const client = new Client(url + "/");
-    const program = await client.uploadProgram(new File(["a program"], "chat.py"));
+    const program = await client.uploadProgram(new File(["an inferlet"], "chat.py"));
     const instance = await client.launchInstance(program, ["--rank", "1"], "first");
     tell([await client.programExists(program), await client.programExists("other"), await client.listPrograms()]);
     const [listed, described] = [await client.listInstances(), await instance.describe()];
@@ -232,7 +232,7 @@ async def test_errors_say_what_the_server_says(server: str, cluster: FakeCluster
     tell(await failure(client.attachInstance("nothing")));
     tell(await failure(client.terminateInstance("nothing")));
     tell(await failure(client.uploadProgram("x", "no/name")));
-    const instance = await client.launchInstance(await client.uploadProgram("a program"));
+    const instance = await client.launchInstance(await client.uploadProgram("an inferlet"));
     tell(await failure((async () => instance.send("x".repeat((1 << 20) + 1)))()));
     tell(await failure((async () => instance.send({ a: [NaN] }))()));
     tell(await failure((async () => instance.send(new Date()))()));
@@ -260,7 +260,7 @@ async def test_the_key_is_sent_and_another_asked_for_where_it_is_refused(cluster
     tell(await failure(new Client(url).listPrograms()));
     tell(await failure(new Client(url, { apiKey: "wrong-key" }).listPrograms()));
     const ada = new Client(url, { apiKey: "key-of-ada" });
-    const instance = await ada.launchInstance(await ada.uploadProgram("a program"));
+    const instance = await ada.launchInstance(await ada.uploadProgram("an inferlet"));
     tell(await failure(new Client(url, { apiKey: "schlüssel-von-bob" }).attachInstance(instance.id)));
     const asked = [];
     const askForKey = async (wasWrong) => (asked.push(wasWrong), asked.length < 2 ? "wrong-key" : "key-of-ada");
@@ -305,7 +305,7 @@ async def test_connections_that_break_at_ten_random_points_lose_and_repeat_nothi
 async def test_a_connection_that_is_gone_for_good_is_an_error_not_silence(cluster: FakeCluster, tmp_path: Path) -> None:
     source = """
     const client = new Client(url, { patienceS: 0.5 });
-    const instance = await client.launchInstance(await client.uploadProgram("a program"));
+    const instance = await client.launchInstance(await client.uploadProgram("an inferlet"));
     tell(instance.id);
     tell((await instance.recv())[1]);
     await hear();
@@ -357,7 +357,7 @@ async def test_attaching_behind_the_last_event_says_that_there_is_nothing_more(
 ) -> None:
     source = """
     const client = new Client(url, { patienceS: 5 });
-    const instance = await client.launchInstance(await client.uploadProgram("a program"));
+    const instance = await client.launchInstance(await client.uploadProgram("an inferlet"));
     tell(instance.id);
     tell(await instance.result());
     tell(await failure((await client.attachInstance(instance.id, instance.position)).recv(4)));

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.browser
 LAUNCH = """async () => {
   const { Client } = await import("/client.js");
   const client = new Client(".", { patienceS: 20 });
-  globalThis.instance = await client.launchInstance(await client.uploadProgram("a program", "chat.py"), ["a"]);
+  globalThis.instance = await client.launchInstance(await client.uploadProgram("an inferlet", "chat.py"), ["a"]);
   return instance.id;
 }"""
 

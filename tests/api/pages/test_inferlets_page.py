@@ -23,7 +23,7 @@ pytestmark = pytest.mark.browser
 
 async def opened(page: Page, server: Restartable, cluster: FakeCluster) -> tuple[InferletsPage, FakeInferlet]:
     """The page with an inferlet that is launched past it."""
-    inferlet = await cluster.launch(await cluster.upload_program("x", "chat.py", ""), ("-r", "1"), "", "my tutor")
+    inferlet = await cluster.launch(await cluster.upload_program("inferlet", "chat.py", ""), ("-r", "1"), "", "my tutor")
     shown = InferletsPage(page, server.base_url)
     await shown.visit(f"#inferlet/{inferlet.instance_id}")
     await expect(shown.field).to_be_focused()
@@ -103,7 +103,7 @@ async def test_an_inferlet_is_terminated_after_asking(page: Page, server: Restar
 async def test_an_upload_that_is_refused_says_why_and_a_listed_program_launches(
     page: Page, server: Restartable, cluster: FakeCluster
 ) -> None:
-    await cluster.upload_program("x", "listed.py", "")
+    await cluster.upload_program("inferlet", "listed.py", "")
 
     async def refuse(source: str, file: str, owner: str) -> str:
         raise Forbidden("programs may be uploaded from this machine only")
@@ -216,9 +216,9 @@ async def test_a_message_that_is_refused_is_marked(page: Page, server: Restartab
 
 
 async def test_a_key_is_asked_for_and_sees_the_owners_own(page: Page, cluster: FakeCluster) -> None:
-    program = await cluster.upload_program("x", "chat.py", "ada")
+    program = await cluster.upload_program("inferlet", "chat.py", "ada")
     await cluster.launch(program, (), "ada", "of ada")
-    await cluster.upload_program("x", "chat.py", "bob")
+    await cluster.upload_program("inferlet", "chat.py", "bob")
     await cluster.launch(program, (), "bob", "of bob")
     async with fake_site(cluster, KEYS) as server:
         await page.goto(f"{server.base_url}/inferlets")
@@ -229,7 +229,7 @@ async def test_a_key_is_asked_for_and_sees_the_owners_own(page: Page, cluster: F
 
 
 async def test_all_of_it_works_by_keyboard(page: Page, server: Restartable, cluster: FakeCluster) -> None:
-    await cluster.upload_program("x", "chat.py", "")
+    await cluster.upload_program("inferlet", "chat.py", "")
     shown = InferletsPage(page, server.base_url)
     await shown.visit()
     for _ in range(4):
