@@ -168,7 +168,8 @@ class ClientSession:
         if text is not None:
             return {**request, "text": text}
         messages = self._messages(prompt)
-        return {**request, "messages": [asdict(message) for message in messages]} if messages else request
+        bodies = [{"role": message.role, "content": message.content} for message in messages]
+        return {**request, "messages": bodies} if bodies else request
 
     def _begin(self, request: dict[str, Any]) -> Answer:
         answer = self._answer(request)

@@ -69,11 +69,13 @@ async def test_topics_are_listed_and_deleted(url: str) -> None:
 
 async def test_queues_are_listed_and_deleted(url: str, cluster: FakeCluster) -> None:
     assert (await run("queues", "list", "--url", url)).stdout == "There are no queues.\n"
-    await cluster.topics.push(TopicId("[/work]"), "x")
+    for value in ("x", "y", "z"):
+        await cluster.topics.push(TopicId("[/work]"), value)
+    await cluster.topics.pull(TopicId("[/work]"))
     [_, row] = (await run("queues", "list", "--url", url)).stdout.splitlines()
-    assert row.split() == ["[/work]", "1", "1", "2", "no"]
+    assert row.split() == ["[/work]", "2", "1", "0", "no"]
     [listed] = json.loads((await run("queues", "list", "--json", "--url", url)).stdout)
-    assert (listed["name"], listed["num_ready"], listed["num_waiting"]) == ("[/work]", 1, 2)
+    assert (listed["name"], listed["num_ready"], listed["num_held"]) == ("[/work]", 2, 1)
     assert (await run("queues", "delete", "[/work]", "--url", url)).stdout == "Queue [/work] is deleted.\n"
     assert isinstance((await run("queues", "delete", "[/work]", "--url", url)).exception, QueueNotFound)
 

@@ -283,9 +283,9 @@ async def test_a_connection_that_held_is_progress_even_when_nothing_came_over_it
 
 async def test_a_program_is_read_as_utf_8_wherever_it_is(client: Client, cluster: FakeCluster, tmp_path: Path) -> None:
     file = tmp_path / "grüße.py"
-    file.write_bytes("\ufeff# grüße ☃\n".encode())
+    file.write_bytes("\ufeff# ein inferlet: grüße ☃\n".encode())
     program = await client.upload_program(file)
-    assert program == hashlib.sha256("# grüße ☃\n".encode()).hexdigest()
+    assert program == hashlib.sha256("# ein inferlet: grüße ☃\n".encode()).hexdigest()
     file.write_bytes("# grüße".encode("latin-1"))
     with pytest.raises(InvalidRequest, match="grüße.py is not UTF-8"):
         await client.upload_program(file)

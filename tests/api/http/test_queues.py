@@ -32,9 +32,11 @@ async def url(cluster: FakeCluster) -> AsyncIterator[str]:
 async def test_queues_are_listed_and_deleted(url: str, cluster: FakeCluster) -> None:
     names = ("a/b c?ü", "a/./b", "work")
     for name in names:
-        await cluster.topics.push(TopicId(name), "x")
+        for value in ("x", "y", "z"):
+            await cluster.topics.push(TopicId(name), value)
+        await cluster.topics.pull(TopicId(name))
     async with Client(url) as client:
-        assert await client.queues() == tuple(QueueInfo(TopicId(name), 1, 1, 2, False) for name in sorted(names))
+        assert await client.queues() == tuple(QueueInfo(TopicId(name), 2, 1, 0, False) for name in sorted(names))
         for name in names:
             await client.delete_queue(name)
         assert await client.queues() == ()

@@ -150,10 +150,12 @@ async def test_queues_are_listed_and_deleted(server: str, cluster: FakeCluster, 
     tell(await client.queues());
     tell(await failure(client.deleteQueue("a/./b")));
     """
-    await cluster.topics.push(TopicId("a/./b"), "x")
+    for value in ("x", "y", "z"):
+        await cluster.topics.push(TopicId("a/./b"), value)
+    await cluster.topics.pull(TopicId("a/./b"))
     async with node_script(tmp_path, server, CLIENT + source) as script:
         assert await script.told() == [
-            {"name": "a/./b", "num_ready": 1, "num_held": 1, "num_waiting": 2, "is_durable": False}
+            {"name": "a/./b", "num_ready": 2, "num_held": 1, "num_waiting": 0, "is_durable": False}
         ]
         assert await script.told() == []
         assert (await script.told())["code"] == "queue_not_found"

@@ -159,7 +159,9 @@ async def test_the_inferlets(page: Page, server: Restartable, cluster: FakeClust
     shown = InferletsPage(page, server.base_url)
     await shown.visit()
     await check(page, "welcome")
-    inferlet = await cluster.launch(await cluster.upload_program("inferlet", "chat.py", ""), ("-r", "1"), "", "my tutor")
+    inferlet = await cluster.launch(
+        await cluster.upload_program("inferlet", "chat.py", ""), ("-r", "1"), "", "my tutor"
+    )
     await shown.visit(f"#inferlet/{inferlet.instance_id}")
     await expect(shown.field).to_be_focused()
     await shown.send("hello")

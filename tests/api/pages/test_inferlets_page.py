@@ -23,7 +23,9 @@ pytestmark = pytest.mark.browser
 
 async def opened(page: Page, server: Restartable, cluster: FakeCluster) -> tuple[InferletsPage, FakeInferlet]:
     """The page with an inferlet that is launched past it."""
-    inferlet = await cluster.launch(await cluster.upload_program("inferlet", "chat.py", ""), ("-r", "1"), "", "my tutor")
+    inferlet = await cluster.launch(
+        await cluster.upload_program("inferlet", "chat.py", ""), ("-r", "1"), "", "my tutor"
+    )
     shown = InferletsPage(page, server.base_url)
     await shown.visit(f"#inferlet/{inferlet.instance_id}")
     await expect(shown.field).to_be_focused()
