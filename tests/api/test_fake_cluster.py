@@ -1,4 +1,4 @@
-"""The fake is held to the contract that the routes rely on."""
+"""What the fake says beyond the contract that it shares with the real cluster (see ``tests.actors.cluster``)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from api.cluster import Cluster, SessionOptions
-from api.errors import LengthExceeded, SessionNotFound, TurnRunning
+from api.errors import LengthExceeded, TurnRunning
 from api.turns import BeginningOfText, Finish, Frame, Stop, Text, TurnRequest
 from tests.api import toy_model
 from tests.api.fake_cluster import FakeCluster
@@ -27,15 +27,6 @@ async def read(stream: object) -> list[Frame]:
 async def test_it_fills_the_protocol() -> None:
     cluster: Cluster = FakeCluster()
     assert [info.name for info in await cluster.models()] == ["toy", "other"]
-
-
-async def test_a_session_goes_on_as_one_text_would() -> None:
-    cluster = FakeCluster()
-    whole = await read(await cluster.generate(None, request(max_tokens=8)))
-    session = await cluster.open_session(SessionOptions(), "")
-    parts = await read(await session.begin(request(max_tokens=3)))
-    parts += await read(await session.begin(TurnRequest("u", (), stop=Stop(max_tokens=5))))
-    assert [token for frame in parts for token in frame.ids] == [token for frame in whole for token in frame.ids]
 
 
 async def test_a_character_comes_with_its_last_token_and_a_cut_one_in_the_tail() -> None:
@@ -82,20 +73,6 @@ async def test_a_held_turn_is_cancelled_with_what_it_had() -> None:
     assert (await session.describe()).length == 4
 
 
-async def test_turns_of_one_session_wait_for_each_other_and_leaving_does_not_cancel() -> None:
-    cluster = FakeCluster()
-    session = await cluster.open_session(SessionOptions(), "")
-    cluster.pace.hold()
-    first = await session.begin(request())
-    second = asyncio.create_task(session.begin(request(turn_id="u")))
-    await asyncio.sleep(0)
-    assert not second.done()
-    cluster.pace.release()
-    assert (await second).start.base_length == 7
-    assert len(await read(await session.resume("t", 3))) == 2
-    assert first.start.base_length == 0
-
-
 async def test_leaving_a_temporary_turn_cancels_it() -> None:
     cluster = FakeCluster()
     cluster.pace.hold()
@@ -105,21 +82,6 @@ async def test_leaving_a_temporary_turn_cancels_it() -> None:
     await frames.aclose()  # type: ignore[attr-defined]
     await asyncio.wait_for(cluster.turns[0].ended.wait(), 1)
     assert cluster.turns[0].finish == Finish("cancelled")
-
-
-async def test_rollback_cuts_and_appends_and_a_fork_goes_its_own_way() -> None:
-    cluster = FakeCluster()
-    session = await cluster.open_session(SessionOptions(), "me")
-    await read(await session.begin(request()))
-    forked = await session.fork(4)
-    await session.rollback(6, then=(toy_model.MARK,))
-    assert session.ids[6:] == [toy_model.MARK]
-    assert forked.ids == session.ids[:4]
-    await session.close()
-    with pytest.raises(SessionNotFound):
-        await cluster.session(session.session_id, "me")
-    with pytest.raises(SessionNotFound):
-        await cluster.session(forked.session_id, "you")
 
 
 async def test_the_beginning_of_text_is_added_only_to_an_empty_context() -> None:

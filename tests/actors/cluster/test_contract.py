@@ -240,23 +240,14 @@ async def test_leaving_a_sessions_turn_does_not_cancel_it(side: Side, session: S
 async def test_a_listener_hears_the_turns_of_other_handles_until_the_session_ends(
     cluster: Cluster, session: SessionHandle
 ) -> None:
-    listening = aiter((await cluster.session(session.session_id, "")).begun())
-    hearing = asyncio.ensure_future(anext(listening))
-    begun: list[str] = []
-    while not hearing.done():
-        begun.append(f"t{len(begun)}")
-        await frames(await session.begin(turn("a", 1, begun[-1])))
-        await asyncio.wait((hearing,), timeout=0.05)
-    assert await hearing in begun
+    await frames(await session.begin(turn()))
+    listening = aiter(await (await cluster.session(session.session_id, "")).listen())
+    for turn_id in ("a", "b"):
+        await frames(await session.begin(turn(turn_id=turn_id)))
+        assert await asyncio.wait_for(anext(listening), PROMPTLY_S) == turn_id
     await session.close()
     with pytest.raises(SessionNotFound):
-        await asyncio.wait_for(to_the_end(listening), PROMPTLY_S)
-
-
-async def to_the_end(listening: AsyncIterator[str]) -> None:
-    """Until it raises."""
-    async for _ in listening:
-        pass
+        await asyncio.wait_for(anext(listening), PROMPTLY_S)
 
 
 # Sessions
@@ -380,6 +371,7 @@ async def test_nothing_can_be_done_to_a_session_that_was_closed(
         lambda: session.rollback(0),
         lambda: session.rename("x"),
         session.describe,
+        session.listen,
         lambda: cluster.session(session.session_id, ""),
     )
     for call in calls:
