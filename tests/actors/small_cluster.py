@@ -176,6 +176,8 @@ class SmallCluster:
         for slot in self.slots.values():
             if isinstance(slot.target.tenant, Instance):
                 kill_instance(slot.target.tenant)
+        for index in range(len(self.models)):
+            self.kill_model(index)
         while self.journal._committing:
             await self.journal._committing
         await cancel_others()
