@@ -13,10 +13,13 @@ import pytest
 from actors.calls.started import Started
 from actors.inferlets.ref import InferletRef
 from actors.journal.sqlite import SqliteJournal
-from api.errors import Unavailable
+from api.cluster import SessionOptions
+from api.errors import GreenroomError, Unavailable
 from api.inferlet_events import Completed, Message
+from tests.actors.fake_engine import greedy
 from tests.actors.inferlets.programs import all_events, launched
 from tests.actors.journal.small_disk import SmallDisk, small_disk
+from tests.actors.sessions.test_session import collect, ids, request
 from tests.actors.small_cluster import SmallCluster
 
 TIMEOUT_S = 1.0
@@ -88,6 +91,46 @@ async def test_a_message_that_was_not_accepted_is_taken_once_when_there_is_room(
     assert await instance.send(KILOBYTES, f"key {refused}") == refused
     await instance.send("exit")
     assert (await all_events(instance))[-1] == Completed(refused + 1, refused + 1)
+
+
+async def test_a_session_answers_in_time_and_goes_on_when_there_is_room(cluster: SmallCluster, disk: SmallDisk) -> None:
+    session = await cluster.greenroom.open_session(SessionOptions())
+    first = ids(await collect(await session.begin(request("before", 7))))
+    disk.fill()
+
+    async def go_on() -> None:
+        for number in range(1000):
+            async with asyncio.timeout(TIMEOUT_S + 5):
+                more = await collect(await session.begin(request(f"{number}", 7)))
+            first.extend([7, *ids(more)])
+
+    with pytest.raises(GreenroomError, match=FULL):
+        await go_on()
+    disk.make_room()
+    assert ids(await collect(await session.begin(request("after", 9)))) == greedy([7, *first, 9], 5)
+
+
+async def test_a_turn_whose_end_finds_the_disk_full_is_answered_in_time_and_lost_by_nobody(
+    cluster: SmallCluster, disk: SmallDisk
+) -> None:
+    cluster.engines[0].step_s = 0.005
+    session = await cluster.greenroom.open_session(SessionOptions())
+    stream = aiter(await session.begin(request("a", 7, count=60)))
+    await anext(stream)
+    disk.fill()
+
+    async def go_on() -> None:
+        async with asyncio.timeout(TIMEOUT_S + 5):
+            async for _ in stream:
+                pass
+            for _ in range(1000):
+                await session.rename(KILOBYTES[:200])
+
+    with pytest.raises(GreenroomError, match=FULL):
+        await go_on()
+    disk.make_room()
+    assert ids(await collect(await session.resume("a", 0))) == greedy([7], 60)
+    assert [turn.turn_id for turn in (await session.describe()).turns] == ["a"]
 
 
 async def until_refused(instance: InferletRef) -> int:
