@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api.errors import InvalidRequest, Unsupported
+from api.tools import Tool, ToolCall
 from api.turns import Message, Role
 
 _CUT = "\ufdd0\ufdd1"
@@ -16,29 +19,39 @@ _MARKER = "marker-7c1e9a52d0b4"
 """Stands for the messages that a context already holds."""
 
 
-class ChatTemplate:
-    """Renders messages and tokenises what comes out.
+_CALL = (ToolCall("abcdefghi", _MARKER, "{}"),)
 
-    A special token in a message's *content* is plain text: it is broken in two, and the halves are tokenised apart.
-    Content without one gives exactly what ``apply_chat_template`` gives.
+
+class ChatTemplate:
+    """Renders messages and tools, and tokenises what comes out.
+
+    A mark of the template (a special token, or another one of those that are found in a text before it is split) in
+    what a message or a tool says is plain text: it is broken in two, and the halves are tokenised apart. What has none
+    gives exactly what ``apply_chat_template`` gives.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+        self.source = _source(tokenizer.chat_template)
         special = sorted(_special_tokens(tokenizer), key=len, reverse=True)
-        self._special = re.compile("|".join(re.escape(token) for token in special)) if special else None
+        marks = sorted({*special, *_added_tokens(tokenizer, self.source)}, key=len, reverse=True)
+        self._marks = re.compile("|".join(re.escape(mark) for mark in marks)) if marks else None
         self._anchor: str | None = next((token for token in special if _is_single(tokenizer, token)), None)
 
-    def encode_opening(self, messages: Sequence[Message], opens_answer: bool = True) -> list[int]:
+    def encode_opening(
+        self, messages: Sequence[Message], opens_answer: bool = True, tools: Sequence[Tool] = ()
+    ) -> list[int]:
         """Ids of a conversation from its start, with what opens the model's answer behind them.
 
         Raises:
             Unsupported: the model has no chat template.
             jinja2.TemplateError: the template refuses the messages.
         """
-        return self._encode(self._render(messages, opens_answer), is_opening=True)
+        return self._encode(self.render(messages, opens_answer, tools), is_opening=True)
 
-    def encode_continuation(self, messages: Sequence[Message], opens_answer: bool = True) -> list[int]:
+    def encode_continuation(
+        self, messages: Sequence[Message], opens_answer: bool = True, tools: Sequence[Tool] = ()
+    ) -> list[int]:
         """Ids that messages add behind an answer of the model, from what closes it on.
 
         Raises:
@@ -47,12 +60,14 @@ class ChatTemplate:
             jinja2.TemplateError: the template refuses the messages.
         """
         earlier = [Message("user", _MARKER), Message("assistant", _MARKER)]
-        before, _, rendered = self._render([*earlier, *messages], opens_answer).rpartition(_MARKER)
+        before, _, rendered = self.render([*earlier, *messages], opens_answer, tools).rpartition(_MARKER)
         if _MARKER not in before:
             raise InvalidRequest("the model's chat template cannot continue a conversation")
         return self._encode(rendered, is_opening=False)
 
-    def encode_after(self, role: Role, messages: Sequence[Message], opens_answer: bool) -> list[int]:
+    def encode_after(
+        self, role: Role, messages: Sequence[Message], opens_answer: bool, tools: Sequence[Tool] = ()
+    ) -> list[int]:
         """Ids that messages add behind a message of this role that is closed; without messages, what opens an answer.
 
         Raises:
@@ -61,27 +76,80 @@ class ChatTemplate:
         earlier = [Message(role, _MARKER)]
         if role == "assistant":
             earlier.insert(0, Message("user", _MARKER))
-        before = self._render(earlier, opens_answer=False)
-        rendered = self._render([*earlier, *messages], opens_answer)
+        elif role == "tool":
+            called = Message("assistant", "", tool_calls=_CALL)
+            earlier = [Message("user", _MARKER), called, Message("tool", _MARKER, tool_call_id=_CALL[0].id)]
+        before = self.render(earlier, False, tools)
+        rendered = self.render([*earlier, *messages], opens_answer, tools)
         if not rendered.startswith(before):
             raise InvalidRequest("the model's chat template cannot continue a conversation")
         return self._encode(rendered.removeprefix(before), is_opening=False)
 
-    def _render(self, messages: Sequence[Message], opens_answer: bool) -> str:
+    def render(self, messages: Sequence[Message], opens_answer: bool, tools: Sequence[Tool] = ()) -> str:
+        """The text of a conversation, in which marks that are no marks are broken in two.
+
+        Raises:
+            Unsupported: the model has no chat template.
+            jinja2.TemplateError: the template refuses the messages.
+        """
         if not self._tokenizer.chat_template:
             raise Unsupported("this model has no chat template; send text or tokens instead of messages")
-        conversation = [{"role": message.role, "content": self._defuse(message.content)} for message in messages]
+        names = {call.id: call.name for message in messages for call in message.tool_calls}
         rendered = self._tokenizer.apply_chat_template(
-            conversation,
+            [self._entry(message, names) for message in messages],
+            tools=[self._function(tool) for tool in tools] or None,
             tokenize=False,
             add_generation_prompt=opens_answer and messages[-1].role != "assistant",
         )
         return str(rendered)
 
+    def _entry(self, message: Message, names: Mapping[str, str]) -> dict[str, Any]:
+        """A message as templates know it; what it has not is not in it, since templates ask for that."""
+        role = "system" if message.role == "developer" and "developer" not in self.source else message.role
+        entry: dict[str, Any] = {"role": role, "content": self._defuse(message.content)}
+        if message.reasoning:
+            entry["reasoning_content"] = self._defuse(message.reasoning)
+        if message.tool_calls:
+            entry["tool_calls"] = [self._call(call) for call in message.tool_calls]
+        if message.tool_call_id is not None:
+            entry["tool_call_id"] = self._id(message.tool_call_id)
+        name = message.name or names.get(message.tool_call_id or "")
+        if name:
+            entry["name"] = self._defuse(name)
+        return entry
+
+    def _call(self, call: ToolCall) -> dict[str, Any]:
+        try:
+            arguments = json.loads(call.arguments)
+        except (ValueError, RecursionError):
+            arguments = call.arguments
+        function = {"name": self._defuse(call.name), "arguments": self._defuse_value(arguments)}
+        return {"id": self._id(call.id), "type": "function", "function": function}
+
+    def _function(self, tool: Tool) -> dict[str, Any]:
+        schema = self._defuse_value(json.loads(tool.parameters))
+        function = {"name": tool.name, "description": self._defuse(tool.description), "parameters": schema}
+        return {"type": "function", "function": function}
+
+    def _id(self, call_id: str) -> str:
+        """A call's id; Mistral's templates accept nine letters and digits only."""
+        if "[TOOL_CALLS]" in self.source and not re.fullmatch("[A-Za-z0-9]{9}", call_id):
+            return hashlib.blake2b(call_id.encode(errors="replace"), digest_size=5).hexdigest()[:9]
+        return self._defuse(call_id)
+
+    def _defuse_value(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self._defuse(value)
+        if isinstance(value, list):
+            return [self._defuse_value(part) for part in value]
+        if isinstance(value, dict):
+            return {self._defuse(name): self._defuse_value(part) for name, part in value.items()}
+        return value
+
     def _defuse(self, content: str) -> str:
         content = content.replace(_CUT, "")
-        while self._special and self._special.search(content):
-            content = self._special.sub(lambda match: match[0][:1] + _CUT + match[0][1:], content)
+        while self._marks and self._marks.search(content):
+            content = self._marks.sub(lambda match: match[0][:1] + _CUT + match[0][1:], content)
         return content
 
     def _encode(self, rendered: str, is_opening: bool) -> list[int]:
@@ -104,6 +172,17 @@ class ChatTemplate:
 def _special_tokens(tokenizer: Any) -> set[str]:
     added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     return {token for token in {*added, *tokenizer.all_special_tokens} if token}
+
+
+def _added_tokens(tokenizer: Any, source: str) -> set[str]:
+    """Those of the others that the template writes, as marks of calls are in many models."""
+    added = {token.content for token in tokenizer.added_tokens_decoder.values()}
+    return {token for token in added if token.strip() and token in source}
+
+
+def _source(template: Any) -> str:
+    """Of all of them, where a model has several."""
+    return "\n".join(template.values()) if isinstance(template, dict) else template or ""
 
 
 def _is_single(tokenizer: Any, token: str) -> bool:

@@ -92,7 +92,11 @@ class PlainTokenizer:
         return self.backend_tokenizer.id_to_token(token_id)
 
     def apply_chat_template(
-        self, conversation: Sequence[Mapping[str, str]], tokenize: bool, add_generation_prompt: bool
+        self,
+        conversation: Sequence[Mapping[str, Any]],
+        tokenize: bool,
+        add_generation_prompt: bool,
+        tools: Sequence[Mapping[str, Any]] | None = None,
     ) -> str:
         """The text of a conversation; tokenising is not supported.
 
@@ -102,7 +106,7 @@ class PlainTokenizer:
         assert not tokenize
         return self._template.render(
             messages=conversation,
-            tools=None,
+            tools=tools,
             documents=None,
             add_generation_prompt=add_generation_prompt,
             **self.special_tokens_map,

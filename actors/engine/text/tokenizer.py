@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from actors.engine.json_files import read_object
+from actors.engine.text.answer_format import answer_format
 from actors.engine.text.chat_template import ChatTemplate
 from actors.engine.text.plain_tokenizer import PlainTokenizer
 from actors.engine.text.vocabulary import Vocabulary
 from actors.engine.words import sentence_of
-from api.errors import GreenroomError, InvalidRequest
+from api.answers.formats import CALL_FORMATS, AnswerFormat
+from api.errors import GreenroomError, InvalidRequest, Unsupported
+from api.tools import Tool
 from api.turns import BeginningOfText, Message, Part, Role, Text, Tokens
 
 
@@ -27,19 +30,24 @@ class Tokenizer:
         has_chat_template: whether ``Message`` parts can be encoded.
     """
 
-    def __init__(self, tokenizer: Any, config_eos_ids: Sequence[int] = ()) -> None:
+    def __init__(self, tokenizer: Any, config_eos_ids: Sequence[int] = (), tool_format: str | None = None) -> None:
         self.backend = tokenizer
         self.bos_id: int | None = tokenizer.bos_token_id
         own_eos = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
         self.eos_ids: tuple[int, ...] = tuple(sorted({*config_eos_ids, *own_eos}))
-        self.special_ids = frozenset(int(token_id) for token_id in tokenizer.all_special_ids)
+        added = (token_id for token_id, token in tokenizer.added_tokens_decoder.items() if token.special)
+        self.special_ids = frozenset(int(token_id) for token_id in (*tokenizer.all_special_ids, *added))
         self.vocab_size: int = len(tokenizer)
         self.has_chat_template = bool(tokenizer.chat_template)
         self._template = ChatTemplate(tokenizer)
+        self._tool_format = tool_format
 
     @classmethod
-    def load(cls, model_path: Path) -> Tokenizer:
+    def load(cls, model_path: Path, tool_format: str | None = None) -> Tokenizer:
         """Read a tokenizer from a model directory.
+
+        Args:
+            tool_format: the name of the model's format of tool calls; None to find it out.
 
         Raises:
             InvalidRequest: there is no tokenizer that ``transformers`` can read.
@@ -50,31 +58,41 @@ class Tokenizer:
                 from transformers import AutoTokenizer
 
                 tokenizer = AutoTokenizer.from_pretrained(model_path, local_files_only=True, trust_remote_code=False)
-            return cls(tokenizer, _config_eos_ids(model_path))
+            return cls(tokenizer, _config_eos_ids(model_path), tool_format)
         except InvalidRequest:
             raise
         except Exception as error:  # of any class: the package of the tokenizers has none of its own
             raise InvalidRequest(f"no tokenizer can be read from {model_path}: {_why_not(error)}") from error
 
+    @cached_property
+    def answers(self) -> AnswerFormat:
+        """What the model's answers look like.
+
+        Raises:
+            InvalidRequest: there is no format of tool calls of the name that was given.
+        """
+        return answer_format(self.backend, self._template, self._tool_format)
+
     def encode(self, text: str) -> list[int]:
         """Ids of a text alone, without a beginning-of-text token; special tokens in it are recognised."""
         return list(self.backend.encode(text, add_special_tokens=False))
 
-    def encode_prompt(self, parts: Sequence[Part], context: Sequence[int]) -> list[int]:
+    def encode_prompt(self, parts: Sequence[Part], context: Sequence[int], tools: Sequence[Tool] = ()) -> list[int]:
         """Ids that the parts append to a context.
 
         Args:
             context: the ids already there; the last one is enough, but an empty context must be empty.
+            tools: that the model is told of, where its chat template does that for these messages.
 
         Raises:
-            Unsupported: a message, and the model has no chat template.
+            Unsupported: a message, and the model has no chat template; or tools or calls of them, and it has none.
             InvalidRequest: the chat template refuses the messages.
         """
         ids: list[int] = []
         for part, messages in _grouped(parts):
             last_id = ids[-1] if ids else (context[-1] if context else None)
             if messages:
-                ids.extend(self._encode_messages(messages, last_id))
+                ids.extend(self._encode_messages(messages, last_id, tools=tools))
             elif isinstance(part, Text):
                 ids.extend(self.encode(part.text))
             elif isinstance(part, Tokens):
@@ -84,7 +102,12 @@ class Tokenizer:
         return ids
 
     def encode_parts(
-        self, parts: Sequence[Part], last_id: int | None, after: Role | None, opens_answer: bool
+        self,
+        parts: Sequence[Part],
+        last_id: int | None,
+        after: Role | None,
+        opens_answer: bool,
+        tools: Sequence[Tool] = (),
     ) -> list[int]:
         """Ids that the parts append to a context; messages at their end are closed, and open an answer if asked to.
 
@@ -97,13 +120,13 @@ class Tokenizer:
         """
         groups = _grouped(parts)
         if not groups and after is not None and opens_answer:
-            return self._encode_messages((), last_id, after, True)
+            return self._encode_messages((), last_id, after, True, tools)
         ids: list[int] = []
         for index, (part, messages) in enumerate(groups):
             last_id = ids[-1] if ids else last_id
             if messages:
                 opens = opens_answer or index + 1 < len(groups)
-                ids.extend(self._encode_messages(messages, last_id, after, opens))
+                ids.extend(self._encode_messages(messages, last_id, after, opens, tools))
             else:
                 ids.extend(self.encode_prompt((part,), () if last_id is None else (last_id,)))
             after = None
@@ -131,20 +154,34 @@ class Tokenizer:
         return [self.bos_id] if is_usual or not part.if_usual else []
 
     def _encode_messages(
-        self, messages: Sequence[Message], last_id: int | None, after: Role | None = None, opens_answer: bool = True
+        self,
+        messages: Sequence[Message],
+        last_id: int | None,
+        after: Role | None = None,
+        opens_answer: bool = True,
+        tools: Sequence[Tool] = (),
     ) -> list[int]:
+        if tools or any(message.tool_calls for message in messages):
+            self._require_calls()
         try:
             if after is not None:
-                return self._template.encode_after(after, messages, opens_answer)
+                return self._template.encode_after(after, messages, opens_answer, tools)
             if last_id is None or last_id == self.bos_id:
-                ids = self._template.encode_opening(messages, opens_answer)
+                ids = self._template.encode_opening(messages, opens_answer, tools)
                 return ids[1:] if last_id is not None and ids[:1] == [last_id] else ids
-            ids = self._template.encode_continuation(messages, opens_answer)
+            ids = self._template.encode_continuation(messages, opens_answer, tools)
         except GreenroomError:
             raise
         except Exception as error:  # a template is a program: whatever it does wrong
             raise InvalidRequest(f"the model's chat template refuses these messages: {sentence_of(error)}") from error
         return ids[1:] if last_id in self.eos_ids and ids[:1] == [last_id] else ids
+
+    def _require_calls(self) -> None:
+        if self.answers.calls is None:
+            raise Unsupported(
+                "this model's chat template has no calls of tools, or none of a format that is known here "
+                f"({', '.join(CALL_FORMATS)})"
+            )
 
 
 def _grouped(parts: Sequence[Part]) -> list[tuple[Part, list[Message]]]:

@@ -77,7 +77,8 @@ def test_a_conversation_is_rendered_as_transformers_does(tmp_path: Path, length:
     oracle.save_pretrained(tmp_path)
     plain = PlainTokenizer.read(tmp_path)
     assert plain is not None
-    options = {"tokenize": False, "add_generation_prompt": length % 2 == 0}
+    tools = [{"type": "function", "function": {"name": "f"}}] if length == 3 else None
+    options: dict[str, Any] = {"tokenize": False, "add_generation_prompt": length % 2 == 0, "tools": tools}
     conversation = CONVERSATION[:length]
     assert plain.apply_chat_template(conversation, **options) == oracle.apply_chat_template(conversation, **options)
 

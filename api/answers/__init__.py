@@ -1,0 +1,1 @@
+"""A model's answer as events: its reasoning, its text, and its calls of tools."""

@@ -1,0 +1,98 @@
+"""How models write what is not plain text: calls of tools, and reasoning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CallFormat:
+    """How a model writes calls: ``opening``, ``lead``, the first call, ``between``, the next one, …, ``closing``.
+
+    Each call is ``head``, the tool's name, ``middle``, the arguments as JSON, and ``tail``.
+
+    Attributes:
+        name: what operators call it.
+        marks: texts within the others that are one token each in most models, and stand for nothing else then.
+        opening: opens the calls, wherever it comes in an answer.
+        lead, tail: regular expressions, of the syntax that Python and llguidance share.
+        between: None where there is one call at most.
+        is_bare: a ``head`` at the start of an answer opens a call too.
+    """
+
+    name: str
+    marks: tuple[str, ...]
+    opening: str
+    lead: str
+    head: str
+    middle: str
+    tail: str
+    between: str | None
+    closing: str
+    is_bare: bool = False
+
+
+_TAGS = ("<tool_call>", "</tool_call>")
+
+CALL_FORMATS: Mapping[str, CallFormat] = {
+    found.name: found
+    for found in (
+        CallFormat(
+            "hermes", _TAGS, "<tool_call>", r"\n", '{"name": "', '", "arguments": ', r"\}\n",
+            "</tool_call>\n<tool_call>\n", "</tool_call>",
+        ),
+        CallFormat(
+            "pocket", _TAGS, "<tool_call>", "", '{"name": "', '", "arguments": ', r"\}",
+            "</tool_call><tool_call>", "</tool_call>",
+        ),
+        CallFormat(
+            "llama3", ("<|python_tag|>",), "<|python_tag|>", "", '{"name": "', '", "parameters": ', r"\}",
+            None, "", is_bare=True,
+        ),
+        CallFormat(
+            "mistral", ("[TOOL_CALLS]",), "[TOOL_CALLS]", r" ?\[", '{"name": "', '", "arguments": ',
+            r'(, "id": "[A-Za-z0-9]{9}")?\}', ", ", "]",
+        ),
+        CallFormat(
+            "mistral_args", ("[TOOL_CALLS]", "[ARGS]"), "[TOOL_CALLS]", "", "", "[ARGS]", "", "[TOOL_CALLS]", "",
+        ),
+    )
+}  # fmt: skip
+"""Of Hermes and Qwen; of ``pocket``; of Llama 3; of Mistral up to and after its tokenizer's version 11."""
+
+REASONING_MARKS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFormat:
+    """What the answers of one model look like.
+
+    Attributes:
+        calls: None for a model that calls no tools.
+        reasoning: the marks around what comes before the answer proper; None for a model that does not reason.
+        starts_in_reasoning: the chat template has opened the reasoning already.
+        mark_ids: (mark, token id) of the marks that are one token in this model. The same characters in other tokens
+            are plain text then.
+    """
+
+    calls: CallFormat | None = None
+    reasoning: tuple[str, str] | None = None
+    starts_in_reasoning: bool = False
+    mark_ids: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The marks of both, whether they are tokens or not."""
+        return (*(self.calls.marks if self.calls else ()), *(self.reasoning or ()))
+
+    def with_symbols(self, text: str) -> str:
+        """A text of the format, in which a character that no text has stands for each mark that is a token."""
+        for symbol, (mark, _) in zip(symbols(self.mark_ids), self.mark_ids, strict=True):
+            text = text.replace(mark, symbol)
+        return text
+
+
+def symbols(marks: Iterable[object]) -> list[str]:
+    """A noncharacter for each."""
+    return [chr(0xFDD2 + number) for number, _ in enumerate(marks)]

@@ -1,0 +1,179 @@
+"""Finds the reasoning, the text and the calls in an answer, while it comes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from api.answers.events import AnswerEvent, ArgumentsDelta, CallBegun, CallEnded, ReasoningDelta, TextDelta
+from api.answers.formats import AnswerFormat, CallFormat, symbols
+from api.turns import Frame
+
+_NOTHING = AnswerFormat()
+_State = Callable[[bool], list[AnswerEvent]]
+
+
+class AnswerParser:
+    """Takes an answer's tokens or frames in order, from its first on; gives the same events however they are cut.
+
+    White space before a call, and around reasoning, belongs to the format, and is left out.
+
+    Args:
+        format: of the model.
+        call_ids: what a call's id begins with; its number follows.
+        has_tools: whether the turn has tools that may be called; else calls are plain text.
+    """
+
+    def __init__(self, format: AnswerFormat = _NOTHING, call_ids: str = "call_", has_tools: bool = True) -> None:
+        self._call_ids = call_ids
+        self._calls: CallFormat | None = format.calls if has_tools else None
+        self._opening = format.with_symbols(self._calls.opening) if self._calls else ""
+        self._head = _head(self._calls, format) if self._calls else None
+        begin, end = format.reasoning or ("", "")
+        self._begin, self._end = format.with_symbols(begin), format.with_symbols(end)
+        self._symbols = dict(zip((id for _, id in format.mark_ids), symbols(format.mark_ids), strict=True))
+        self._marks = dict(zip((id for _, id in format.mark_ids), (mark for mark, _ in format.mark_ids), strict=True))
+        self._forged = str.maketrans(dict.fromkeys(self._symbols.values(), "\ufffd"))
+        self._unread = ""
+        self._num_calls = 0
+        self._arguments = _Json()
+        self._drops_space = format.starts_in_reasoning
+        self._state: _State = self._reasoning if format.starts_in_reasoning else self._start
+
+    def take(self, frame: Frame) -> list[AnswerEvent]:
+        """The events of the next frame."""
+        events = [event for token in zip(frame.ids, frame.pieces, strict=True) for event in self.token(*token)]
+        if frame.finish is not None:
+            events += self.finish(frame.finish.tail)
+        return events
+
+    def token(self, token_id: int, piece: str) -> list[AnswerEvent]:
+        """The events of the next token."""
+        symbol = self._symbols.get(token_id)
+        if symbol is None:
+            return self._read(piece.translate(self._forged))
+        return self._read(piece.removesuffix(self._marks[token_id]) + symbol)
+
+    def finish(self, tail: str = "") -> list[AnswerEvent]:
+        """The events of the answer's end, and of the text that it released."""
+        return self._read(tail.translate(self._forged), is_last=True)
+
+    def _read(self, text: str, is_last: bool = False) -> list[AnswerEvent]:
+        self._unread += text
+        events: list[AnswerEvent] = []
+        state: _State | None = None
+        while state != self._state:
+            state = self._state
+            events += state(is_last)
+        return events
+
+    # Each state takes from what is unread as much as it can tell, and may go over to another.
+
+    def _start(self, is_last: bool) -> list[AnswerEvent]:
+        text = self._unread.lstrip()
+        head = self._calls.head if self._calls and self._calls.is_bare else ""
+        if self._begin and text.startswith(self._begin):
+            self._unread, self._state, self._drops_space = text.removeprefix(self._begin), self._reasoning, True
+        elif head and text.startswith(head):
+            self._unread, self._state = text, self._between_calls
+        elif is_last or not (self._begin.startswith(text) or head.startswith(text)):
+            self._state = self._text
+        return []
+
+    def _reasoning(self, is_last: bool) -> list[AnswerEvent]:
+        self._drop_space()
+        found = self._unread.find(self._end)
+        if found >= 0:
+            thought, self._unread = self._unread[:found].rstrip(), self._unread[found + len(self._end) :]
+            self._begin, self._state, self._drops_space = "", self._start, True
+        else:
+            thought = self._certain(self._end, is_last)
+        thought = self._without_marks(thought)
+        return [ReasoningDelta(thought)] if thought else []
+
+    def _text(self, is_last: bool) -> list[AnswerEvent]:
+        self._drop_space()
+        found = self._unread.find(self._opening) if self._opening else -1
+        if found >= 0:
+            text, self._unread = self._unread[:found].rstrip(), self._unread[found + len(self._opening) :]
+            self._state = self._between_calls
+        else:
+            text = self._certain(self._opening, is_last)
+        text = self._without_marks(text)
+        return [TextDelta(text)] if text else []
+
+    def _between_calls(self, is_last: bool) -> list[AnswerEvent]:
+        assert self._head is not None
+        found = self._head.search(self._unread)
+        if found is None:
+            return []
+        self._unread, self._state, self._arguments = self._unread[found.end() :], self._in_arguments, _Json()
+        return [CallBegun(self._num_calls, f"{self._call_ids}{self._num_calls}", found[1])]
+
+    def _in_arguments(self, is_last: bool) -> list[AnswerEvent]:
+        end = self._arguments.read(self._unread)
+        text, self._unread = self._unread[:end], self._unread[end:]
+        events: list[AnswerEvent] = [ArgumentsDelta(self._num_calls, text)] if text else []
+        if self._arguments.is_complete:
+            events.append(CallEnded(self._num_calls))
+            self._num_calls += 1
+            self._state = self._between_calls
+        return events
+
+    def _drop_space(self) -> None:
+        if self._drops_space:
+            self._unread = self._unread.lstrip()
+            self._drops_space = not self._unread
+
+    def _certain(self, mark: str, is_last: bool) -> str:
+        """What is unread, without what might be, or stand before, the beginning of a mark; takes it."""
+        certain = self._unread
+        if mark and not is_last:
+            certain = certain[: len(certain) - _num_common(certain, mark)].rstrip()
+        self._unread = self._unread[len(certain) :]
+        return certain
+
+    def _without_marks(self, text: str) -> str:
+        for symbol in self._symbols.values():
+            text = text.replace(symbol, "")
+        return text
+
+
+class _Json:
+    """Where a JSON object or array ends."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._is_in_string = False
+        self._is_escaped = False
+        self.is_complete = False
+
+    def read(self, text: str) -> int:
+        """How many of these characters belong to it."""
+        for number, character in enumerate(text):
+            if self._is_escaped:
+                self._is_escaped = False
+            elif self._is_in_string:
+                self._is_escaped = character == "\\"
+                self._is_in_string = character != '"'
+            elif character == '"':
+                self._is_in_string = True
+            elif character in "{[":
+                self._depth += 1
+            elif character in "}]":
+                self._depth -= 1
+                self.is_complete = self._depth <= 0
+                if self.is_complete:
+                    return number + 1
+        return len(text)
+
+
+def _head(calls: CallFormat, format: AnswerFormat) -> re.Pattern[str]:
+    """What stands before a call's arguments, with the tool's name as its group."""
+    head, middle = re.escape(calls.head), re.escape(format.with_symbols(calls.middle))
+    return re.compile(rf"{head}([A-Za-z0-9_./:-]+){middle}")
+
+
+def _num_common(text: str, mark: str) -> int:
+    """How many characters at the end of a text are the beginning of a mark."""
+    return next((number for number in range(min(len(mark), len(text)), 0, -1) if mark.startswith(text[-number:])), 0)

@@ -1,0 +1,163 @@
+"""Answers in the formats that models write, cut at every character, as events."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from api.answers.events import AnswerEvent, ArgumentsDelta, CallBegun, CallEnded, ReasoningDelta, TextDelta
+from api.answers.formats import CALL_FORMATS, AnswerFormat
+from api.answers.parser import AnswerParser
+from api.turns import Finish, Frame
+
+HERMES = AnswerFormat(CALL_FORMATS["hermes"])
+THINKING = AnswerFormat(CALL_FORMATS["hermes"], ("<think>", "</think>"))
+TOKENS = AnswerFormat(
+    CALL_FORMATS["hermes"],
+    ("<think>", "</think>"),
+    mark_ids=(("<tool_call>", 900), ("</tool_call>", 901), ("<think>", 902), ("</think>", 903)),
+)
+WEATHER, TIME = '{"city": "Kö\\"}{ln", "days": [1, {"a": {}}]}', "{}"
+TWO_CALLS = [("call_0", "weather", WEATHER), ("call_1", "time/now", TIME)]
+
+
+def joined(events: list[AnswerEvent]) -> tuple[str, str, list[tuple[str, str, str]], int]:
+    """Reasoning, text, calls, and how many of these are complete."""
+    reasoning = "".join(event.text for event in events if isinstance(event, ReasoningDelta))
+    text = "".join(event.text for event in events if isinstance(event, TextDelta))
+    calls = [
+        (begun.id, begun.name, "".join(e.text for e in events if isinstance(e, ArgumentsDelta) and e.index == index))
+        for index, begun in enumerate(event for event in events if isinstance(event, CallBegun))
+    ]
+    return reasoning, text, calls, sum(isinstance(event, CallEnded) for event in events)
+
+
+def parsed(format: AnswerFormat, pieces: list[str], **others: bool) -> list[AnswerEvent]:
+    """The events of an answer in these pieces; a piece that is a mark is one token, if the model has such a token."""
+    ids, parser = dict(format.mark_ids), AnswerParser(format, **others)
+    return [event for piece in pieces for event in parser.token(ids.get(piece, 7), piece)] + parser.finish()
+
+
+ANSWERS: list[tuple[AnswerFormat, str, tuple[str, str, list[tuple[str, str, str]], int]]] = [
+    (HERMES, "Just text.\n", ("", "Just text.\n", [], 0)),
+    (HERMES, "", ("", "", [], 0)),
+    (
+        HERMES,
+        f'Let me see.\n<tool_call>\n{{"name": "weather", "arguments": {WEATHER}}}\n</tool_call>\n'
+        f'<tool_call>\n{{"name": "time/now", "arguments": {TIME}}}\n</tool_call>',
+        ("", "Let me see.", TWO_CALLS, 2),
+    ),
+    (HERMES, "a < b <tool <tool_calls>", ("", "a < b <tool <tool_calls>", [], 0)),
+    (HERMES, "<think>x</think>y", ("", "<think>x</think>y", [], 0)),
+    (THINKING, "<think>\nHm. <b>\n\n</think>\n\nYes.", ("Hm. <b>", "Yes.", [], 0)),
+    (THINKING, "<think>\n\n</think>\n\nYes.", ("", "Yes.", [], 0)),
+    (THINKING, " \n<thin air", ("", " \n<thin air", [], 0)),
+    (THINKING, "<think>cut sho", ("cut sho", "", [], 0)),
+    (
+        THINKING,
+        f'<think>Hm.</think><tool_call>\n{{"name": "time/now", "arguments": {TIME}}}\n</tool_call>',
+        ("Hm.", "", [("call_0", "time/now", TIME)], 1),
+    ),
+    (AnswerFormat(None, ("<think>", "</think>"), True), "\nHm.\n</think>\nYes.", ("Hm.", "Yes.", [], 0)),
+    (
+        AnswerFormat(CALL_FORMATS["pocket"]),
+        f'<tool_call>{{"name": "weather", "arguments": {WEATHER}}}</tool_call>'
+        f'<tool_call>{{"name": "time/now", "arguments": {TIME}}}</tool_call>',
+        ("", "", TWO_CALLS, 2),
+    ),
+    (
+        AnswerFormat(CALL_FORMATS["llama3"]),
+        f'\n{{"name": "weather", "parameters": {WEATHER}}}',
+        ("", "", TWO_CALLS[:1], 1),
+    ),
+    (
+        AnswerFormat(CALL_FORMATS["llama3"]),
+        f'<|python_tag|>{{"name": "weather", "parameters": {WEATHER}}}',
+        ("", "", TWO_CALLS[:1], 1),
+    ),
+    (
+        AnswerFormat(CALL_FORMATS["llama3"]),
+        '{"names": ["x"]} or {"name": "y", "parameters": {}}',
+        ("", '{"names": ["x"]} or {"name": "y", "parameters": {}}', [], 0),
+    ),
+    (
+        AnswerFormat(CALL_FORMATS["mistral"]),
+        f'[TOOL_CALLS] [{{"name": "weather", "arguments": {WEATHER}, "id": "abcdefghi"}}, '
+        f'{{"name": "time/now", "arguments": {TIME}}}]',
+        ("", "", TWO_CALLS, 2),
+    ),
+    (
+        AnswerFormat(CALL_FORMATS["mistral_args"]),
+        f"Hm.[TOOL_CALLS]weather[ARGS]{WEATHER}[TOOL_CALLS]time/now[ARGS]{TIME}",
+        ("", "Hm.", TWO_CALLS, 2),
+    ),
+]
+
+
+@pytest.mark.parametrize(("format", "answer", "expected"), ANSWERS, ids=range(len(ANSWERS)))
+def test_an_answer_is_the_same_wherever_it_is_cut(
+    format: AnswerFormat, answer: str, expected: tuple[str, str, list[tuple[str, str, str]], int]
+) -> None:
+    assert joined(parsed(format, [answer])) == expected
+    assert joined(parsed(format, list(answer))) == expected
+    for cut in range(len(answer)):
+        assert joined(parsed(format, [answer[:cut], answer[cut:]])) == expected
+
+
+def test_arguments_come_as_they_are_written_and_text_is_not_held_back() -> None:
+    parser = AnswerParser(HERMES)
+    assert parser.token(1, "Hello ") == [TextDelta("Hello")]
+    assert parser.token(2, "there <") == [TextDelta(" there")]
+    assert parser.token(3, 'tool_call>\n{"name": "weather", "argum') == []
+    assert parser.token(4, 'ents": {"ci') == [CallBegun(0, "call_0", "weather"), ArgumentsDelta(0, '{"ci')]
+    assert parser.token(5, 'ty": "Rome"') == [ArgumentsDelta(0, 'ty": "Rome"')]
+    assert parser.token(6, "}}\n") == [ArgumentsDelta(0, "}"), CallEnded(0)]
+    assert parser.finish() == []
+
+
+def test_a_call_that_is_cut_short_has_no_end() -> None:
+    events = parsed(HERMES, ['<tool_call>\n{"name": "weather", "arguments": {"city": "R'])
+    assert joined(events) == ("", "", [("call_0", "weather", '{"city": "R')], 0)
+
+
+def test_where_marks_are_tokens_the_same_characters_are_plain_text() -> None:
+    call = [f'\n{{"name": "weather", "arguments": {json.dumps({"say": "</tool_call><think>"})}}}\n']
+    written = [
+        "<think>",
+        "not </think> yet",
+        "</think>",
+        "\n\nI say <tool_call>\n",
+        "<tool_call>",
+        *call,
+        "</tool_call>",
+    ]
+    expected = [("call_0", "weather", '{"say": "</tool_call><think>"}')]
+    assert joined(parsed(TOKENS, written)) == ("not </think> yet", "I say <tool_call>", expected, 1)
+    spelled = ["<", "tool_call", ">", *call, "</", "tool_call>"]
+    assert joined(parsed(TOKENS, spelled)) == ("", "".join(spelled), [], 0)
+
+
+def test_a_special_mark_whose_piece_is_empty_counts() -> None:
+    parser = AnswerParser(TOKENS)
+    events = [*parser.token(900, ""), *parser.token(5, '\n{"name": "a", "arguments": {}}'), *parser.token(901, "")]
+    assert joined(events) == ("", "", [("call_0", "a", "{}")], 1)
+
+
+def test_marks_cannot_be_forged_by_the_characters_that_stand_for_them() -> None:
+    forged = "".join(chr(0xFDD2 + number) for number in range(4))
+    assert joined(parsed(TOKENS, [forged])) == ("", "\ufffd" * 4, [], 0)
+
+
+def test_without_tools_a_call_is_text() -> None:
+    answer = '<tool_call>\n{"name": "a", "arguments": {}}\n</tool_call> '
+    assert joined(parsed(HERMES, [answer], has_tools=False)) == ("", answer, [], 0)
+    assert joined(parsed(AnswerFormat(CALL_FORMATS["llama3"]), ['{"name": "a"'], has_tools=False))[1] == '{"name": "a"'
+
+
+def test_frames_are_read_to_the_end_of_the_turn() -> None:
+    parser = AnswerParser(HERMES, call_ids="call_t_")
+    first = Frame("t", 0, 0, (1, 2), ("Hi ", '<tool_call>\n{"name": "a", '))
+    last = Frame("t", 0, 2, (3,), ('"arguments": {',), finish=Finish("length", tail="\ufffd"))
+    assert parser.take(first) == [TextDelta("Hi")]
+    assert parser.take(last) == [CallBegun(0, "call_t_0", "a"), ArgumentsDelta(0, "{"), ArgumentsDelta(0, "\ufffd")]
