@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from api.answers.formats import AnswerFormat
 from api.errors import Unavailable
 from api.inferlets import Inferlets
 from api.topics import Topics
@@ -23,6 +24,7 @@ class ModelInfo:
         bos_text: the text of the beginning-of-text token; "" where there is none.
         adapters: names of the LoRA adapters that a context may have.
         sampling: what the checkpoint suggests.
+        answers: what its answers look like: for ``api.answers.parser.AnswerParser``.
     """
 
     name: str
@@ -37,6 +39,7 @@ class ModelInfo:
     bos_text: str = ""
     adapters: tuple[str, ...] = ()
     sampling: Sampling = Sampling(temperature=1.0)
+    answers: AnswerFormat = AnswerFormat()
 
     def known(self) -> ModelInfo:
         """This, where an actor has told what the model is.

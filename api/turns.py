@@ -317,9 +317,11 @@ class TurnStart:
         base_length: tokens in the context before this turn.
         prompt_ids: what the prompt came to.
         num_resident: tokens, of base and prompt, whose KV cache was found and need not be computed.
+        unheld: what of its tools' schemas their arguments are not held to, each in a few words.
     """
 
     turn_id: str
     base_length: int
     prompt_ids: tuple[int, ...]
     num_resident: int
+    unheld: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ from actors.settings import (
     SessionSettings,
     TopicSettings,
 )
+from api.answers.formats import CALL_FORMATS
 from api.errors import InvalidRequest, reason_of
 from api.settings import ApiSettings
 
@@ -70,6 +71,7 @@ class ModelConfig(_Config):
         engine: "auto" takes vllm where it is installed and a GPU is there, else torch.
         engine_args: settings of the engine, by their own names: ``TorchSettings``, or vLLM's ``AsyncEngineArgs``.
         adapters: LoRA adapters by name: local directories in PEFT's form, the same on every node.
+        tool_format: how it writes calls of tools: a name of ``CALL_FORMATS``; None finds it out.
         start_timeout_s: an actor that is away for longer is given up and replaced.
     """
 
@@ -79,6 +81,7 @@ class ModelConfig(_Config):
     engine: Literal["auto", "torch", "vllm"] = "auto"
     engine_args: dict[str, Any] = Field(default_factory=dict)
     adapters: dict[Annotated[str, Field(min_length=1, max_length=200)], str] = Field(default_factory=dict)
+    tool_format: str | None = None
     num_replicas: int = Field(1, ge=1)
     autoscaling: AutoscalingSettings | None = None
     num_gpus: float = Field(0, ge=0)
@@ -96,6 +99,13 @@ class ModelConfig(_Config):
     @classmethod
     def _resolve_adapters(cls, adapters: dict[str, str]) -> dict[str, str]:
         return {name: str(Path(path).expanduser().resolve()) for name, path in adapters.items()}
+
+    @field_validator("tool_format")
+    @classmethod
+    def _is_known(cls, name: str | None) -> str | None:
+        if name is not None and name not in CALL_FORMATS:
+            raise ValueError(f"no format of tool calls is called {name!r}; there are: {', '.join(CALL_FORMATS)}")
+        return name
 
     @model_validator(mode="after")
     def _has_a_gpu_for_each_worker(self) -> ModelConfig:
@@ -118,6 +128,7 @@ class ModelConfig(_Config):
             engine=self.engine,
             engine_args=self.engine_args,
             adapters=self.adapters,
+            tool_format=self.tool_format,
             orphan_timeout_s=self.orphan_timeout_s,
             owner_share=share,
         )

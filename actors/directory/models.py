@@ -153,4 +153,5 @@ class ModelTable:
             told.bos_text,
             told.info.adapters,
             told.sampling,
+            told.answers,
         )

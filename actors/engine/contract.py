@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from api.constraints import Constraint
+from actors.engine.constraints.answers import EngineConstraint
 from api.errors import UnknownAdapter, Unsupported
 from api.turns import Finish, Sampling, Stop, TokenLogprobs
 
@@ -120,7 +120,7 @@ class Admission:
     eviction_rank: int = EVICT_LAST
     is_temporary: bool = False
     allowed_tokens: tuple[int, ...] | None = None
-    constraint: Constraint | None = None
+    constraint: EngineConstraint | None = None
     distribution: int | None = None
     holes: tuple[Hole, ...] = ()
     tenant: str = ""
@@ -197,8 +197,10 @@ class Engine(Protocol):
         """Release the device and end what runs. Idempotent."""
         ...
 
-    async def prepare(self, constraint: Constraint) -> None:
+    async def prepare(self, constraint: EngineConstraint) -> tuple[str, ...]:
         """Compile a constraint, so that ``admit`` finds it compiled; running turns go on meanwhile.
+
+        Returns what of it the text is not held to, each in a few words: schemas of tools may have such parts.
 
         Raises:
             InvalidRequest: one sentence on what is wrong with it.

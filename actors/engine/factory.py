@@ -38,7 +38,7 @@ def _has_gpu() -> bool:
 def _torch(settings: ModelSettings, path: Path, adapters: tuple[AdapterFiles, ...]) -> tuple[Engine, Tokenizer]:
     from actors.engine.torch.engine import TorchEngine, TorchSettings
 
-    tokenizer = Tokenizer.load(path)
+    tokenizer = Tokenizer.load(path, settings.tool_format)
     try:
         torch_settings = TorchSettings.of(path, adapters, settings.owner_share, settings.engine_args)
     except InvalidRequest as error:
@@ -56,6 +56,6 @@ def _vllm(settings: ModelSettings, path: Path, adapters: tuple[AdapterFiles, ...
 
     if "hf_overrides" not in settings.engine_args:
         check_plain(path)
-    tokenizer = Tokenizer.load(path)
+    tokenizer = Tokenizer.load(path, settings.tool_format)
     engine = VllmEngine(path, dict(settings.engine_args), tokenizer, adapters, settings.owner_share)
     return engine, tokenizer

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 from actors.inferlets.codec import Codec
 from actors.inferlets.program import Source
 from api import errors, topics
+from api.answers.formats import AnswerFormat, CallFormat
 from api.cluster import ModelInfo, Retention
 from api.errors import GreenroomError
 from api.inferlet import effects
@@ -183,7 +184,7 @@ _codec = Codec(
             Ended,
         ),
         *(effects.Received, effects.Accepted, effects.Pulled, effects.ChildEvent, Generated, Prefix),
-        *(ModelInfo, Retention, Finish, Distribution),
+        *(ModelInfo, AnswerFormat, CallFormat, Retention, Finish, Distribution),
         *(topics.TopicMessage, topics.Lagged, topics.NewEpoch, topics.Cursor),
         Source,
     )

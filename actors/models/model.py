@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from actors.engine.constraints.answers import constraint_of
 from actors.engine.contract import Engine, EngineInfo, Feature, Residency
 from actors.engine.generation_config import suggested_sampling
 from actors.models.messages import AttachedTurn, PollReply, StartReport, StartTurn, TurnOutput
@@ -17,8 +18,10 @@ from actors.models.ref import ModelRef, ModelReport
 from actors.models.startup import Progress
 from actors.models.turns import ModelTurns
 from actors.settings import ModelSettings
+from api.answers.formats import AnswerFormat
 from api.errors import GreenroomError, Unavailable
 from api.logs import event_logger
+from api.tools import Tool
 from api.turns import Part, Role, Sampling, TurnStart
 
 log = event_logger("greenroom.model")
@@ -30,16 +33,26 @@ class PromptTokenizer(Protocol):
     bos_id: int | None
     has_chat_template: bool
 
+    @property
+    def answers(self) -> AnswerFormat:
+        """What the model's answers look like."""
+        ...
+
     def encode(self, text: str) -> list[int]:
         """Ids of a text alone, without a beginning-of-text token."""
         ...
 
-    def encode_prompt(self, parts: Sequence[Part], context: Sequence[int]) -> list[int]:
+    def encode_prompt(self, parts: Sequence[Part], context: Sequence[int], tools: Sequence[Tool] = ()) -> list[int]:
         """Ids that the parts append to a context whose last ids are given."""
         ...
 
     def encode_parts(
-        self, parts: Sequence[Part], last_id: int | None, after: Role | None, opens_answer: bool
+        self,
+        parts: Sequence[Part],
+        last_id: int | None,
+        after: Role | None,
+        opens_answer: bool,
+        tools: Sequence[Tool] = (),
     ) -> list[int]:
         """See ``ModelRef.encode``."""
         ...
@@ -112,13 +125,13 @@ class Model:
         """See ``ModelRef.start_turn``."""
         await self.start()
         self._require_features(message)
-        if message.request.constraint is not None:
-            await self._engine.prepare(message.request.constraint)
+        constraint = constraint_of(message.request, self._tokenizer.answers)
+        unheld = () if constraint is None else await self._engine.prepare(constraint)
         if known := self._turns.find(message):
             return known
         if self._is_draining:
             raise Unavailable("this model actor is draining")
-        return await self._turns.start(message, self._encode)
+        return await self._turns.start(message, self._encode, constraint, unheld)
 
     async def poll(self, reader_id: str, cursors: Mapping[str, int], wait_s: float) -> PollReply:
         """See ``ModelRef.poll``."""
@@ -177,11 +190,16 @@ class Model:
         return tuple(self._tokenizer.encode(text))
 
     async def encode(
-        self, parts: Sequence[Part], last_id: int | None, after: Role | None, opens_answer: bool
+        self,
+        parts: Sequence[Part],
+        last_id: int | None,
+        after: Role | None,
+        opens_answer: bool,
+        tools: Sequence[Tool] = (),
     ) -> tuple[int, ...]:
         """See ``ModelRef.encode``."""
         await self.start()
-        return tuple(self._tokenizer.encode_parts(parts, last_id, after, opens_answer))
+        return tuple(self._tokenizer.encode_parts(parts, last_id, after, opens_answer, tools))
 
     async def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
         """See ``ModelRef.decode``."""
@@ -217,7 +235,7 @@ class Model:
         request = message.request
         wanted: dict[Feature, object] = {
             "allowed_tokens": request.allowed_tokens,
-            "constraint": request.constraint,
+            "constraint": request.constraint or request.tools or None,
             "distribution": request.distribution,
             "mask": message.holes or None,
         }
@@ -227,7 +245,7 @@ class Model:
 
     def _encode(self, message: StartTurn) -> tuple[int, ...]:
         tail = () if message.last_id is None else (message.last_id,)
-        return tuple(self._tokenizer.encode_prompt(message.request.prompt, tail))
+        return tuple(self._tokenizer.encode_prompt(message.request.prompt, tail, message.request.tools))
 
     async def _start(self) -> None:
         started_at = time.monotonic()
@@ -276,6 +294,7 @@ class Model:
             bos_id=bos_id,
             bos_text="" if bos_id is None else self._tokenizer.decode([bos_id], skip_special_tokens=False),
             has_chat_template=self._tokenizer.has_chat_template,
+            answers=self._tokenizer.answers,
             is_draining=self._is_draining,
             sampling=self._sampling,
         )

@@ -9,7 +9,9 @@ from typing import Any
 from actors.calls.ray import ActorGone, call
 from actors.engine.contract import Capacity, EngineInfo, Residency
 from actors.models.messages import AttachedTurn, PollReply, StartTurn, TurnOutput
+from api.answers.formats import AnswerFormat
 from api.errors import ModelLost
+from api.tools import Tool
 from api.turns import Part, Role, Sampling, TurnStart
 
 
@@ -31,6 +33,7 @@ class ModelReport:
     has_chat_template: bool
     is_draining: bool
     sampling: Sampling
+    answers: AnswerFormat = AnswerFormat()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,12 @@ class ModelRef:
         return await self._ask("tokenize", text)  # type: ignore[no-any-return]
 
     async def encode(
-        self, parts: Sequence[Part], last_id: int | None, after: Role | None, opens_answer: bool
+        self,
+        parts: Sequence[Part],
+        last_id: int | None,
+        after: Role | None,
+        opens_answer: bool,
+        tools: Sequence[Tool] = (),
     ) -> tuple[int, ...]:
         """Token ids that parts append to a context.
 
@@ -141,12 +149,13 @@ class ModelRef:
             last_id: the context's last id; None where it is empty.
             after: the role of the closed message that the context ends with; None where it ends otherwise.
             opens_answer: whether messages at the end are followed by what opens the model's answer.
+            tools: that the model is told of, where its chat template does that for these messages.
 
         Raises:
             Unsupported: a message, and the model has no chat template.
             InvalidRequest: the chat template refuses the messages.
         """
-        return await self._ask("encode", parts, last_id, after, opens_answer)  # type: ignore[no-any-return]
+        return await self._ask("encode", parts, last_id, after, opens_answer, tools)  # type: ignore[no-any-return]
 
     async def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
         """The text of token ids."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
+from actors.engine.constraints.answers import EngineConstraint
 from actors.engine.contract import EVICT_FIRST, Admission, Engine, Output, tokens_hash
 from actors.models.messages import EVICTION_RANKS, AttachedTurn, PollReply, StartTurn, TurnOutput
 from actors.models.metrics import ModelMetrics
@@ -45,24 +46,40 @@ class ModelTurns:
         known = self._turns.get(message.key)
         return known.start if known and known.message.attempt >= message.attempt else None
 
-    async def start(self, message: StartTurn, encode: Callable[[StartTurn], tuple[int, ...]]) -> TurnStart:
+    async def start(
+        self,
+        message: StartTurn,
+        encode: Callable[[StartTurn], tuple[int, ...]],
+        constraint: EngineConstraint | None = None,
+        unheld: tuple[str, ...] = (),
+    ) -> TurnStart:
         """Have a turn admitted, whose prompt ``encode`` finds where it is not known.
+
+        Args:
+            constraint: what its output is held to; the engine has prepared it.
+            unheld: see ``TurnStart``.
 
         Raises:
             GreenroomError: as ``Engine.admit``.
         """
         await self._await_place(message)
         try:
-            return self._admit(message, encode)
+            return self._admit(message, encode, constraint, unheld)
         finally:
             if not self._is_running(message.key):
                 self._probation.leave(message.key)
 
-    def _admit(self, message: StartTurn, encode: Callable[[StartTurn], tuple[int, ...]]) -> TurnStart:
+    def _admit(
+        self,
+        message: StartTurn,
+        encode: Callable[[StartTurn], tuple[int, ...]],
+        constraint: EngineConstraint | None,
+        unheld: tuple[str, ...],
+    ) -> TurnStart:
         prompt_ids = encode(message) if message.prompt_ids is None else message.prompt_ids
-        residency = self._engine.admit(_admission(message, prompt_ids))
+        residency = self._engine.admit(_admission(message, prompt_ids, constraint))
         turn_id = message.request.turn_id
-        start = TurnStart(turn_id, message.base_length, prompt_ids, residency.num_resident)
+        start = TurnStart(turn_id, message.base_length, prompt_ids, residency.num_resident, unheld)
         self._turns[message.key] = ModelTurn(message, start)
         if self._metrics:
             self._metrics.turn_admitted(message, residency)
@@ -180,7 +197,7 @@ class ModelTurns:
         return min(self.READ_RETENTION_S, longest_s) if turn.is_read else longest_s
 
 
-def _admission(message: StartTurn, prompt_ids: tuple[int, ...]) -> Admission:
+def _admission(message: StartTurn, prompt_ids: tuple[int, ...], constraint: EngineConstraint | None) -> Admission:
     request, context = message.request, message.context
     created = context is not None or message.base_length == 0
     return Admission(
@@ -198,7 +215,7 @@ def _admission(message: StartTurn, prompt_ids: tuple[int, ...]) -> Admission:
         eviction_rank=EVICT_FIRST if message.is_temporary else EVICTION_RANKS[message.policy],
         is_temporary=message.is_temporary,
         allowed_tokens=request.allowed_tokens,
-        constraint=request.constraint,
+        constraint=constraint,
         distribution=request.distribution,
         holes=message.holes if created else (),
         tenant=message.context_id if message.is_temporary else message.owner,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from api.errors import Unsupported
+
 
 @dataclass(frozen=True, slots=True)
 class CallFormat:
@@ -85,6 +87,19 @@ class AnswerFormat:
     def marks(self) -> tuple[str, ...]:
         """The marks of both, whether they are tokens or not."""
         return (*(self.calls.marks if self.calls else ()), *(self.reasoning or ()))
+
+    def require_calls(self) -> CallFormat:
+        """The format of calls.
+
+        Raises:
+            Unsupported: there is none.
+        """
+        if self.calls is None:
+            raise Unsupported(
+                "this model has no tools: its chat template has no calls of them, or none in a format that is known "
+                f"({', '.join(CALL_FORMATS)})"
+            )
+        return self.calls
 
     def with_symbols(self, text: str) -> str:
         """A text of the format, in which a character that no text has stands for each mark that is a token."""

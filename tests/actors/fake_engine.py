@@ -8,9 +8,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from actors.engine.constraints.answers import EngineConstraint
 from actors.engine.contract import Admission, Capacity, EngineInfo, Feature, Output, Residency, tell_nobody, tokens_hash
-from api.constraints import Constraint
+from api.answers.formats import AnswerFormat
 from api.errors import ContextLost, IdTaken, InvalidRequest, LengthExceeded, TurnRunning, UnknownAdapter
+from api.tools import Tool
 from api.turns import BeginningOfText, Distribution, Finish, Message, Part, Role, Text, Tokens
 
 VOCABULARY = 1000
@@ -43,12 +45,13 @@ class FakeTokenizer:
 
     bos_id: int | None = 3
     has_chat_template = True
+    answers = AnswerFormat()
 
     def encode(self, text: str) -> list[int]:
         """Code points."""
         return [ord(character) for character in text]
 
-    def encode_prompt(self, parts: Sequence[Part], context: Sequence[int]) -> list[int]:
+    def encode_prompt(self, parts: Sequence[Part], context: Sequence[int], tools: Sequence[Tool] = ()) -> list[int]:
         """See ``PromptTokenizer``."""
         ids: list[int] = []
         for part in parts:
@@ -64,7 +67,12 @@ class FakeTokenizer:
         return ids
 
     def encode_parts(
-        self, parts: Sequence[Part], last_id: int | None, after: Role | None, opens_answer: bool
+        self,
+        parts: Sequence[Part],
+        last_id: int | None,
+        after: Role | None,
+        opens_answer: bool,
+        tools: Sequence[Tool] = (),
     ) -> list[int]:
         """See ``PromptTokenizer``; 4 opens an answer."""
         ids = self.encode_prompt(parts, () if last_id is None else (last_id,))
@@ -115,9 +123,10 @@ class FakeEngine:
     async def stop(self) -> None:
         """See ``Engine``."""
 
-    async def prepare(self, constraint: Constraint) -> None:
+    async def prepare(self, constraint: EngineConstraint) -> tuple[str, ...]:
         """See ``Engine``."""
         self.calls.append(("prepare", type(constraint).__name__))
+        return ()
 
     def admit(self, admission: Admission) -> Residency:
         """See ``Engine``."""

@@ -72,6 +72,7 @@ class EbnfGrammar:
         self._compiled = compiled
         self._stop_ids = stop_ids
         self._vocab_size = vocab_size
+        self.unheld: tuple[str, ...] = ()
 
     def matcher(self) -> EbnfMatcher:
         """A place at its start."""

@@ -1,17 +1,23 @@
-"""JSON schemas, regular expressions and choices, compiled by llguidance."""
+"""JSON schemas, regular expressions, choices and answers with tools, compiled by llguidance."""
 
 from __future__ import annotations
 
 import json
 import re
+import time
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
+from actors.engine.constraints.answers import AnswerConstraint
+from actors.engine.constraints.calls import AnswerGrammar
 from actors.engine.constraints.matcher import GuidedMatcher, Matcher
 from actors.engine.constraints.regex import full_match, literal
 from actors.engine.constraints.schema import closed_schema
 from actors.engine.text.output import OutputRules
-from api.constraints import Choice, JsonSchema, Regex
-from api.errors import InvalidRequest, Unsupported
+from api.constraints import Choice, Constraint, JsonSchema, Regex
+from api.errors import InvalidRequest, Unsupported, reason_of
+from api.tools import Tool
 
 _LIMITS = {
     "max_items_in_row": 20_000,
@@ -24,6 +30,8 @@ _LIMITS = {
 }
 """Of one grammar: some 40 MB, and a tenth of a second for a step."""
 _MAX_SENTENCE = 300
+_MAX_SEARCH_S = 10.0
+_ANY_OBJECT = '{"type": "object"}'
 _SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 
@@ -38,18 +46,61 @@ class GuidedCompiler:
                 "a constraint needs the package llguidance: pip install 'greenroom[constraints]'"
             ) from None
         self._llguidance = llguidance
+        self._rules = rules
         self._stop_ids = rules.tokenizer.eos_ids
         self._vocab_size = vocab_size
-        self._tokens = llguidance.LLTokenizer(llguidance.TokenizerWrapper(_Tokens(rules, vocab_size)))
         self._limits = llguidance.LLParserLimits(**_LIMITS)
+        self._tokens = cache(self._tokens_without)
 
-    def compile(self, constraint: JsonSchema | Regex | Choice) -> GuidedGrammar:
+    def compile(self, constraint: JsonSchema | Regex | Choice | AnswerConstraint) -> GuidedGrammar:
         """A constraint, ready to match.
 
         Raises:
             InvalidRequest: why it cannot be used.
         """
-        matcher = self._llguidance.LLMatcher(self._tokens, _grammar(constraint), log_level=0, limits=self._limits)
+        if isinstance(constraint, AnswerConstraint):
+            return self._compile_answer(constraint)
+        return self._compile(f"start: {_rule(constraint)}", self._own_marks)
+
+    def _compile_answer(self, constraint: AnswerConstraint) -> GuidedGrammar:
+        text = None if constraint.text is None else _rule(constraint.text)
+
+        def compiled(arguments: dict[str, str]) -> GuidedGrammar:
+            return self._compile(AnswerGrammar(constraint, arguments, text).write(), constraint.mark_ids)
+
+        try:
+            return compiled({tool.name: _json(closed_schema(tool.parameters)) for tool in constraint.tools})
+        except InvalidRequest:
+            unheld: list[str] = []
+            deadline = time.monotonic() + _MAX_SEARCH_S
+            grammar = compiled({t.name: self._held(t, constraint.mode, unheld, deadline) for t in constraint.tools})
+        grammar.unheld = tuple(unheld)
+        return grammar
+
+    def _held(self, tool: Tool, mode: str, unheld: list[str], deadline: float) -> str:
+        """The rule of a tool's arguments, as far as it can be held.
+
+        Raises:
+            InvalidRequest: not all is held of a tool that must be called, or that is strict.
+        """
+        reasons: list[str] = []
+        for leaves_out in (None, reasons):
+            try:
+                rule = _json(closed_schema(tool.parameters, leaves_out))
+                self._compile(f"start: {rule}", self._own_marks)
+                unheld += [f"tool {tool.name!r}: {reason}" for reason in reasons]
+                return rule
+            except InvalidRequest as error:
+                reason = f"of tool {tool.name!r}: {reason_of(error)}"
+                if tool.strict or mode == "required" or time.monotonic() > deadline:
+                    raise InvalidRequest(f"the parameters {reason}") from None
+        unheld.append(reason)
+        return _json(closed_schema(_ANY_OBJECT))
+
+    def _compile(self, rules: str, marks: frozenset[int]) -> GuidedGrammar:
+        """A grammar of these rules; where one text is forced, the model still chooses how to divide it."""
+        text = '%llguidance {"no_forcing": true}\n' + rules
+        matcher = self._llguidance.LLMatcher(self._tokens(marks), text, log_level=0, limits=self._limits)
         if matcher.is_error():
             raise InvalidRequest(_sentence(str(matcher.get_error())))
         grammar = GuidedGrammar(matcher, self._stop_ids, self._vocab_size)
@@ -57,37 +108,53 @@ class GuidedCompiler:
             raise InvalidRequest("no text fits it, or it takes too long to follow")
         return grammar
 
+    @property
+    def _own_marks(self) -> frozenset[int]:
+        return frozenset(token_id for _, token_id in self._rules.tokenizer.answers.mark_ids)
+
+    def _tokens_without(self, marks: frozenset[int]) -> Any:
+        tokens = _Tokens(self._rules, self._vocab_size, marks)
+        return self._llguidance.LLTokenizer(self._llguidance.TokenizerWrapper(tokens))
+
 
 class GuidedGrammar:
-    """A compiled constraint."""
+    """A compiled constraint; ``unheld`` says what of it no text is held to."""
 
-    def __init__(self, matcher: Any, stop_ids: tuple[int, ...], vocab_size: int) -> None:
+    def __init__(self, matcher: Any, stop_ids: Sequence[int], vocab_size: int) -> None:
         self._matcher = matcher
         self._stop_ids = stop_ids
         self._vocab_size = vocab_size
+        self.unheld: tuple[str, ...] = ()
 
     def matcher(self) -> Matcher:
         """A place at its start."""
         return GuidedMatcher(self._matcher.deep_copy(), self._stop_ids, self._vocab_size)
 
 
-def _grammar(constraint: JsonSchema | Regex | Choice) -> str:
-    """A constraint in llguidance's words; where one text is forced, the model still chooses how to divide it."""
+def _rule(constraint: Constraint) -> str:
+    """What follows the name of a rule in llguidance's words."""
     match constraint:
         case JsonSchema(schema):
-            start = "%json " + json.dumps(closed_schema(schema) | {"x-guidance": _SPACING})
+            return _json(closed_schema(schema))
         case Regex(pattern):
-            start = f"/{full_match(pattern)}/"
+            return f"/{full_match(pattern)}/"
         case Choice(options):
-            start = f"/{'|'.join(map(literal, options))}/"
-    return '%llguidance {"no_forcing": true}\nstart: ' + start
+            return f"/{'|'.join(map(literal, options))}/"
+    raise AssertionError(constraint)
+
+
+def _json(schema: dict[str, Any]) -> str:
+    return "%json " + json.dumps(schema | {"x-guidance": _SPACING})
 
 
 class _Tokens:
-    """A vocabulary, as llguidance asks for it; it ends texts with a token of its own: a model has none, or several."""
+    """A vocabulary, as llguidance asks for it; it ends texts with a token of its own: a model has none, or several.
 
-    def __init__(self, rules: OutputRules, vocab_size: int) -> None:
-        silent = rules.tokenizer.special_ids.union(rules.tokenizer.eos_ids)
+    Special tokens and marks of calls and reasoning are none of the text; a grammar names them by their numbers.
+    """
+
+    def __init__(self, rules: OutputRules, vocab_size: int, marks: frozenset[int]) -> None:
+        silent = rules.tokenizer.special_ids.union(rules.tokenizer.eos_ids, marks)
         spelled = [b"" if i in silent else rules.vocabulary.token_bytes(i) for i in range(vocab_size)]
         self.tokens = [*spelled, b""]
         self.eos_token_id = vocab_size

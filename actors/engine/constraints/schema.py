@@ -1,8 +1,9 @@
 """JSON schemas, written for llguidance: what no grammar holds is refused by name, what a schema leaves open is closed.
 
 Where a schema is silent, an object has the properties that are named and no others, a string at most 2,048 characters,
-an array at most 64 items, and a schema that speaks of properties describes an object. All of that is valid under the
-schema that was given; it keeps a model from writing on to its limit.
+an array at most 64 items, and a schema that speaks of properties describes an object. What may be anything is nested at
+most eight levels deep. All of that is valid under the schema that was given; it keeps a model from writing on to its
+limit.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from api.errors import InvalidRequest, reason_of
 MAX_STRING_LENGTH = 2_048
 MAX_ARRAY_ITEMS = 64
 MAX_DEPTH = 64
+MAX_SILENT_DEPTH = 8
 _MAX_COUNT = 1_000_000
 _MAX_STEPS = 100_000
 
@@ -37,8 +39,11 @@ REFUSED = frozenset(
 """Keywords that say what is valid and are not held; others that are unknown say nothing, as the standard has it."""
 
 
-def closed_schema(text: str) -> dict[str, Any]:
+def closed_schema(text: str, unheld: list[str] | None = None) -> dict[str, Any]:
     """A schema's JSON, checked and rewritten.
+
+    Args:
+        unheld: where a keyword that is not held is left out, and why is added here; None refuses it.
 
     Raises:
         InvalidRequest: it is malformed, or holds a keyword or a value of one that no grammar here holds.
@@ -46,7 +51,7 @@ def closed_schema(text: str) -> dict[str, Any]:
     try:
         schema = json.loads(text, parse_constant=_refuse_constant)
         json.dumps(schema, ensure_ascii=False, allow_nan=False).encode()
-        return _Writer(schema).write()
+        return _Writer(schema, unheld).write()
     except json.JSONDecodeError as error:
         raise InvalidRequest(f"it is not JSON: {reason_of(error)}") from None
     except UnicodeEncodeError:
@@ -64,8 +69,9 @@ def _refuse_constant(name: str) -> NoReturn:
 class _Writer:
     """Rewrites one schema, and each target of a ``$ref`` at most twice: closed, and open where others add to it."""
 
-    def __init__(self, schema: Any) -> None:
+    def __init__(self, schema: Any, unheld: list[str] | None) -> None:
         self._schema = schema
+        self._unheld = unheld
         self._written: dict[tuple[str, bool], str] = {}
         self._definitions: dict[str, Any] = {}
         self._num_steps = 0
@@ -86,35 +92,61 @@ class _Writer:
         if schema is True and inherited:
             schema = {}
         if isinstance(schema, bool):
-            return schema
+            return self._anything() if schema and inherited is not None else schema
         if not isinstance(schema, dict):
             raise InvalidRequest(f"a schema is an object or a Boolean, not {json.dumps(schema):.40}")
         if depth > MAX_DEPTH:
             raise InvalidRequest(f"it is nested more than {MAX_DEPTH} levels deep")
         if depth and "$id" in schema:
             raise InvalidRequest('"$id" is supported at the top only')
-        schema = _modern(schema)
+        schema = self._supported(_modern(schema))
         names = None if inherited is None or self._is_closed(schema) else inherited | self._names(schema)
         is_only_reference = (schema.keys() & SUPPORTED) == {"$ref"} and not inherited
         divides = names is not None and _divides(schema)
         written: dict[str, Any] = {}
         for keyword, value in schema.items():
-            if keyword == "$ref":
-                written[keyword] = self._reference(value, is_closed=names is not None and is_only_reference)
-            elif keyword in ("anyOf", "oneOf"):
-                written[keyword] = self._several(keyword, value, names if divides else None, depth)
-            elif keyword == "format":
-                written.setdefault("allOf", []).append(_format(value))
-            elif keyword == "allOf":
-                written.setdefault("allOf", []).extend(self._several(keyword, value, None, depth))
-            elif keyword in SUPPORTED:
-                written[keyword] = self._keyword(keyword, value, depth)
+            try:
+                if keyword == "$ref":
+                    written[keyword] = self._reference(value, is_closed=names is not None and is_only_reference)
+                elif keyword in ("anyOf", "oneOf"):
+                    written[keyword] = self._several(keyword, value, names if divides else None, depth)
+                elif keyword == "format":
+                    written.setdefault("allOf", []).append(_format(value))
+                elif keyword == "allOf":
+                    written.setdefault("allOf", []).extend(self._several(keyword, value, None, depth))
+                elif keyword in SUPPORTED:
+                    written[keyword] = self._keyword(keyword, value, depth)
+            except InvalidRequest as error:
+                self._leave_out(error)
         _bound(schema, written)
-        self._check_least(schema)
+        if names == frozenset():
+            self._bound_silence(schema, written)
         speaks = names or any("properties" in part for part in self._parts(schema))
         if names is None or not speaks or divides or is_only_reference:
             return written
         return self._close(schema, written, names)
+
+    def _supported(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """A schema without the keywords that are refused, where these are left out."""
+        kept = {}
+        for keyword, value in schema.items():
+            try:
+                if keyword in REFUSED and not (keyword == "uniqueItems" and value is False):
+                    raise InvalidRequest(f'"{keyword}" is not supported')
+                if keyword == "$ref":
+                    self._resolve(value)
+                if keyword == "minProperties":
+                    self._check_least(schema)
+                kept[keyword] = value
+            except InvalidRequest as error:
+                self._leave_out(error)
+        return kept
+
+    def _leave_out(self, error: InvalidRequest) -> None:
+        """Go on without what this is about, or raise it."""
+        if self._unheld is None:
+            raise error
+        self._unheld.append(reason_of(error))
 
     def _keyword(self, keyword: str, value: Any, depth: int) -> Any:
         if keyword == "prefixItems":
@@ -131,6 +163,32 @@ class _Writer:
         _check(keyword, isinstance(value, list) and bool(value), "a list of schemas, not empty")
         return [self._rewrite(inner, names, depth + 1) for inner in value]
 
+    def _bound_silence(self, schema: dict[str, Any], written: dict[str, Any]) -> None:
+        """Give what a schema says nothing of the least depth that is deep enough for everybody."""
+        if not schema.keys() & SUPPORTED:
+            written.update(self._anything())
+        types = schema.get("type")
+        types = types if isinstance(types, list) else [types]
+        if schema.keys() & {"enum", "const", "$ref", *_LISTS} - {"prefixItems"}:
+            return
+        if "object" in types and not schema.keys() & {*_OBJECTS, "additionalProperties", "required"}:
+            written["additionalProperties"] = self._anything(MAX_SILENT_DEPTH - 1)
+        if "array" in types:
+            written.setdefault("items", self._anything(MAX_SILENT_DEPTH - 1))
+
+    def _anything(self, depth: int = MAX_SILENT_DEPTH) -> dict[str, Any]:
+        """A reference to any value that is nested so deep at most; a text or a number has depth 1."""
+        name = f"any{depth}"
+        if name not in self._definitions:
+            kinds = ["string", "number", "boolean", "null"]
+            found: dict[str, Any] = {"type": kinds, "maxLength": MAX_STRING_LENGTH}
+            if depth > 1:
+                inner = self._anything(depth - 1)
+                found |= {"type": [*kinds, "array", "object"], "maxItems": MAX_ARRAY_ITEMS}
+                found |= {"items": inner, "additionalProperties": inner}
+            self._definitions[name] = found
+        return {"$ref": f"#/$defs/{name}"}
+
     def _close(self, schema: dict[str, Any], written: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
         known = schema.get("properties", {})
         ordered = [name for name in self._ordered(schema) if name not in known] + sorted(names - self._names(schema))
@@ -146,7 +204,8 @@ class _Writer:
     def _check_least(self, schema: dict[str, Any]) -> None:
         """Names that the model makes up might be equal, so they count once."""
         num_required = len({name for part in self._parts(schema) for name in _list(part, "required")})
-        if schema.get("minProperties", 0) > num_required + 1:
+        least = _simple("minProperties", schema["minProperties"])
+        if least > num_required + 1:
             raise InvalidRequest('"minProperties" is supported up to one more than "required" has')
 
     def _reference(self, pointer: Any, is_closed: bool) -> str:
@@ -209,12 +268,9 @@ class _Writer:
 
 
 def _modern(schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema in the words of the 2020 draft, without what is refused."""
+    """A schema in the words of the 2020 draft."""
     if isinstance(schema.get("items"), list):
-        schema = schema | {"prefixItems": schema["items"], "items": schema.get("additionalItems", True)}
-    for keyword, value in schema.items():
-        if keyword in REFUSED and not (keyword == "uniqueItems" and value is False):
-            raise InvalidRequest(f'"{keyword}" is not supported')
+        return schema | {"prefixItems": schema["items"], "items": schema.get("additionalItems", True)}
     return schema
 
 

@@ -13,8 +13,8 @@ from actors.engine.text.chat_template import ChatTemplate
 from actors.engine.text.plain_tokenizer import PlainTokenizer
 from actors.engine.text.vocabulary import Vocabulary
 from actors.engine.words import sentence_of
-from api.answers.formats import CALL_FORMATS, AnswerFormat
-from api.errors import GreenroomError, InvalidRequest, Unsupported
+from api.answers.formats import AnswerFormat
+from api.errors import GreenroomError, InvalidRequest
 from api.tools import Tool
 from api.turns import BeginningOfText, Message, Part, Role, Text, Tokens
 
@@ -162,7 +162,7 @@ class Tokenizer:
         tools: Sequence[Tool] = (),
     ) -> list[int]:
         if tools or any(message.tool_calls for message in messages):
-            self._require_calls()
+            self.answers.require_calls()
         try:
             if after is not None:
                 return self._template.encode_after(after, messages, opens_answer, tools)
@@ -175,13 +175,6 @@ class Tokenizer:
         except Exception as error:  # a template is a program: whatever it does wrong
             raise InvalidRequest(f"the model's chat template refuses these messages: {sentence_of(error)}") from error
         return ids[1:] if last_id in self.eos_ids and ids[:1] == [last_id] else ids
-
-    def _require_calls(self) -> None:
-        if self.answers.calls is None:
-            raise Unsupported(
-                "this model's chat template has no calls of tools, or none of a format that is known here "
-                f"({', '.join(CALL_FORMATS)})"
-            )
 
 
 def _grouped(parts: Sequence[Part]) -> list[tuple[Part, list[Message]]]:

@@ -13,6 +13,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 
+from actors.engine.constraints.answers import EngineConstraint
 from actors.engine.constraints.grammars import Grammars
 from actors.engine.context import Context
 from actors.engine.contract import Admission, Capacity, EngineInfo, Feature, Hole, Output, Residency, tell_nobody
@@ -29,7 +30,6 @@ from actors.engine.torch.runner import Runner
 from actors.engine.torch.scheduler import Scheduler
 from actors.engine.torch.settings import TorchSettings
 from actors.engine.torch.step_thread import StepThread
-from api.constraints import Constraint
 from api.errors import ContextLost, IdTaken, InvalidRequest, TurnRunning
 
 __all__ = ["TorchEngine", "TorchSettings"]
@@ -117,9 +117,9 @@ class TorchEngine:
         self._compiler.shutdown(wait=False, cancel_futures=True)
         await self._thread.stop()
 
-    async def prepare(self, constraint: Constraint) -> None:
+    async def prepare(self, constraint: EngineConstraint) -> tuple[str, ...]:
         """See ``Engine.prepare``."""
-        await self._grammars.prepare(constraint)
+        return await self._grammars.prepare(constraint)
 
     @_locked
     def admit(self, admission: Admission) -> Residency:

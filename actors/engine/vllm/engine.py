@@ -13,6 +13,7 @@ from typing import Any
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from actors.engine.adapter_files import AdapterFiles
+from actors.engine.constraints.answers import EngineConstraint
 from actors.engine.constraints.grammars import Grammars
 from actors.engine.context import Context
 from actors.engine.contract import Admission, Capacity, EngineInfo, Output, Residency, tell_nobody
@@ -29,7 +30,6 @@ from actors.engine.vllm.outputs import Outputs
 from actors.engine.vllm.parameters import refill_parameters, turn_parameters
 from actors.engine.vllm.requests import Requests
 from actors.engine.vllm.settings import sentence_of, vllm_config
-from api.constraints import Constraint
 from api.errors import CapacityExhausted, ContextLost, GreenroomError, IdTaken, TurnRunning, Unavailable
 from api.logs import event_logger
 
@@ -104,9 +104,9 @@ class VllmEngine:
         self._outputs.fail(Unavailable("the engine has been stopped"))
         await self._link.stop()
 
-    async def prepare(self, constraint: Constraint) -> None:
+    async def prepare(self, constraint: EngineConstraint) -> tuple[str, ...]:
         """See ``Engine.prepare``."""
-        await self._grammars.prepare(constraint)
+        return await self._grammars.prepare(constraint)
 
     def admit(self, admission: Admission) -> Residency:
         """See ``Engine.admit``."""

@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from api.constraints import Constraint
+from actors.engine.constraints.answers import EngineConstraint
 from api.errors import GreenroomError, InvalidRequest
 from api.turns import Distribution, Sampling, TokenLogprobs
 
@@ -26,7 +26,7 @@ class Order:
     seed: int
     num_prior_output: int = 0
     allowed_tokens: tuple[int, ...] | None = None
-    constraint: Constraint | None = None
+    constraint: EngineConstraint | None = None
     distribution: int | None = None
 
     @property

@@ -17,6 +17,7 @@ import torch
 
 from actors.engine.constraints import grammars
 from actors.engine.constraints.grammars import Grammars
+from actors.engine.constraints.guided import GuidedGrammar
 from actors.engine.constraints.matcher import GuidedMatcher
 from actors.engine.text.tokenizer import Tokenizer
 from actors.engine.text.vocabulary import Vocabulary
@@ -239,10 +240,10 @@ class SlowCompiler:
         self.go_on = threading.Event()
         self.num_compiled = 0
 
-    def compile(self, constraint: Constraint) -> str:
+    def compile(self, constraint: Constraint) -> GuidedGrammar:
         assert self.go_on.wait(10)
         self.num_compiled += 1
-        return f"compiled {constraint}"
+        return GuidedGrammar(None, (), 0)
 
 
 async def test_other_turns_go_on_while_a_constraint_is_compiled_once_for_all_who_wait(

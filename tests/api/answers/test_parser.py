@@ -33,9 +33,9 @@ def joined(events: list[AnswerEvent]) -> tuple[str, str, list[tuple[str, str, st
     return reasoning, text, calls, sum(isinstance(event, CallEnded) for event in events)
 
 
-def parsed(format: AnswerFormat, pieces: list[str], **others: bool) -> list[AnswerEvent]:
+def parsed(format: AnswerFormat, pieces: list[str], has_tools: bool = True) -> list[AnswerEvent]:
     """The events of an answer in these pieces; a piece that is a mark is one token, if the model has such a token."""
-    ids, parser = dict(format.mark_ids), AnswerParser(format, **others)
+    ids, parser = dict(format.mark_ids), AnswerParser(format, has_tools=has_tools)
     return [event for piece in pieces for event in parser.token(ids.get(piece, 7), piece)] + parser.finish()
 
 

@@ -1,0 +1,142 @@
+"""What the chat templates of well-known models do with tools, calls and results, in short."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tokenizers import AddedToken
+
+from tests.actors.engine.text.tokenizers_in_small import byte_level_tokenizer
+
+QWEN = r"""
+{%- if tools %}
+    {{- '<|im_start|>system\n' + (messages[0].content + '\n\n' if messages[0].role == 'system' else '') }}
+    {{- '# Tools\n\n<tools>' }}
+    {%- for tool in tools %}{{- '\n' + tool | tojson }}{%- endfor %}
+    {{- '\n</tools>\n\nCall them within <tool_call></tool_call>:\n<tool_call>\n{"name": <function-name>' }}
+    {{- ', "arguments": <args-json-object>}\n</tool_call><|im_end|>\n' }}
+{%- elif messages[0].role == 'system' %}
+    {{- '<|im_start|>system\n' + messages[0].content + '<|im_end|>\n' }}
+{%- endif %}
+{%- for message in messages %}
+    {%- if message.role == 'user' or (message.role == 'system' and not loop.first) %}
+        {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}
+    {%- elif message.role == 'assistant' %}
+        {{- '<|im_start|>assistant' }}
+        THINKING
+        {%- if message.content %}{{- '\n' + message.content }}{%- endif %}
+        {%- for call in message.tool_calls %}
+            {%- set call = call.function if call.function else call %}
+            {{- '\n<tool_call>\n{"name": "' + call.name + '", "arguments": ' + call.arguments | tojson }}
+            {{- '}\n</tool_call>' }}
+        {%- endfor %}
+        {{- '<|im_end|>\n' }}
+    {%- elif message.role == 'tool' %}
+        {%- if loop.first or messages[loop.index0 - 1].role != 'tool' %}{{- '<|im_start|>user' }}{%- endif %}
+        {{- '\n<tool_response>\n' + message.content + '\n</tool_response>' }}
+        {%- if loop.last or messages[loop.index0 + 1].role != 'tool' %}{{- '<|im_end|>\n' }}{%- endif %}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"""
+
+THINKING = r"""{%- if message.reasoning_content %}
+            {{- '\n<think>\n' + message.reasoning_content.strip('\n') + '\n</think>\n' }}
+        {%- endif %}"""
+
+POCKET_CALLS = r"""{%- for message in messages -%}
+{{- '<|im_start|>' + message.role + '\n' + message.content -}}
+{%- for call in message.tool_calls -%}
+{{- '<tool_call>{"name": "' + call.function.name + '", "arguments": ' + call.function.arguments | tojson -}}
+{{- '}</tool_call>' -}}
+{%- endfor -%}{{- '<|im_end|>' -}}
+{%- endfor -%}{%- if tools %}{% endif -%}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{% endif -%}"""
+
+LLAMA = r"""
+{%- set ns = namespace(first=true) %}
+{%- for message in messages %}
+    {%- if message.tool_calls %}
+        {%- if message.tool_calls | length > 1 %}{{- raise_exception('single tool-calls at once!') }}{%- endif %}
+        {%- set call = message.tool_calls[0].function %}
+        {{- '<|im_start|>assistant\n' }}
+        {{- '{"name": "' + call.name + '", ' }}{{- '"parameters": ' }}{{- call.arguments | tojson }}{{- '}<|im_end|>' }}
+    {%- elif message.role == 'tool' or message.role == 'ipython' %}
+        {{- '<|im_start|>ipython\n' + {'output': message.content} | tojson + '<|im_end|>' }}
+    {%- else %}
+        {{- '<|im_start|>' + message.role + '\n' }}
+        {%- if message.role == 'user' and ns.first and tools %}
+            {%- set ns.first = false %}
+            {%- for tool in tools %}{{- tool | tojson(indent=4) + '\n\n' }}{%- endfor %}
+        {%- endif %}
+        {{- message.content | trim + '<|im_end|>' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"""
+
+MISTRAL = r"""
+{{- bos_token }}
+{%- set asked = messages | selectattr('role', 'equalto', 'user') | list %}
+{%- for message in messages %}
+    {%- if message.role == 'user' %}
+        {%- if tools and message == asked[-1] %}
+            {{- '[AVAILABLE_TOOLS] ' + tools | tojson + '[/AVAILABLE_TOOLS]' }}
+        {%- endif %}
+        {{- '[INST] ' + message.content + '[/INST]' }}
+    {%- elif message.tool_calls is defined %}
+        {{- '[TOOL_CALLS] [' }}
+        {%- for call in message.tool_calls %}
+            {%- set out = call.function | tojson %}
+            {{- out[:-1] }}
+            {%- if call.id | length != 9 %}{{- raise_exception('Tool call IDs have length 9!') }}{%- endif %}
+            {{- ', "id": "' + call.id + '"}' + (', ' if not loop.last else ']' + eos_token) }}
+        {%- endfor %}
+    {%- elif message.role == 'assistant' %}
+        {{- ' ' + message.content | trim + eos_token }}
+    {%- elif message.role == 'tool' %}
+        {%- if message.tool_call_id | length != 9 %}{{- raise_exception('Tool call IDs have length 9!') }}{%- endif %}
+        {{- '[TOOL_RESULTS] {"content": ' + message.content + ', "call_id": "' + message.tool_call_id }}
+        {{- '"}[/TOOL_RESULTS]' }}
+    {%- endif %}
+{%- endfor %}"""
+
+MISTRAL_ARGS = r"""
+{{- bos_token }}
+{%- if tools %}{{- '[AVAILABLE_TOOLS]' + tools | tojson + '[/AVAILABLE_TOOLS]' }}{%- endif %}
+{%- for message in messages %}
+    {%- if message.role == 'user' %}
+        {{- '[INST]' + message.content + '[/INST]' }}
+    {%- elif message.role == 'assistant' %}
+        {%- if message.reasoning_content %}{{- '[THINK]' + message.reasoning_content + '[/THINK]' }}{%- endif %}
+        {{- message.content }}
+        {%- for call in message.tool_calls or [] %}
+            {{- '[TOOL_CALLS]' + call.function.name + '[ARGS]' + call.function.arguments | tojson }}
+        {%- endfor %}
+        {{- eos_token }}
+    {%- elif message.role == 'tool' %}
+        {{- '[TOOL_RESULTS]' + message.content + '[/TOOL_RESULTS]' }}
+    {%- endif %}
+{%- endfor %}"""
+
+_TAGS = ("<tool_call>", "</tool_call>")
+_THINK = ("<think>", "</think>")
+_BRACKETS = ("[TOOL_CALLS]", "[ARGS]", "[THINK]", "[/THINK]")
+
+TEMPLATES: dict[str, tuple[str, str, tuple[str, ...], bool]] = {
+    "qwen2.5": ("hermes", QWEN.replace("THINKING", ""), _TAGS, False),
+    "qwen3": ("hermes", QWEN.replace("THINKING", THINKING), (*_TAGS, *_THINK), False),
+    "hermes without tokens": ("hermes", QWEN.replace("THINKING", THINKING), (), False),
+    "pocket": ("pocket", POCKET_CALLS, _TAGS, False),
+    "pocket without tokens": ("pocket", POCKET_CALLS, (), False),
+    "llama3": ("llama3", LLAMA, ("<|python_tag|>",), True),
+    "mistral": ("mistral", MISTRAL, ("[TOOL_CALLS]",), True),
+    "mistral_args": ("mistral_args", MISTRAL_ARGS, _BRACKETS, True),
+}
+"""By a name: the format that it is, the template, the marks that are tokens, and whether these are special."""
+
+
+def tokenizer_with_tools(name: str) -> Any:
+    """A small tokenizer with such a template and such marks."""
+    _, template, marks, are_special = TEMPLATES[name]
+    tokenizer = byte_level_tokenizer()
+    tokenizer.add_tokens([AddedToken(mark, special=are_special, normalized=False) for mark in marks])
+    tokenizer.chat_template = template
+    return tokenizer
