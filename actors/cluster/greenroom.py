@@ -13,8 +13,9 @@ import ray
 
 from actors.calls.ray import named
 from actors.cluster.assembly import DirectoryActor
+from actors.contexts.context import ContextRef
+from actors.contexts.placed import Contents
 from actors.contexts.reader import TurnReader
-from actors.contexts.run import TurnRun
 from actors.contexts.stream import OwnTurnStream
 from actors.directory.ref import DirectoryRef
 from actors.inferlets.launcher import Inferlets
@@ -24,7 +25,7 @@ from actors.sessions.ref import SessionRef
 from actors.settings import NAMESPACE, ClusterSettings
 from actors.topics.actor import BrokerActor, topics_path
 from actors.topics.ref import BrokerRef
-from api.cluster import ModelInfo, SessionOptions, SessionSummary
+from api.cluster import ModelInfo, Retention, SessionOptions, SessionSummary
 from api.errors import InvalidRequest, Unavailable
 from api.inferlets import InferletSummary, ProgramInfo
 from api.topics import Topics
@@ -121,19 +122,11 @@ class Greenroom:
     async def generate(self, model: str | None, request: TurnRequest, owner: str = "") -> OwnTurnStream:
         """See ``Cluster.generate``."""
         placement = await self.directory.place(model, "")
-        context_id = f"temporary-{request.turn_id}"
-        run = TurnRun(
-            self.directory,
-            placement.name,
-            context_id,
-            (),
-            request,
-            "drop",
-            self.timeout_s,
-            placement,
-            is_temporary=True,
-            owner=owner,
+        name, context_id = placement.name, f"temporary-{request.turn_id}"
+        context = ContextRef(
+            self.directory, context_id, name, self.timeout_s, owner, Retention("drop"), placement, is_temporary=True
         )
+        run = context.run(request, Contents())
         await run.start()
         return OwnTurnStream(run, self.reader)
 

@@ -1,24 +1,21 @@
-"""One turn of a session on its way through the model actors, however many it takes."""
+"""One turn of a context on its way through the model actors, however many it takes."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
 
 from actors.contexts.deaths import Deaths
-from actors.engine.contract import Hole, tokens_hash
+from actors.contexts.placed import Contents, PlacedContext
 from actors.models.messages import StartTurn, TurnOutput, turn_key
-from actors.models.ref import Placement
+from actors.models.ref import ModelRef
 from api.errors import CapacityExhausted, ContextLost, GreenroomError, ModelLost, TurnNotFound, Unavailable
 from api.logs import event_logger
 from api.turns import TurnRequest, TurnStart
 
-if TYPE_CHECKING:
-    from actors.models.ref import ModelRef
+log = event_logger("greenroom.session")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +28,19 @@ class Ticket:
     output: TurnOutput | None = None
 
 
-log = event_logger("greenroom.session")
-
-
-class Placer(Protocol):
-    """What a turn needs of the directory."""
-
-    async def place(self, model: str | None, key: str, lost: str | None = None) -> Placement:
-        """The model actor for a context; see ``DirectoryRef.place``."""
-        ...
-
-
 class TurnRun:
     """Runs one turn to its end. Attempt 1 believes the context resident; a lost model actor costs an attempt.
 
     What has been delivered is the prefix of the next attempt, so that no reader sees a token twice or misses one.
-    Made with all tokens before the turn and the holes among them; belongs to one owner of a context.
+
+    Args:
+        context: where the turn runs, and where its KV lies afterwards.
+        contents: of the context before the turn.
+        deaths: of model actors that the turn was in before this owner had it.
+
+    Attributes:
+        placement: the model actor that it was last started on.
+        delivered: the part of the output that no later attempt may contradict.
     """
 
     WAIT_S = 10.0
@@ -56,71 +50,48 @@ class TurnRun:
     CANCEL_S = 5.0
 
     def __init__(
-        self,
-        placer: Placer,
-        model: str,
-        context_id: str,
-        tokens: Sequence[int],
-        request: TurnRequest,
-        policy: str,
-        timeout_s: float,
-        placement: Placement | None = None,
-        is_temporary: bool = False,
-        holes: Sequence[Hole] = (),
-        delivered: TurnOutput | None = None,
-        owner: str = "",
-        adapter: str | None = None,
-        deaths: Deaths | None = None,
+        self, context: PlacedContext, request: TurnRequest, contents: Contents, deaths: Deaths | None = None
     ) -> None:
         self.request = request
-        self.placement = placement
+        self.placement = context.placement
         self.deaths = deaths or Deaths()
-        self._placer = placer
-        self._model = model
-        self._context_id = context_id
-        self._tokens = tuple(tokens)
-        self._policy = policy
-        self._timeout_s = timeout_s
-        self._is_temporary = is_temporary
-        self._owner = owner
-        self._adapter = adapter
-        self._holes = tuple(holes)
+        self.delivered = TurnOutput()
+        self.is_cancelled = False
+        self._context = context
+        self._contents = contents
         self._attempt = 0
         self._start: TurnStart | None = None
-        self._delivered = delivered or TurnOutput()
         self._reported = asyncio.Event()
         self._changed = asyncio.Event()
-        self._num_prior = 0
+        self._num_prior = self._num_tickets = 0
         self._acquitting: asyncio.Task[None] | None = None
-        self.is_cancelled = False
-        self.num_tickets = 0
 
     @property
     def key(self) -> str:
         """Names the turn on its model actor."""
-        return turn_key(self._context_id, self.request.turn_id)
+        return turn_key(self._context.id, self.request.turn_id)
 
-    async def start(self) -> None:
-        """Get the turn admitted.
+    async def start(self, delivered: TurnOutput | None = None) -> None:
+        """Get the turn admitted, after what has been delivered of it.
 
         Raises:
             InvalidRequest, LengthExceeded, Unsupported: it cannot be.
             Unavailable: not within the time for recovery.
             GreenroomError: model actors died of it.
         """
-        deadline = time.monotonic() + self._timeout_s
+        deadline = time.monotonic() + self._context.timeout_s
+        self.delivered = delivered or self.delivered
         self._attempt += 1
         lost: str | None = None
         is_resident = self.placement is not None and self._attempt == 1
         while True:
-            placement = self.placement if self.placement and lost is None else await self._place(lost)
-            self.placement = placement
+            placement = self.placement = await self._context.place(lost)
             try:
                 start = await placement.model.start_turn(self._message(is_resident))
                 self._started(start)
                 return
             except ContextLost:
-                assert not is_resident or self._tokens, "an empty context cannot be lost"
+                assert not is_resident or self._contents.ids, "an empty context cannot be lost"
                 is_resident = False
             except (ModelLost, Unavailable) as error:
                 if isinstance(error, ModelLost):
@@ -130,23 +101,14 @@ class TurnRun:
                 lost, is_resident = placement.incarnation, False
                 await asyncio.sleep(self.RETRY_S)
 
-    async def start_again(self) -> None:
-        """Get a turn admitted whose model actor has died.
-
-        Raises:
-            GreenroomError: as ``start``; it was running in too many deaths.
-        """
-        await self.deaths.while_running()
-        await self.start()
-
     async def attach(self) -> bool:
         """Find the turn where an earlier owner of this session began it; False where it is not to be found."""
-        self.placement = await self._place(None)
+        self.placement = await self._context.place()
         try:
             attached = await self.placement.model.attach(self.key)
         except (TurnNotFound, ModelLost):
             return False
-        if attached.start.base_length != len(self._tokens):
+        if attached.start.base_length != len(self._contents.ids):
             return False
         self._attempt = attached.attempt
         self._started(attached.start)
@@ -168,7 +130,7 @@ class TurnRun:
                 self.made(len(output.ids))
             except (ModelLost, TurnNotFound) as error:
                 log.warning("turn lost its model actor", turn_id=self.request.turn_id, error=str(error))
-                await self._restart()
+                await self.restart()
 
     def made(self, num_tokens: int) -> None:
         """The turn has so many tokens now."""
@@ -200,38 +162,26 @@ class TurnRun:
             lost_attempt: the attempt that the reader found gone.
             delivered: what the reader has so far, which no later attempt may contradict.
         """
-        if delivered and len(delivered.ids) > len(self._delivered.ids):
-            self._delivered = delivered
+        if delivered and len(delivered.ids) > len(self.delivered.ids):
+            self.delivered = delivered
         if lost_attempt is not None and lost_attempt >= self._attempt:
             self._reported.set()
             self._changed.clear()
             try:
-                await asyncio.wait_for(self._changed.wait(), self._timeout_s)
+                await asyncio.wait_for(self._changed.wait(), self._context.timeout_s)
             except TimeoutError:
                 raise Unavailable("no model actor took the turn up again in time") from None
         assert self._start is not None, "a turn is started before it is read"
-        self.num_tickets += 1
+        self._num_tickets += 1
         return Ticket(self._attempt, self._start, self.placement.model if self.placement else None)
 
-    async def take_up(self, delivered: TurnOutput | None) -> None:
-        """Start another attempt behind what has been delivered; for a turn that its reader runs itself."""
-        if delivered:
-            self._delivered = delivered
-        await self._restart()
+    async def restart(self, delivered: TurnOutput | None = None) -> None:
+        """Start another attempt after the death of the model actor.
 
-    async def begin_again(self, delivered: TurnOutput) -> None:
-        """The same behind this, where an earlier owner had the turn cancelled."""
-        self._delivered = delivered
-        await self.start()
-
-    @property
-    def started(self) -> TurnStart:
-        """As it was when it was first admitted."""
-        assert self._start is not None, "not started yet"
-        return self._start
-
-    async def _restart(self) -> None:
-        if self.num_tickets:
+        Raises:
+            GreenroomError: as ``start``; it was running in too many deaths.
+        """
+        if self._num_tickets:
             try:
                 await asyncio.wait_for(self._reported.wait(), self.DELIVERY_GRACE_S)
             except TimeoutError:
@@ -239,12 +189,18 @@ class TurnRun:
         self._reported.clear()
         assert self.placement is not None, "it was started"
         lost = self.placement.incarnation
-        self.placement = await self._place(lost)
+        self.placement = await self._context.place(lost)
         if self.placement.incarnation != lost:
             await self.deaths.while_running()
-        await self.start()
+        await self.start(delivered)
         if self.is_cancelled:
             await self.cancel()
+
+    @property
+    def started(self) -> TurnStart:
+        """As it was when it was first admitted."""
+        assert self._start is not None, "not started yet"
+        return self._start
 
     @property
     def _is_watched(self) -> bool:
@@ -258,31 +214,28 @@ class TurnRun:
             await self.placement.model.acquit(self.key)
             self.deaths.is_acquitted = False
 
-    async def _place(self, lost: str | None) -> Placement:
-        return await self._placer.place(self._model, "" if self._is_temporary else self._context_id, lost)
-
     def _started(self, start: TurnStart) -> None:
         self._acquitting = None
         self._start = start if self._start is None else self._start
         self._changed.set()
 
     def _message(self, is_resident: bool) -> StartTurn:
-        self._num_prior = len(self._delivered.ids)
-        known = self._start.prompt_ids if self._start else None
+        self._num_prior = len(self.delivered.ids)
+        context, contents = self._context, self._contents
         return StartTurn(
             request=self.request,
-            context_id=self._context_id,
+            context_id=context.id,
             attempt=self._attempt,
-            base_length=len(self._tokens),
-            base_hash=tokens_hash(self._tokens, self._holes) if is_resident else b"",
-            last_id=self._tokens[-1] if self._tokens else None,
-            context=None if is_resident else self._tokens,
-            prompt_ids=known,
-            prior=self._delivered,
-            policy=self._policy,
-            is_temporary=self._is_temporary,
-            holes=() if is_resident else self._holes,
-            owner=self._owner,
-            adapter=self._adapter,
+            base_length=len(contents.ids),
+            base_hash=contents.hash if is_resident else b"",
+            last_id=contents.ids[-1] if contents.ids else None,
+            context=None if is_resident else contents.ids,
+            prompt_ids=self._start.prompt_ids if self._start else None,
+            prior=self.delivered,
+            policy=context.retention.policy,
+            is_temporary=context.is_temporary,
+            holes=() if is_resident else contents.holes,
+            owner=context.owner,
+            adapter=contents.adapter,
             is_suspect=self.deaths.are_any,
         )

@@ -91,16 +91,16 @@ class SessionTurnStream:
 
 
 class OwnTurnStream:
-    """A turn that its reader runs itself, without a session; leaving the stream cancels it.
+    """A turn that its reader runs itself, without a session, from after what was delivered when it was started.
 
-    ``before`` is what an earlier reader was given of it.
+    Leaving the stream cancels the turn.
     """
 
-    def __init__(self, run: TurnRun, reader: TurnReader, before: TurnOutput | None = None) -> None:
+    def __init__(self, run: TurnRun, reader: TurnReader) -> None:
         self.start: TurnStart = run.started
         self._run = run
         self._reader = reader
-        self._before = before or TurnOutput()
+        self._before = run.delivered
 
     async def cancel(self) -> None:
         """See ``TurnStream.cancel``."""
@@ -121,7 +121,7 @@ class OwnTurnStream:
                             is_over = frame.finish is not None
                             yield frame
                 except ModelLost:
-                    await self._run.take_up(delivered.output())
+                    await self._run.restart(delivered.output())
         except TurnNotFound as error:
             raise GreenroomError(f"the turn was lost: {reason_of(error)}") from None
         finally:

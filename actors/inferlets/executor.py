@@ -184,15 +184,15 @@ class EffectDesk:
             case context_effects.Decode():
                 return await self._contexts.decode(effect)
             case context_effects.Generate(turn):
-                return await self._contexts.generate(turn)
+                return await self._contexts.of(turn).generate(turn)
             case context_effects.NextPiece(turn, delivered):
-                return await self._contexts.next_piece(turn, delivered)
+                return await self._contexts.of(turn).next_piece(turn, delivered)
             case context_effects.NextDistribution(turn):
-                return await self._contexts.distribution(turn)
+                return await self._contexts.of(turn).distribution(turn)
             case context_effects.ResidentTokens(context_id):
                 return await self._contexts.resident(context_id)
             case context_effects.Mask():
-                return await self._contexts.mask(effect)
+                return await self._contexts.of(effect).mask(effect)
             case effects.BeginTopic(topic, replay):
                 return await self._exchange.begin(topic, replay)
             case effects.NextTopicEvent():

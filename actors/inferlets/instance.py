@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from actors.contexts.placed import Placer
 from actors.contexts.reader import TurnReader
 from actors.directory.messages import InferletSeed
 from actors.inferlets import records
@@ -28,7 +29,6 @@ from actors.journal.contract import Acquired
 from actors.journal.formats import check_format
 from actors.journal.keys import INFERLET, journal_key
 from actors.journal.writer import Recorder
-from actors.models.ref import Placement
 from actors.settings import InferletSettings
 from api.errors import Fenced, GreenroomError, Unavailable
 from api.inferlet import effects
@@ -45,12 +45,8 @@ JOURNAL_FULL = (
 )
 
 
-class InferletDirectory(Protocol):
+class InferletDirectory(Placer, Protocol):
     """What an instance needs of the directory."""
-
-    async def place(self, model: str | None, key: str, lost: str | None = None) -> Placement:
-        """The model actor for a context; see ``DirectoryRef.place``."""
-        ...
 
     async def inferlet_ended(self, instance_id: str, how: str) -> None:
         """It is over; see ``DirectoryRef.inferlet_ended``."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from actors.contexts.context import BetweenTurns
+from actors.contexts.context import ContextRef
+from actors.contexts.placed import Contents, Placer
 from actors.contexts.run import Ticket
 from actors.directory.messages import SessionSeed
-from actors.engine.contract import tokens_hash
 from actors.journal.contract import Journal
 from actors.models.messages import TurnOutput
 from actors.models.ref import Placement
@@ -21,19 +20,12 @@ from actors.sessions.stream import SessionRecords
 from actors.sessions.turns import SessionTurns
 from actors.settings import SessionSettings
 from api.cluster import SessionDescription, TurnRecord
-from api.errors import GreenroomError, InvalidRequest, ModelLost, Moved, TurnRunning
-from api.logs import event_logger
+from api.errors import InvalidRequest, Moved, TurnRunning
 from api.turns import TurnRequest
 
-log = event_logger("greenroom.session")
 
-
-class Directory(Protocol):
+class Directory(Placer, Protocol):
     """What a session needs of the directory."""
-
-    async def place(self, model: str | None, key: str, lost: str | None = None) -> Placement:
-        """The model actor for a context; see ``DirectoryRef.place``."""
-        ...
 
     async def adopt(self, seed: SessionSeed) -> object:
         """Open a session that has a past; see ``DirectoryRef.adopt``."""
@@ -64,7 +56,7 @@ class Session:
         self._parts = parts
         self._records = SessionRecords(parts.journal, session_id)
         self._last_used_at = time.time()
-        self._between: BetweenTurns
+        self._context: ContextRef
         self._listeners: Listeners
         self._turns: SessionTurns
 
@@ -75,8 +67,7 @@ class Session:
             IdTaken: the id is taken.
         """
         await self._records.create(seed)
-        self._open()
-        self._between.placement = seed.placement
+        self._open(seed.placement)
 
     async def activate(self) -> None:
         """Take the session over from an actor that is gone, and go on with the turn that it left unfinished.
@@ -92,7 +83,7 @@ class Session:
     async def begin(self, request: TurnRequest, listener: str = "") -> Ticket:
         """See ``SessionHandle.begin``; ``listener`` is not told of it by ``next_turn``."""
         self._use()
-        self._between.message()
+        self._context.message()
         return await self._turns.begin(request, listener)
 
     async def next_turn(self, after: int | None, listener: str, wait_s: float) -> Heard:
@@ -124,7 +115,7 @@ class Session:
         """See ``SessionHandle.typing``."""
         self._use()
         if self._records.opened.retention.policy == "predictive" and self._turns.running_id is None:
-            self._between.refill(0.0)
+            self._context.refill()
 
     async def fork(self, target_id: str, length: int | None) -> None:
         """Open a session of this id with a prefix of this one; see ``SessionHandle.fork``. Repeating is safe."""
@@ -132,12 +123,7 @@ class Session:
         if length is None and self._turns.running_id:
             raise TurnRunning("a turn is running; say at which length to fork")
         records = tuple(encode(record) for record in self._records.history.prefix(length))
-        tokens = self._records.history.tokens[:length]
-        if self._between.placement and tokens:
-            try:
-                await self._between.placement.model.fork(self.session_id, target_id, len(tokens), tokens_hash(tokens))
-            except (GreenroomError, ModelLost) as error:
-                log.debug("fork starts without KV", session_id=target_id, error=str(error))
+        target = await self._context.fork(target_id, Contents(tuple(self._records.history.tokens[:length])))
         opened = self._records.opened
         seed = SessionSeed(
             target_id,
@@ -147,7 +133,7 @@ class Session:
             opened.max_context,
             opened.idle_timeout_s,
             records,
-            self._between.placement,
+            target.placement,
             opened.adapter,
             self._records.history.title or None,
         )
@@ -170,10 +156,7 @@ class Session:
 
     async def describe(self) -> SessionDescription:
         """See ``SessionHandle.describe``."""
-        residency = None
-        if self._between.placement:
-            with suppress(ModelLost):
-                residency = await self._between.placement.model.residency(self.session_id)
+        num_resident = await self._context.residency()
         turns = [turn.record() for turn in self._records.history.turns]
         length = len(self._records.history.tokens)
         if request := self._records.history.open_request:
@@ -184,7 +167,7 @@ class Session:
             self._records.opened.retention,
             length,
             self._records.opened.max_context,
-            residency.num_resident if residency else 0,
+            num_resident,
             self._records.created_at,
             max(self._last_used_at, self._turns.last_ended_at),
             self._turns.running_id,
@@ -196,16 +179,14 @@ class Session:
     async def close(self) -> None:
         """End the session for good: cancel its turn, free its context, delete its journal. Idempotent."""
         await self.stop()
-        if self._between.placement:
-            with suppress(ModelLost):
-                await self._between.placement.model.close(self.session_id)
+        await self._context.close()
         await self._records.delete()
 
     async def stop(self) -> None:
         """Stop working on the session here, and leave it to whoever activates it next."""
         self._records.is_fenced = True
         self._listeners.stop()
-        await asyncio.gather(self._turns.stop(), self._between.stop())
+        await asyncio.gather(self._turns.stop(), self._context.stop())
 
     @property
     def is_fenced(self) -> bool:
@@ -228,19 +209,19 @@ class Session:
         timeout_s = self._records.opened.idle_timeout_s
         return timeout_s is not None and self.idle_s() >= timeout_s
 
-    def _open(self) -> None:
-        parts, self.owner = self._parts, self._records.owner
-        self._between = BetweenTurns(self.session_id, self._records.opened.retention)
-        self._listeners = Listeners(*self._records.history.last_started)
-        self._turns = SessionTurns(
-            self.session_id,
-            self._records,
-            self._between,
-            self._listeners,
+    def _open(self, placement: Placement | None = None) -> None:
+        parts, opened, self.owner = self._parts, self._records.opened, self._records.owner
+        self._context = ContextRef(
             parts.directory,
-            parts.settings.max_queued_turns,
+            self.session_id,
+            opened.model,
             parts.recovery_timeout_s,
+            self.owner,
+            opened.retention,
+            placement,
         )
+        self._listeners = Listeners(*self._records.history.last_started)
+        self._turns = SessionTurns(self._records, self._context, self._listeners, parts.settings.max_queued_turns)
 
     def _use(self) -> None:
         if self.is_fenced:

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from actors.contexts.context import BetweenTurns
+from actors.contexts.context import ContextRef
 from actors.contexts.deaths import Deaths
-from actors.contexts.run import Placer, Ticket, TurnRun
+from actors.contexts.placed import Contents
+from actors.contexts.run import Ticket, TurnRun
 from actors.models.messages import TurnOutput
-from actors.models.ref import Placement
 from actors.sessions.listeners import Listeners
 from actors.sessions.queue import TurnQueue
 from actors.sessions.records import TurnEnded, TurnFailed, TurnRestarted, TurnStarted
@@ -36,23 +36,11 @@ class SessionTurns:
     MAX_FAILURES = 64
     """Turns whose failure is remembered for who asks later."""
 
-    def __init__(
-        self,
-        session_id: str,
-        records: SessionRecords,
-        between: BetweenTurns,
-        listeners: Listeners,
-        placer: Placer,
-        max_queued: int,
-        recovery_timeout_s: float,
-    ) -> None:
+    def __init__(self, records: SessionRecords, context: ContextRef, listeners: Listeners, max_queued: int) -> None:
         self.last_ended_at = 0.0
-        self._session_id = session_id
         self._records = records
-        self._between = between
+        self._context = context
         self._listeners = listeners
-        self._placer = placer
-        self._recovery_timeout_s = recovery_timeout_s
         self._queue = TurnQueue(max_queued)
         self._beginning: dict[str, asyncio.Task[Ticket]] = {}
         self._run: TurnRun | None = None
@@ -82,7 +70,7 @@ class SessionTurns:
 
     async def take_up(self, request: TurnRequest) -> None:
         """Go on with the turn that an earlier actor left unfinished; before any other begins."""
-        log.info("takes up a turn again", session_id=self._session_id, turn_id=request.turn_id)
+        log.info("takes up a turn again", session_id=self._context.id, turn_id=request.turn_id)
         assert await self._queue.enter(request.turn_id), "nobody can be before it"
         resuming = self._beginning[request.turn_id] = asyncio.create_task(self._resume(request))
         resuming.add_done_callback(_retrieve)
@@ -187,8 +175,7 @@ class SessionTurns:
             del self._beginning[request.turn_id]
 
     async def _start(self, request: TurnRequest, listener: str) -> Ticket:
-        self._between.turn_starts()
-        run = self._make_run(request, self._between.placement)
+        run = self._run_of(request)
         writing = asyncio.create_task(self._records.write(TurnStarted(request)))
         try:
             await run.start()
@@ -199,7 +186,7 @@ class SessionTurns:
         await writing
         log.info(
             "turn started",
-            session_id=self._session_id,
+            session_id=self._context.id,
             turn_id=request.turn_id,
             prompt_tokens=len(run.started.prompt_ids),
             resident_tokens=run.started.num_resident,
@@ -208,10 +195,11 @@ class SessionTurns:
         return await self._follow(run)
 
     async def _resume(self, request: TurnRequest) -> Ticket:
-        run = self._make_run(request, None)
+        run = self._run_of(request)
         try:
             if not await run.attach():
-                await run.start_again()
+                await run.deaths.while_running()
+                await run.start()
             return await self._follow(run)
         except Exception as error:
             await self._fail(run, error)
@@ -220,27 +208,14 @@ class SessionTurns:
         finally:
             del self._beginning[request.turn_id]
 
-    def _make_run(self, request: TurnRequest, placement: Placement | None) -> TurnRun:
-        opened = self._records.opened
-        return TurnRun(
-            self._placer,
-            opened.model,
-            self._session_id,
-            self._records.history.tokens,
-            request,
-            opened.retention.policy,
-            self._recovery_timeout_s,
-            placement,
-            owner=self._records.owner,
-            adapter=opened.adapter,
-            deaths=Deaths(
-                self._records.history.num_restarts, lambda: self._records.write(TurnRestarted(request.turn_id))
-            ),
-        )
+    def _run_of(self, request: TurnRequest) -> TurnRun:
+        history = self._records.history
+        contents = Contents(tuple(history.tokens), adapter=self._records.opened.adapter)
+        note = TurnRestarted(request.turn_id)
+        return self._context.run(request, contents, Deaths(history.num_restarts, lambda: self._records.write(note)))
 
     async def _follow(self, run: TurnRun) -> Ticket:
         self._run = run
-        self._between.placement = run.placement
         self._running = asyncio.create_task(self._finish(run))
         return await run.ticket()
 
@@ -251,16 +226,16 @@ class SessionTurns:
             await self._records.write(TurnEnded(turn_id, run.started.prompt_ids, output))
             finish, count = output.finish, len(output.ids)
             reason = finish.reason if finish else None
-            log.info("turn ended", session_id=self._session_id, turn_id=turn_id, reason=reason, output_tokens=count)
+            log.info("turn ended", session_id=self._context.id, turn_id=turn_id, reason=reason, output_tokens=count)
             self.last_ended_at = time.time()
-            await self._between.turn_ended(run, len(self._records.history.tokens))
+            await self._context.turn_ended(len(self._records.history.tokens))
         except Fenced:
             self._records.is_fenced = True
         except GreenroomError as error:
-            log.warning("turn failed", session_id=self._session_id, turn_id=turn_id, error=str(error))
+            log.warning("turn failed", session_id=self._context.id, turn_id=turn_id, error=str(error))
             await self._fail(run, error)
         except Exception as bug:
-            log.exception("turn failed", session_id=self._session_id, turn_id=turn_id)
+            log.exception("turn failed", session_id=self._context.id, turn_id=turn_id)
             await self._fail(run, bug)
         finally:
             self._run = self._running = None

@@ -211,7 +211,7 @@ class SmallCluster:
             if session and session.id == session_id:
                 kill_slot(slot)
                 turns = session._turns
-                for task in (turns._running, session._between._refilling, *turns._beginning.values()):
+                for task in (turns._running, session._context._refilling, *turns._beginning.values()):
                     if task:
                         task.cancel()
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.contexts.run import TurnRun
+from actors.contexts.context import ContextRef
+from actors.contexts.placed import Contents
 from actors.engine.contract import Hole, tokens_hash
 from actors.models.messages import StartTurn
 from actors.models.ref import Placement
@@ -36,7 +37,8 @@ class Forgetful:
 async def test_a_model_actor_is_told_the_hash_with_the_holes_and_where_it_lost_them_the_holes_with_the_tokens() -> None:
     actor = Forgetful()
     placement = await actor.place(None, "c")
-    run = TurnRun(actor, "fake", "c", (7, 8, 9), TurnRequest("t", ()), "keep", 1.0, placement, holes=HOLES)
+    context = ContextRef(actor, "c", "fake", 1.0, placement=placement)
+    run = context.run(TurnRequest("t", ()), Contents((7, 8, 9), HOLES))
     await run.start()
     believed, sent = actor.messages
     assert (believed.context, believed.holes, believed.base_hash) == (None, (), tokens_hash((7, 8, 9), HOLES))
