@@ -13,7 +13,7 @@ from api.cluster import ModelInfo, Retention
 from api.errors import GreenroomError
 from api.inferlet import effects
 from api.inferlet.context_effects import Generated, Prefix
-from api.turns import Distribution, Finish
+from api.turns import Distribution, Finish, Sampling
 from api.values import Value
 
 
@@ -184,7 +184,7 @@ _codec = Codec(
             Ended,
         ),
         *(effects.Received, effects.Accepted, effects.Pulled, effects.ChildEvent, Generated, Prefix),
-        *(ModelInfo, AnswerFormat, CallFormat, Retention, Finish, Distribution),
+        *(ModelInfo, AnswerFormat, CallFormat, Retention, Sampling, Finish, Distribution),
         *(topics.TopicMessage, topics.Lagged, topics.NewEpoch, topics.Cursor),
         Source,
     )
