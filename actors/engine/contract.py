@@ -247,14 +247,6 @@ class Engine(Protocol):
         """
         ...
 
-    def rollback(self, context_id: str, length: int) -> None:
-        """Cut a context back, freeing the KV behind. Unknown: nothing happens.
-
-        Raises:
-            TurnRunning: on it.
-        """
-        ...
-
     def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
         """Make a hole in a context's attention, since ``length``; KV that no later token sees is freed.
 

@@ -177,11 +177,6 @@ class FakeEngine:
         self.resident[target_id] = min(length, self.resident.get(source_id, 0))
         return Residency(length, self.resident[target_id])
 
-    def rollback(self, context_id: str, length: int) -> None:
-        """See ``Engine``."""
-        if context_id in self.contexts:
-            del self.contexts[context_id][length:]
-
     def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
         """See ``Engine``; changes nothing that this engine says."""
         self.calls.append(("mask", context_id))

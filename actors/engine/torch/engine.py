@@ -161,16 +161,6 @@ class TorchEngine:
         return self.residency_of(self._contexts.fork(source, target_id, length))
 
     @_locked
-    def rollback(self, context_id: str, length: int) -> None:
-        """See ``Engine.rollback``."""
-        context = self._contexts.get(context_id)
-        if context is None:
-            return
-        if context.turn_id is not None:
-            raise TurnRunning(f"a turn is running on context {context_id!r}")
-        self._contexts.cut(context, length)
-
-    @_locked
     def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
         """See ``Engine.mask``."""
         self._info.require("mask")

@@ -87,11 +87,6 @@ class Scheduler:
         self._owners.check_queue(self._waiting.count(owner), self._max_waiting)
 
     @property
-    def has_work(self) -> bool:
-        """Whether a step would compute something."""
-        return bool(self._turns or self._refills)
-
-    @property
     def num_waiting(self) -> int:
         """Turns whose prompt has not been computed yet."""
         return sum(not turn.has_started for turn in self._turns.values())

@@ -30,7 +30,7 @@ from actors.engine.vllm.outputs import Outputs
 from actors.engine.vllm.parameters import refill_parameters, turn_parameters
 from actors.engine.vllm.requests import Requests
 from actors.engine.vllm.settings import sentence_of, vllm_config
-from api.errors import CapacityExhausted, ContextLost, GreenroomError, IdTaken, TurnRunning, Unavailable
+from api.errors import CapacityExhausted, ContextLost, GreenroomError, IdTaken, Unavailable
 from api.logs import event_logger
 
 log = event_logger("greenroom.engine")
@@ -157,16 +157,6 @@ class VllmEngine:
             raise IdTaken(f"context {target_id!r} exists with other tokens")
         self._counters["forks"] += 1
         return _residency(self._contexts.fork(source, target_id, length))
-
-    def rollback(self, context_id: str, length: int) -> None:
-        """See ``Engine.rollback``."""
-        context = self._contexts.get(context_id)
-        if context is None:
-            return
-        if context.turn_id is not None:
-            raise TurnRunning(f"a turn is running on context {context_id!r}")
-        self._stop_refill(context)
-        self._contexts.cut(context, length)
 
     def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
         """See ``Engine.mask``; vLLM cannot."""

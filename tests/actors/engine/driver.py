@@ -120,8 +120,7 @@ class Driver:
         self.holes[context_id] = (*holes, Hole(len(ids), start, end))
 
     def rollback(self, context_id: str, length: int) -> None:
-        """Cut a context back."""
-        self.engine.rollback(context_id, length)
+        """Cut a context back: the engine learns it from the base of the next call."""
         self.ids[context_id] = self.ids[context_id][:length]
         self.holes[context_id] = holes_within(self.holes.get(context_id, ()), length)
 

@@ -148,15 +148,14 @@ async def test_after_a_fork_in_the_middle_of_a_turn(driver: Driver, oracle: Call
 @pytest.mark.parametrize("length", [1, 2 * BLOCK - 1, 2 * BLOCK, 2 * BLOCK + 1, 20, 31, 32, 33, 45])
 async def test_after_a_rollback(length: int, driver: Driver, oracle: Callable[[str], Oracle]) -> None:
     await driver.run("context", prompt(35), 12)
-    driver.engine.rollback("context", length)
-    driver.ids["context"] = driver.ids["context"][:length]
+    driver.rollback("context", length)
     expected = oracle("llama").greedy(driver.ids["context"], 8)
     assert await driver.run("context", [], 8, turn_id="again") == expected
 
 
-async def test_after_a_rollback_that_a_shorter_base_implies(driver: Driver, oracle: Callable[[str], Oracle]) -> None:
+async def test_after_a_rollback_and_another_prompt(driver: Driver, oracle: Callable[[str], Oracle]) -> None:
     await driver.run("context", prompt(12), 12)
-    driver.ids["context"] = driver.ids["context"][:9]
+    driver.rollback("context", 9)
     new = prompt(4, seed=9)
     expected = oracle("llama").greedy([*driver.ids["context"], *new], 8)
     assert await driver.run("context", new, 8, turn_id="again") == expected
