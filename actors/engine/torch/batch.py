@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,28 +16,38 @@ from actors.engine.torch.low_rank import AdaptedRows
 from actors.engine.torch.row import Row
 
 
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a model is given.
+
+    Attributes:
+        input_ids, position_ids: (1, tokens), int64.
+        wanted: (rows,), int64: tokens whose logits are wanted.
+        adapted: the tokens of each adapter; those of none are the model's alone.
+    """
+
+    input_ids: Tensor
+    position_ids: Tensor
+    wanted: Tensor
+    adapted: Sequence[AdaptedRows] = ()
+
+
 @dataclass(slots=True)
 class Batch:
     """A packed forward pass.
 
     Attributes:
         rows: in packed order: first those of one token, group by group, then the others.
-        input_ids, position_ids: (1, tokens), int64.
         slots: (tokens,), int64: where each token's KV goes.
-        sampled: the rows whose logits are wanted, in order.
-        sampled_index: (sampled rows,), int64: their last tokens, in the packed batch.
-        adapted: the tokens of each adapter, in the packed batch.
+        sampled: the rows whose last tokens' logits are wanted, in order.
     """
 
     rows: list[Row]
-    input_ids: Tensor
-    position_ids: Tensor
+    inputs: Inputs
     slots: Tensor
     groups: list[DecodeGroup]
     chunks: list[Chunk]
     sampled: list[Row]
-    sampled_index: Tensor
-    adapted: list[AdaptedRows]
 
 
 def pack(rows: Sequence[Row], key_values: KeyValues) -> Batch:
@@ -47,7 +58,7 @@ def pack(rows: Sequence[Row], key_values: KeyValues) -> Batch:
     ids: list[int] = []
     positions: list[int] = []
     slots: list[int] = []
-    sampled_index: list[int] = []
+    wanted: list[int] = []
     chunks: list[Chunk] = []
     adapted: defaultdict[str, list[int]] = defaultdict(list)
     for row in ordered:
@@ -60,18 +71,9 @@ def pack(rows: Sequence[Row], key_values: KeyValues) -> Batch:
         positions.extend(range(row.start, row.end))
         slots.extend(blocks[p // block_size] * block_size + p % block_size for p in range(row.start, row.end))
         if row.samples:
-            sampled_index.append(len(ids) - 1)
-    packed = torch.tensor([ids, positions, slots], dtype=torch.int64, device=device)
-    return Batch(
-        rows=ordered,
-        input_ids=packed[0:1],
-        position_ids=packed[1:2],
-        slots=packed[2],
-        groups=groups,
-        chunks=chunks,
-        sampled=[row for row in ordered if row.samples],
-        sampled_index=torch.tensor(sampled_index, dtype=torch.int64, device=device),
-        adapted=[
-            AdaptedRows(name, torch.tensor(where, dtype=torch.int64, device=device)) for name, where in adapted.items()
-        ],
-    )
+            wanted.append(len(ids) - 1)
+    as_tensor = partial(torch.tensor, dtype=torch.int64, device=device)
+    packed = as_tensor([ids, positions, slots])
+    of_adapters = [AdaptedRows(name, as_tensor(where)) for name, where in adapted.items()]
+    inputs = Inputs(packed[0:1], packed[1:2], as_tensor(wanted), of_adapters)
+    return Batch(ordered, inputs, packed[2], groups, chunks, [row for row in ordered if row.samples])

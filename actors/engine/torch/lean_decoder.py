@@ -20,6 +20,7 @@ from torch.nn.functional import embedding, silu
 
 from actors.engine.adapter_files import AdapterFiles
 from actors.engine.torch.attention import Attention
+from actors.engine.torch.batch import Inputs
 from actors.engine.torch.low_rank import AdaptedRows, Adapter, LowRank
 from actors.engine.torch.plain_checkpoint import PlainConfig
 from actors.engine.torch.projection import Projection
@@ -157,22 +158,15 @@ class LeanDecoder:
         self._head = Projection(head * weights["model.norm.weight"])
         self._epsilon = torch.tensor([config.norm_epsilon])
 
-    def logits(
-        self,
-        input_ids: Tensor,
-        position_ids: Tensor,
-        wanted: Tensor,
-        attention: Attention,
-        adapted: Sequence[AdaptedRows] = (),
-    ) -> Tensor:
+    def logits(self, inputs: Inputs, attention: Attention) -> Tensor:
         """See ``Decoder``."""
-        hidden = embedding(input_ids[0], self._embedding)
-        angles = torch.outer(position_ids[0].float(), self._inverse_frequencies)
+        hidden = embedding(inputs.input_ids[0], self._embedding)
+        angles = torch.outer(inputs.position_ids[0].float(), self._inverse_frequencies)
         rotation = torch.polar(torch.ones(()).expand_as(angles), angles).unsqueeze(1)
         for layer in self._layers:
-            _run_layer(layer, hidden, rotation, attention, self._epsilon, adapted)
-        if len(wanted) != len(hidden):
-            hidden = hidden.index_select(0, wanted)
+            _run_layer(layer, hidden, rotation, attention, self._epsilon, inputs.adapted)
+        if len(inputs.wanted) != len(hidden):
+            hidden = hidden.index_select(0, inputs.wanted)
         return self._head(_normalised(hidden, self._epsilon))
 
 

@@ -61,8 +61,7 @@ class Probe:
         for spans in zip(*_STEPS, strict=True):
             rows = [Row(context, *span, None, samples=True) for context, span in zip(contexts, spans, strict=True)]
             batch = pack(rows, key_values)
-            attention = PagedAttention(batch, key_values)
-            logits = decoder.logits(batch.input_ids, batch.position_ids, batch.sampled_index, attention).float()
+            logits = decoder.logits(batch.inputs, PagedAttention(batch, key_values)).float()
             found = logits[[batch.sampled.index(row) for row in rows]]
         tolerance = 1e-4 if self.dtype == torch.float32 else 0.05
         return bool(((found - self.expected).norm(dim=1) <= tolerance * self.expected.norm(dim=1)).all())

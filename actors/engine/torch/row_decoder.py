@@ -11,8 +11,8 @@ from torch import Tensor
 
 from actors.engine.torch.adapted_layers import AdaptedLayers
 from actors.engine.torch.attention import Attention, PagedAttention
+from actors.engine.torch.batch import Inputs
 from actors.engine.torch.block_cache import BlockCache
-from actors.engine.torch.low_rank import AdaptedRows
 from actors.engine.torch.row import Row
 
 _PADDED = 2
@@ -37,25 +37,18 @@ class RowDecoder:
         self._longest = _PADDED if pads else 1
         self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
 
-    def logits(
-        self,
-        input_ids: Tensor,
-        position_ids: Tensor,
-        wanted: Tensor,
-        attention: Attention,
-        adapted: Sequence[AdaptedRows] = (),
-    ) -> Tensor:
+    def logits(self, inputs: Inputs, attention: Attention) -> Tensor:
         """See ``Decoder``."""
         assert isinstance(attention, PagedAttention), "contexts lie in blocks"
-        found: dict[int, Tensor] = {}
+        device, found = inputs.input_ids.device, dict[int, Tensor]()
         for rows in self._together(attention.batch.rows):
-            where = torch.cat([torch.arange(first, first + row.count) for first, row in rows]).to(input_ids.device)
+            where = torch.cat([torch.arange(first, first + row.count) for first, row in rows]).to(device)
             shape = (len(rows), -1)
             cache = BlockCache([row for _, row in rows], attention.key_values)
-            positions = {"position_ids": position_ids[0, where].view(shape)} if self._takes_positions else {}
-            with self._layers.adapting([part for rows_of_one in adapted if (part := rows_of_one.within(where))]):
+            positions = {"position_ids": inputs.position_ids[0, where].view(shape)} if self._takes_positions else {}
+            with self._layers.adapting([part for rows_of_one in inputs.adapted if (part := rows_of_one.within(where))]):
                 output = self._model(
-                    input_ids=input_ids[0, where].view(shape),
+                    input_ids=inputs.input_ids[0, where].view(shape),
                     attention_mask=cache.mask,
                     past_key_values=cache,
                     use_cache=True,
@@ -63,7 +56,7 @@ class RowDecoder:
                     **positions,
                 )
             found |= {first + row.count - 1: output.logits[number, -1] for number, (first, row) in enumerate(rows)}
-        return torch.stack([found[last] for last in wanted.tolist()]) if len(wanted) else torch.empty(0)
+        return torch.stack([found[last] for last in inputs.wanted.tolist()]) if len(inputs.wanted) else torch.empty(0)
 
     def _together(self, rows: Sequence[Row]) -> list[list[tuple[int, Row]]]:
         """Rows with their first tokens in the packed batch, those that are computed together in one list."""

@@ -86,10 +86,7 @@ class Runner:
 
     def _run_together(self, rows: Sequence[Row], draws: Sequence[Draw | None]) -> list[RowResult]:
         batch = pack(rows, self.key_values)
-        attention = PagedAttention(batch, self.key_values)
-        logits = self.loaded.decoder.logits(
-            batch.input_ids, batch.position_ids, batch.sampled_index, attention, batch.adapted
-        )
+        logits = self.loaded.decoder.logits(batch.inputs, PagedAttention(batch, self.key_values))
         wanted = {id(row): draw for row, draw in zip(rows, draws, strict=True)}
         sampled_draws = [draw for row in batch.sampled if (draw := wanted[id(row)]) is not None]
         drawn = sample(logits, sampled_draws) if sampled_draws else []

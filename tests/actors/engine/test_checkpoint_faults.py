@@ -157,6 +157,7 @@ def test_an_output_layer_that_is_there_is_taken_even_where_it_could_be_the_embed
     from transformers import AutoModelForCausalLM
 
     from actors.engine.torch.attention import DenseAttention
+    from actors.engine.torch.batch import Inputs
     from actors.engine.torch.decoder import Decoder
 
     path = broken("llama", config(tie_word_embeddings=True))
@@ -165,5 +166,5 @@ def test_an_output_layer_that_is_there_is_taken_even_where_it_could_be_the_embed
     decoder: Decoder = loaded.decoder
     with torch.inference_mode():
         expected = AutoModelForCausalLM.from_pretrained(path)(ids).logits[0]
-        found = decoder.logits(ids, torch.arange(3)[None], torch.arange(3), DenseAttention(loaded.shapes))
+        found = decoder.logits(Inputs(ids, torch.arange(3)[None], torch.arange(3)), DenseAttention(loaded.shapes))
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)

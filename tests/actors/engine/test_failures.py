@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from actors.engine.torch.attention import Attention
+from actors.engine.torch.batch import Inputs
 from actors.engine.torch.decoder import Decoder
 from actors.engine.torch.engine import TorchSettings
 from actors.engine.torch.loader import LoadedModel, load_model
-from actors.engine.torch.low_rank import AdaptedRows
 from api.errors import GreenroomError, InvalidRequest, Unavailable
 from tests.actors.engine.checkpoints import Oracle
 from tests.actors.engine.driver import Driver, prompt, start_engine
@@ -30,16 +30,9 @@ class Poisoned:
         self._decoder = decoder
         self._computes_nothing = computes_nothing
 
-    def logits(
-        self,
-        input_ids: Tensor,
-        position_ids: Tensor,
-        wanted: Tensor,
-        attention: Attention,
-        adapted: Sequence[AdaptedRows] = (),
-    ) -> Tensor:
-        logits = self._decoder.logits(input_ids, position_ids, wanted, attention, adapted)
-        is_poisoned = input_ids[0, wanted] == POISON
+    def logits(self, inputs: Inputs, attention: Attention) -> Tensor:
+        logits = self._decoder.logits(inputs, attention)
+        is_poisoned = inputs.input_ids[0, inputs.wanted] == POISON
         if self._computes_nothing:
             return logits.masked_fill(is_poisoned.unsqueeze(-1), float("nan"))
         if self.fails_always or bool(is_poisoned.any()):

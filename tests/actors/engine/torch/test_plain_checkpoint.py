@@ -11,6 +11,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from actors.engine.torch.attention import DenseAttention
+from actors.engine.torch.batch import Inputs
 from actors.engine.torch.lean_decoder import LeanDecoder
 from actors.engine.torch.plain_checkpoint import PlainConfig, read_weights
 
@@ -37,10 +38,10 @@ def logits(path: Path, ids: list[int]) -> torch.Tensor:
     config, weights = PlainConfig.read(path), read_weights(path)
     assert config is not None
     assert weights is not None
-    tokens, positions = torch.tensor([ids]), torch.arange(len(ids)).unsqueeze(0)
+    inputs = Inputs(torch.tensor([ids]), torch.arange(len(ids)).unsqueeze(0), torch.arange(len(ids)))
     with torch.inference_mode():
         decoder = LeanDecoder(config, weights)
-        return decoder.logits(tokens, positions, torch.arange(len(ids)), DenseAttention(config.shapes))
+        return decoder.logits(inputs, DenseAttention(config.shapes))
 
 
 @pytest.mark.parametrize(
