@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,9 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from api.http.app import build_app
 from api.settings import ApiSettings
 from tests.api.fake_cluster import FakeCluster
+from tests.readme_blocks import BLOCKS, README, Block
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
-
-
 ACTORS = ROOT / "actors"
 PAGES = ("README.md", "actors/README.md", ".github/CONTRIBUTING.md")
 
@@ -43,9 +42,31 @@ def test_the_map_of_the_actors_names_every_module_once() -> None:
     assert len(named) == len(modules)
 
 
-@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
-def test_python_blocks_import_what_exists(block: str) -> None:
-    for statement in ast.parse(block).body:
+def test_each_block_is_run_or_says_why_not() -> None:
+    """The rest are run by ``tests.cluster.test_cli``."""
+    assert len(BLOCKS) == README.count("\n```") / 2
+    assert [(block.language, block.reason) for block in BLOCKS if block.reason] == [
+        ("console", "installs"),
+        ("text", "output"),
+        ("console", "installs"),
+        ("js", "of a page"),
+        ("text", "a drawing"),
+        ("console", "installs"),
+    ]
+    assert {block.language for block in BLOCKS if not block.reason} == {"console", "python"}
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "console"])
+def test_blocks_for_the_shell_are_commands_without_a_syntax_error(block: Block) -> None:
+    assert block.commands
+    for command in block.commands:
+        checked = subprocess.run(["bash", "-n", "-c", command], capture_output=True, text=True, timeout=60)
+        assert (checked.returncode, checked.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "python"])
+def test_python_blocks_import_what_exists(block: Block) -> None:
+    for statement in ast.parse(block.text).body:
         if isinstance(statement, ast.ImportFrom) and statement.module and statement.module.split(".")[0] != "ray":
             module = __import__(statement.module, fromlist=["_"])
             assert [alias.name for alias in statement.names if not hasattr(module, alias.name)] == []

@@ -51,10 +51,15 @@ class Operator:
 
     def run(self, *arguments: str, typed: str = "") -> Result:
         """Run ``greenroom`` with these arguments."""
+        return self.execute((sys.executable, "-m", "deployments.cli", *arguments), ROOT, typed)
+
+    def execute(self, command: tuple[str, ...], folder: Path, typed: str = "") -> Result:
+        """Run any command, which finds ``greenroom`` and our packages."""
+        path = f"{Path(sys.executable).parent}:{self.environment['PATH']}"
         done = subprocess.run(
-            [sys.executable, "-m", "deployments.cli", *arguments],
-            env=self.environment,
-            cwd=ROOT,
+            command,
+            env={**self.environment, "PATH": path, "PYTHONPATH": str(ROOT)},
+            cwd=folder,
             input=typed,
             capture_output=True,
             text=True,

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -18,7 +19,8 @@ import pytest
 
 from deployments.config import embedded_model
 from deployments.ray_head import LOOPBACK_ONLY
-from tests.cluster.command import ROOT, Operator, an_operator
+from tests.cluster.command import ROOT, Operator, Result, an_operator
+from tests.readme_blocks import BLOCKS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -75,6 +77,29 @@ def test_all_that_it_makes_is_closed_to_other_users(operator: Operator) -> None:
     assert all(any(path == one or one in path.parents for one in closed) for path in made)
     files = [path for path in operator.home.path.rglob("*") if path.is_file()]
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+
+
+def test_the_blocks_of_the_readme_do_what_they_show(operator: Operator, tmp_path: Path) -> None:
+    for block in BLOCKS:
+        text = block.text.replace("http://127.0.0.1:8000", operator.url)
+        if block.reason:
+            continue
+        if block.is_program:
+            (tmp_path / "chat.py").write_text(text)
+        elif block.language == "python":
+            (tmp_path / "block.py").write_text(text)
+            shows(operator.execute((sys.executable, "block.py"), tmp_path))
+        else:
+            for command in replace(block, text=text).commands:
+                shows(operator.execute(("bash", "-euo", "pipefail", "-c", command), tmp_path, "Hello!\nexit\n"))
+
+
+def shows(result: Result) -> None:
+    """It went well, and said something."""
+    assert result.code == 0, result.err
+    assert result.out.strip()
+    assert '"error"' not in result.out
+    assert '"ok": false' not in result.out
 
 
 def test_a_chat_answers_keeps_its_session_and_comes_back(operator: Operator) -> None:
