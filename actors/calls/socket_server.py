@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 
+from actors.calls.scope import Scope
 from actors.calls.wire import Wire, address, dumps, is_used, loads
 from api.errors import GreenroomError
 from api.logs import event_logger
@@ -39,16 +40,14 @@ class Calls:
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._scope = Scope()
 
     def wire(self) -> Wire:
         """For one more caller."""
         return Wire(self._received, lambda wire: None)
 
     def _received(self, wire: Wire, number: int, pickled: bytes) -> None:
-        task = asyncio.get_running_loop().create_task(self._answer(wire, number, pickled))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._scope.start(self._answer(wire, number, pickled))
 
     async def _answer(self, wire: Wire, number: int, pickled: bytes) -> None:
         try:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
+from actors.calls.scope import Scope
 from actors.calls.started import Started
 from actors.directory.inferlets import InferletTable
 from actors.directory.messages import InferletSeed, SessionSeed
@@ -43,7 +44,7 @@ class DirectoryMetrics(Protocol):
 class Directory:
     """Finds things. Everything in it can be made again from the journal, the reports and the actors that live.
 
-    Belongs to one event loop. Per session, one activation at a time.
+    Belongs to one event loop. Per session, one activation at a time. ``scope`` has its tasks, and those of its pools.
     """
 
     def __init__(
@@ -69,9 +70,11 @@ class Directory:
             metrics.activated,
             self._session_removed,
         )
-        self._inferlets = InferletTable(settings.inferlets, journal, pools[INFERLET], metrics, self._models)
+        self.scope = Scope()
+        for pool in pools.values():
+            self.scope.adopt(pool.scope)
+        self._inferlets = InferletTable(settings.inferlets, journal, pools[INFERLET], metrics, self._models, self.scope)
         self._started = Started(self._start)
-        self._sweeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Find what there is; every call waits for it. Idempotent."""
@@ -225,7 +228,7 @@ class Directory:
     async def _start(self) -> None:
         await self._sessions.recover(await self._streams(SESSION))
         await self._inferlets.recover(await self._streams(INFERLET))
-        self._sweeping = asyncio.create_task(self._sweep())
+        self.scope.start(self._sweep())
         log.info(
             "directory ready",
             sessions=len(self._sessions.entries),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Protocol, cast
 
+from actors.calls.scope import Scope
 from actors.directory.messages import InferletSeed
 from actors.directory.models import ModelTable
 from actors.directory.registry import Limits, Registry
@@ -39,8 +40,15 @@ class InferletTable:
     RETRY_S = 1.0
 
     def __init__(
-        self, settings: InferletSettings, journal: Journal, pool: SlotPool, metrics: Metrics, models: ModelTable
+        self,
+        settings: InferletSettings,
+        journal: Journal,
+        pool: SlotPool,
+        metrics: Metrics,
+        models: ModelTable,
+        scope: Scope,
     ) -> None:
+        self._scope = scope
         self._journal = journal
         self._models = models
         self._states: dict[str, State] = {}
@@ -69,7 +77,7 @@ class InferletTable:
             if entry.slot:
                 self._watch(self._location(instance_id))
             elif instance_id not in self._states:
-                self._watching[instance_id] = asyncio.create_task(self._take_up(instance_id, None))
+                self._watching[instance_id] = self._scope.start(self._take_up(instance_id, None))
 
     async def launch(self, seed: InferletSeed) -> Location:
         """See ``DirectoryRef.launch``."""
@@ -132,7 +140,7 @@ class InferletTable:
 
     def _watch(self, location: Location) -> None:
         self._unwatch(location.id)
-        self._watching[location.id] = asyncio.create_task(self._outlive(location))
+        self._watching[location.id] = self._scope.start(self._outlive(location))
 
     def _unwatch(self, instance_id: str) -> None:
         watching = self._watching.pop(instance_id, None)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.calls.ray import ActorGone, ask
+from actors.calls.scope import Scope
 from api.errors import Moved, TooBusy, Unavailable
 from api.logs import event_logger
 
@@ -57,8 +58,9 @@ class SlotPool:
         self._free: list[Slot] = []
         self._held: dict[str, Slot] = {}
         self._dying: dict[str, asyncio.Task[None]] = {}
-        self._filling: asyncio.Task[None] | None = None
-        self._clearing: asyncio.Task[None] | None = None
+        self._is_filling = False
+        self._is_clearing = False
+        self.scope = Scope()
         self._num_waiting = 0
         self._arrived = asyncio.Event()
 
@@ -176,8 +178,9 @@ class SlotPool:
         return len(self._free) + len(self._held) >= self._max_size
 
     def _fill(self, at_least: int = 0) -> None:
-        if self._filling is None and len(self._free) < max(self._size, at_least) and not self._is_full:
-            self._filling = asyncio.create_task(self._start_slots(at_least))
+        if not self._is_filling and len(self._free) < max(self._size, at_least) and not self._is_full:
+            self._is_filling = True
+            self.scope.start(self._start_slots(at_least))
 
     async def _start_slots(self, at_least: int) -> None:
         try:
@@ -190,11 +193,12 @@ class SlotPool:
         except Exception:
             log.exception("an actor did not start", kind=self._prefix)
         finally:
-            self._filling = None
+            self._is_filling = False
 
     def _clear(self) -> None:
-        if self._clearing is None and self._is_full:
-            self._clearing = asyncio.create_task(self._ask_some_to_leave())
+        if not self._is_clearing and self._is_full:
+            self._is_clearing = True
+            self.scope.start(self._ask_some_to_leave())
 
     async def _ask_some_to_leave(self) -> None:
         """As many as are needed, those first that have had their actor longest, until nobody waits for one."""
@@ -209,7 +213,7 @@ class SlotPool:
                 asked.update(slot.name for slot in batch)
                 await asyncio.gather(*(self.ask_to_leave(slot) for slot in batch))
         finally:
-            self._clearing = None
+            self._is_clearing = False
 
     async def _give_up_silent(self, slot: Slot) -> set[str]:
         """End those of this actor and the free ones that do not answer; their names."""
@@ -233,7 +237,7 @@ class SlotPool:
     def _watch(self, slot: Slot) -> None:
         """One call for each actor, whoever it holds: calls that never return are not many to an actor."""
         if slot.name not in self._dying:
-            self._dying[slot.name] = asyncio.create_task(self._outlive(slot))
+            self._dying[slot.name] = self.scope.start(self._outlive(slot))
 
     async def _outlive(self, slot: Slot) -> None:
         try:

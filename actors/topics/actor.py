@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 
+from actors.calls.scope import Scope
 from actors.calls.socket_server import listen
 from actors.calls.started import Started
 from actors.journal.sqlite import SqliteJournal
@@ -48,7 +49,7 @@ class HostedBroker:
         self._journal = SqliteJournal(path, synchronous)
         self._broker = Broker(settings, self._journal, time.time, shard, _leave)
         self._started = Started(self._start)
-        self._sweeping: asyncio.Task[None] | None = None
+        self._scope = Scope()
 
     async def call(self, method: str, arguments: Sequence[Any]) -> Any:
         """A call of ``Broker``."""
@@ -60,7 +61,7 @@ class HostedBroker:
         await self._journal.start()
         await self._broker.start()
         await listen(self)
-        self._sweeping = asyncio.create_task(self._sweep())
+        self._scope.start(self._sweep())
 
     async def _sweep(self) -> None:
         while True:

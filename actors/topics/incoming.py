@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
+from actors.calls.scope import Scope
 from actors.topics.messages import PollReply, Progress, Subscribed, SubscribeRequest
 from actors.topics.shard_ref import ShardRef
 from actors.topics.subscription import BrokerSubscription
@@ -29,7 +29,7 @@ class Incoming:
         self._shard = shard
         self._reader_id = reader_id
         self._subscriptions: weakref.WeakValueDictionary[str, BrokerSubscription] = weakref.WeakValueDictionary()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._scope = Scope()
         self._num_subscribed = 0
         self._num_polls = 0
         self._is_due = False
@@ -82,7 +82,7 @@ class Incoming:
             return
         progress = {key: subscription.progress() for key, subscription in self._subscriptions.items()}
         self._num_polls += 1
-        self._start(self._poll_once(self._num_polls, progress))
+        self._scope.start(self._poll_once(self._num_polls, progress))
 
     async def _poll_once(self, number: int, progress: Mapping[str, Progress]) -> None:
         """One poll; the latest of those under way is the one that goes on."""
@@ -132,15 +132,10 @@ class Incoming:
             loop.call_soon_threadsafe(self._start_unsubscribing, {subscription_id: 0})
 
     def _start_unsubscribing(self, done: Mapping[str, int]) -> None:
-        self._start(self._unsubscribe(done))
+        self._scope.start(self._unsubscribe(done))
 
     async def _unsubscribe(self, done: Mapping[str, int]) -> None:
         try:
             await self._shard.unsubscribe(self._reader_id, done)
         except GreenroomError:
             return  # it ends there when this process does
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

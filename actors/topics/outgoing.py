@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from actors.calls.scope import Scope
 from actors.topics.messages import Lane, LaneAnswer
 from api.errors import TooBusy
 from api.names import TopicId
@@ -65,7 +66,7 @@ class Outgoing(Generic[Receipt]):
         self._call = call
         self._receipt = receipt
         self._queues: dict[tuple[TopicId, str], _Queue[Receipt]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._scope = Scope()
         self._is_sending = False
         self._is_due = False
         self._num_messages = 0
@@ -97,18 +98,13 @@ class Outgoing(Generic[Receipt]):
         queues = [queue for queue in self._queues.values() if not queue.is_busy]
         if queues and not self._is_sending:
             self._is_sending = True
-            self._start(self._send_once(queues))
-
-    def _start(self, sending: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(sending)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            self._scope.start(self._send_once(queues))
 
     async def _send_once(self, queues: Sequence[_Queue[Receipt]]) -> None:
         try:
             for queue in await self._send(queues, 0.0):
                 queue.is_busy = True
-                self._start(self._send_patiently(queue))
+                self._scope.start(self._send_patiently(queue))
         finally:
             self._is_sending = False
         self._send_waiting()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from actors.calls.scope import Scope
 from actors.settings import BrokerSettings
 from actors.topics.incoming import Incoming
 from actors.topics.messages import SubscribeRequest, shard_of
@@ -154,18 +155,15 @@ class _Shard:
         self.incoming = Incoming(ref, process_id)
         self.published = Outgoing(ref.publish, Published)
         self.pushed = Outgoing(ref.push, lambda position, _: Pushed(position))
-        self._giving_up: set[asyncio.Task[None]] = set()
+        self._giving_up = Scope()
 
     async def gave_up(self) -> None:
         """What earlier pulls of this process got, and did not take, is in its place again."""
-        if self._giving_up:
-            await asyncio.wait(set(self._giving_up))
+        await self._giving_up.settled()
 
     def give_up(self, queue: TopicId, ticket: str) -> None:
         """This pull was cancelled, or has failed: what it gets goes back."""
-        task = asyncio.create_task(self._release(queue, ticket))
-        self._giving_up.add(task)
-        task.add_done_callback(self._giving_up.discard)
+        self._giving_up.start(self._release(queue, ticket))
 
     async def _release(self, queue: TopicId, ticket: str) -> None:
         try:

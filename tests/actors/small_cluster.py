@@ -9,6 +9,7 @@ from typing import Any
 
 from ray.exceptions import ActorDiedError
 
+from actors.calls.scope import Scope
 from actors.cluster.greenroom import Greenroom
 from actors.contexts.reader import TurnReader
 from actors.directory.directory import Directory
@@ -48,8 +49,10 @@ class Loopback:
         return self.name
 
     def kill(self) -> None:
-        """Every call in progress and every later one fails as on a dead actor."""
+        """Every call in progress and every later one fails as on a dead actor, and its tasks end."""
         self._died.set()
+        if isinstance(scope := getattr(self.target, "scope", None), Scope):
+            scope.cancel()
 
     def revive(self, target: Any) -> None:
         """Restart with an empty memory."""

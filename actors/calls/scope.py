@@ -1,0 +1,66 @@
+"""The tasks of an actor: kept while they run, and cancelled together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+Answer = TypeVar("Answer")
+
+
+class Scope:
+    """Owns tasks, and the scopes of the parts that have tasks of their own. Belongs to one event loop.
+
+    Once it is cancelled, what is started in it is cancelled too.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._parts: list[Scope] = []
+        self._is_cancelled = False
+
+    def __len__(self) -> int:
+        """The tasks that run, without those of parts."""
+        return len(self._tasks)
+
+    def start(self, work: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
+        """Run it beside its caller, whether or not anybody awaits the task."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if self._is_cancelled:
+            task.cancel()
+        return task
+
+    def part(self) -> Scope:
+        """A new scope that is cancelled with this one, and can be cancelled alone."""
+        return self.adopt(Scope())
+
+    def adopt(self, part: Scope) -> Scope:
+        """Let a scope be cancelled with this one."""
+        self._parts = [known for known in self._parts if not known._is_cancelled]
+        self._parts.append(part)
+        if self._is_cancelled:
+            part.cancel()
+        return part
+
+    async def settled(self) -> None:
+        """Return when the tasks that run now have ended, however they end; those of parts are not waited for."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    def cancel(self) -> None:
+        """Cancel everything in it, and what is started later. Again: nothing, so that what cleans up is left to it."""
+        if self._is_cancelled:
+            return
+        self._is_cancelled = True
+        for part in self._parts:
+            part.cancel()
+        for task in self._tasks:
+            task.cancel()
+
+    async def close(self) -> None:
+        """Cancel everything in it, and wait until it has ended. Not for a task of its own."""
+        self.cancel()
+        await asyncio.gather(*self._tasks, *(part.close() for part in self._parts), return_exceptions=True)
