@@ -102,11 +102,20 @@ async def test_a_model_answers_to_its_name_and_its_aliases_and_the_first_is_the_
 async def test_an_unknown_model_is_refused_by_its_name(cluster: Cluster) -> None:
     for call in (
         cluster.tokenize("none", "a"),
+        cluster.token_bytes("none", ()),
         cluster.generate("none", turn(), ""),
         cluster.open_session(SessionOptions("none"), ""),
     ):
         with pytest.raises(ModelNotFound, match="none"):
             await call
+
+
+async def test_the_bytes_of_a_turns_tokens_are_its_text(cluster: Cluster) -> None:
+    found = await frames(await cluster.generate(None, turn(), ""))
+    tokens = [token for frame in found for token in frame.ids]
+    pieces = await cluster.token_bytes(None, tokens)
+    assert len(pieces) == len(tokens)
+    assert b"".join(pieces).decode() == "".join(frame.text for frame in found)
 
 
 # Turns
