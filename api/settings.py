@@ -57,6 +57,23 @@ class PetalsSettings(BaseModel):
     close_timeout_s: float = Field(default=10.0, gt=0)
 
 
+class OpenAISettings(BaseModel):
+    """Limits of OpenAI's protocol.
+
+    Attributes:
+        retention_days: a stored response is kept for so long after the last use of its conversation.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    retention_days: float = Field(default=30.0, gt=0, le=36_500)
+
+    @property
+    def retention_s(self) -> float:
+        """The same in seconds."""
+        return self.retention_days * 86_400.0
+
+
 class ApiSettings(BaseModel):
     """Limits and access of one gateway process; times are seconds.
 
@@ -86,6 +103,7 @@ class ApiSettings(BaseModel):
     api_keys: tuple[ApiKey, ...] = ()
     allow_upload: bool = False
     petals: PetalsSettings = Field(default_factory=PetalsSettings)
+    openai: OpenAISettings = Field(default_factory=OpenAISettings)
 
     @model_validator(mode="after")
     def _uploads_need_keys(self) -> ApiSettings:

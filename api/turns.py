@@ -216,6 +216,7 @@ class TurnRequest:
             own format, with arguments that are valid under the tools' schemas; ``api.answers`` finds them there.
         tool_choice: what it may call, and whether it must.
         parallel_tool_calls: whether it may make several calls; else the turn ends after the first.
+        note: what its caller wants to find again with it; kept with a session's turns, and not looked at.
     """
 
     turn_id: str
@@ -230,6 +231,7 @@ class TurnRequest:
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = ToolChoice()
     parallel_tool_calls: bool = True
+    note: str = ""
 
     def __post_init__(self) -> None:
         check_tools(self.tools, self.tool_choice)

@@ -12,7 +12,11 @@ _CODES = {
     "too_busy": "rate_limit_exceeded",
     "not_found": "unknown_url",
 }
-_PARAMS = {"model_not_found": "model"}
+_PARAMS = {
+    "model_not_found": "model",
+    "previous_response_not_found": "previous_response_id",
+    "conversation_not_found": "conversation",
+}
 
 
 class InvalidField(InvalidRequest):

@@ -26,6 +26,7 @@ from api.http.openai.answer import Answer, Plan, whole
 from api.http.openai.chat import ChatBody
 from api.http.openai.completions import CompletionBody
 from api.http.openai.models import find_model, model_view, models_view
+from api.http.openai.responses.routes import response_routes
 from api.http.openai.schemas import parse_body
 from api.http.openai.stream import event_texts
 from api.http.security import owner_of
@@ -39,6 +40,7 @@ def openai_routes() -> list[BaseRoute]:
         Route("/v1/models/{name:path}", show_model, methods=["GET"]),
         Route("/v1/chat/completions", complete_chat, methods=["POST"]),
         Route("/v1/completions", complete_text, methods=["POST"]),
+        *response_routes(),
     ]
 
 

@@ -1,0 +1,151 @@
+"""A response that was read and checked, before it has an id and a place."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from api.cluster import ModelInfo
+from api.constraints import Constraint
+from api.http.openai.envelope import InvalidField
+from api.http.openai.responses.items import Item, with_ids
+from api.http.openai.responses.schemas import ResponseBody
+from api.http.openai.responses.tools import SKIPPED, choice_of
+from api.tools import Tool, ToolChoice, check_tools
+from api.turns import Message, Part, Sampling, Stop, TurnRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a response is to be.
+
+    Attributes:
+        items: of its input.
+        fields: of the response, those that do not change.
+        warnings: what was left out, each a sentence.
+    """
+
+    model: ModelInfo
+    instructions: str | None
+    items: tuple[Item, ...]
+    sampling: Sampling
+    stop: Stop
+    constraint: Constraint | None
+    tools: tuple[Tool, ...]
+    tool_choice: ToolChoice
+    parallel_tool_calls: bool
+    fields: Mapping[str, Any]
+    warnings: tuple[str, ...]
+
+    @property
+    def front(self) -> str:
+        """What stands before the first item; only with an equal one can a response go on in another's context."""
+        return json.dumps([self.instructions, self.fields["tools"]])
+
+    @property
+    def opening(self) -> tuple[Message, ...]:
+        """The instructions as a message."""
+        return (Message("system", self.instructions),) if self.instructions else ()
+
+    def request(self, response_id: str, prompt: Sequence[Part]) -> TurnRequest:
+        """The turn that makes it."""
+        return TurnRequest(
+            response_id,
+            tuple(prompt),
+            sampling=self.sampling,
+            stop=self.stop,
+            constraint=self.constraint,
+            tools=self.tools,
+            tool_choice=self.tool_choice,
+            parallel_tool_calls=self.parallel_tool_calls,
+            note=Note(self.fields, with_ids(self.items, response_id), self.front).text() if self.is_stored else "",
+        )
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether it is to be found again."""
+        return bool(self.fields["store"])
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What the journal keeps of a response beside its turn.
+
+    Attributes:
+        fields, front: of its draft.
+        items: of its input, with their ids.
+    """
+
+    fields: Mapping[str, Any]
+    items: list[Item]
+    front: str
+
+    def text(self) -> str:
+        """As JSON."""
+        return json.dumps({"fields": self.fields, "items": self.items, "front": self.front}, ensure_ascii=False)
+
+    @classmethod
+    def read(cls, text: str) -> Note:
+        """What ``text`` wrote."""
+        return cls(**json.loads(text))
+
+
+def draft_of(body: ResponseBody, items: Sequence[Item], model: ModelInfo) -> Draft:
+    """What this body asks for.
+
+    Raises:
+        InvalidField: it cannot be.
+        InvalidRequest: as ``check_tools``.
+    """
+    used = [tool for tool in body.tools or () if tool.type not in SKIPPED]
+    skipped = sorted({tool.type for tool in body.tools or () if tool.type in SKIPPED})
+    tools, choice = tuple(tool.tool() for tool in used), choice_of(body.tool_choice)
+    check_tools(tools, choice)
+    sampling = body.sampling(model, None, 0)
+    fields = {
+        "created_at": int(time.time()),
+        "model": body.model or model.name,
+        "previous_response_id": body.previous_response_id,
+        "conversation": {"id": body.conversation_id} if body.conversation_id else None,
+        "instructions": body.instructions,
+        "tools": [tool.view() for tool in used],
+        "tool_choice": body.tool_choice.view() if not isinstance(body.tool_choice, str | None) else choice.mode,
+        "truncation": body.truncation or "disabled",
+        "parallel_tool_calls": body.parallel_tool_calls is not False,
+        "text": body.text.view() if body.text else {"format": {"type": "text"}},
+        "top_p": sampling.top_p,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "top_logprobs": 0,
+        "temperature": sampling.temperature,
+        "reasoning": {
+            "effort": body.reasoning.effort if body.reasoning else None,
+            "summary": body.reasoning.summary if body.reasoning else None,
+        },
+        "max_output_tokens": body.max_output_tokens,
+        "max_tool_calls": body.max_tool_calls,
+        "store": body.is_stored,
+        "background": bool(body.background),
+        "service_tier": "default",
+        "metadata": body.metadata or {},
+        "safety_identifier": body.safety_identifier,
+        "prompt_cache_key": body.prompt_cache_key,
+    }
+    if not items and not body.instructions and body.previous_response_id is None and body.conversation is None:
+        raise InvalidField("input is needed", "input")
+    return Draft(
+        model=model,
+        instructions=body.instructions,
+        items=tuple(items),
+        sampling=sampling,
+        stop=Stop(max_tokens=body.max_output_tokens or body.max_tokens or model.max_context_tokens),
+        constraint=body.text.format.constraint() if body.text and body.text.format else None,
+        tools=tools,
+        tool_choice=choice,
+        parallel_tool_calls=body.parallel_tool_calls is not False,
+        fields=fields,
+        warnings=tuple(f"tools of type {name!r} are not supported here and were left out" for name in skipped),
+    )

@@ -1,0 +1,158 @@
+"""Items: what goes into a response, in the form in which it is shown again, and as messages for the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from api.http.openai.envelope import InvalidField
+from api.http.openai.messages import ContentPart
+from api.http.openai.responses.ids import input_item_id
+from api.http.openai.schemas import Lenient
+from api.tools import ToolCall
+from api.turns import Message, Role
+
+Item = dict[str, Any]
+"""An item as clients are shown it."""
+
+_ROLES: Mapping[str, Role] = {"user": "user", "system": "system", "developer": "developer", "assistant": "assistant"}
+
+
+class InputItem(Lenient):
+    """An item as clients send it; one without ``type`` is a message, or with an ``id`` alone a reference."""
+
+    type: str | None = None
+    id: str | None = None
+    role: str | None = None
+    content: str | tuple[ContentPart, ...] | None = None
+    call_id: str | None = None
+    name: str | None = None
+    arguments: str | None = None
+    output: str | tuple[ContentPart, ...] | None = None
+    summary: tuple[ContentPart, ...] | None = None
+
+    @property
+    def reference(self) -> str | None:
+        """The id of the item that this stands for; None where it is an item itself."""
+        is_bare = self.type is None and self.role is None
+        return self.id if self.type == "item_reference" or is_bare else None
+
+    def item(self) -> Item:
+        """The item, without an id.
+
+        Raises:
+            InvalidField: it is of a kind that is not supported, or lacks something.
+        """
+        match self.type:
+            case None | "message":
+                return self._message()
+            case "function_call":
+                call_id, name, arguments = (self._needed(field) for field in ("call_id", "name", "arguments"))
+                return _completed("function_call", call_id=call_id, name=name, arguments=arguments)
+            case "function_call_output":
+                return _completed("function_call_output", call_id=self._needed("call_id"), output=self._output())
+            case "reasoning":
+                summary = [{"type": "summary_text", "text": part.text or ""} for part in self.summary or ()]
+                parts = () if isinstance(self.content, str) else self.content or ()
+                content = [{"type": "reasoning_text", "text": part.text or ""} for part in parts]
+                return {"type": "reasoning", "summary": summary, "content": content}
+        raise InvalidField(f"items of type {self.type!r:.100} are not supported", "input", "unsupported_content")
+
+    def _message(self) -> Item:
+        if self.role not in _ROLES:
+            raise InvalidField(f"a message cannot have the role {self.role!r:.100}", "input")
+        if self.content is None:
+            raise InvalidField("a message needs content", "input")
+        parts = (ContentPart(type="text", text=self.content),) if isinstance(self.content, str) else self.content
+        content = [_content(part, self.role == "assistant") for part in parts]
+        return _completed("message", role=self.role, content=content)
+
+    def _output(self) -> str:
+        if self.output is None:
+            raise InvalidField("a function_call_output needs output", "input")
+        if isinstance(self.output, str):
+            return self.output
+        return "\n".join(part.text_of("input") for part in self.output)
+
+    def _needed(self, field: str) -> str:
+        value: str | None = getattr(self, field)
+        if value is None:
+            raise InvalidField(f"a {self.type} needs {field}", "input")
+        return value
+
+
+def text_item(text: str) -> Item:
+    """A message of the user's."""
+    return InputItem(role="user", content=text).item()
+
+
+def with_ids(items: Sequence[Item], response_id: str) -> list[Item]:
+    """The items of a response's input with their ids; one that has an id already keeps it."""
+    return [{"id": input_item_id(response_id, item["type"], number), **item} for number, item in enumerate(items)]
+
+
+def num_chars(items: Iterable[Item]) -> int:
+    """Characters that the model is to read of them."""
+    return sum(
+        len(message.content) + len(message.reasoning) + sum(len(call.arguments) for call in message.tool_calls)
+        for message in messages_of(items)
+    )
+
+
+def messages_of(items: Iterable[Item], names: Mapping[str, str] = {}) -> tuple[Message, ...]:
+    """The same for the model: reasoning, an answer and its calls are one message.
+
+    Args:
+        names: of the tools of earlier calls, by the calls' ids.
+    """
+    known = dict(names)
+    messages: list[Message] = []
+    answer: Message | None = None
+    for item in items:
+        match item["type"]:
+            case "reasoning":
+                if reasoning := _joined([*item["content"], *item["summary"]]):
+                    messages += [answer] if answer else []
+                    answer = Message("assistant", "", reasoning=reasoning)
+                continue
+            case "function_call":
+                call = ToolCall(item["call_id"], item["name"], item["arguments"])
+                known[call.id] = call.name
+                answer = answer or Message("assistant", "")
+                answer = replace(answer, tool_calls=(*answer.tool_calls, call))
+                continue
+            case "message" if item["role"] == "assistant":
+                if answer and (answer.content or answer.tool_calls):
+                    messages.append(answer)
+                    answer = None
+                answer = replace(answer or Message("assistant", ""), content=_joined(item["content"]))
+                continue
+        messages += [answer] if answer else []
+        answer = None
+        if item["type"] == "message":
+            messages.append(Message(_ROLES[item["role"]], _joined(item["content"])))
+        else:
+            call_id = item["call_id"]
+            messages.append(Message("tool", item["output"], tool_call_id=call_id, name=known.get(call_id)))
+    return (*messages, *([answer] if answer else []))
+
+
+def _completed(kind: str, **fields: object) -> Item:
+    return {"type": kind, "status": "completed", **fields}
+
+
+def _content(part: ContentPart, is_answer: bool) -> dict[str, object]:
+    text = part.text_of("input")
+    if part.type == "refusal":
+        return {"type": "refusal", "refusal": text}
+    return output_text(text) if is_answer else {"type": "input_text", "text": text}
+
+
+def output_text(text: str) -> dict[str, object]:
+    """A part of an answer."""
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def _joined(parts: Iterable[Mapping[str, Any]]) -> str:
+    return "\n".join(part.get("text") or part.get("refusal") or "" for part in parts)

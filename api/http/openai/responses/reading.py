@@ -1,0 +1,97 @@
+"""A response as it is read from its turn: its events, and what it has come to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from api.answers.formats import AnswerFormat
+from api.answers.parser import AnswerParser
+from api.errors import GreenroomError
+from api.http.openai.envelope import openai_error_body
+from api.http.openai.responses.ids import call_ids
+from api.http.openai.responses.output import Event, Output
+from api.http.openai.responses.resource import EVENTS, STATUSES, State, Usage, resource
+from api.http.responses import sentence_of
+from api.turns import Frame, TurnStart
+
+
+class Reading:
+    """One reader's view of a response, from its turn's first token on.
+
+    Args:
+        fields: those that do not change.
+        frames: of the whole turn; closed when the events are.
+        after: events up to this number are left out.
+        ended_at: when it ended, where it has; else that is found out.
+    """
+
+    def __init__(
+        self,
+        response_id: str,
+        fields: Mapping[str, Any],
+        start: TurnStart,
+        frames: AsyncGenerator[Frame],
+        answers: AnswerFormat,
+        after: int = -1,
+        ended_at: float | None = None,
+    ) -> None:
+        has_tools = bool(fields["tools"]) and fields["tool_choice"] != "none"
+        self._id = response_id
+        self._fields = fields
+        self._start = start
+        self._frames = frames
+        self._output = Output(response_id, AnswerParser(answers, call_ids(response_id), has_tools), after)
+        self._ended_at = ended_at
+        self._state = State("in_progress")
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What its tools' arguments are not held to, each a sentence."""
+        return tuple(f"arguments of tools are not held to {words}" for words in self._start.unheld)
+
+    def view(self) -> dict[str, Any]:
+        """As it is now."""
+        return resource(self._id, self._fields, self._state)
+
+    async def whole(self) -> dict[str, Any]:
+        """As it is when it has ended.
+
+        Raises:
+            GreenroomError: it failed.
+        """
+        async with aclosing(self._frames):
+            async for frame in self._frames:
+                self._output.take(frame)
+                if frame.finish is not None:
+                    self._end(STATUSES[frame.finish.reason])
+        return self.view()
+
+    async def events(self) -> AsyncGenerator[list[Event]]:
+        """All events after ``after``, those of a failure too."""
+        output = self._output
+        kinds = ("response.queued",) if self._fields["background"] else ()
+        yield output.opening("response.created", *kinds, "response.in_progress", response=self.view())
+        async with aclosing(self._frames):
+            try:
+                async for frame in self._frames:
+                    events = output.take(frame)
+                    if frame.finish is not None:
+                        self._end(STATUSES[frame.finish.reason])
+                        output.emit(EVENTS[self._state.status], response=self.view())
+                    yield events + output.drain()
+            except GreenroomError as error:
+                events = output.cut()
+                self._end("failed", error)
+                told = openai_error_body(error.status, error.code, sentence_of(error))["error"]
+                output.emit("error", error=told)
+                output.emit(EVENTS["failed"], response=self.view())
+                yield events + output.drain()
+
+    def _end(self, status: str, error: GreenroomError | None = None) -> None:
+        start, output = self._start, self._output
+        num_input = start.base_length + len(start.prompt_ids)
+        usage = Usage(num_input, start.num_resident, output.num_tokens, output.num_reasoning)
+        self._state = State(status, output.items, usage, error, self._ended_at or time.time())
