@@ -91,10 +91,32 @@ def test_the_chat_template_is_begin_then_role_content_end(tokenizer: PreTrainedT
 
 def test_the_chat_template_refuses_an_unknown_role(tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(jinja2.TemplateError, match="roles"):
-        tokenizer.apply_chat_template([{"role": "tool", "content": "42"}], tokenize=False)
+        tokenizer.apply_chat_template([{"role": "narrator", "content": "42"}], tokenize=False)
 
 
 def test_training_a_tokenizer_twice_gives_the_same_one() -> None:
     texts = ["My name is Anna.", "What is my name? 12 + 30", "Your name is Anna."] * 20
     first, again = train_tokenizer(texts), train_tokenizer(texts)
     assert first.get_vocab() == again.get_vocab()
+
+
+def test_tools_calls_and_results_have_their_places(tokenizer: PreTrainedTokenizerFast) -> None:
+    function = {
+        "name": "get_weather",
+        "description": "Tells\nthe weather.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}, "day": {"type": "string"}}},
+    }
+    call = {"id": "1", "type": "function", "function": {"name": "get_weather", "arguments": {"city": "Köln"}}}
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": "", "tool_calls": [call, call]},
+        {"role": "tool", "content": "rain", "tool_call_id": "1"},
+    ]
+    tools = [{"type": "function", "function": function}, {"type": "function", "function": {"name": "now"}}]
+    rendered = tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, add_generation_prompt=True)
+    written = '<tool_call>{"name": "get_weather", "arguments": {"city": "Köln"}}</tool_call>'
+    assert rendered == (
+        "<s><|system|>Be brief.\nTools:\nget_weather(city, day): Tells the weather.\nnow()</s>"
+        f"<|user|>Weather?</s><|assistant|>{written}{written}</s><|tool|>rain</s><|assistant|>"
+    )
