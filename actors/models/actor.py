@@ -10,7 +10,7 @@ import ray
 from actors.calls.priority import wake_gently
 from actors.calls.socket_server import listen
 from actors.models.metrics import ModelMetrics
-from actors.models.model import Directory, Model
+from actors.models.model import Directory, Loaded, Model
 from actors.models.ref import ModelRef
 from actors.settings import ModelSettings
 from api.logs import start_logging
@@ -30,11 +30,12 @@ class HostedModel(Model):
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         super().__init__(settings, build_engine, _own_ref, _die, directory, ModelMetrics(settings.name))
 
-    async def _start(self) -> None:
+    async def _start(self) -> Loaded:
         await listen(self)
-        await super()._start()
-        if self._info.engine == "vllm":  # it computes in processes of its own
+        loaded = await super()._start()
+        if loaded.info.engine == "vllm":  # it computes in processes of its own
             wake_gently()
+        return loaded
 
 
 def _own_ref() -> ModelRef:

@@ -6,20 +6,19 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from actors.engine.constraints.answers import constraint_of
 from actors.engine.contract import Engine, EngineInfo, Feature, Residency
 from actors.engine.generation_config import suggested_sampling
 from actors.models.messages import AttachedTurn, PollReply, StartReport, StartTurn, TurnOutput
 from actors.models.metrics import ModelMetrics
 from actors.models.ref import ModelRef, ModelReport
 from actors.models.startup import Progress
-from actors.models.turns import ModelTurns
+from actors.models.turns import ModelTurns, TurnTokenizer
 from actors.settings import ModelSettings
-from api.answers.formats import AnswerFormat
-from api.errors import GreenroomError, Unavailable
+from api.errors import GreenroomError, ModelLost
 from api.logs import event_logger
 from api.tools import Tool
 from api.turns import Part, Role, Sampling, TurnStart
@@ -27,23 +26,14 @@ from api.turns import Part, Role, Sampling, TurnStart
 log = event_logger("greenroom.model")
 
 
-class PromptTokenizer(Protocol):
+class PromptTokenizer(TurnTokenizer, Protocol):
     """What a model actor needs of a tokenizer."""
 
     bos_id: int | None
     has_chat_template: bool
 
-    @property
-    def answers(self) -> AnswerFormat:
-        """What the model's answers look like."""
-        ...
-
     def encode(self, text: str) -> list[int]:
         """Ids of a text alone, without a beginning-of-text token."""
-        ...
-
-    def encode_prompt(self, parts: Sequence[Part], context: Sequence[int], tools: Sequence[Tool] = ()) -> list[int]:
-        """Ids that the parts append to a context whose last ids are given."""
         ...
 
     def encode_parts(
@@ -78,6 +68,17 @@ class Directory(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a model actor has once it has loaded its model; ``sampling`` is what the checkpoint suggests."""
+
+    engine: Engine
+    tokenizer: PromptTokenizer
+    info: EngineInfo
+    sampling: Sampling
+    turns: ModelTurns
+
+
 class Model:
     """Hosts one engine: turns with an output log each, contexts, load reports. Belongs to one event loop.
 
@@ -101,14 +102,9 @@ class Model:
         self._directory = directory
         self._metrics = metrics
         self._incarnation = secrets.token_hex(8)
-        self._starting: asyncio.Task[None] | None = None
+        self._starting: asyncio.Task[Loaded] | None = None
+        self._loaded: Loaded | None = None
         self._loops: list[asyncio.Task[None]] = []
-        self._turns = ModelTurns(settings, metrics)
-        self._is_draining = False
-        self._engine: Engine
-        self._tokenizer: PromptTokenizer
-        self._info: EngineInfo
-        self._sampling: Sampling
 
     async def start(self) -> EngineInfo:
         """Load the model and begin to serve; again: wait for that.
@@ -116,22 +112,13 @@ class Model:
         Raises:
             InvalidRequest: one sentence on what is wrong with the model directory or the settings.
         """
-        if self._starting is None:
-            self._starting = asyncio.create_task(self._start())
-        await asyncio.shield(self._starting)
-        return self._info
+        return (await self._ready()).info
 
     async def start_turn(self, message: StartTurn) -> TurnStart:
         """See ``ModelRef.start_turn``."""
-        await self.start()
-        self._require_features(message)
-        constraint = constraint_of(message.request, self._tokenizer.answers)
-        unheld = () if constraint is None else await self._engine.prepare(constraint)
-        if known := self._turns.find(message):
-            return known
-        if self._is_draining:
-            raise Unavailable("this model actor is draining")
-        return await self._turns.start(message, self._encode, constraint, unheld)
+        loaded = await self._ready()
+        _require_features(loaded.info, message)
+        return await loaded.turns.start(message)
 
     async def poll(self, reader_id: str, cursors: Mapping[str, int], wait_s: float) -> PollReply:
         """See ``ModelRef.poll``."""
@@ -155,39 +142,33 @@ class Model:
 
     async def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> None:
         """See ``Engine.fork``."""
-        await self.start()
-        self._engine.fork(source_id, target_id, length, prefix_hash)
+        (await self._ready()).engine.fork(source_id, target_id, length, prefix_hash)
 
     async def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
         """See ``Engine.mask``."""
-        await self.start()
-        self._info.require("mask")
-        self._engine.mask(context_id, start, end, length, prefix_hash)
+        loaded = await self._ready()
+        loaded.info.require("mask")
+        loaded.engine.mask(context_id, start, end, length, prefix_hash)
 
     async def drop(self, context_id: str) -> None:
         """See ``Engine.drop``."""
-        await self.start()
-        self._engine.drop(context_id)
+        (await self._ready()).engine.drop(context_id)
 
     async def refill(self, context_id: str) -> None:
         """See ``Engine.refill``."""
-        await self.start()
-        self._engine.refill(context_id)
+        (await self._ready()).engine.refill(context_id)
 
     async def close(self, context_id: str) -> None:
         """See ``Engine.close``."""
-        await self.start()
-        self._engine.close(context_id)
+        (await self._ready()).engine.close(context_id)
 
     async def residency(self, context_id: str) -> Residency | None:
         """See ``Engine.residency``."""
-        await self.start()
-        return self._engine.residency(context_id)
+        return (await self._ready()).engine.residency(context_id)
 
     async def tokenize(self, text: str) -> tuple[int, ...]:
         """See ``ModelRef.tokenize``."""
-        await self.start()
-        return tuple(self._tokenizer.encode(text))
+        return tuple((await self._ready()).tokenizer.encode(text))
 
     async def encode(
         self,
@@ -198,27 +179,24 @@ class Model:
         tools: Sequence[Tool] = (),
     ) -> tuple[int, ...]:
         """See ``ModelRef.encode``."""
-        await self.start()
-        return tuple(self._tokenizer.encode_parts(parts, last_id, after, opens_answer, tools))
+        return tuple((await self._ready()).tokenizer.encode_parts(parts, last_id, after, opens_answer, tools))
 
     async def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
         """See ``ModelRef.decode``."""
-        await self.start()
-        return self._tokenizer.decode(ids, skip_special_tokens)
+        return (await self._ready()).tokenizer.decode(ids, skip_special_tokens)
 
     async def token_bytes(self, ids: Sequence[int]) -> tuple[bytes, ...]:
         """See ``ModelRef.token_bytes``."""
-        await self.start()
-        return self._tokenizer.token_bytes(ids)
+        return (await self._ready()).tokenizer.token_bytes(ids)
 
     async def drain(self, timeout_s: float) -> None:
         """Take no new turns, and return when the running ones have ended, or after ``timeout_s``."""
-        self._is_draining = True
-        if not self._loops:
-            return  # it has not started
-        await self._report()
+        if self._loaded is None:
+            return
+        self._loaded.turns.refuse_new()
+        await self._report(self._loaded)
         try:
-            await asyncio.wait_for(self._turns.wait_ended(), timeout_s)
+            await asyncio.wait_for(self._loaded.turns.wait_ended(), timeout_s)
         except TimeoutError:
             log.warning("draining took too long", timeout_s=timeout_s)
 
@@ -228,53 +206,55 @@ class Model:
         Raises:
             InvalidRequest: it cannot load.
         """
-        await self.start()
-        return self._make_report()
+        return self._report_of(await self._ready())
 
-    def _require_features(self, message: StartTurn) -> None:
-        request = message.request
-        wanted: dict[Feature, object] = {
-            "allowed_tokens": request.allowed_tokens,
-            "constraint": request.constraint or request.tools or None,
-            "distribution": request.distribution,
-            "mask": message.holes or None,
-        }
-        for feature, value in wanted.items():
-            if value is not None:
-                self._info.require(feature)
+    @property
+    def _turns(self) -> ModelTurns:
+        """Those of this process.
 
-    def _encode(self, message: StartTurn) -> tuple[int, ...]:
-        tail = () if message.last_id is None else (message.last_id,)
-        return tuple(self._tokenizer.encode_prompt(message.request.prompt, tail, message.request.tools))
+        Raises:
+            ModelLost: it has not loaded yet: what is asked for was begun by an earlier one.
+        """
+        if self._loaded is None:
+            raise ModelLost("the model actor has just been started")
+        return self._loaded.turns
 
-    async def _start(self) -> None:
+    async def _ready(self) -> Loaded:
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._start())
+        return await asyncio.shield(self._starting)
+
+    async def _start(self) -> Loaded:
         started_at = time.monotonic()
         log.info("loading", model=self._settings.name, path=self._settings.path)
         interval_s = self._settings.report_interval_s
         async with Progress(self._settings.name, self._incarnation, self._directory, interval_s) as progress:
-            self._engine, self._tokenizer = await asyncio.to_thread(self._build, self._settings)
-            self._sampling = await asyncio.to_thread(suggested_sampling, Path(self._settings.path))
-            self._info = await self._engine.start(progress.reached)
-        self._turns.serve(self._engine)
-        self._loops = [asyncio.create_task(loop) for loop in (self._run(), self._turns.sweep(), self._keep_reporting())]
+            engine, tokenizer = await asyncio.to_thread(self._build, self._settings)
+            sampling = await asyncio.to_thread(suggested_sampling, Path(self._settings.path))
+            info = await engine.start(progress.reached)
+        turns = ModelTurns(self._settings, engine, tokenizer, self._metrics)
+        self._loaded = loaded = Loaded(engine, tokenizer, info, sampling, turns)
+        loops = self._run(loaded), turns.sweep(), self._keep_reporting(loaded)
+        self._loops = [asyncio.create_task(loop) for loop in loops]
         log.info("ready", model=self._settings.name, seconds=round(time.monotonic() - started_at, 2))
+        return loaded
 
-    async def _run(self) -> None:
+    async def _run(self, loaded: Loaded) -> None:
         try:
             while True:
-                self._turns.take(await self._engine.step())
+                loaded.turns.take(await loaded.engine.step())
                 await asyncio.sleep(0)
         except Exception:
             log.exception("the engine failed; this process ends", model=self._settings.name)
             self._die()
 
-    async def _keep_reporting(self) -> None:
+    async def _keep_reporting(self, loaded: Loaded) -> None:
         while True:
-            await self._report()
+            await self._report(loaded)
             await asyncio.sleep(self._settings.report_interval_s)
 
-    async def _report(self) -> None:
-        report = self._make_report()
+    async def _report(self, loaded: Loaded) -> None:
+        report = self._report_of(loaded)
         if self._metrics:
             self._metrics.capacity(report.capacity)
         if self._directory:
@@ -283,18 +263,31 @@ class Model:
             except GreenroomError as error:
                 log.warning("the directory does not take reports", error=str(error))
 
-    def _make_report(self) -> ModelReport:
-        bos_id = self._tokenizer.bos_id
+    def _report_of(self, loaded: Loaded) -> ModelReport:
+        tokenizer, bos_id = loaded.tokenizer, loaded.tokenizer.bos_id
         return ModelReport(
             name=self._settings.name,
             incarnation=self._incarnation,
             model=self._own_ref(),
-            info=self._info,
-            capacity=self._engine.capacity(),
+            info=loaded.info,
+            capacity=loaded.engine.capacity(),
             bos_id=bos_id,
-            bos_text="" if bos_id is None else self._tokenizer.decode([bos_id], skip_special_tokens=False),
-            has_chat_template=self._tokenizer.has_chat_template,
-            answers=self._tokenizer.answers,
-            is_draining=self._is_draining,
-            sampling=self._sampling,
+            bos_text="" if bos_id is None else tokenizer.decode([bos_id], skip_special_tokens=False),
+            has_chat_template=tokenizer.has_chat_template,
+            answers=tokenizer.answers,
+            is_draining=loaded.turns.is_draining,
+            sampling=loaded.sampling,
         )
+
+
+def _require_features(info: EngineInfo, message: StartTurn) -> None:
+    request = message.request
+    wanted: dict[Feature, object] = {
+        "allowed_tokens": request.allowed_tokens,
+        "constraint": request.constraint or request.tools or None,
+        "distribution": request.distribution,
+        "mask": message.holes or None,
+    }
+    for feature, value in wanted.items():
+        if value is not None:
+            info.require(feature)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
-from actors.engine.constraints.answers import EngineConstraint
+from actors.engine.constraints.answers import EngineConstraint, constraint_of
 from actors.engine.contract import EVICT_FIRST, Admission, Engine, Output, tokens_hash
 from actors.models.messages import EVICTION_RANKS, AttachedTurn, PollReply, StartTurn, TurnOutput
 from actors.models.metrics import ModelMetrics
@@ -15,68 +16,74 @@ from actors.models.poll import Pollers
 from actors.models.probation import Probation
 from actors.models.turn import ModelTurn
 from actors.settings import ModelSettings
-from api.errors import GreenroomError, TurnNotFound, reason_of
+from api.answers.formats import AnswerFormat
+from api.errors import GreenroomError, TurnNotFound, Unavailable, reason_of
 from api.logs import event_logger
-from api.turns import TurnStart
+from api.tools import Tool
+from api.turns import Part, TurnStart
 
 log = event_logger("greenroom.model")
 
 
+class TurnTokenizer(Protocol):
+    """What turns need of a tokenizer."""
+
+    @property
+    def answers(self) -> AnswerFormat:
+        """What the model's answers look like."""
+        ...
+
+    def encode_prompt(self, parts: Sequence[Part], context: Sequence[int], tools: Sequence[Tool] = ()) -> list[int]:
+        """Ids that the parts append to a context whose last ids are given."""
+        ...
+
+
 class ModelTurns:
-    """The turns of one engine by their keys, each with its output, until that has been read or is too old."""
+    """The turns of one engine by their keys, each with its output, until that has been read or is too old.
+
+    Attributes:
+        is_draining: no new turns are taken.
+    """
 
     READ_RETENTION_S = 30.0
     """How long the output of an ended turn stays readable once it has been handed out to its end."""
 
-    def __init__(self, settings: ModelSettings, metrics: ModelMetrics | None) -> None:
+    def __init__(
+        self, settings: ModelSettings, engine: Engine, tokenizer: TurnTokenizer, metrics: ModelMetrics | None
+    ) -> None:
+        self.is_draining = False
         self._settings = settings
+        self._engine = engine
+        self._tokenizer = tokenizer
         self._metrics = metrics
         self._turns: dict[str, ModelTurn] = {}
         self._beginning: dict[str, StartTurn] = {}
         self._pollers = Pollers(settings.poll_interval_s)
         self._probation = Probation()
-        self._engine: Engine
 
-    def serve(self, engine: Engine) -> None:
-        """Run turns on this engine from now on; once."""
-        self._engine = engine
-
-    def find(self, message: StartTurn) -> TurnStart | None:
-        """The start of the same attempt at the same turn, or of a later one, where there is one."""
-        known = self._turns.get(message.key)
-        return known.start if known and known.message.attempt >= message.attempt else None
-
-    async def start(
-        self,
-        message: StartTurn,
-        encode: Callable[[StartTurn], tuple[int, ...]],
-        constraint: EngineConstraint | None = None,
-        unheld: tuple[str, ...] = (),
-    ) -> TurnStart:
-        """Have a turn admitted, whose prompt ``encode`` finds where it is not known.
-
-        Args:
-            constraint: what its output is held to; the engine has prepared it.
-            unheld: see ``TurnStart``.
+    async def start(self, message: StartTurn) -> TurnStart:
+        """Have a turn admitted; the same attempt at the same turn again is the same turn.
 
         Raises:
-            GreenroomError: as ``Engine.admit``.
+            GreenroomError: as ``Engine.prepare`` and ``Engine.admit``.
+            Unavailable: no new turns are taken.
         """
+        constraint = constraint_of(message.request, self._tokenizer.answers)
+        unheld = () if constraint is None else await self._engine.prepare(constraint)
+        known = self._turns.get(message.key)
+        if known and known.message.attempt >= message.attempt:
+            return known.start
+        if self.is_draining:
+            raise Unavailable("this model actor is draining")
         await self._await_place(message)
         try:
-            return self._admit(message, encode, constraint, unheld)
+            return self._admit(message, constraint, unheld)
         finally:
             if not self._is_running(message.key):
                 self._probation.leave(message.key)
 
-    def _admit(
-        self,
-        message: StartTurn,
-        encode: Callable[[StartTurn], tuple[int, ...]],
-        constraint: EngineConstraint | None,
-        unheld: tuple[str, ...],
-    ) -> TurnStart:
-        prompt_ids = encode(message) if message.prompt_ids is None else message.prompt_ids
+    def _admit(self, message: StartTurn, constraint: EngineConstraint | None, unheld: tuple[str, ...]) -> TurnStart:
+        prompt_ids = self._encode(message) if message.prompt_ids is None else message.prompt_ids
         residency = self._engine.admit(_admission(message, prompt_ids, constraint))
         turn_id = message.request.turn_id
         start = TurnStart(turn_id, message.base_length, prompt_ids, residency.num_resident, unheld)
@@ -85,6 +92,10 @@ class ModelTurns:
             self._metrics.turn_admitted(message, residency)
         log.debug("turn started", turn_id=turn_id, session_id=message.context_id, attempt=message.attempt)
         return start
+
+    def _encode(self, message: StartTurn) -> tuple[int, ...]:
+        tail = () if message.last_id is None else (message.last_id,)
+        return tuple(self._tokenizer.encode_prompt(message.request.prompt, tail, message.request.tools))
 
     async def poll(self, reader_id: str, cursors: Mapping[str, int], wait_s: float) -> PollReply:
         """See ``ModelRef.poll``."""
@@ -120,6 +131,10 @@ class ModelTurns:
     async def acquit(self, key: str) -> None:
         """See ``ModelRef.acquit``."""
         await self._probation.acquit(key)
+
+    def refuse_new(self) -> None:
+        """Take no new turns from now on."""
+        self.is_draining = True
 
     async def wait_ended(self) -> None:
         """Until all that run now have ended."""
