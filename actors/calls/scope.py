@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 Answer = TypeVar("Answer")
 
@@ -17,7 +18,8 @@ class Scope:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._parts: list[Scope] = []
+        self._parts: WeakSet[Scope] = WeakSet()
+        self._whole: Scope | None = None  # which a part keeps, so that it is reached
         self._is_cancelled = False
 
     def __len__(self) -> int:
@@ -28,7 +30,7 @@ class Scope:
         """Run it beside its caller, whether or not anybody awaits the task."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         if self._is_cancelled:
             task.cancel()
         return task
@@ -39,8 +41,8 @@ class Scope:
 
     def adopt(self, part: Scope) -> Scope:
         """Let a scope be cancelled with this one."""
-        self._parts = [known for known in self._parts if not known._is_cancelled]
-        self._parts.append(part)
+        self._parts.add(part)
+        part._whole = self
         if self._is_cancelled:
             part.cancel()
         return part
@@ -55,7 +57,7 @@ class Scope:
         if self._is_cancelled:
             return
         self._is_cancelled = True
-        for part in self._parts:
+        for part in list(self._parts):
             part.cancel()
         for task in self._tasks:
             task.cancel()
@@ -63,4 +65,7 @@ class Scope:
     async def close(self) -> None:
         """Cancel everything in it, and wait until it has ended. Not for a task of its own."""
         self.cancel()
-        await asyncio.gather(*self._tasks, *(part.close() for part in self._parts), return_exceptions=True)
+        await asyncio.gather(*self._tasks, *(part.close() for part in list(self._parts)), return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)  # a task that runs keeps its scope, where nobody else does

@@ -94,7 +94,7 @@ class ContextRef(PlacedContext):
     def refill(self, after_s: float = 0.0) -> None:
         """Compute what is missing, unless a turn starts before."""
         self._stop_refilling()
-        self._refilling = asyncio.create_task(self._refill(after_s))
+        self._refilling = self.scope.start(self._refill(after_s))
 
     async def stop(self) -> None:
         """Leave it as it is."""

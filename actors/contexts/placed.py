@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from actors.calls.scope import Scope
 from actors.engine.contract import Hole, tokens_hash
 from actors.models.ref import Placement
 from api.cluster import Retention
@@ -40,6 +41,7 @@ class PlacedContext:
         timeout_s: for how long its turns wait for a model actor.
         placement: the model actor that it was last on; None where that is not known here.
         is_temporary: it ends with its only turn.
+        scope: has its tasks, and those of its forks.
     """
 
     placer: Placer
@@ -50,6 +52,7 @@ class PlacedContext:
     retention: Retention = Retention()
     placement: Placement | None = None
     is_temporary: bool = False
+    scope: Scope = field(default_factory=Scope)
 
     async def place(self, lost: str | None = None) -> Placement:
         """The known model actor, or the one that the directory names where none is known or this one is lost.

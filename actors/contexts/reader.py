@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
+from actors.calls.scope import Scope
 from actors.models.messages import PollReply
 from actors.models.ref import ModelRef
 from api.errors import ModelLost
@@ -88,7 +89,7 @@ class _ActorReader:
         self._reader_id = f"{reader_id}-{secrets.token_hex(4)}"
         self._model = model
         self._turns: dict[str, list[_Followed]] = {}
-        self._polls: set[asyncio.Task[None]] = set()
+        self._scope = Scope()
         self._num_polls = 0
         self._polled_at = -math.inf
         self._next: asyncio.TimerHandle | None = None
@@ -133,9 +134,7 @@ class _ActorReader:
             return
         cursors = {key: min(reader.offset for reader in readers) for key, readers in read.items()}
         self._num_polls += 1
-        task = asyncio.create_task(self._poll_once(self._num_polls, cursors))
-        self._polls.add(task)
-        task.add_done_callback(self._polls.discard)
+        self._scope.start(self._poll_once(self._num_polls, cursors))
 
     async def _poll_once(self, number: int, cursors: dict[str, int]) -> None:
         """One poll; the latest of those under way is the one that goes on."""

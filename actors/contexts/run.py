@@ -135,7 +135,7 @@ class TurnRun:
     def made(self, num_tokens: int) -> None:
         """The turn has so many tokens now."""
         if self._is_watched and num_tokens - self._num_prior >= Deaths.NUM_HARMLESS:
-            self._acquitting = asyncio.create_task(self._acquit())
+            self._acquitting = self._context.scope.start(self._acquit())
 
     async def cancel(self) -> None:
         """End the turn within a step."""

@@ -8,6 +8,8 @@ import contextvars
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from actors.calls.scope import Scope
+
 
 class Crossing:
     """Has things done on the loop that it was made on. ``call`` and ``wait`` are for the program's thread.
@@ -17,7 +19,8 @@ class Crossing:
         is_closed: nothing is done any longer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
         self.is_blocking = False
         self.is_closed = False
         self._loop = asyncio.get_running_loop()
@@ -61,7 +64,7 @@ class Crossing:
             work.cancel()
 
     def _work(self, work: Coroutine[Any, Any, Any], future: concurrent.futures.Future[Any]) -> None:
-        task = asyncio.create_task(work)
+        task = self._scope.start(work)
         self._working[future] = task
 
         def done(task: asyncio.Task[Any]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from actors.calls.scope import Scope
 from actors.contexts.context import ContextRef
 from actors.contexts.placed import Placer
 from actors.contexts.reader import TurnReader
@@ -25,13 +26,13 @@ class Contexts:
     MAX_ATTEMPTS = 5
     RETRY_S = 0.05
 
-    def __init__(self, placer: Placer, reader: TurnReader, timeout_s: float, owner: str = "") -> None:
+    def __init__(self, placer: Placer, reader: TurnReader, timeout_s: float, owner: str, scope: Scope) -> None:
         self._placer = placer
         self._owner = owner
         self._reader = reader
         self._timeout_s = timeout_s
         self._contexts: dict[str, HeldContext] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._scope = scope.part()
 
     def of(self, what: Turn | Mask) -> HeldContext:
         """The context that a program means; held from now on, until it is closed."""
@@ -66,18 +67,16 @@ class Contexts:
                 self.of(turn).leave(turn.request.turn_id)
             case Closed(context_id):
                 if context := self._contexts.pop(context_id, None):
-                    self._do(context.close())
+                    self._scope.start(context.close())
             case Dropped(context_id) | Refilled(context_id):
                 if context := self._contexts.get(context_id):
-                    self._do(context.drop() if isinstance(notice, Dropped) else context.refill())
+                    self._scope.start(context.drop() if isinstance(notice, Dropped) else context.refill())
 
     async def stop(self) -> None:
         """End what runs, and leave the contexts as they are."""
         for context in self._contexts.values():
             await context.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._scope.close()
 
     async def close(self) -> None:
         """Free every context."""
@@ -106,9 +105,6 @@ class Contexts:
         """The one that is held, or, where an earlier owner or another program has made it, one for this use."""
         if context := self._contexts.get(context_id):
             return context
-        return HeldContext(ContextRef(self._placer, context_id, model, self._timeout_s, self._owner), self._reader)
-
-    def _do(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        scope = self._scope.part()
+        placed = ContextRef(self._placer, context_id, model, self._timeout_s, self._owner, scope=scope)
+        return HeldContext(placed, self._reader)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from actors.calls.scope import Scope
 from actors.inferlets import records
 from actors.inferlets.bridge import Crossing
 from actors.inferlets.contexts import Contexts
@@ -38,7 +39,8 @@ class EffectDesk:
         inbox: Inbox,
         outbox: Outbox,
         recorder: Recorder[Record],
-        is_again: bool = False,
+        is_again: bool,
+        scope: Scope,
     ) -> None:
         self.arrived: Callable[[Answer], object]
         self._id, self._owner = instance_id, owner
@@ -46,8 +48,9 @@ class EffectDesk:
         self._contexts = contexts
         self._inbox, self._outbox = inbox, outbox
         self._recorder = recorder
-        self._crossing = Crossing()
-        self._exchange = Exchange(instance_id, owner, surroundings.topics, is_again)
+        self._scope = scope
+        self._crossing = Crossing(scope)
+        self._exchange = Exchange(instance_id, owner, surroundings.topics, scope, is_again)
         self._running: dict[int, tuple[Effect[Any], asyncio.Task[None]]] = {}
         self._outward = asyncio.Lock()
         self._receiving = asyncio.Lock()
@@ -135,7 +138,7 @@ class EffectDesk:
 
     def _start(self, call: int, digest: str, effect: Effect[Any]) -> None:
         if not self._crossing.is_closed:
-            self._running[call] = (effect, asyncio.create_task(self._run(call, digest, effect)))
+            self._running[call] = (effect, self._scope.start(self._run(call, digest, effect)))
 
     async def _settled(self) -> None:
         await asyncio.gather(

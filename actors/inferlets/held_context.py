@@ -37,7 +37,7 @@ class HeldContext:
         self._reader = reader
         self._origin: asyncio.Task[None] | None = None
         self._streams: dict[str, tuple[TurnRun, AsyncGenerator[Frame]]] = {}
-        self._pending: set[asyncio.Task[None]] = set()
+        self._pending = context.scope.part()
 
     async def generate(self, turn: Turn) -> Generated:
         """Run a turn to its end; cancelled, it ends in the engine too.
@@ -172,15 +172,11 @@ class HeldContext:
 
     def _before_next(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do this; the context's next turn waits for it, whether or not the program does."""
-        task = asyncio.create_task(work)
-        self._pending.add(task)
-        task.add_done_callback(self._pending.discard)
-        return task
+        return self._pending.start(work)
 
     async def _ready(self) -> None:
         """Its fork has been made, and no turn that was left runs in the engine any longer."""
-        if self._pending:
-            await asyncio.wait(set(self._pending))
+        await self._pending.settled()
 
     async def _begin_as_fork(self, source: HeldContext, contents: Contents) -> None:
         self._context = await source.fork(self._context.id, contents)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from actors.calls.scope import Scope
 from actors.contexts.placed import Placer
 from actors.contexts.reader import TurnReader
 from actors.directory.messages import InferletSeed
@@ -78,6 +79,7 @@ class Instance:
         self.id = instance_id
         self.owner = ""
         self.is_spent = False
+        self.scope = Scope()
         self._parts = parts
         self._reception = Reception(instance_id, parts.settings, parts.recovery_timeout_s)
         self._run: ProgramRun | None = None
@@ -209,10 +211,12 @@ class Instance:
 
     def _start(self, replay: Replay, history: Sequence[Record]) -> None:
         parts, launched = self._parts, self._launched
-        contexts = Contexts(parts.directory, TurnReader(), parts.recovery_timeout_s, self.owner)
+        contexts = Contexts(parts.directory, TurnReader(), parts.recovery_timeout_s, self.owner, self.scope)
         reception = self._reception
         inbox, outbox, is_again = reception.inbox, reception.outbox, len(history) > 1
-        desk = EffectDesk(self.id, self.owner, parts.surroundings, contexts, inbox, outbox, self._recorder, is_again)
+        desk = EffectDesk(
+            self.id, self.owner, parts.surroundings, contexts, inbox, outbox, self._recorder, is_again, self.scope
+        )
         output = Output(desk.emit, parts.settings.max_output_chars)
         for record in history:
             if isinstance(record, Printed | records.OutputCut):
@@ -222,7 +226,7 @@ class Instance:
         self._run = ProgramRun(source, launched.arguments, host, desk, contexts, is_again, self._end)
         self._run.start()
         watch = Watch(parts.settings, self._run, self._acquired.info.created_at)
-        self._watching = asyncio.create_task(self._enforce(watch))
+        self._watching = self.scope.start(self._enforce(watch))
 
     async def _enforce(self, watch: Watch) -> None:
         """Until a limit is exceeded."""
@@ -238,7 +242,7 @@ class Instance:
         self._reception.ended = ended
         self._recorder.expire_after(self._parts.settings.keep_ended_s)
         self._recorder.add(ended)
-        self._finishing = asyncio.create_task(self._finish(ended))
+        self._finishing = self.scope.start(self._finish(ended))
 
     async def _finish(self, ended: Ended) -> None:
         log.info("inferlet ended", instance_id=self.id, how=ended.how)

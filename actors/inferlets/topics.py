@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable
 from contextlib import suppress
 
+from actors.calls.scope import Scope
 from api.errors import GreenroomError, TopicNotFound, Unsupported
 from api.inferlet import effects
 from api.names import MessageKey, TopicId
@@ -23,12 +24,14 @@ class Exchange:
 
     LEAVE_S = 2.0
 
-    def __init__(self, instance_id: str, owner: str, topics: Topics | None, is_again: bool = False) -> None:
+    def __init__(
+        self, instance_id: str, owner: str, topics: Topics | None, scope: Scope, is_again: bool = False
+    ) -> None:
         self._has_pulled = is_again
         self._id, self._owner = instance_id, owner
         self._found = topics
         self._subscriptions: dict[str, Subscription] = {}
-        self._releasing: set[asyncio.Task[None]] = set()
+        self._releasing = scope.part()
 
     def publish(self, topic: str, value: Value, call: int) -> Awaitable[effects.Accepted]:
         """See ``Topics.publish``. It takes effect when called."""
@@ -62,8 +65,7 @@ class Exchange:
     async def pull(self, queue: str, timeout_s: float | None, call: int) -> effects.Pulled | None:
         """See ``Queues.pull``; None where nothing came in time. A later life of the program gets the same item."""
         self._has_pulled = True
-        if self._releasing:
-            await asyncio.wait(set(self._releasing))
+        await self._releasing.settled()
         try:
             key = MessageKey(self._id, call)
             item = await self._topics.pull(TopicId(queue, self._owner), timeout_s, key=key)
@@ -81,16 +83,12 @@ class Exchange:
 
     def give_back(self, item: effects.Pulled) -> None:
         """The same, soon: the program did not take it."""
-        releasing = asyncio.create_task(self._give_back(item))
-        self._releasing.add(releasing)
-        releasing.add_done_callback(self._releasing.discard)
+        self._releasing.start(self._give_back(item))
 
     async def leave(self) -> None:
         """The program has ended: what it has pulled, and did not acknowledge, goes to others at once."""
         if self._found is not None and self._has_pulled:
-            leaving = asyncio.create_task(self._leave_queues(self._found))
-            self._releasing.add(leaving)
-            leaving.add_done_callback(self._releasing.discard)
+            leaving = self._releasing.start(self._leave_queues(self._found))
             await asyncio.wait((leaving,), timeout=self.LEAVE_S)
 
     async def close(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from actors.calls.scope import Scope
 from api.errors import GreenroomError, Moved
 from api.logs import event_logger, start_logging
 
@@ -17,11 +18,13 @@ class Tenant(Protocol):
 
     Attributes:
         is_spent: the process is good for nothing else after it.
+        scope: its tasks.
     """
 
     id: str
     owner: str
     is_spent: bool
+    scope: Scope
 
     async def create(self, seed: Any) -> None:
         """Make it. Durable on return."""
@@ -98,6 +101,7 @@ class Slot:
         self._directory = directory
         self._die = die
         self._lock = asyncio.Lock()
+        self.scope = Scope()
         self._watching: asyncio.Task[None] | None = None
         self._is_ending = False
         start_logging()
@@ -123,9 +127,10 @@ class Slot:
                 raise Moved(f"actor {self._name} ends, or holds another {self._kind}")
             if self.tenant is None:
                 tenant = self._make(tenant_id, settings)
+                self.scope.adopt(tenant.scope)
                 await (tenant.create(seed) if seed else tenant.activate())
                 self.tenant = tenant
-                self._watching = asyncio.create_task(self._watch(tenant))
+                self._watching = self.scope.start(self._watch(tenant))
             return self.tenant.owner
 
     async def call(self, tenant_id: str, method: str, arguments: tuple[Any, ...]) -> Any:

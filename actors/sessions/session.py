@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
+from actors.calls.scope import Scope
 from actors.contexts.context import ContextRef
 from actors.contexts.placed import Contents, Placer
 from actors.contexts.run import Ticket
@@ -53,6 +54,7 @@ class Session:
         self.session_id = self.id = session_id
         self.owner = ""
         self.is_spent = False
+        self.scope = Scope()
         self._parts = parts
         self._records = SessionRecords(parts.journal, session_id)
         self._last_used_at = time.time()
@@ -219,9 +221,12 @@ class Session:
             self.owner,
             opened.retention,
             placement,
+            scope=self.scope,
         )
         self._listeners = Listeners(*self._records.history.last_started)
-        self._turns = SessionTurns(self._records, self._context, self._listeners, parts.settings.max_queued_turns)
+        self._turns = SessionTurns(
+            self._records, self._context, self._listeners, parts.settings.max_queued_turns, self.scope
+        )
 
     def _use(self) -> None:
         if self.is_fenced:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from actors.calls.scope import Scope
 from actors.contexts.context import ContextRef
 from actors.contexts.deaths import Deaths
 from actors.contexts.placed import Contents
@@ -36,10 +37,13 @@ class SessionTurns:
     MAX_FAILURES = 64
     """Turns whose failure is remembered for who asks later."""
 
-    def __init__(self, records: SessionRecords, context: ContextRef, listeners: Listeners, max_queued: int) -> None:
+    def __init__(
+        self, records: SessionRecords, context: ContextRef, listeners: Listeners, max_queued: int, scope: Scope
+    ) -> None:
         self.last_ended_at = 0.0
         self._records = records
         self._context = context
+        self._scope = scope
         self._listeners = listeners
         self._queue = TurnQueue(max_queued)
         self._beginning: dict[str, asyncio.Task[Ticket]] = {}
@@ -65,14 +69,14 @@ class SessionTurns:
         if request.turn_id in self._records.history.quarantined:
             raise GreenroomError(Deaths.SENTENCE)
         if request.turn_id not in self._beginning:
-            self._beginning[request.turn_id] = asyncio.create_task(self._begin(self._settled(request), listener))
+            self._beginning[request.turn_id] = self._scope.start(self._begin(self._settled(request), listener))
         return await asyncio.shield(self._beginning[request.turn_id])
 
     async def take_up(self, request: TurnRequest) -> None:
         """Go on with the turn that an earlier actor left unfinished; before any other begins."""
         log.info("takes up a turn again", session_id=self._context.id, turn_id=request.turn_id)
         assert await self._queue.enter(request.turn_id), "nobody can be before it"
-        resuming = self._beginning[request.turn_id] = asyncio.create_task(self._resume(request))
+        resuming = self._beginning[request.turn_id] = self._scope.start(self._resume(request))
         resuming.add_done_callback(_retrieve)
 
     async def ticket(self, turn_id: str, lost_attempt: int | None, delivered: TurnOutput | None) -> Ticket:
@@ -176,7 +180,7 @@ class SessionTurns:
 
     async def _start(self, request: TurnRequest, listener: str) -> Ticket:
         run = self._run_of(request)
-        writing = asyncio.create_task(self._records.write(TurnStarted(request)))
+        writing = self._scope.start(self._records.write(TurnStarted(request)))
         try:
             await run.start()
         except Exception:
@@ -216,7 +220,7 @@ class SessionTurns:
 
     async def _follow(self, run: TurnRun) -> Ticket:
         self._run = run
-        self._running = asyncio.create_task(self._finish(run))
+        self._running = self._scope.start(self._finish(run))
         return await run.ticket()
 
     async def _finish(self, run: TurnRun) -> None:

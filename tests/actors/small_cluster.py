@@ -107,25 +107,15 @@ class _NoMetrics:
         """Nothing."""
 
 
-def kill_slot(slot: Loopback) -> None:
-    """Like the death of its process: it gives nothing back any longer."""
-    slot.kill()
-    if slot.target._watching:
-        slot.target._watching.cancel()
-
-
 def kill_instance(instance: Instance) -> None:
     """Like the death of its process: what is not in the journal is gone, and nothing more is done."""
     instance._recorder.is_fenced = True
-    for task in (instance._finishing, instance._watching, instance._recorder._writing):
-        if task:
-            task.cancel()
+    instance.scope.cancel()
+    if instance._recorder._writing:
+        instance._recorder._writing.cancel()
     run: Any = instance._run
     if run:
         run.host.close()
-        tasks = [task for _, task in run.desk._running.values()]
-        for task in [*tasks, *run._contexts._tasks]:
-            task.cancel()
         run.desk._crossing.close()
         run._thread.cancel()
 
@@ -212,18 +202,14 @@ class SmallCluster:
         for slot in self.slots.values():
             session = slot.target.tenant
             if session and session.id == session_id:
-                kill_slot(slot)
-                turns = session._turns
-                for task in (turns._running, session._context._refilling, *turns._beginning.values()):
-                    if task:
-                        task.cancel()
+                slot.kill()
 
     def kill_inferlet(self, instance_id: str) -> None:
         """Kill the actor that holds an inferlet; its thread can do nothing any longer."""
         for slot in self.slots.values():
             instance = slot.target.tenant
             if isinstance(instance, Instance) and instance.id == instance_id and not slot._died.is_set():
-                kill_slot(slot)
+                slot.kill()
                 kill_instance(instance)
 
     def restart_directory(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.calls.scope import Scope
 from actors.inferlets.topics import Exchange
 from api.errors import TopicNotFound
 from api.inferlet.effects import NextTopicEvent
@@ -32,13 +33,13 @@ def value(event: TopicEvent | None) -> object:
 async def test_a_message_whose_reader_died_before_it_was_recorded_comes_again(
     broker: SmallBroker, replay: bool
 ) -> None:
-    ref, life = broker.ref(), Exchange("id", "", broker.ref())
+    ref, life = broker.ref(), Exchange("id", "", broker.ref(), Scope())
     place = await life.begin("topic", replay)
     for number in range(3):
         await ref.publish(TOPIC, number)
     assert [value(await life.next_event(NextTopicEvent("topic", place, 5))) for _ in range(2)] == [0, 0]
     await life.close()
-    later = Exchange("id", "", broker.ref())
+    later = Exchange("id", "", broker.ref(), Scope())
     for number in range(3):
         event = await later.next_event(NextTopicEvent("topic", place, 5))
         assert event is not None
@@ -49,7 +50,7 @@ async def test_a_message_whose_reader_died_before_it_was_recorded_comes_again(
 
 
 async def test_a_topic_that_was_deleted_is_read_on_as_another_one(broker: SmallBroker) -> None:
-    ref, exchange = broker.ref(), Exchange("id", "", broker.ref())
+    ref, exchange = broker.ref(), Exchange("id", "", broker.ref(), Scope())
     place = await exchange.begin("topic", True)
     await ref.publish(TOPIC, "old")
     first = await exchange.next_event(NextTopicEvent("topic", place, 5))
