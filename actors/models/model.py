@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from actors.calls.scope import Scope
 from actors.engine.contract import Engine, EngineInfo, Feature, Residency
 from actors.engine.generation_config import suggested_sampling
 from actors.models.messages import AttachedTurn, PollReply, StartReport, StartTurn, TurnOutput
@@ -104,7 +105,7 @@ class Model:
         self._incarnation = secrets.token_hex(8)
         self._starting: asyncio.Task[Loaded] | None = None
         self._loaded: Loaded | None = None
-        self._loops: list[asyncio.Task[None]] = []
+        self.scope = Scope()
 
     async def start(self) -> EngineInfo:
         """Load the model and begin to serve; again: wait for that.
@@ -221,7 +222,7 @@ class Model:
 
     async def _ready(self) -> Loaded:
         if self._starting is None:
-            self._starting = asyncio.create_task(self._start())
+            self._starting = self.scope.start(self._start())
         return await asyncio.shield(self._starting)
 
     async def _start(self) -> Loaded:
@@ -235,7 +236,8 @@ class Model:
         turns = ModelTurns(self._settings, engine, tokenizer, self._metrics)
         self._loaded = loaded = Loaded(engine, tokenizer, info, sampling, turns)
         loops = self._run(loaded), turns.sweep(), self._keep_reporting(loaded)
-        self._loops = [asyncio.create_task(loop) for loop in loops]
+        for loop in loops:
+            self.scope.start(loop)
         log.info("ready", model=self._settings.name, seconds=round(time.monotonic() - started_at, 2))
         return loaded
 

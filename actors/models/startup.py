@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from actors.calls.scope import Scope
 from actors.models.messages import StartReport
 from api.errors import GreenroomError
 from api.logs import event_logger
@@ -29,16 +30,14 @@ class Progress:
         self._directory = directory
         self._interval_s = interval_s
         self._stages: list[str] = []
-        self._telling: asyncio.Task[None] | None = None
+        self._scope = Scope()
 
     async def __aenter__(self) -> Progress:
-        self._telling = asyncio.create_task(self._keep_telling())
+        self._scope.start(self._keep_telling())
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        assert self._telling is not None, "it was entered"
-        self._telling.cancel()
-        await asyncio.gather(self._telling, return_exceptions=True)
+        await self._scope.close()
 
     def reached(self, stage: str) -> None:
         """The start is here."""

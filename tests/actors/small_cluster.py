@@ -194,8 +194,6 @@ class SmallCluster:
     def kill_model(self, index: int = 0) -> None:
         """Like kill -9."""
         self.models[index].kill()
-        for task in self.models[index].target._loops:
-            task.cancel()
 
     def kill_session(self, session_id: str) -> None:
         """Kill the actor that holds a session."""

@@ -32,9 +32,7 @@ async def running(
     model = Model(settings, lambda _: (engine, FakeTokenizer()), lambda: ModelRef(None), lambda: None)
     await model.start()
     yield model, engine
-    for loop in model._loops:
-        loop.cancel()
-    await asyncio.gather(*model._loops, return_exceptions=True)
+    await model.scope.close()
 
 
 class StartsOnly:
@@ -83,9 +81,7 @@ async def test_the_directory_hears_of_a_start_stage_by_stage_until_it_is_over() 
     num_heard = len(directory.starts)
     await asyncio.sleep(0.01)
     assert len(directory.starts) == num_heard
-    for loop in model._loops:
-        loop.cancel()
-    await asyncio.gather(*model._loops, return_exceptions=True)
+    await model.scope.close()
 
 
 def start(turn_id: str = "t", count: int = 5, attempt: int = 1, prior: tuple[int, ...] = ()) -> StartTurn:
