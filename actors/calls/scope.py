@@ -22,8 +22,9 @@ class Scope:
         self._whole: Scope | None = None  # which a part keeps, so that it is reached
         self._is_cancelled = False
 
-    def __len__(self) -> int:
-        """The tasks that run, without those of parts."""
+    @property
+    def num_tasks(self) -> int:
+        """That run, without those of parts."""
         return len(self._tasks)
 
     def start(self, work: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:

@@ -29,7 +29,7 @@ async def test_a_task_that_nobody_holds_runs_to_its_end(scope: Scope) -> None:
     scope.start(work())
     await asyncio.wait_for(ended.wait(), 60)
     await scope.settled()
-    assert len(scope) == 0
+    assert scope.num_tasks == 0
 
 
 async def test_a_task_can_be_awaited_for_its_answer_or_its_error(scope: Scope) -> None:
