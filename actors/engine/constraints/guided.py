@@ -31,6 +31,7 @@ _LIMITS = {
 """Of one grammar: some 40 MB, and a tenth of a second for a step."""
 _MAX_SENTENCE = 300
 _MAX_SEARCH_S = 10.0
+_MAX_REASONS = 16
 _ANY_OBJECT = '{"type": "object"}'
 _SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
@@ -74,7 +75,7 @@ class GuidedCompiler:
             unheld: list[str] = []
             deadline = time.monotonic() + _MAX_SEARCH_S
             grammar = compiled({t.name: self._held(t, constraint.mode, unheld, deadline) for t in constraint.tools})
-        grammar.unheld = tuple(unheld)
+        grammar.unheld = _shortened(unheld)
         return grammar
 
     def _held(self, tool: Tool, mode: str, unheld: list[str], deadline: float) -> str:
@@ -92,8 +93,10 @@ class GuidedCompiler:
                 return rule
             except InvalidRequest as error:
                 reason = f"of tool {tool.name!r}: {reason_of(error)}"
-                if tool.strict or mode == "required" or time.monotonic() > deadline:
+                if tool.strict or mode == "required":
                     raise InvalidRequest(f"the parameters {reason}") from None
+                if time.monotonic() > deadline:
+                    raise InvalidRequest("their schemas take too long to compile") from None
         unheld.append(reason)
         return _json(closed_schema(_ANY_OBJECT))
 
@@ -129,6 +132,13 @@ class GuidedGrammar:
     def matcher(self) -> Matcher:
         """A place at its start."""
         return GuidedMatcher(self._matcher.deep_copy(), self._stop_ids, self._vocab_size)
+
+
+def _shortened(reasons: list[str]) -> tuple[str, ...]:
+    """Each reason once, and not more of them than anybody reads."""
+    once = list(dict.fromkeys(reasons))
+    left_out = len(once) - _MAX_REASONS
+    return (*once[:_MAX_REASONS], f"and {left_out} more") if left_out > 0 else tuple(once)
 
 
 def _rule(constraint: Constraint) -> str:

@@ -1,9 +1,9 @@
 """JSON schemas, written for llguidance: what no grammar holds is refused by name, what a schema leaves open is closed.
 
 Where a schema is silent, an object has the properties that are named and no others, a string at most 2,048 characters,
-an array at most 64 items, and a schema that speaks of properties describes an object. What may be anything is nested at
-most eight levels deep. All of that is valid under the schema that was given; it keeps a model from writing on to its
-limit.
+an array at most 64 items, and a schema that speaks of properties describes an object. What may be anything has at most
+eight lists and objects inside each other, and names of at most 64 characters. All of that is valid under the schema
+that was given; it keeps a model from writing on to its limit.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ MAX_STRING_LENGTH = 2_048
 MAX_ARRAY_ITEMS = 64
 MAX_DEPTH = 64
 MAX_SILENT_DEPTH = 8
+_ANY_NAME = r"^[^\x00-\x1f]{0,64}$"
 _MAX_COUNT = 1_000_000
 _MAX_STEPS = 100_000
 
@@ -164,7 +165,7 @@ class _Writer:
         return [self._rewrite(inner, names, depth + 1) for inner in value]
 
     def _bound_silence(self, schema: dict[str, Any], written: dict[str, Any]) -> None:
-        """Give what a schema says nothing of the least depth that is deep enough for everybody."""
+        """Give what a schema says nothing of the most that it can have."""
         if not schema.keys() & SUPPORTED:
             written.update(self._anything())
         types = schema.get("type")
@@ -172,22 +173,25 @@ class _Writer:
         if schema.keys() & {"enum", "const", "$ref", *_LISTS} - {"prefixItems"}:
             return
         if "object" in types and not schema.keys() & {*_OBJECTS, "additionalProperties", "required"}:
-            written["additionalProperties"] = self._anything(MAX_SILENT_DEPTH - 1)
+            written |= self._any_members(MAX_SILENT_DEPTH)
         if "array" in types:
             written.setdefault("items", self._anything(MAX_SILENT_DEPTH - 1))
 
     def _anything(self, depth: int = MAX_SILENT_DEPTH) -> dict[str, Any]:
-        """A reference to any value that is nested so deep at most; a text or a number has depth 1."""
+        """A reference to any value with so many lists and objects inside each other at most."""
         name = f"any{depth}"
         if name not in self._definitions:
             kinds = ["string", "number", "boolean", "null"]
             found: dict[str, Any] = {"type": kinds, "maxLength": MAX_STRING_LENGTH}
-            if depth > 1:
-                inner = self._anything(depth - 1)
+            if depth:
                 found |= {"type": [*kinds, "array", "object"], "maxItems": MAX_ARRAY_ITEMS}
-                found |= {"items": inner, "additionalProperties": inner}
+                found |= {"items": self._anything(depth - 1), **self._any_members(depth)}
             self._definitions[name] = found
         return {"$ref": f"#/$defs/{name}"}
+
+    def _any_members(self, depth: int) -> dict[str, Any]:
+        """For an object that is the outermost of so many."""
+        return {"patternProperties": {_ANY_NAME: self._anything(depth - 1)}, "additionalProperties": False}
 
     def _close(self, schema: dict[str, Any], written: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
         known = schema.get("properties", {})

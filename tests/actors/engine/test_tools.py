@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 import pytest_asyncio
 
+from actors.engine.constraints import guided
 from actors.engine.constraints.answers import AnswerConstraint, constraint_of
 from actors.engine.text.tokenizer import Tokenizer
 from api.answers.events import AnswerEvent, ArgumentsDelta, CallBegun, CallEnded, TextDelta
@@ -180,6 +181,21 @@ async def test_a_schema_of_which_nothing_can_be_held_leaves_an_object(torch_driv
     assert reason.startswith("of tool 'f': \"oneOf\" is supported where")
     found = await answer(torch_driver, "f", held_to(AS_TOKENS, [tool]), sampling=warm(2), prior=(OPEN,))
     assert all(arguments is None or isinstance(arguments, dict) for _, arguments in found.calls)
+
+
+async def test_hostile_schemas_are_refused_in_time_and_reasons_are_few(
+    torch_driver: TorchDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guided, "_MAX_SEARCH_S", 1.0)
+    levels = {f"a{i}": {"allOf": [{"anyOf": [{"$ref": f"#/$defs/a{i + 1}"}] * 2}] * 2} for i in range(20)}
+    bomb = json.dumps({"type": "object", "$defs": levels | {"a20": {}}, "properties": {"a": {"$ref": "#/$defs/a0"}}})
+    with pytest.raises(InvalidRequest, match="the tools cannot be used: their schemas take too long to compile"):
+        await torch_driver.engine.prepare(held_to(AS_TOKENS, [Tool(f"t{i}", parameters=bomb) for i in range(80)]))
+    refused = {f"p{i}": {"not": {}} if i % 2 else {"format": f"f{i}"} for i in range(80)}
+    schema = json.dumps({"type": "object", "properties": refused})
+    reasons = await torch_driver.engine.prepare(held_to(AS_TOKENS, [Tool("f", parameters=schema)]))
+    assert len(reasons) == 17
+    assert reasons[-1] == "and 25 more"
 
 
 def test_a_grammar_is_refused_beside_tools_that_may_be_called() -> None:

@@ -114,6 +114,25 @@ def test_strings_and_arrays_end_where_the_schema_does_not_end_them(schema: Any, 
     assert matcher.is_exhausted
 
 
+@pytest.mark.parametrize("schema", [{"type": "object"}, {"type": "object", "properties": {"a": {}}}, {}])
+def test_what_may_be_anything_has_a_depth_and_short_names(schema: Any) -> None:
+    is_named = "properties" in schema
+    matcher = grammars().matcher(text_of(schema))
+    assert all(matcher.accept(token_of(character)) for character in '{"a": ')
+    depth = 0 if is_named else 1
+    while matcher.allowed()[token_of("[")]:
+        assert matcher.accept(token_of("["))
+        depth += 1
+    assert depth == 8
+    assert matcher.accept(token_of("1"))
+    matcher, length = grammars().matcher(text_of(schema)), 0
+    assert all(matcher.accept(token_of(character)) for character in ('{"a": {"' if is_named else '{"'))
+    while matcher.allowed()[token_of("b")]:
+        assert matcher.accept(token_of("b"))
+        length += 1
+    assert length == 64
+
+
 def token_of(character: str) -> int:
     """The token that adds it and nothing else."""
     known = range(rules().tokenizer.vocab_size)
