@@ -61,7 +61,7 @@ CALL_FORMATS: Mapping[str, CallFormat] = {
         ),
     )
 }  # fmt: skip
-"""Of Hermes and Qwen; of ``pocket``; of Llama 3; of Mistral up to and after its tokenizer's version 11."""
+"""Of Hermes and Qwen; of ``pocket``; of Llama 3; of older and of newer models of Mistral."""
 
 REASONING_MARKS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
 

@@ -191,7 +191,7 @@ async def test_hostile_schemas_are_refused_in_time_and_reasons_are_few(
     bomb = json.dumps({"type": "object", "$defs": levels | {"a20": {}}, "properties": {"a": {"$ref": "#/$defs/a0"}}})
     with pytest.raises(InvalidRequest, match="the tools cannot be used: their schemas take too long to compile"):
         await torch_driver.engine.prepare(held_to(AS_TOKENS, [Tool(f"t{i}", parameters=bomb) for i in range(80)]))
-    refused = {f"p{i}": {"not": {}} if i % 2 else {"format": f"f{i}"} for i in range(80)}
+    refused: dict[str, Any] = {f"p{i}": {"not": {}} if i % 2 else {"format": f"f{i}"} for i in range(80)}
     schema = json.dumps({"type": "object", "properties": refused})
     reasons = await torch_driver.engine.prepare(held_to(AS_TOKENS, [Tool("f", parameters=schema)]))
     assert len(reasons) == 17
