@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -113,9 +113,11 @@ class Directory:
         """See ``DirectoryRef.reports``."""
         return self._models.reports()
 
-    async def place(self, model: str | None, key: str, lost: str | None = None) -> Placement:
+    async def place(
+        self, model: str | None, key: str, lost: str | None = None, marks: Sequence[bytes] = ()
+    ) -> Placement:
         """See ``DirectoryRef.place``."""
-        return await self._models.place(model, key, lost)
+        return await self._models.place(model, key, lost, marks)
 
     async def open(self, session_id: str, owner: str, options: SessionOptions) -> Location:
         """See ``DirectoryRef.open``."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
+from actors.directory.marks import Marks
 from actors.models.messages import StartReport
 from actors.models.ref import ModelRef, ModelReport, Placement
 from actors.settings import ClusterSettings, ModelSettings
@@ -15,8 +17,11 @@ from api.errors import ModelNotFound, Unavailable
 class ModelTable:
     """Places contexts: one stays where it is while its actor lives, a new one goes to the least loaded.
 
-    Load is turns running and waiting, then KV in use; placements since the last report count as turns.
+    Load is turns running and waiting, then KV in use; placements since the last report count as turns. A prompt goes
+    where one that begins in the same way went, unless that actor has ``MAX_MORE_TURNS`` more turns than another.
     """
+
+    MAX_MORE_TURNS = 8
 
     def __init__(self, settings: ClusterSettings) -> None:
         self._settings = settings
@@ -26,6 +31,7 @@ class ModelTable:
         self._placed: dict[str, int] = {}
         self._starts: dict[str, tuple[float, StartReport]] = {}
         self._settled: dict[str, str] = {}
+        self._marks = Marks()
         self._changed = asyncio.Event()
 
     def configure(self, settings: ClusterSettings) -> None:
@@ -68,13 +74,15 @@ class ModelTable:
         """The configured models in their order, as an actor has last told; what none has told yet is 0 or None."""
         return tuple(self._info(model) for model in self._settings.models)
 
-    async def place(self, model: str | None, key: str, lost: str | None = None) -> Placement:
+    async def place(
+        self, model: str | None, key: str, lost: str | None = None, marks: Sequence[bytes] = ()
+    ) -> Placement:
         """See ``DirectoryRef.place``; waits for an actor as long as recovery may take."""
         settings = self._find(model)
         if lost:
             self._drop(lost)
         deadline = time.monotonic() + self._settings.recovery_timeout_s
-        while (report := self._choose(settings.name, key)) is None:
+        while (report := self._choose(settings.name, key, marks)) is None:
             self._changed.clear()
             try:
                 await asyncio.wait_for(self._changed.wait(), max(0.0, deadline - time.monotonic()))
@@ -83,6 +91,7 @@ class ModelTable:
         self._placed[report.incarnation] += 1
         if key:
             self._settled[key] = report.incarnation
+        self._marks.put(marks, report.incarnation)
         info = report.info
         return Placement(report.name, report.incarnation, report.model, info.max_context_tokens, info.adapters)
 
@@ -109,12 +118,18 @@ class ModelTable:
         for incarnation in set(self._reports) - live:
             self._drop(incarnation)
 
-    def _choose(self, name: str, key: str) -> ModelReport | None:
+    def _choose(self, name: str, key: str, marks: Sequence[bytes]) -> ModelReport | None:
         reports = [report for report in self.reports() if report.name == name and not report.is_draining]
         for report in reports:
             if key and report.incarnation == self._settled.get(key):
                 return report
-        return min(reports, key=self._load, default=None)
+        least = min(reports, key=self._load, default=None)
+        warm = self._marks.place(marks)
+        for report in reports:
+            if least and report.incarnation == warm:
+                is_idle_enough = self._load(report)[0] <= self._load(least)[0] + self.MAX_MORE_TURNS
+                return report if is_idle_enough else least
+        return least
 
     def _load(self, report: ModelReport) -> tuple[float, float]:
         capacity = report.capacity

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from actors.calls.ray import ActorGone, call
@@ -57,19 +58,22 @@ class DirectoryRef:
         """The model actors that report."""
         return await self._ask("reports")  # type: ignore[no-any-return]
 
-    async def place(self, model: str | None, key: str, lost: str | None = None) -> Placement:
+    async def place(
+        self, model: str | None, key: str, lost: str | None = None, marks: Sequence[bytes] = ()
+    ) -> Placement:
         """The model actor for a context: where it was, or the least loaded one, once there is one.
 
         Args:
             model: name or alias; None for the default one.
             key: the context.
             lost: the incarnation that could not be reached, which is then left out.
+            marks: of the prompt, where contexts that begin in the same way help; see ``actors.contexts.marks``.
 
         Raises:
             ModelNotFound: no such name or alias.
             Unavailable: no model actor could be had in time.
         """
-        return await self._ask("place", model, key, lost)  # type: ignore[no-any-return]
+        return await self._ask("place", model, key, lost, marks)  # type: ignore[no-any-return]
 
     async def open(self, session_id: str, owner: str, options: SessionOptions) -> Location:
         """A new session on an actor of the pool. The same id again is the same session.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from actors.engine.contract import EVICT_LAST, Hole, holes_within, tokens_hash
+from actors.engine.contract import EVICT_LAST, Hole, Prefix, holes_within, tokens_hash
 from actors.engine.visibility import Visibility, held
 
 
@@ -75,3 +75,28 @@ class Context:
                 break
             length += 1
         return length
+
+
+def closest(contexts: Iterable[Context | None], tokens: Sequence[int], adapter: str | None) -> Prefix | None:
+    """See ``Engine.closest``."""
+    wanted = array("I", tokens)
+    found: Prefix | None = None
+    for context in contexts:
+        if context is None or context.visibility is not None or context.adapter != adapter:
+            continue
+        enough = found.length + 1 if found else 1
+        if len(context.ids) >= enough <= len(wanted) and context.ids[:enough] == wanted[:enough]:
+            found = Prefix(context.context_id, _num_common(context.ids, wanted, enough))
+    return found
+
+
+def _num_common(left: array[int], right: array[int], num_equal: int) -> int:
+    """How many first numbers are equal, of which so many are known to be."""
+    low, high = num_equal, min(len(left), len(right))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if left[low:middle] == right[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

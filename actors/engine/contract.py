@@ -141,6 +141,14 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class Prefix:
+    """The first ``length`` tokens of a context, at least one."""
+
+    context_id: str
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
 class Residency:
     """A context: its tokens, and how many of them, from the start, have KV now or will never need it again."""
 
@@ -244,6 +252,13 @@ class Engine(Protocol):
         Raises:
             ContextLost: the source is not held or its prefix is another.
             IdTaken: the target exists with other tokens.
+        """
+        ...
+
+    def closest(self, context_ids: Iterable[str], tokens: Sequence[int], adapter: str | None) -> Prefix | None:
+        """Of these contexts, that begins with most of these tokens, the first of equals; None where none does.
+
+        Those without holes and of this adapter count; a turn may be running on them.
         """
         ...
 

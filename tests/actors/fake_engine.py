@@ -5,11 +5,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from actors.engine.constraints.answers import EngineConstraint
-from actors.engine.contract import Admission, Capacity, EngineInfo, Feature, Output, Residency, tell_nobody, tokens_hash
+from actors.engine.contract import (
+    Admission,
+    Capacity,
+    EngineInfo,
+    Feature,
+    Output,
+    Prefix,
+    Residency,
+    tell_nobody,
+    tokens_hash,
+)
 from api.answers.formats import AnswerFormat
 from api.errors import ContextLost, IdTaken, InvalidRequest, LengthExceeded, TurnRunning, UnknownAdapter
 from api.tools import Tool
@@ -177,6 +187,12 @@ class FakeEngine:
         self.resident[target_id] = min(length, self.resident.get(source_id, 0))
         return Residency(length, self.resident[target_id])
 
+    def closest(self, context_ids: Iterable[str], tokens: Sequence[int], adapter: str | None) -> Prefix | None:
+        """See ``Engine``."""
+        found = [Prefix(id, _num_common(self.contexts.get(id, []), tokens)) for id in context_ids]
+        best = max(found, key=lambda prefix: prefix.length, default=None)
+        return best if best and best.length else None
+
     def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
         """See ``Engine``; changes nothing that this engine says."""
         self.calls.append(("mask", context_id))
@@ -238,3 +254,7 @@ class FakeEngine:
         if turn.admission.is_temporary:
             self.contexts.pop(turn.admission.context_id, None)
         return Output(turn_id, ids, tuple(f"<{id}>" for id in ids), (), finish)
+
+
+def _num_common(left: Sequence[int], right: Sequence[int]) -> int:
+    return next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))

@@ -6,7 +6,7 @@ import asyncio
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
@@ -15,8 +15,18 @@ import torch
 
 from actors.engine.constraints.answers import EngineConstraint
 from actors.engine.constraints.grammars import Grammars
-from actors.engine.context import Context
-from actors.engine.contract import Admission, Capacity, EngineInfo, Feature, Hole, Output, Residency, tell_nobody
+from actors.engine.context import Context, closest
+from actors.engine.contract import (
+    Admission,
+    Capacity,
+    EngineInfo,
+    Feature,
+    Hole,
+    Output,
+    Prefix,
+    Residency,
+    tell_nobody,
+)
 from actors.engine.owners import Owners
 from actors.engine.sampling.sampler import Draw
 from actors.engine.text.output import OutputRules
@@ -159,6 +169,11 @@ class TorchEngine:
         if target is not None:
             raise IdTaken(f"context {target_id!r} exists with other tokens")
         return self.residency_of(self._contexts.fork(source, target_id, length))
+
+    @_locked
+    def closest(self, context_ids: Iterable[str], tokens: Sequence[int], adapter: str | None) -> Prefix | None:
+        """See ``Engine.closest``."""
+        return closest((self._contexts.get(context_id) for context_id in context_ids), tokens, adapter)
 
     @_locked
     def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,8 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from actors.engine.adapter_files import AdapterFiles
 from actors.engine.constraints.answers import EngineConstraint
 from actors.engine.constraints.grammars import Grammars
-from actors.engine.context import Context
-from actors.engine.contract import Admission, Capacity, EngineInfo, Output, Residency, tell_nobody
+from actors.engine.context import Context, closest
+from actors.engine.contract import Admission, Capacity, EngineInfo, Output, Prefix, Residency, tell_nobody
 from actors.engine.owners import Owners
 from actors.engine.text.output import OutputRules
 from actors.engine.text.tokenizer import Tokenizer
@@ -157,6 +157,10 @@ class VllmEngine:
             raise IdTaken(f"context {target_id!r} exists with other tokens")
         self._counters["forks"] += 1
         return _residency(self._contexts.fork(source, target_id, length))
+
+    def closest(self, context_ids: Iterable[str], tokens: Sequence[int], adapter: str | None) -> Prefix | None:
+        """See ``Engine.closest``."""
+        return closest((self._contexts.get(context_id) for context_id in context_ids), tokens, adapter)
 
     def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
         """See ``Engine.mask``; vLLM cannot."""

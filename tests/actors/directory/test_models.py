@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from actors.directory.marks import Marks
 from actors.directory.models import ModelTable
 from actors.engine.contract import Capacity, EngineInfo
 from actors.models.messages import StartReport
@@ -138,3 +139,35 @@ async def test_an_actor_that_says_no_more_does_not_start_any_longer() -> None:
     models.report_start(StartReport("m", "a", ("loads",)))
     await asyncio.sleep(0)
     assert models.starts() == ()
+
+
+async def test_a_prompt_goes_where_the_longest_beginning_of_it_went_unless_that_is_too_busy() -> None:
+    models = table()
+    models.report(report("a"))
+    models.report(report("b", turns=1))
+    first, second = (b"start", b"question"), (b"start", b"question", b"answer", b"more")
+    assert (await models.place(None, "", marks=first)).incarnation == "a"
+    models.report(report("a", turns=7))
+    assert (await models.place(None, "", marks=second)).incarnation == "a"
+    assert (await models.place(None, "", marks=(b"other",))).incarnation == "b"
+    models.report(report("a", turns=7 + models.MAX_MORE_TURNS))
+    models.report(report("b", turns=1))
+    assert (await models.place(None, "", marks=second)).incarnation == "b"
+    models.report(report("a"))
+    assert (await models.place(None, "", marks=(*second, b"still more"))).incarnation == "b"
+
+
+async def test_a_prompt_whose_actor_is_gone_goes_to_another() -> None:
+    models = table()
+    models.report(report("a", actor="one"))
+    await models.place(None, "", marks=(b"start",))
+    models.report(report("b", actor="one"))
+    assert (await models.place(None, "", marks=(b"start",))).incarnation == "b"
+
+
+def test_the_marks_that_were_not_used_for_longest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.directory.marks.MAX_MARKS", 2)
+    marks = Marks()
+    marks.put([b"1", b"2"], "a")
+    marks.put([b"1", b"3"], "b")
+    assert [marks.place([mark]) for mark in (b"1", b"2", b"3")] == ["b", None, "b"]

@@ -1,0 +1,35 @@
+"""Marks of a prompt: a hash of its beginning at each message, by which requests that begin in the same way are found."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+from api.turns import Part, Text, Tokens, TurnRequest
+
+MAX_MARKS = 64
+"""Of one prompt: the first few, where the common instructions are, and the last ones."""
+
+_NUM_FIRST = 8
+_NUM_CHARACTERS, _NUM_TOKENS = 512, 128
+"""Of a text, and of tokens, that have a mark of their own."""
+
+
+def prompt_marks(model: str, owner: str, request: TurnRequest) -> tuple[bytes, ...]:
+    """(8,) bytes each, from the first to the whole prompt; another owner's are others."""
+    digest = hashlib.blake2b(repr((model, owner, request.tools)).encode(errors="surrogatepass"), digest_size=8)
+    marks = []
+    for piece in _pieces(request.prompt):
+        digest.update(repr(piece).encode(errors="surrogatepass"))
+        marks.append(digest.digest())
+    return tuple(marks if len(marks) <= MAX_MARKS else marks[:_NUM_FIRST] + marks[_NUM_FIRST - MAX_MARKS :])
+
+
+def _pieces(prompt: Sequence[Part]) -> Iterator[object]:
+    for part in prompt:
+        if isinstance(part, Text):
+            yield from (part.text[i : i + _NUM_CHARACTERS] for i in range(0, len(part.text), _NUM_CHARACTERS))
+        elif isinstance(part, Tokens):
+            yield from (part.ids[i : i + _NUM_TOKENS] for i in range(0, len(part.ids), _NUM_TOKENS))
+        else:
+            yield part
