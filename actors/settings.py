@@ -25,6 +25,7 @@ class ModelSettings:
         orphan_timeout_s: a running turn that nobody has read for so long is cancelled.
         log_retention_s: how long an ended turn's output stays readable when nobody has read it to its end.
         poll_interval_s: least time between two frames of a running turn to one reader.
+        max_warm_contexts: that an actor keeps for requests without a session, which begin as an earlier one did.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ModelSettings:
     poll_interval_s: float = 0.02
     report_interval_s: float = 0.5
     sweep_interval_s: float = 1.0
+    max_warm_contexts: int = 256
 
 
 @dataclass(frozen=True, slots=True)

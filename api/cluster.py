@@ -52,6 +52,10 @@ class ModelInfo:
         return self
 
 
+Warmth = Literal["cold", "shared", "kept"]
+"""Of a turn without a session: cold, it computes its whole prompt and leaves nothing; shared, it begins from what
+earlier turns of its owner have left; kept, it also leaves its own context for later ones."""
+
 RetentionPolicy = Literal["keep", "drop", "adaptive", "predictive"]
 
 
@@ -256,8 +260,13 @@ class Cluster(Inferlets, Protocol):
         """
         ...
 
-    async def generate(self, model: str | None, request: TurnRequest, owner: str) -> TurnStream:
-        """One turn of this owner on a temporary context, which costs no actor. Leaving the stream cancels it.
+    async def generate(
+        self, model: str | None, request: TurnRequest, owner: str, warmth: Warmth = "cold"
+    ) -> TurnStream:
+        """One turn of this owner on a context that costs no actor. Leaving the stream cancels it.
+
+        The prompt is the whole of what the model is to see. What of it is held of earlier turns of this owner is not
+        computed again, as ``TurnStart.num_resident`` says; the answer is the same.
 
         Raises:
             ModelNotFound, InvalidRequest, LengthExceeded, Unavailable

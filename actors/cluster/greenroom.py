@@ -14,6 +14,7 @@ import ray
 from actors.calls.ray import named
 from actors.cluster.assembly import DirectoryActor
 from actors.contexts.context import ContextRef
+from actors.contexts.marks import prompt_marks
 from actors.contexts.placed import Contents
 from actors.contexts.reader import TurnReader
 from actors.contexts.stream import OwnTurnStream
@@ -25,7 +26,7 @@ from actors.sessions.ref import SessionRef
 from actors.settings import NAMESPACE, ClusterSettings
 from actors.topics.actor import BrokerActor, topics_path
 from actors.topics.ref import BrokerRef
-from api.cluster import ModelInfo, Retention, SessionOptions, SessionSummary
+from api.cluster import ModelInfo, Retention, SessionOptions, SessionSummary, Warmth
 from api.errors import InvalidRequest, Unavailable
 from api.inferlets import InferletSummary, ProgramInfo
 from api.topics import Topics
@@ -119,12 +120,22 @@ class Greenroom:
         placement = await self.directory.place(model, "")
         return await placement.model.token_bytes(ids)
 
-    async def generate(self, model: str | None, request: TurnRequest, owner: str = "") -> OwnTurnStream:
+    async def generate(
+        self, model: str | None, request: TurnRequest, owner: str = "", warmth: Warmth = "cold"
+    ) -> OwnTurnStream:
         """See ``Cluster.generate``."""
-        placement = await self.directory.place(model, "")
-        name, context_id = placement.name, f"temporary-{request.turn_id}"
+        marks = () if warmth == "cold" else prompt_marks(model or "", owner, request)
+        placement = await self.directory.place(model, "", marks=marks)
         context = ContextRef(
-            self.directory, context_id, name, self.timeout_s, owner, Retention("drop"), placement, is_temporary=True
+            self.directory,
+            f"temporary-{request.turn_id}",
+            placement.name,
+            self.timeout_s,
+            owner,
+            Retention("adaptive" if warmth == "kept" else "drop"),
+            placement,
+            is_temporary=warmth != "kept",
+            is_warm=warmth != "cold",
         )
         run = context.run(request, Contents())
         await run.start()

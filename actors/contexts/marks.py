@@ -1,4 +1,4 @@
-"""Marks of a prompt: a hash of its beginning at each message, by which requests that begin in the same way are found."""
+"""Marks of a prompt: a hash of its beginning at each message, by which prompts that begin in the same way are found."""
 
 from __future__ import annotations
 

@@ -41,6 +41,7 @@ class PlacedContext:
         timeout_s: for how long its turns wait for a model actor.
         placement: the model actor that it was last on; None where that is not known here.
         is_temporary: it ends with its only turn.
+        is_warm: for one turn, which begins from what its owner's warm contexts hold; see ``StartTurn``.
         scope: has its tasks, and those of its forks.
     """
 
@@ -52,6 +53,7 @@ class PlacedContext:
     retention: Retention = Retention()
     placement: Placement | None = None
     is_temporary: bool = False
+    is_warm: bool = False
     scope: Scope = field(default_factory=Scope)
 
     async def place(self, lost: str | None = None) -> Placement:
@@ -61,5 +63,6 @@ class PlacedContext:
             ModelNotFound, Unavailable
         """
         if self.placement is None or lost is not None:
-            self.placement = await self.placer.place(self.model, "" if self.is_temporary else self.id, lost)
+            key = "" if self.is_temporary or self.is_warm else self.id
+            self.placement = await self.placer.place(self.model, key, lost)
         return self.placement

@@ -238,4 +238,5 @@ class TurnRun:
             owner=context.owner,
             adapter=contents.adapter,
             is_suspect=self.deaths.are_any,
+            is_warm=context.is_warm,
         )

@@ -54,6 +54,8 @@ class StartTurn:
         owner: whose context it is, and whose turn.
         adapter: of the context.
         is_suspect: a model actor has died of it, or of another turn beside it.
+        is_warm: it begins from what the owner's warm contexts hold of its tokens, and runs on one of them, which stays;
+            a temporary one runs on a context of its own. ``base_length`` is 0.
     """
 
     request: TurnRequest
@@ -71,6 +73,7 @@ class StartTurn:
     owner: str = ""
     adapter: str | None = None
     is_suspect: bool = False
+    is_warm: bool = False
 
     @property
     def key(self) -> str:

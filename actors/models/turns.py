@@ -15,6 +15,7 @@ from actors.models.metrics import ModelMetrics
 from actors.models.poll import Pollers
 from actors.models.probation import Probation
 from actors.models.turn import ModelTurn
+from actors.models.warm import WarmContexts
 from actors.settings import ModelSettings
 from api.answers.formats import AnswerFormat
 from api.errors import GreenroomError, TurnNotFound, Unavailable, reason_of
@@ -60,6 +61,7 @@ class ModelTurns:
         self._beginning: dict[str, StartTurn] = {}
         self._pollers = Pollers(settings.poll_interval_s)
         self._probation = Probation()
+        self._warm = WarmContexts(engine, settings.max_warm_contexts, settings.owner_share)
 
     async def start(self, message: StartTurn) -> TurnStart:
         """Have a turn admitted; the same attempt at the same turn again is the same turn.
@@ -84,7 +86,8 @@ class ModelTurns:
 
     def _admit(self, message: StartTurn, constraint: EngineConstraint | None, unheld: tuple[str, ...]) -> TurnStart:
         prompt_ids = self._encode(message) if message.prompt_ids is None else message.prompt_ids
-        residency = self._engine.admit(_admission(message, prompt_ids, constraint))
+        admission = _admission(message, prompt_ids, constraint)
+        residency = self._warm.admit(admission) if message.is_warm else self._engine.admit(admission)
         turn_id = message.request.turn_id
         start = TurnStart(turn_id, message.base_length, prompt_ids, residency.num_resident, unheld)
         self._turns[message.key] = ModelTurn(message, start)
@@ -159,6 +162,8 @@ class ModelTurns:
             self._probation.watch(turn)
             if self._metrics and turn.first_token_at is not None and not had_first:
                 self._metrics.first_token(turn)
+            if turn.is_ended and turn.message.is_warm:
+                self._warm.ended(turn.key)
             if turn.is_ended and self._metrics:
                 self._metrics.turn_ended(turn)
 
@@ -233,7 +238,7 @@ def _admission(message: StartTurn, prompt_ids: tuple[int, ...], constraint: Engi
         constraint=constraint,
         distribution=request.distribution,
         holes=message.holes if created else (),
-        tenant=message.context_id if message.is_temporary else message.owner,
+        tenant=message.context_id if message.is_temporary and not message.is_warm else message.owner,
         owner=message.owner,
         adapter=message.adapter,
     )

@@ -6,9 +6,9 @@ import math
 import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from actors.engine.contract import Engine, tokens_hash
+from actors.engine.contract import Admission, Engine, Residency, tokens_hash
 from api.errors import GreenroomError
 
 MIN_SHARED = 16
@@ -43,38 +43,39 @@ class WarmContexts:
         self._max_of_owner = math.ceil(max_contexts * owner_share)
         self._contexts: OrderedDict[str, WarmContext] = OrderedDict()
 
-    def find(self, owner: str, tokens: Sequence[int], adapter: str | None, is_temporary: bool) -> str:
-        """The context for a turn with these tokens, which the engine may not hold yet.
+    def admit(self, admission: Admission) -> Residency:
+        """Have a turn admitted that brings all of its tokens; whether it is temporary, its admission says.
 
-        Args:
-            is_temporary: the context is closed when the turn has ended, so none is taken over.
+        Raises:
+            GreenroomError: as ``Engine.admit``.
         """
-        mine = [context_id for context_id, warm in reversed(self._contexts.items()) if warm.owner == owner]
-        prefix = self._engine.closest(mine, tokens, adapter)
-        if prefix is not None and not is_temporary:
+        context_id = self._find(admission)
+        try:
+            residency = self._engine.admit(replace(admission, context_id=context_id))
+        except GreenroomError:
+            if context_id not in self._contexts:
+                self._engine.close(context_id)
+            raise
+        if not admission.is_temporary:
+            num_prompt = len(admission.tokens) - admission.num_prior_output
+            self._contexts[context_id] = WarmContext(admission.owner, num_prompt, admission.turn_id)
+            self._contexts.move_to_end(context_id)
+            self._close_oldest(admission.owner)
+        return residency
+
+    def _find(self, admission: Admission) -> str:
+        """The context for a turn, which the engine may not hold yet."""
+        tokens = admission.tokens
+        mine = [id for id, warm in reversed(self._contexts.items()) if warm.owner == admission.owner]
+        prefix = self._engine.closest(mine, tokens, admission.adapter)
+        if prefix is not None and not admission.is_temporary:
             warm = self._contexts[prefix.context_id]
             if warm.turn_key is None and warm.num_prompt <= prefix.length and warm.num_prompt < len(tokens):
                 return prefix.context_id
         new_id = f"warm-{uuid.uuid4().hex}"
         if prefix is not None and prefix.length >= MIN_SHARED:
-            try:
-                self._engine.fork(prefix.context_id, new_id, prefix.length, tokens_hash(tokens[: prefix.length]))
-            except GreenroomError:
-                return new_id
+            self._engine.fork(prefix.context_id, new_id, prefix.length, tokens_hash(tokens[: prefix.length]))
         return new_id
-
-    def refused(self, context_id: str) -> None:
-        """The turn was not admitted: forget what was forked for it."""
-        if context_id not in self._contexts:
-            self._engine.close(context_id)
-
-    def admitted(self, context_id: str, owner: str, num_prompt: int, turn_key: str) -> None:
-        """A turn runs on the context, which stays."""
-        self._contexts[context_id] = WarmContext(owner, num_prompt, turn_key)
-        self._contexts.move_to_end(context_id)
-        mine = [one for one, warm in self._contexts.items() if warm.owner == owner]
-        self._close_oldest(mine, len(mine) - self._max_of_owner)
-        self._close_oldest(list(self._contexts), len(self._contexts) - self._max_contexts)
 
     def ended(self, turn_key: str) -> None:
         """The turn has ended, if it ran on one of these."""
@@ -82,11 +83,13 @@ class WarmContexts:
             if warm.turn_key == turn_key:
                 warm.turn_key = None
 
-    def _close_oldest(self, context_ids: Sequence[str], num_too_many: int) -> None:
-        for context_id in context_ids:
-            if num_too_many <= 0:
-                return
-            if self._contexts[context_id].turn_key is None:
-                del self._contexts[context_id]
-                self._engine.close(context_id)
-                num_too_many -= 1
+    def _close_oldest(self, owner: str) -> None:
+        """Close idle ones until the owner, and all together, have no more than they may."""
+        self._close([id for id, warm in self._contexts.items() if warm.owner == owner], self._max_of_owner)
+        self._close(list(self._contexts), self._max_contexts)
+
+    def _close(self, context_ids: Sequence[str], limit: int) -> None:
+        idle = [context_id for context_id in context_ids if self._contexts[context_id].turn_key is None]
+        for context_id in idle[: max(0, len(context_ids) - limit)]:
+            del self._contexts[context_id]
+            self._engine.close(context_id)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 from actors.sessions.title import title_of
-from api.cluster import ModelInfo, SessionDescription, SessionOptions, SessionSummary, TurnRecord
+from api.cluster import ModelInfo, SessionDescription, SessionOptions, SessionSummary, TurnRecord, Warmth
 from api.errors import (
     GreenroomError,
     InvalidRequest,
@@ -52,7 +52,7 @@ class FakeCluster(FakeInferlets):
         turns: every turn that was begun, oldest first.
         begun: released once for each of them, for tests to wait on.
         temporary_ids: token ids of the contexts of turns without a session, oldest first.
-        owners: of these turns.
+        owners, warmths: of these turns.
         topics: the broker.
     """
 
@@ -67,6 +67,7 @@ class FakeCluster(FakeInferlets):
         self.begun = asyncio.Semaphore(0)
         self.temporary_ids: list[list[int]] = []
         self.owners: list[str] = []
+        self.warmths: list[Warmth] = []
         self.topics = FakeTopics()
         self.max_queued_turns = max_queued_turns
         self._max_sessions = max_sessions
@@ -85,12 +86,15 @@ class FakeCluster(FakeInferlets):
         self.info(model)
         return tuple(bytes([token]) if token < 256 else toy_model.TEXT_OF[token].encode() for token in ids)
 
-    async def generate(self, model: str | None, request: TurnRequest, owner: str = "") -> FakeStream:
+    async def generate(
+        self, model: str | None, request: TurnRequest, owner: str = "", warmth: Warmth = "cold"
+    ) -> FakeStream:
         """A turn on an empty context."""
         context: list[int] = []
         turn = self.run(request, context, self.info(model).max_context_tokens)
         self.temporary_ids.append(context)
         self.owners.append(owner)
+        self.warmths.append(warmth)
         return FakeStream(turn, is_temporary=True)
 
     async def open_session(self, options: SessionOptions, owner: str) -> FakeSession:

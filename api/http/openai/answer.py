@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from uuid import uuid4
 
 from api.cluster import Cluster, ModelInfo
@@ -56,6 +57,7 @@ class Answer:
         self.created = int(time.time())
         self.plan = plan
         self._turns = turns
+        self._starts = turns.starts
         self._texts = texts
         self._choices = [Choice(plan.stops) for _ in plan.requests]
 
@@ -66,7 +68,8 @@ class Answer:
         Raises:
             GreenroomError: it cannot be.
         """
-        turns = await Turns.begin(lambda request: cluster.generate(plan.model.name, request, owner), plan.requests)
+        turns = Turns(partial(cluster.generate, plan.model.name, owner=owner), plan.requests, plan.num_choices)
+        await turns.begin()
         return cls(plan, turns, TokenTexts(cluster, plan.model.name))
 
     async def pieces(self) -> AsyncGenerator[AnswerPiece]:
@@ -88,7 +91,7 @@ class Answer:
 
     def usage(self) -> dict[str, object]:
         """Tokens so far; those of a prompt count once, however many choices it has."""
-        firsts = self._turns.starts[:: self.plan.num_choices]
+        firsts = self._starts
         num_prompt = sum(start.base_length + len(start.prompt_ids) for start in firsts)
         num_output = sum(choice.num_output for choice in self._choices)
         return {

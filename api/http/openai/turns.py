@@ -1,44 +1,58 @@
-"""The turns of one request: one for each choice, begun together and read together."""
+"""The turns of one request: one for each choice, read together; the choices of one prompt share its computation."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
+from typing import Protocol
 
-from api.cluster import TurnStream
+from api.cluster import TurnStream, Warmth
 from api.errors import GreenroomError
-from api.turns import Frame, TurnRequest
+from api.turns import Frame, TurnRequest, TurnStart
 
 _MAX_UNREAD = 64
 """Frames of several turns that wait for a slow client; each turn's own log keeps what comes after."""
 
-Generate = Callable[[TurnRequest], Awaitable[TurnStream]]
+
+class Generate(Protocol):
+    """Begins a turn, of one model and one owner."""
+
+    async def __call__(self, request: TurnRequest, *, warmth: Warmth) -> TurnStream:
+        """See ``Cluster.generate``."""
+        ...
 
 
 class Turns:
-    """Turns that have begun. To be cancelled in the end, which costs nothing where they have been read to theirs."""
+    """Turns of which the first of each prompt have begun, and keep their contexts; to be cancelled in the end.
 
-    def __init__(self, streams: Sequence[TurnStream]) -> None:
-        self.starts = tuple(stream.start for stream in streams)
-        self._streams = streams
-        self._running = set(range(len(streams)))
+    The others begin once the first one of their prompt has a token, and with it the whole prompt computed.
+    """
 
-    @classmethod
-    async def begin(cls, generate: Generate, requests: Sequence[TurnRequest]) -> Turns:
-        """Begin all of them, or none.
+    def __init__(self, generate: Generate, requests: Sequence[TurnRequest], num_choices: int) -> None:
+        self._generate = generate
+        self._requests = requests
+        self._num_choices = num_choices
+        self._streams: dict[int, TurnStream] = {}
+        self._computed = [asyncio.Event() for _ in requests]
+
+    @property
+    def starts(self) -> tuple[TurnStart, ...]:
+        """Of the first one of each prompt."""
+        return tuple(self._streams[number].start for number in self._firsts)
+
+    async def begin(self) -> None:
+        """Begin the first one of each prompt, or none.
 
         Raises:
             GreenroomError: one of them cannot be.
         """
-        streams: list[TurnStream] = []
         try:
-            for request in requests:
-                await _begin(generate(request), streams)
+            for number in self._firsts:
+                await self._begin(number, "kept")
         except BaseException:
-            await _cancel(streams)
+            await self.cancel()
             raise
-        return cls(streams)
 
     async def frames(self) -> AsyncGenerator[tuple[int, Frame]]:
         """All frames with the numbers of their turns, as they come.
@@ -46,64 +60,66 @@ class Turns:
         Raises:
             GreenroomError: a turn failed.
         """
-        merged = _single(self._streams[0]) if len(self._streams) == 1 else _merged(self._streams)
+        merged = self._read(0) if len(self._requests) == 1 else self._merged()
         async with aclosing(merged):
-            async for number, frame in merged:
-                if frame.finish is not None:
-                    self._running.discard(number)
-                yield number, frame
+            async for item in merged:
+                yield item
 
     async def cancel(self) -> None:
         """End those that run, within a step."""
-        await _cancel([self._streams[number] for number in self._running])
+        await asyncio.gather(*(stream.cancel() for stream in self._streams.values()), return_exceptions=True)
 
+    @property
+    def _firsts(self) -> range:
+        return range(0, len(self._requests), self._num_choices)
 
-async def _begin(starting: Awaitable[TurnStream], streams: list[TurnStream]) -> None:
-    """Begin one more; also where the caller is cancelled meanwhile, so that nothing runs that nobody knows of."""
-    task = asyncio.ensure_future(starting)
-    try:
-        streams.append(await asyncio.shield(task))
-    except asyncio.CancelledError:
-        with suppress(GreenroomError):
-            streams.append(await task)
-        raise
-
-
-async def _cancel(streams: Sequence[TurnStream]) -> None:
-    await asyncio.gather(*(stream.cancel() for stream in streams), return_exceptions=True)
-
-
-async def _single(stream: TurnStream) -> AsyncGenerator[tuple[int, Frame]]:
-    frames = aiter(stream)
-    try:
-        async for frame in frames:
-            yield 0, frame
-    finally:
-        if isinstance(frames, AsyncGenerator):
-            await frames.aclose()
-
-
-async def _merged(streams: Sequence[TurnStream]) -> AsyncGenerator[tuple[int, Frame]]:
-    items: asyncio.Queue[tuple[int, Frame] | Exception] = asyncio.Queue(_MAX_UNREAD)
-
-    async def read(number: int, stream: TurnStream) -> None:
+    async def _begin(self, number: int, warmth: Warmth) -> None:
+        """Begin one; also where the caller is cancelled meanwhile, so that nothing runs that nobody knows of."""
+        task = asyncio.ensure_future(self._generate(self._requests[number], warmth=warmth))
         try:
-            async with aclosing(_single(stream)) as frames:
-                async for _, frame in frames:
-                    await items.put((number, frame))
-        except Exception as error:
-            await items.put(error)
+            self._streams[number] = await asyncio.shield(task)
+        except asyncio.CancelledError:
+            with suppress(GreenroomError):
+                self._streams[number] = await task
+            raise
 
-    tasks = [asyncio.create_task(read(number, stream)) for number, stream in enumerate(streams)]
-    try:
-        num_left = len(streams)
-        while num_left:
-            item = await items.get()
-            if isinstance(item, Exception):
-                raise item
-            num_left -= item[1].finish is not None
-            yield item
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async def _read(self, number: int) -> AsyncGenerator[tuple[int, Frame]]:
+        first = number - number % self._num_choices
+        if number != first:
+            await self._computed[first].wait()
+            await self._begin(number, "shared")
+        frames = aiter(self._streams[number])
+        try:
+            async for frame in frames:
+                self._computed[number].set()
+                if frame.finish is not None:
+                    del self._streams[number]
+                yield number, frame
+        finally:
+            if isinstance(frames, AsyncGenerator):
+                await frames.aclose()
+
+    async def _merged(self) -> AsyncGenerator[tuple[int, Frame]]:
+        items: asyncio.Queue[tuple[int, Frame] | Exception] = asyncio.Queue(_MAX_UNREAD)
+
+        async def read(number: int) -> None:
+            try:
+                async with aclosing(self._read(number)) as frames:
+                    async for item in frames:
+                        await items.put(item)
+            except Exception as error:
+                await items.put(error)
+
+        tasks = [asyncio.create_task(read(number)) for number in range(len(self._requests))]
+        try:
+            num_left = len(tasks)
+            while num_left:
+                item = await items.get()
+                if isinstance(item, Exception):
+                    raise item
+                num_left -= item[1].finish is not None
+                yield item
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

@@ -253,7 +253,10 @@ async def test_a_client_that_leaves_ends_the_turns(path: str, extra: dict[str, A
         body = {"messages": HELLO, "prompt": "hello", **extra}
         call = asyncio.create_task(http.post(path, json=body, timeout=60))
         async with asyncio.timeout(30):
-            for _ in range(extra.get("n", 1)):
+            await cluster.begun.acquire()
+            if "n" in extra:  # the others begin once the prompt has been computed
+                cluster.pace.allow(1)
+                await cluster.begun.acquire()
                 await cluster.begun.acquire()
             call.cancel()
             for turn in cluster.turns:

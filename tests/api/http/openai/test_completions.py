@@ -60,11 +60,12 @@ async def test_several_prompts_have_n_choices_each_side_by_side(prompt: Any) -> 
     cluster = FakeCluster()
     completion = await completed(cluster, prompt=prompt, n=2, max_tokens=3, seed=7)
     assert [choice.index for choice in completion.choices] == [0, 1, 2, 3]
-    assert [turn.request.sampling.seed for turn in cluster.turns] == [7, 8, 7, 8]
+    assert [turn.request.sampling.seed for turn in cluster.turns] == [7, 7, 8, 8]
+    assert cluster.warmths == ["kept", "kept", "shared", "shared"]
     texts = [choice.text for choice in completion.choices]
     assert texts[0] == texts[1] != texts[2] == texts[3]
     assert completion.usage is not None
-    num_prompt = sum(len(turn.start.prompt_ids) for turn in cluster.turns[::2])
+    num_prompt = sum(len(turn.start.prompt_ids) for turn in cluster.turns[:2])
     assert (completion.usage.prompt_tokens, completion.usage.completion_tokens) == (num_prompt, 12)
 
 
