@@ -87,6 +87,7 @@ class ModelConfig(_Config):
     num_gpus: float = Field(0, ge=0)
     num_cpus: float = Field(0, ge=0)
     orphan_timeout_s: float = Field(30, gt=0)
+    max_warm_contexts: int = Field(256, ge=1)
     drain_timeout_s: float = Field(60, gt=0)
     start_timeout_s: float = Field(300, gt=0)
 
@@ -131,6 +132,7 @@ class ModelConfig(_Config):
             tool_format=self.tool_format,
             orphan_timeout_s=self.orphan_timeout_s,
             owner_share=share,
+            max_warm_contexts=self.max_warm_contexts,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import jsonschema
@@ -99,6 +100,29 @@ def test_a_stop_is_left_out_and_a_schema_holds_and_a_text_goes_on(client: OpenAI
     assert failure.value.code == "context_length_exceeded"
 
 
+def test_a_chat_that_is_sent_again_is_computed_from_where_it_is_new(client: OpenAI, deployed: Deployed) -> None:
+    messages: list[Any] = [{"role": "system", "content": "You are kind. " * 20}]
+    num_known = 0
+    for number in range(4):
+        messages.append({"role": "user", "content": f"My number is {number}. What is my number?"})
+        completion = chat(client, messages=messages, temperature=0, max_tokens=12)
+        assert completion.usage is not None
+        assert completion.usage.prompt_tokens_details is not None
+        assert (completion.usage.prompt_tokens_details.cached_tokens or 0) >= num_known
+        num_known = completion.usage.prompt_tokens
+        messages.append({"role": "assistant", "content": completion.choices[0].message.content})
+    edited = chat(client, messages=[messages[0], {"role": "user", "content": "Hello!"}], max_tokens=1)
+    assert edited.usage is not None
+    assert edited.usage.prompt_tokens_details is not None
+    assert (edited.usage.prompt_tokens_details.cached_tokens or 0) >= edited.usage.prompt_tokens - 64 > 0
+    before = counters(deployed)
+    several = chat(client, messages=[{"role": "user", "content": "Nobody has said this yet. " * 20}], n=4, max_tokens=2)
+    assert several.usage is not None
+    num_prompt = several.usage.prompt_tokens
+    deployed.wait(lambda: counters(deployed)["prompt_tokens"] >= before["prompt_tokens"] + 4 * num_prompt, 60)
+    assert counters(deployed)["resident_tokens"] - before["resident_tokens"] >= 3 * (num_prompt - 1)
+
+
 def test_a_client_that_closes_its_stream_ends_the_turn(client: OpenAI, deployed: Deployed) -> None:
     before = num_output(deployed)
     stream = client.chat.completions.create(
@@ -118,7 +142,12 @@ def num_running(deployed: Deployed) -> int:
 
 def num_output(deployed: Deployed) -> int:
     """Tokens that were computed as output so far."""
-    return sum(report.capacity.counters["output_tokens"] for report in _reports(deployed))
+    return counters(deployed)["output_tokens"]
+
+
+def counters(deployed: Deployed) -> Counter[str]:
+    """Of all model actors, as they have last reported."""
+    return sum((Counter(report.capacity.counters) for report in _reports(deployed)), Counter[str]())
 
 
 def _reports(deployed: Deployed) -> Any:
