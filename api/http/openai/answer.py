@@ -68,8 +68,8 @@ class Answer:
         Raises:
             GreenroomError: it cannot be.
         """
-        turns = Turns(partial(cluster.generate, plan.model.name, owner=owner), plan.requests, plan.num_choices)
-        await turns.begin()
+        generate = partial(cluster.generate, plan.model.name, owner=owner)
+        turns = await Turns.begin(generate, plan.requests, plan.num_choices)
         return cls(plan, turns, TokenTexts(cluster, plan.model.name))
 
     async def pieces(self) -> AsyncGenerator[AnswerPiece]:

@@ -36,23 +36,26 @@ class Turns:
         self._streams: dict[int, TurnStream] = {}
         self._computed = [asyncio.Event() for _ in requests]
 
-    @property
-    def starts(self) -> tuple[TurnStart, ...]:
-        """Of the first one of each prompt."""
-        return tuple(self._streams[number].start for number in self._firsts)
-
-    async def begin(self) -> None:
+    @classmethod
+    async def begin(cls, generate: Generate, requests: Sequence[TurnRequest], num_choices: int = 1) -> Turns:
         """Begin the first one of each prompt, or none.
 
         Raises:
             GreenroomError: one of them cannot be.
         """
+        turns = cls(generate, requests, num_choices)
         try:
-            for number in self._firsts:
-                await self._begin(number, "kept")
+            for number in turns._firsts:
+                await turns._begin(number, "kept")
         except BaseException:
-            await self.cancel()
+            await turns.cancel()
             raise
+        return turns
+
+    @property
+    def starts(self) -> tuple[TurnStart, ...]:
+        """Of the first one of each prompt."""
+        return tuple(self._streams[number].start for number in self._firsts)
 
     async def frames(self) -> AsyncGenerator[tuple[int, Frame]]:
         """All frames with the numbers of their turns, as they come.

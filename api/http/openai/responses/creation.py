@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 
 from api.cluster import Cluster, Retention, SessionOptions, TurnStream
 from api.http.openai.responses.draft import Draft
@@ -22,7 +23,7 @@ async def begin_unstored(cluster: Cluster, draft: Draft, owner: str) -> Reading:
     """
     response_id = new_response_id()
     request = draft.request(response_id, (*draft.opening, *messages_of(draft.items)))
-    turns = await Turns.begin(lambda one: cluster.generate(draft.model.name, one, owner), (request,))
+    turns = await Turns.begin(partial(cluster.generate, draft.model.name, owner=owner), (request,))
     return Reading(response_id, draft.fields, turns.starts[0], _frames_of(turns), draft.model.answers)
 
 
