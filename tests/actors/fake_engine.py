@@ -154,7 +154,7 @@ class FakeEngine:
             raise InvalidRequest("nothing to go on from")
         if len(tokens) > (admission.max_context or self.max_context):
             raise LengthExceeded(admission.base_length, len(admission.tokens), admission.max_context or 0)
-        resident = min(self.resident.get(admission.context_id, 0), admission.base_length)
+        resident = min(self.resident.get(admission.context_id, 0), _num_common(held, tokens), len(tokens) - 1)
         self.contexts[admission.context_id] = tokens
         self.tenants[admission.context_id] = admission.tenant
         self._turns[admission.turn_id] = _Turn(admission, admission.num_prior_output)
