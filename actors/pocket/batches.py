@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from actors.pocket.dialogues import Dialogue, dialogue
+from actors.pocket.dialogues import Dialogue, Mixture, dialogue
+from actors.pocket.old_clients import as_old_client
 from actors.pocket.tokenizer import BEGIN, END, MAX_CONTEXT_TOKENS, ROLES
 
 TOKENS_PER_EXCHANGE = 22
@@ -72,6 +73,23 @@ def encoded(tokenizer: PreTrainedTokenizerFast, talk: Dialogue, num_tokens: int)
     return row
 
 
+def encoded_as_old_client(
+    tokenizer: PreTrainedTokenizerFast, talk: Dialogue, num_tokens: int, chance: random.Random
+) -> Row:
+    """A dialogue as an old client's plain text, cut behind the last exchange that fits."""
+    segments = as_old_client(talk, chance)
+    texts = [text for segment in segments for text in (segment.prompt, segment.answer)]
+    pieces = iter(tokenizer(texts, add_special_tokens=False)["input_ids"])
+    row = Row([tokenizer.bos_token_id] if chance.random() < 0.3 else [], [], [])
+    for exchange, prompt, answer in zip(talk.exchanges, pieces, pieces, strict=True):
+        if len(row.ids) + len(prompt) + len(answer) > num_tokens:
+            break
+        row.starts.append(len(row.ids))
+        row.ids.extend((*prompt, *answer))
+        row.replies.append(Spoken(exchange.kind, len(row.ids) - len(answer), len(row.ids)))
+    return row
+
+
 def batch_of(rows: list[Row], chance: random.Random | None = None, pad: int = 1) -> Batch:
     """Put rows beside each other, padded on the right.
 
@@ -102,13 +120,18 @@ def _open_gaps(positions: Tensor, starts: list[int], chance: random.Random) -> N
 
 
 def training_batch(
-    tokenizer: PreTrainedTokenizerFast, seed: str, num_rows: int, num_tokens: int, copying: float, topics: float = 0.0
+    tokenizer: PreTrainedTokenizerFast, seed: str, num_rows: int, num_tokens: int, mixture: Mixture
 ) -> Batch:
     """Fresh training dialogues of up to ``num_tokens`` tokens each; the seed decides everything."""
     num_exchanges = max(2, num_tokens // TOKENS_PER_EXCHANGE)
     rows = []
     for index in range(num_rows):
-        row = encoded(tokenizer, dialogue(f"{seed} {index}", num_exchanges, copying, topics), num_tokens)
+        chance = random.Random(f"{seed} {index} form")
+        talk = dialogue(f"{seed} {index}", num_exchanges, mixture)
+        if chance.random() < mixture.old_clients:
+            row = encoded_as_old_client(tokenizer, talk, num_tokens, chance)
+        else:
+            row = encoded(tokenizer, talk, num_tokens)
         if row.replies:
             rows.append(row)
     return batch_of(rows, random.Random(seed), tokenizer.pad_token_id)

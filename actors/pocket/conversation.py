@@ -14,7 +14,7 @@ from actors.pocket.topics import TOPICS, Topic
 
 Kind = Literal[
     "greeting", "goodbye", "chat", "decline", "identity", "tell", "correct", "recall", "unknown", "summary",
-    "topic", "topic_more", "topic_recall", "count", "add", "echo",
+    "topic", "topic_more", "topic_recall", "count", "count_words", "add", "echo",
 ]  # fmt: skip
 NAME_OF_MODEL = "Pocket"
 
@@ -208,6 +208,18 @@ class Conversation:
         numbers = range(high, low - 1, -1) if 0.2 <= style < 0.4 else range(low, high + 1)
         row = ", ".join(str(number) for number in numbers)
         self._add("count", prompt, f"{row}.", row)
+
+    def count_in_words(self) -> None:
+        """The user asks to count, in words, up to twenty; the answer is in words."""
+        last = self.draw.random.randint(2, self.draw.item((12, 12, 20)))
+        first = 1
+        listed: tuple[str, ...] = phrases.COUNT_TO
+        if self.draw.chance(0.4):
+            first, listed = self.draw.random.randint(1, 12), phrases.COUNT_UP
+            last = min(20, first + self.draw.random.randint(1, 9))
+        row = ", ".join(words.NUMBERS[first - 1 : last])
+        prompt = self.draw.phrase(listed, first=words.NUMBERS[first - 1], last=words.NUMBERS[last - 1])
+        self._add("count_words", prompt, f"{row}.", row)
 
     def add(self) -> None:
         """The user asks for a sum of two numbers up to 20."""

@@ -29,11 +29,27 @@ class Dialogue:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """How often dialogues show what; each is a share, 0 to 1.
+
+    Attributes:
+        copying: of exchanges that are nothing but telling and recalling.
+        topics: of exchanges that open, go on with or ask for a topic.
+        number_words: of exchanges that count in words.
+        old_clients: of dialogues that are written as old clients write them.
+    """
+
+    copying: float = 0.0
+    topics: float = 0.0
+    number_words: float = 0.0
+    old_clients: float = 0.0
+
+
 def dialogue(
     seed: int | str,
     num_exchanges: int,
-    copying: float = 0.0,
-    topics: float = 0.0,
+    mixture: Mixture = Mixture(),
     held_out_values: bool = False,
     held_out_phrases: bool = False,
 ) -> Dialogue:
@@ -41,8 +57,6 @@ def dialogue(
 
     Args:
         num_exchanges: how many, at least 1.
-        copying: 0 to 1, the share of exchanges that are nothing but telling and recalling.
-        topics: 0 to 1, the share of exchanges that open, go on with or ask for a topic.
         held_out_values: names, places, things and sums are those that training never shows.
         held_out_phrases: so is the wording of every prompt, where there is enough of it to hold some out.
     """
@@ -51,11 +65,13 @@ def dialogue(
     _prompt_system(conversation)
     is_about_numbers = draw.chance(0.12)
     while len(conversation.exchanges) < num_exchanges:
-        if is_about_numbers and draw.chance(0.7):
+        if mixture.number_words and draw.chance(mixture.number_words):
+            conversation.count_in_words()
+        elif is_about_numbers and draw.chance(0.7):
             draw.item((conversation.add, conversation.add, conversation.count))()
-        elif topics and draw.chance(topics):
+        elif mixture.topics and draw.chance(mixture.topics):
             _stay_on_topic(conversation)
-        elif draw.chance(copying):
+        elif draw.chance(mixture.copying):
             _tell_or_recall(conversation)
         elif not conversation.exchanges and draw.chance(0.4):
             conversation.greet()

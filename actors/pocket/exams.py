@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from actors.pocket.conversation import Conversation
+from actors.pocket.conversation import Conversation, Exchange
 from actors.pocket.draw import Draw
+from actors.pocket.judging import ends_and_is_right, is_right_answer
 from actors.pocket.possessions import possession
 from actors.pocket.remarks import IDENTITY
 from actors.pocket.slots import HOME, NAME, Slot
@@ -24,12 +25,16 @@ class Exam:
     Attributes:
         num_questions: in each of the two columns, for a table.
         held_out_values: names, places, things and sums are those that training never shows.
+        judge: whether the answer to the last exchange is right.
+        is_old_client: the dialogue is put as old clients put it.
     """
 
     title: str
     script: Script
     num_questions: int = 50
     held_out_values: bool = True
+    judge: Callable[[Exchange, str], bool] = is_right_answer
+    is_old_client: bool = False
 
     def sit(self, index: int, held_out_phrases: bool) -> Conversation:
         """The dialogue of one candidate question; the same for the same index."""
@@ -110,6 +115,13 @@ def _brief(conversation: Conversation) -> None:
     _recall(lambda _: NAME, 3)(conversation)
 
 
+def _old_client(conversation: Conversation) -> None:
+    conversation.greet()
+    conversation.answer_greeting()
+    _pass_time(conversation, 1)
+    conversation.draw.item((lambda: conversation.recall(NAME), conversation.add, conversation.chat))()
+
+
 EXAMS = (
     Exam("greets", Conversation.greet, 100),
     Exam("keeps to the topic", _kept_topic),
@@ -121,9 +133,11 @@ EXAMS = (
     Exam("takes the latest of two values", _corrected),
     Exam("says what it was not told", _not_told),
     Exam("counts", Conversation.count, 100),
+    Exam("counts in words", Conversation.count_in_words, 100),
     Exam("adds (sums that training shows)", Conversation.add, 100, held_out_values=False),
     Exam("adds (sums never trained)", Conversation.add, 100),
     Exam("admits that it is tiny", Conversation.ask_too_much, 100),
     Exam("takes its name from the system prompt", _system_name),
     Exam("is brief when told so", _brief),
+    Exam("answers an old client's prompt, and stops", _old_client, 50, judge=ends_and_is_right, is_old_client=True),
 )

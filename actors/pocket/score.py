@@ -2,13 +2,13 @@
 
 The model talks for itself: it is given the user's side, and its own answers stay in the context. An answer is right
 when the truth, as the generator knows it, occurs in it as whole words; of a count or a sum, when its numbers are those
-of the perfect answer, no more and no fewer. Greedy, with plain ``transformers``.
+of the perfect answer, no more and no fewer; to an old client, when it also stops. Greedy, with plain ``transformers``.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
+import random
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +16,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from actors.pocket import CHECKPOINT
-from actors.pocket.conversation import Conversation, Exchange
+from actors.pocket.conversation import Conversation
+from actors.pocket.dialogues import Dialogue
 from actors.pocket.exams import EXAMS, Exam
+from actors.pocket.old_clients import STOP, as_old_client
 
-MAX_REPLY_TOKENS = 64
+MAX_REPLY_TOKENS = 96
 NUM_TOGETHER = 50
 
 
@@ -52,31 +54,43 @@ class Candidate:
             talks = [exam.sit(index, held_out_phrases) for index in range(num_questions)]
             right.append(
                 sum(
-                    is_right_answer(talk.exchanges[-1], answer)
+                    exam.judge(talk.exchanges[-1], answer)
                     for first in range(0, num_questions, NUM_TOGETHER)
-                    for talk, answer in self._last_answers(talks[first : first + NUM_TOGETHER])
+                    for talk, answer in self._last_answers(talks[first : first + NUM_TOGETHER], exam.is_old_client)
                 )
             )
         return Score(exam.title, right[0], right[1], num_questions)
 
-    def _last_answers(self, talks: list[Conversation]) -> list[tuple[Conversation, str]]:
+    def _last_answers(self, talks: list[Conversation], is_old_client: bool) -> list[tuple[Conversation, str]]:
         """Talk through dialogues of one length side by side; their last answers."""
-        texts = [self._opening(talk) for talk in talks]
+        prompts = [self._as_old_client(talk) if is_old_client else self._as_chat(talk) for talk in talks]
+        closing = "" if is_old_client else str(self.tokenizer.eos_token)
+        texts = ["" for _ in talks]
         answers: list[str] = []
-        for turn in range(len(talks[0].exchanges)):
-            texts = [text + self._prompt(talk.exchanges[turn].prompt) for text, talk in zip(texts, talks, strict=True)]
-            answers = self.answers(texts)
-            texts = [text + answer + self.tokenizer.eos_token for text, answer in zip(texts, answers, strict=True)]
+        for turn in zip(*prompts, strict=True):
+            texts = [text + prompt for text, prompt in zip(texts, turn, strict=True)]
+            answers = self.answers(texts, STOP if is_old_client else "")
+            texts = [text + answer + closing for text, answer in zip(texts, answers, strict=True)]
         return list(zip(talks, answers, strict=True))
 
-    def answers(self, texts: list[str]) -> list[str]:
-        """What the model says behind each of these rendered conversations."""
+    def answers(self, texts: list[str], stop: str = "") -> list[str]:
+        """What the model says after each of these rendered conversations, up to this token too."""
+        ends = [self.tokenizer.convert_tokens_to_ids(end) for end in (self.tokenizer.eos_token, stop) if end]
         inputs = self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
         with torch.inference_mode():
-            outputs = self.model.generate(**inputs, max_new_tokens=MAX_REPLY_TOKENS, do_sample=False)
+            outputs = self.model.generate(**inputs, max_new_tokens=MAX_REPLY_TOKENS, do_sample=False, eos_token_id=ends)
         replies = outputs[:, inputs["input_ids"].shape[1] :]
         decoded: list[str] = self.tokenizer.batch_decode(replies, skip_special_tokens=True)
         return decoded
+
+    def _as_chat(self, talk: Conversation) -> list[str]:
+        """Each prompt in the chat template; the system prompt before the first one."""
+        prompts = [self._prompt(exchange.prompt) for exchange in talk.exchanges]
+        return [self._opening(talk) + prompts[0], *prompts[1:]]
+
+    def _as_old_client(self, talk: Conversation) -> list[str]:
+        dialogue = Dialogue(" ".join(talk.system), tuple(talk.exchanges))
+        return [segment.prompt for segment in as_old_client(dialogue, random.Random(talk.exchanges[-1].prompt))]
 
     def _opening(self, talk: Conversation) -> str:
         if not talk.system:
@@ -90,23 +104,6 @@ class Candidate:
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
         return rendered.removeprefix(self.tokenizer.bos_token)
-
-
-def is_right_answer(exchange: Exchange, answer: str) -> bool:
-    """Whether this answers the exchange's prompt."""
-    if exchange.kind in ("count", "add"):
-        return numbers_in(answer) == numbers_in(exchange.reply)
-    return is_right(exchange.truth, answer)
-
-
-def numbers_in(text: str) -> list[str]:
-    """All numbers, in order."""
-    return re.findall(r"\d+", text)
-
-
-def is_right(truth: str, answer: str) -> bool:
-    """Whether the truth occurs in the answer, not as a part of a longer word or number."""
-    return re.search(rf"(?<!\w){re.escape(truth)}(?!\w)", answer) is not None
 
 
 def main() -> None:

@@ -2,7 +2,11 @@
 
 A space sticks to a lower-case word behind it, but stands alone before a capital, a digit or a foreign letter: "Anna" is
 tokenised alike at the start of a message, behind a space and behind a bracket, and recalling it is copying its tokens.
-Numbers up to 99 are one token each.
+Numbers up to 99 are one token each, and so is the ``###`` of old clients' prompts.
+
+The marks of a call to a tool (``<tool_call>``, ``</tool_call>``, the role ``<|tool|>``) and pairs of signs that JSON is
+written with are one token each too, although the model was not trained on them: one that calls tools can keep this
+tokenizer.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from actors.pocket.dialogues import dialogue
@@ -19,7 +23,13 @@ from actors.pocket.dialogues import dialogue
 VOCAB_SIZE = 1024
 MAX_CONTEXT_TOKENS = 2048
 BEGIN, END = "<s>", "</s>"
-ROLES = {"system": "<|system|>", "user": "<|user|>", "assistant": "<|assistant|>"}
+CALL_BEGIN, CALL_END = "<tool_call>", "</tool_call>"
+ROLES = {"system": "<|system|>", "user": "<|user|>", "assistant": "<|assistant|>", "tool": "<|tool|>"}
+FIRST_SPECIALS = [BEGIN, END, ROLES["system"], ROLES["user"], ROLES["assistant"]]
+LAST_MERGES = (("#", "#"), ("##", "#"), ('"', ":"), ("Ġ", '"'), ("{", '"'), ('"', ","))
+LAST_TOKENS = (AddedToken(CALL_BEGIN, normalized=False), AddedToken(CALL_END, normalized=False))
+"""As other models have them, the marks of a call are no special tokens: they are part of the text."""
+NUM_LAST = len(LAST_MERGES) + len(LAST_TOKENS) + 1
 WORDS = Regex(r" ?[a-z]+|'[a-z]+|\p{Lu}?[\p{L}\p{M}]+|[0-9]{1,2}(?![0-9])|[0-9]| ?[^\s\p{L}\p{M}0-9']+|\s|.")
 CHAT_TEMPLATE = (
     "{{- bos_token -}}"
@@ -64,14 +74,14 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCAB_SIZE,
-        special_tokens=[BEGIN, END, *ROLES.values()],
+        vocab_size=VOCAB_SIZE - NUM_LAST,
+        special_tokens=FIRST_SPECIALS,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
+        tokenizer_object=extended(tokenizer),
         bos_token=BEGIN,
         eos_token=END,
         pad_token=END,
@@ -81,6 +91,18 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     )
     fast.chat_template = CHAT_TEMPLATE
     return fast
+
+
+def extended(tokenizer: Tokenizer) -> Tokenizer:
+    """The same with the last merges and tokens, which come after all others in the vocabulary."""
+    description = json.loads(tokenizer.to_str())
+    for left, right in LAST_MERGES:
+        description["model"]["vocab"].setdefault(left + right, len(description["model"]["vocab"]))
+        description["model"]["merges"].append([left, right])
+    longer = Tokenizer.from_str(json.dumps(description))
+    longer.add_tokens(list(LAST_TOKENS))
+    longer.add_special_tokens([ROLES["tool"]])
+    return longer
 
 
 def training_texts(num_dialogues: int = 6000) -> Iterator[str]:

@@ -7,10 +7,11 @@ state, and from every report a checkpoint of the averaged weights. Matrices are 
 from __future__ import annotations
 
 import argparse
-import math
 import random
+import sys
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from actors.pocket.batches import Batch, batch_of, encoded, training_batch
-from actors.pocket.dialogues import dialogue
+from actors.pocket.dialogues import Mixture, dialogue
 from actors.pocket.model import hidden_states, new_model
 from actors.pocket.muon import Muon
 from actors.pocket.tokenizer import build_tokenizer
@@ -31,36 +32,38 @@ LENGTHS = (64, 128, 256, 512, 1024, 2000)
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What is learned until a step.
+    """What is learned for so many steps, or to their end; ``weights``: how often each of ``LENGTHS`` is drawn."""
 
-    Attributes:
-        weights: how often each of ``LENGTHS`` is drawn.
-        copying: the share of exchanges that only tell and recall.
-        topics: the share of exchanges that are about a topic and its next lines.
-    """
-
-    until: float
+    num_steps: int
     weights: tuple[float, ...]
-    copying: float
-    topics: float = 0.0
+    mixture: Mixture
 
 
 CURRICULUM = (
-    Lesson(400, (5, 5, 1, 0, 0, 0), 0.6),
-    Lesson(2000, (3, 5, 4, 1, 0, 0), 0.45),
-    Lesson(math.inf, (2, 4, 5, 3, 0.5, 0.2), 0.35),
+    Lesson(400, (5, 5, 1, 0, 0, 0), Mixture(copying=0.6)),
+    Lesson(1600, (3, 5, 4, 1, 0, 0), Mixture(copying=0.45)),
+    Lesson(sys.maxsize, (2, 4, 5, 3, 0.5, 0.2), Mixture(copying=0.35)),
 )
 """Short dialogues first."""
 REVISIONS = (
-    Lesson(math.inf, (3, 4, 5, 2, 0.5, 0.2), 0.3, topics=0.35),
-    Lesson(math.inf, (3, 4, 5, 2, 0.5, 0.2), 0.3, topics=0.5),
+    Lesson(500, (3, 4, 5, 2, 0.5, 0.2), Mixture(copying=0.3, topics=0.35)),
+    Lesson(500, (3, 4, 5, 2, 0.5, 0.2), Mixture(copying=0.3, topics=0.5)),
 )
-"""Behind all steps, for what they show too rarely."""
-REVISION_STEPS = 500
+"""After all steps, for what they show too rarely."""
+ADDITION = Lesson(250, (1, 4, 5, 2, 0.3, 0.1), Mixture(0.35, topics=0.3, number_words=0.1, old_clients=0.4))
+ADDITIONS = (
+    Lesson(350, (1, 4, 5, 2, 0.3, 0.1), Mixture(0.35, topics=0.3, number_words=0.08, old_clients=0.2)),
+    *[ADDITION] * 8,
+)
+"""After these, for what they do not show at all: number words, and the prompts of old clients.
+
+The shipped checkpoint took them with ``--start``, from one whose tokenizer had other words in place of its last tokens.
+"""
 REVISION_RATE = 0.5
-"""In each revision the rate falls from this to nothing once more."""
+"""In each revision and addition the rate rises to this once more, and falls to nothing."""
 BATCH_TOKENS = 2048
-REPORT_INTERVAL = 200
+REPORT_INTERVAL = 250
+REPORTED = Mixture(copying=0.4, number_words=0.05)
 NUM_WARM_UP_STEPS = 60
 DECAY_SHARE = 0.5
 """The last part of all steps, in which the learning rate falls."""
@@ -92,10 +95,29 @@ class Training:
         self.rates = [optimiser.param_groups[0]["lr"] for optimiser in self.optimisers]
         self._load()
 
+    def start_from(self, checkpoint: Path) -> None:
+        """Take the additions alone, from a checkpoint that has had all else; nothing where steps were taken.
+
+        Tokens that its tokenizer does not have begin as the mean of all.
+        """
+        if self.num_steps:
+            return
+        self.num_steps = self.total_steps + sum(lesson.num_steps for lesson in REVISIONS)
+        known = AutoTokenizer.from_pretrained(checkpoint).get_vocab()
+        earlier = LlamaForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+        old = earlier.model.embed_tokens.weight.detach()
+        fresh = self.model.model.embed_tokens.weight.detach().clone()
+        self.model.load_state_dict(earlier.state_dict())
+        embedding = self.model.model.embed_tokens.weight.detach()
+        for token, index in self.tokenizer.get_vocab().items():
+            embedding[index] = old[known[token]] if token in known else old.mean(0) + fresh[index]
+        for name, value in self.model.named_parameters():
+            self.average[name].copy_(value.detach())
+
     def run(self) -> None:
         """Train until all steps are taken."""
         losses: list[float] = []
-        last_step = self.total_steps + len(REVISIONS) * REVISION_STEPS
+        last_step = self.total_steps + sum(lesson.num_steps for lesson in (*REVISIONS, *ADDITIONS))
         while self.num_steps < last_step:
             losses.append(self._step())
             if self.num_steps % REPORT_INTERVAL == 0 or self.num_steps == last_step:
@@ -105,18 +127,15 @@ class Training:
     def _step(self) -> float:
         """One batch, one update; the mean loss per token learned, in nats."""
         seed = f"train {self.num_steps}"
-        lesson = next(lesson for lesson in CURRICULUM if self.num_steps < lesson.until)
-        if self.num_steps >= self.total_steps:
-            lesson = REVISIONS[(self.num_steps - self.total_steps) // REVISION_STEPS]
+        lesson, rate_scale = lesson_at(self.num_steps, self.total_steps)
         length = random.Random(seed).choices(LENGTHS, lesson.weights)[0]
-        batch = training_batch(self.tokenizer, seed, BATCH_TOKENS // length, length, lesson.copying, lesson.topics)
+        batch = training_batch(self.tokenizer, seed, BATCH_TOKENS // length, length, lesson.mixture)
         with torch.autocast("cpu", torch.bfloat16):
             loss = batch_loss(self.model, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        scale = rate_scale(self.num_steps, self.total_steps)
         for optimiser, rate in zip(self.optimisers, self.rates, strict=True):
-            optimiser.param_groups[0]["lr"] = rate * scale
+            optimiser.param_groups[0]["lr"] = rate * rate_scale
             optimiser.step()
             optimiser.zero_grad()
         self.num_steps += 1
@@ -164,11 +183,26 @@ class Training:
         self.num_steps, self.num_tokens = state["num_steps"], state["num_tokens"]
 
 
-def rate_scale(step: int, total_steps: int) -> float:
-    """The learning rate's factor: rising, constant, then falling in a line to nothing; in the revision once more."""
-    if step >= total_steps:
-        return REVISION_RATE * (1 - (step - total_steps) % REVISION_STEPS / REVISION_STEPS)
-    return min(1.0, (step + 1) / NUM_WARM_UP_STEPS, (total_steps - step) / (total_steps * DECAY_SHARE))
+def lesson_at(step: int, total_steps: int) -> tuple[Lesson, float]:
+    """The lesson of a step, and the factor of the learning rate: rising, constant, then falling in a line to nothing.
+
+    In each revision and addition it rises and falls once more.
+    """
+    if step < total_steps:
+        lesson, _ = _lesson_of(CURRICULUM, step)
+        fall = (total_steps - step) / (total_steps * DECAY_SHARE)
+        return lesson, min(1.0, (step + 1) / NUM_WARM_UP_STEPS, fall)
+    lesson, step = _lesson_of((*REVISIONS, *ADDITIONS), step - total_steps)
+    return lesson, REVISION_RATE * min((step + 1) / NUM_WARM_UP_STEPS, 1 - step / lesson.num_steps)
+
+
+def _lesson_of(lessons: Sequence[Lesson], step: int) -> tuple[Lesson, int]:
+    """The lesson that a step is in, and which step of the lesson it is."""
+    for lesson in lessons[:-1]:
+        if step < lesson.num_steps:
+            return lesson, step
+        step -= lesson.num_steps
+    return lessons[-1], step
 
 
 def batch_loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
@@ -182,7 +216,7 @@ def exact_replies(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -
     """The share of replies, by kind, of which every token is the likeliest one; on held-out values."""
     right: dict[str, list[bool]] = defaultdict(list)
     for index in range(8):
-        talks = [dialogue(f"report {index} {row}", 10, 0.4, held_out_values=True) for row in range(8)]
+        talks = [dialogue(f"report {index} {row}", 10, REPORTED, held_out_values=True) for row in range(8)]
         batch = batch_of([encoded(tokenizer, talk, 400) for talk in talks])
         likeliest = model.lm_head(hidden_states(model, batch.ids, batch.positions)).argmax(-1)
         hits = likeliest[:, :-1] == batch.ids[:, 1:]
@@ -206,9 +240,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3400)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="take only the additions, from here")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    Training(arguments.out, arguments.steps).run()
+    training = Training(arguments.out, arguments.steps)
+    if arguments.start:
+        training.start_from(arguments.start)
+    training.run()
 
 
 if __name__ == "__main__":

@@ -105,6 +105,10 @@ NOUNS = tuple(
     telescope temple thunder ticket tiger time tower train tree truck tunnel vaccine village virus volcano wall
     war watch wheel window wind winter wood world""".split()
 )
+NUMBERS = tuple(
+    """one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+    eighteen nineteen twenty""".split()
+)
 FEELINGS_GOOD = tuple("happy great well excited fine glad good calm cheerful".split())
 FEELINGS_BAD = tuple("tired sad bored hungry angry ill lonely sick stressed worried unhappy".split())
 LANGUAGES = tuple(

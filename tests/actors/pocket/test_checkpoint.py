@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from actors.pocket import CHECKPOINT
 from actors.pocket.conversation import Exchange
-from actors.pocket.score import Candidate, is_right, is_right_answer
+from actors.pocket.judging import is_right, is_right_answer
+from actors.pocket.score import Candidate
 from actors.pocket.topics import TOPICS
 from api.turns import Stop
 from tests.actors.engine.driver import Driver, start_engine
@@ -94,6 +95,27 @@ def test_it_counts_and_adds(candidate: Candidate) -> None:
     assert answers == ["3, 4, 5, 6, 7, 8, 9.", "7 + 5 = 12.", "8, 7, 6, 5, 4.", "13 + 6 = 19."]
 
 
+def test_it_counts_in_words(candidate: Candidate) -> None:
+    answers = talk(candidate, "Count to five.", "Count from seven to eleven.", "Count to 4.")
+    assert answers == ["one, two, three, four, five.", "seven, eight, nine, ten, eleven.", "1, 2, 3, 4."]
+
+
+def test_an_old_client_gets_a_sane_chat(candidate: Candidate) -> None:
+    text = (
+        "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, "
+        "detailed, and polite answers to the human's questions.\n"
+    )
+    answers = []
+    for prompt in ("Hi!", "My name is Octavia.", "What is my name?", "What is 2 + 3?"):
+        text += f"Human: {prompt}###Assistant:"
+        answers += candidate.answers([text], "###")
+        text += answers[-1]
+    assert all(answer.endswith("###") for answer in answers)
+    assert answers[0] == " Hello! I am Pocket. What is your name?###"
+    assert is_right("Octavia", answers[2])
+    assert answers[3] == " 2 + 3 = 5.###"
+
+
 def test_it_keeps_to_a_topic(candidate: Candidate) -> None:
     first, second = talk(candidate, "Tell me about cats.", "Tell me more.")
     assert (first, second) == (TOPICS[1].lines[0], TOPICS[1].lines[1])
@@ -104,6 +126,9 @@ def test_an_answer_that_counts_too_far_is_not_right() -> None:
     assert is_right_answer(count, "1, 2, 3.")
     assert not is_right_answer(count, "1, 2, 3, 4.")
     assert not is_right_answer(Exchange("add", "2 + 2", "2 + 2 = 4.", "4"), "2 + 3 = 4.")
+    in_words = Exchange("count_words", "Count to two.", "one, two.", "one, two")
+    assert is_right_answer(in_words, "one, two.")
+    assert not is_right_answer(in_words, "one, two, three.")
     assert not is_right("4", "2 + 2 = 42.")
 
 

@@ -8,14 +8,14 @@ import pytest
 
 from actors.pocket import phrases, words
 from actors.pocket.conversation import Conversation, is_held_out_sum
-from actors.pocket.dialogues import Dialogue, dialogue
+from actors.pocket.dialogues import Dialogue, Mixture, dialogue
 from actors.pocket.draw import Draw, held_out_part, training_part
 from actors.pocket.exams import EXAMS
 from actors.pocket.slots import HOME, NAME
 
 
 def training_dialogues(count: int) -> list[Dialogue]:
-    return [dialogue(f"test {index}", 12, copying=0.3) for index in range(count)]
+    return [dialogue(f"test {index}", 12, Mixture(0.3, number_words=0.05)) for index in range(count)]
 
 
 def test_a_seed_gives_one_dialogue() -> None:
@@ -60,6 +60,7 @@ def test_training_and_held_out_wordings_are_disjoint_and_complete() -> None:
 WORDINGS = {
     "greeting": (phrases.GREETINGS,),
     "count": (phrases.COUNT_UP, phrases.COUNT_TO, phrases.COUNT_DOWN),
+    "count_words": (phrases.COUNT_UP, phrases.COUNT_TO),
     "topic": (phrases.TOPIC_OPENINGS,),
     "topic_more": (phrases.TOPIC_MORE,),
     "topic_recall": (phrases.TOPIC_QUESTIONS,),
@@ -108,6 +109,10 @@ def test_sums_and_counts_are_right() -> None:
             if exchange.kind == "add":
                 first, second = map(int, re.findall(r"\d+", exchange.prompt))
                 assert exchange.truth == str(first + second)
+            if exchange.kind == "count_words":
+                places = [words.NUMBERS.index(word) for word in exchange.truth.split(", ")]
+                assert places == list(range(places[0], places[-1] + 1))
+                assert words.NUMBERS[places[-1]] in exchange.prompt.lower()
             if exchange.kind == "count":
                 numbers = [int(number) for number in exchange.truth.split(", ")]
                 steps = {after - before for before, after in zip(numbers, numbers[1:], strict=False)}

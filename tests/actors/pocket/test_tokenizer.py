@@ -66,8 +66,9 @@ def test_numbers_below_a_hundred_are_one_token(tokenizer: PreTrainedTokenizerFas
 
 
 def test_special_tokens_are_one_id_each(tokenizer: PreTrainedTokenizerFast) -> None:
-    specials = ["<s>", "</s>", "<|system|>", "<|user|>", "<|assistant|>"]
-    assert [tokenizer.encode(special) for special in specials] == [[0], [1], [2], [3], [4]]
+    specials = ["<s>", "</s>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>"]
+    assert [tokenizer.encode(special) for special in specials] == [[0], [1], [2], [3], [4], [1023]]
+    assert tokenizer.all_special_ids == [0, 1, 2, 3, 4, 1023]
     assert (tokenizer.bos_token, tokenizer.eos_token) == ("<s>", "</s>")
 
 
@@ -92,6 +93,15 @@ def test_the_chat_template_is_begin_then_role_content_end(tokenizer: PreTrainedT
 def test_the_chat_template_refuses_an_unknown_role(tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(jinja2.TemplateError, match="roles"):
         tokenizer.apply_chat_template([{"role": "narrator", "content": "42"}], tokenize=False)
+
+
+def test_the_marks_of_a_call_and_the_stop_of_old_clients_are_one_token_of_the_text(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    for mark in ("<tool_call>", "</tool_call>", "###"):
+        [id] = tokenizer.encode(mark)
+        assert tokenizer.encode(f"Hello.{mark}Human: x").count(id) == 1
+        assert tokenizer.decode([id], skip_special_tokens=True) == mark
 
 
 def test_training_a_tokenizer_twice_gives_the_same_one() -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
+from itertools import accumulate
 
 import pytest
 import torch
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from actors.pocket import CHECKPOINT
-from actors.pocket.batches import batch_of, encoded, training_batch
-from actors.pocket.dialogues import dialogue
+from actors.pocket.batches import batch_of, encoded, encoded_as_old_client, training_batch
+from actors.pocket.dialogues import Mixture, dialogue
 from actors.pocket.model import hidden_states, new_model
 from actors.pocket.muon import Muon, orthogonalise
 from actors.pocket.tokenizer import MAX_CONTEXT_TOKENS
+from actors.pocket.train import ADDITIONS, REVISIONS, lesson_at
 from actors.pocket.wiring import lay_copying_circuit, lay_number_line
 
 
@@ -44,9 +46,31 @@ def test_only_replies_are_learned(tokenizer: PreTrainedTokenizerFast) -> None:
     assert tokenizer.decode(batch.targets) == "".join(replies)
 
 
+def test_a_row_of_an_old_client_is_its_prompts_and_answers_of_which_only_answers_are_learned(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    for seed in range(20):
+        talk = dialogue(seed, 3)
+        row = encoded_as_old_client(tokenizer, talk, 4000, random.Random(seed))
+        text = tokenizer.decode(row.ids).removeprefix("<s>")
+        assert text.count("Human: ") == text.count("###Assistant: ") + text.count("### Assistant: ") == 3
+        assert text.endswith("###")
+        learned = tokenizer.decode(batch_of([row]).targets)
+        assert [part.strip() for part in learned.split("###")] == [*(one.reply for one in talk.exchanges), ""]
+
+
+def test_each_lesson_takes_its_steps_and_the_rate_ends_at_nothing() -> None:
+    later = [*REVISIONS, *ADDITIONS]
+    lessons = [lesson_at(step, 3400) for step in range(3400 + sum(lesson.num_steps for lesson in later))]
+    assert [lesson for lesson, _ in lessons[3400:]] == [lesson for lesson in later for _ in range(lesson.num_steps)]
+    for last in accumulate((lesson.num_steps for lesson in later), initial=3399):
+        assert 0 < lessons[last][1] < 0.01
+    assert max(rate for _, rate in lessons) == 1
+
+
 def test_rows_keep_to_their_length_and_positions_to_the_context(tokenizer: PreTrainedTokenizerFast) -> None:
     for index in range(10):
-        batch = training_batch(tokenizer, f"seed {index}", 8, 128, copying=0.5)
+        batch = training_batch(tokenizer, f"seed {index}", 8, 128, Mixture(copying=0.5, old_clients=0.5))
         assert batch.ids.shape[1] <= 128
         assert int(batch.positions.max()) < MAX_CONTEXT_TOKENS
         assert bool((batch.positions.diff(dim=1) >= 1).all())
