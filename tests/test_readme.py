@@ -15,7 +15,7 @@ from tests.readme_blocks import BLOCKS, README, Block
 
 ROOT = Path(__file__).parent.parent
 ACTORS = ROOT / "actors"
-PAGES = ("README.md", "actors/README.md", ".github/CONTRIBUTING.md")
+PAGES = ("README.md", "actors/README.md", ".github/CONTRIBUTING.md", "tests/programs/README.md")
 
 
 def links(page: Path) -> list[Path]:
@@ -40,6 +40,15 @@ def test_the_map_of_the_actors_names_every_module_once() -> None:
     }
     assert set(named) == modules
     assert len(named) == len(modules)
+
+
+def test_the_gallery_shows_every_program_once_as_it_describes_itself() -> None:
+    folder = ROOT / "tests" / "programs"
+    programs = {path.name: path for path in folder.glob("*.py") if not path.name.startswith(("__", "test_"))}
+    rows = re.findall(r"^\| \[`\w+`\]\((\w+\.py)\) \| (.*) \|$", (folder / "README.md").read_text(), re.MULTILINE)
+    assert len(rows) == len(programs)
+    described = {name: ast.get_docstring(ast.parse(path.read_text())) for name, path in programs.items()}
+    assert dict(rows) == described
 
 
 def test_each_block_is_run_or_says_why_not() -> None:
