@@ -89,7 +89,13 @@ class SessionOptions:
 
 @dataclass(frozen=True, slots=True)
 class TurnRecord:
-    """A turn as history: ``base_length`` is the length to roll back or fork to in order to undo it."""
+    """A turn as history: ``base_length`` is the length to roll back or fork to in order to undo it.
+
+    Attributes:
+        note: see ``TurnRequest``.
+        ended_at: seconds since the epoch; None before, or where that was not recorded.
+        error: why it failed; the context is as before then.
+    """
 
     turn_id: str
     prompt: tuple[Part, ...]
@@ -98,6 +104,9 @@ class TurnRecord:
     end_length: int
     num_output: int
     finish: Finish | None
+    note: str = ""
+    ended_at: float | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +170,17 @@ class SessionHandle(Protocol):
 
     session_id: str
 
-    async def begin(self, request: TurnRequest) -> TurnStream:
+    async def begin(self, request: TurnRequest, after: str | None = None) -> TurnStream:
         """Start a turn, or wait for its place in the session's queue. The turn's start is durable on return.
 
         The same ``turn_id`` again follows the turn that was begun first.
 
+        Args:
+            after: the turn that this one is to follow immediately; None for whichever is the last.
+
         Raises:
             InvalidRequest, LengthExceeded: the turn cannot be; the session is as before.
+            NotLast: the context does not end, or will not end, with the turn ``after``.
             TooBusy: the session's queue is full.
             Unavailable: no model actor could be had in time.
         """
@@ -179,6 +192,24 @@ class SessionHandle(Protocol):
         Raises:
             TurnNotFound: not one of this session's turns.
             InvalidRequest: the offset lies outside what the turn has produced.
+        """
+        ...
+
+    async def turn(self, turn_id: str) -> TurnRecord:
+        """One turn that was begun: as history; one that failed or waits too, if it has a note.
+
+        Raises:
+            TurnNotFound: not one of this session's turns, or hidden.
+        """
+        ...
+
+    async def hide(self, turn_id: str) -> bool:
+        """Cancel a turn and leave it out of ``turn`` from now on, though not of the context. Durable on return.
+
+        Returns whether the session has other turns that are not hidden.
+
+        Raises:
+            TurnNotFound: not one of this session's turns, or hidden.
         """
         ...
 

@@ -18,6 +18,7 @@
     │   └── QueueNotFound           404  queue_not_found
     ├── Conflict                    409  conflict
     │   ├── TurnRunning             409  turn_running
+    │   ├── NotLast                 409  not_last
     │   ├── GenerationUnread        409  generation_unread
     │   ├── InferletEnded           409  inferlet_ended
     │   ├── EndOfEvents             409  end_of_events
@@ -233,6 +234,12 @@ class TurnRunning(Conflict):
     """A turn is running on the context: wait for its end, or cancel it."""
 
     code = "turn_running"
+
+
+class NotLast(Conflict):
+    """The session's context does not end with this turn, or will not when the turns that wait have run."""
+
+    code = "not_last"
 
 
 class GenerationUnread(Conflict):

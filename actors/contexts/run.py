@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from actors.contexts.deaths import Deaths
 from actors.contexts.placed import Contents, PlacedContext
@@ -223,7 +223,7 @@ class TurnRun:
         self._num_prior = len(self.delivered.ids)
         context, contents = self._context, self._contents
         return StartTurn(
-            request=self.request,
+            request=replace(self.request, note="") if self.request.note else self.request,
             context_id=context.id,
             attempt=self._attempt,
             base_length=len(contents.ids),

@@ -15,7 +15,10 @@ from actors.pool.actor import Slot, SlotDirectory
 from actors.sessions.session import Session, SessionParts
 
 CALLS = frozenset(
-    ("begin", "ticket", "ended", "cancel", "typing", "fork", "rollback", "rename", "describe", "next_turn")
+    (
+        *("begin", "turn", "hide", "ticket", "ended", "cancel", "next_turn"),
+        *("typing", "fork", "rollback", "rename", "describe"),
+    )
 )
 
 

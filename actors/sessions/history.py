@@ -13,6 +13,7 @@ from actors.sessions.records import (
     Titled,
     TurnEnded,
     TurnFailed,
+    TurnHidden,
     TurnRestarted,
     TurnStarted,
 )
@@ -30,11 +31,13 @@ class EndedTurn:
     base_length: int
     prompt_ids: tuple[int, ...]
     output: TurnOutput
+    num_resident: int = 0
+    ended_at: float | None = None
 
     @property
     def start(self) -> TurnStart:
-        """As it was when it started, but for what was resident."""
-        return TurnStart(self.request.turn_id, self.base_length, self.prompt_ids, 0)
+        """As it was when it started."""
+        return TurnStart(self.request.turn_id, self.base_length, self.prompt_ids, self.num_resident)
 
     @property
     def end_length(self) -> int:
@@ -51,7 +54,24 @@ class EndedTurn:
             self.end_length,
             len(self.output.ids),
             self.output.finish,
+            self.request.note,
+            self.ended_at,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTurn:
+    """A turn that came to nothing, at a context of ``base_length`` tokens."""
+
+    request: TurnRequest
+    base_length: int
+    reason: str
+
+    def record(self) -> TurnRecord:
+        """For the session's owner."""
+        base = self.base_length
+        request = self.request
+        return TurnRecord(request.turn_id, request.prompt, "", base, base, 0, None, request.note, None, self.reason)
 
 
 class History:
@@ -59,6 +79,8 @@ class History:
 
     Attributes:
         num_restarts: of the turn that is open.
+        failed: turns with a note that failed after they had begun, by their ids.
+        hidden: the ids of those that are shown no longer.
         quarantined: turns that failed since model actors died of them, by their ids.
         last_started: the turn that began last, whatever became of it, and the number of records up to its start.
     """
@@ -68,6 +90,8 @@ class History:
         self.turns: list[EndedTurn] = []
         self.open_request: TurnRequest | None = None
         self.num_restarts = 0
+        self.failed: dict[str, FailedTurn] = {}
+        self.hidden: set[str] = set()
         self.quarantined: set[str] = set()
         self.last_started: tuple[int, str | None] = (0, None)
         self.num_records = 0
@@ -97,11 +121,16 @@ class History:
                 self.num_restarts += 1
             case TurnEnded():
                 self._end(record)
-            case TurnFailed(turn_id, is_quarantined):
+            case TurnFailed(turn_id, is_quarantined, reason):
+                if self.open_request and self.open_request.note and reason:
+                    self.failed[turn_id] = FailedTurn(self.open_request, len(self.tokens), reason)
                 self.open_request = None
                 if is_quarantined:
                     self.quarantined.add(turn_id)
+            case TurnHidden(turn_id):
+                self.hidden.add(turn_id)
             case RolledBack(length, then):
+                self.failed = {id: turn for id, turn in self.failed.items() if turn.base_length <= length}
                 del self.tokens[length:]
                 self.turns = [turn for turn in self.turns if turn.end_length <= length]
                 self.tokens.extend(then)
@@ -115,6 +144,27 @@ class History:
     def turn(self, turn_id: str) -> EndedTurn | None:
         """The ended turn of this id; None where there is none."""
         return next((turn for turn in reversed(self.turns) if turn.request.turn_id == turn_id), None)
+
+    def record(self, turn_id: str) -> TurnRecord | None:
+        """A turn that ended, failed or runs, and is not hidden; None where there is none."""
+        ended, failed, request = self.turn(turn_id), self.failed.get(turn_id), self.open_request
+        if turn_id in self.hidden:
+            return None
+        if request and request.turn_id == turn_id:
+            return running_record(request, len(self.tokens))
+        return ended.record() if ended else failed.record() if failed else None
+
+    def ends_with(self, turn_id: str) -> bool:
+        """Whether nothing is in the context after this turn."""
+        ended, failed = self.turn(turn_id), self.failed.get(turn_id)
+        end = ended.end_length if ended else failed.base_length if failed else None
+        return end == len(self.tokens)
+
+    @property
+    def shown_ids(self) -> set[str]:
+        """Of the turns that are not hidden."""
+        ids = {turn.request.turn_id for turn in self.turns} | self.failed.keys()
+        return (ids | ({self.open_request.turn_id} if self.open_request else set())) - self.hidden
 
     def prefix(self, length: int | None) -> list[Record]:
         """Records that make a history with the first ``length`` tokens of this one, and the turns that fit whole.
@@ -131,7 +181,10 @@ class History:
                 break
             if turn.base_length != position:
                 records.append(RolledBack(position, tuple(self.tokens[position : turn.base_length])))
-            records += [TurnStarted(turn.request), TurnEnded(turn.request.turn_id, turn.prompt_ids, turn.output)]
+            turn_id = turn.request.turn_id
+            ended = TurnEnded(turn_id, turn.prompt_ids, turn.output, turn.num_resident, turn.ended_at)
+            records += [TurnStarted(turn.request), ended]
+            records += [TurnHidden(turn_id)] if turn_id in self.hidden else []
             position = turn.end_length
         if position != length:
             records.append(RolledBack(position, tuple(self.tokens[position:length])))
@@ -149,6 +202,12 @@ class History:
     def _end(self, ended: TurnEnded) -> None:
         assert self.open_request is not None, "a turn ends that has not started"
         assert self.open_request.turn_id == ended.turn_id, "another turn ends than has started"
-        self.turns.append(EndedTurn(self.open_request, len(self.tokens), ended.prompt_ids, ended.output))
+        base, (num_resident, ended_at) = len(self.tokens), (ended.num_resident, ended.ended_at)
+        self.turns.append(EndedTurn(self.open_request, base, ended.prompt_ids, ended.output, num_resident, ended_at))
         self.tokens += [*ended.prompt_ids, *ended.output.ids]
         self.open_request = None
+
+
+def running_record(request: TurnRequest, length: int) -> TurnRecord:
+    """A turn that runs, or is to run, behind so many tokens."""
+    return TurnRecord(request.turn_id, request.prompt, "", length, length, 0, None, request.note)

@@ -55,11 +55,16 @@ class TurnStarted:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnded:
-    """The turn's tokens are in the context from now on."""
+    """The turn's tokens are in the context from now on.
+
+    Earlier ones do not say when that was, nor of how many tokens the KV cache was found.
+    """
 
     turn_id: str
     prompt_ids: tuple[int, ...]
     output: TurnOutput
+    num_resident: int = 0
+    ended_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,21 @@ class TurnRestarted:
 
 @dataclass(frozen=True, slots=True)
 class TurnFailed:
-    """The turn came to nothing; the context is as before. Model actors died of it where it is quarantined."""
+    """The turn came to nothing; the context is as before. Model actors died of it where it is quarantined.
+
+    ``reason`` is "" where it was refused, and its caller was told, or in earlier ones.
+    """
 
     turn_id: str
     is_quarantined: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnHidden:
+    """The turn is shown no longer; its tokens stay."""
+
+    turn_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +104,7 @@ class RolledBack:
 FORMAT = 1
 """The format of new streams. Format 0 wrote none."""
 
-Record = Opened | Titled | TurnStarted | TurnRestarted | TurnEnded | TurnFailed | RolledBack
+Record = Opened | Titled | TurnStarted | TurnRestarted | TurnEnded | TurnFailed | TurnHidden | RolledBack
 
 PARTS = {"text": Text, "tokens": Tokens, "message": Message, "bos": BeginningOfText}
 CONSTRAINTS = {"json_schema": JsonSchema, "regex": Regex, "choice": Choice, "grammar": Grammar}
@@ -126,13 +142,16 @@ def _record(name: str, fields: dict[str, Any]) -> Record:
     if name == "TurnStarted":
         return TurnStarted(_request(fields["request"]))
     if name == "TurnEnded":
-        return TurnEnded(fields["turn_id"], tuple(fields["prompt_ids"]), _output(fields["output"]))
+        settled = {"prompt_ids": tuple(fields["prompt_ids"]), "output": _output(fields["output"])}
+        return TurnEnded(**{**fields, **settled})
     if name == "RolledBack":
         return RolledBack(fields["length"], tuple(fields["then"]))
     if name == "Titled":
         return Titled(**fields)
     if name == "TurnRestarted":
         return TurnRestarted(**fields)
+    if name == "TurnHidden":
+        return TurnHidden(**fields)
     if name == "TurnFailed":
         return TurnFailed(**fields)
     raise KeyError(name)

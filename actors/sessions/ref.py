@@ -16,7 +16,7 @@ from actors.journal.keys import SESSION
 from actors.models.messages import TurnOutput
 from actors.pool.ref import Location, TenantCall
 from actors.sessions.listeners import Heard
-from api.cluster import SessionDescription
+from api.cluster import SessionDescription, TurnRecord
 from api.errors import InvalidRequest, Moved, TooBusy, Unavailable
 from api.turns import TurnRequest
 
@@ -40,10 +40,18 @@ class SessionRef:
         self._timeout_s = timeout_s
         self._listener = secrets.token_hex(8)
 
-    async def begin(self, request: TurnRequest) -> SessionTurnStream:
+    async def begin(self, request: TurnRequest, after: str | None = None) -> SessionTurnStream:
         """See ``SessionHandle.begin``."""
-        ticket = await self._call("begin", request, self._listener)
+        ticket = await self._call("begin", request, self._listener, after)
         return self._stream(request.turn_id, ticket, 0)
+
+    async def turn(self, turn_id: str) -> TurnRecord:
+        """See ``SessionHandle.turn``."""
+        return await self._call("turn", turn_id)  # type: ignore[no-any-return]
+
+    async def hide(self, turn_id: str) -> bool:
+        """See ``SessionHandle.hide``."""
+        return await self._call("hide", turn_id)  # type: ignore[no-any-return]
 
     async def resume(self, turn_id: str, offset: int) -> SessionTurnStream:
         """See ``SessionHandle.resume``."""

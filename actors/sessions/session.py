@@ -15,8 +15,9 @@ from actors.directory.messages import SessionSeed
 from actors.journal.contract import Journal
 from actors.models.messages import TurnOutput
 from actors.models.ref import Placement
+from actors.sessions.history import running_record
 from actors.sessions.listeners import Heard, Listeners
-from actors.sessions.records import RolledBack, Titled, encode
+from actors.sessions.records import RolledBack, Titled, TurnHidden, encode
 from actors.sessions.stream import SessionRecords
 from actors.sessions.turns import SessionTurns
 from actors.settings import SessionSettings
@@ -82,11 +83,24 @@ class Session:
         if request := self._records.history.open_request:
             await self._turns.take_up(request)
 
-    async def begin(self, request: TurnRequest, listener: str = "") -> Ticket:
+    async def begin(self, request: TurnRequest, listener: str = "", after: str | None = None) -> Ticket:
         """See ``SessionHandle.begin``; ``listener`` is not told of it by ``next_turn``."""
         self._use()
         self._context.message()
-        return await self._turns.begin(request, listener)
+        return await self._turns.begin(request, listener, after)
+
+    async def turn(self, turn_id: str) -> TurnRecord:
+        """See ``SessionHandle.turn``."""
+        self._use()
+        return self._turns.record(turn_id)
+
+    async def hide(self, turn_id: str) -> bool:
+        """See ``SessionHandle.hide``."""
+        self._use()
+        self._turns.record(turn_id)
+        await self._turns.cancel(turn_id)
+        await self._records.write(TurnHidden(turn_id))
+        return bool(self._records.history.shown_ids)
 
     async def next_turn(self, after: int | None, listener: str, wait_s: float) -> Heard:
         """See ``Listeners.next``; None: from now on, which is answered at once. Does not count as use."""
@@ -162,7 +176,7 @@ class Session:
         turns = [turn.record() for turn in self._records.history.turns]
         length = len(self._records.history.tokens)
         if request := self._records.history.open_request:
-            turns.append(TurnRecord(request.turn_id, request.prompt, "", length, length, 0, None))
+            turns.append(running_record(request, length))
         return SessionDescription(
             self.session_id,
             self._records.opened.model,

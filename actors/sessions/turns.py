@@ -16,11 +16,13 @@ from actors.contexts.deaths import Deaths
 from actors.contexts.placed import Contents
 from actors.contexts.run import Ticket, TurnRun
 from actors.models.messages import TurnOutput
+from actors.sessions.history import running_record
 from actors.sessions.listeners import Listeners
 from actors.sessions.queue import TurnQueue
 from actors.sessions.records import TurnEnded, TurnFailed, TurnRestarted, TurnStarted
 from actors.sessions.stream import SessionRecords
-from api.errors import Fenced, GreenroomError, TurnNotFound, TurnRunning, reason_of
+from api.cluster import TurnRecord
+from api.errors import Fenced, GreenroomError, NotLast, TurnNotFound, TurnRunning, reason_of
 from api.logs import event_logger
 from api.turns import Finish, TurnRequest, TurnStart
 
@@ -47,6 +49,7 @@ class SessionTurns:
         self._listeners = listeners
         self._queue = TurnQueue(max_queued)
         self._beginning: dict[str, asyncio.Task[Ticket]] = {}
+        self._waiting: dict[str, TurnRequest] = {}
         self._run: TurnRun | None = None
         self._running: asyncio.Task[None] | None = None
         self._failed: OrderedDict[str, GreenroomError] = OrderedDict()
@@ -61,16 +64,36 @@ class SessionTurns:
         """The id of the turn that runs."""
         return self._run.request.turn_id if self._run else None
 
-    async def begin(self, request: TurnRequest, listener: str) -> Ticket:
+    async def begin(self, request: TurnRequest, listener: str, after: str | None = None) -> Ticket:
         """See ``SessionHandle.begin``. All but this listener are told of it."""
         known = self._ticket_now(request.turn_id)
         if known:
             return known
         if request.turn_id in self._records.history.quarantined:
             raise GreenroomError(Deaths.SENTENCE)
+        if request.turn_id == self.running_id:
+            return await self.ticket(request.turn_id, None, None)
         if request.turn_id not in self._beginning:
+            if after is not None and not self._will_end_with(after):
+                raise NotLast(f"the session does not end with turn {after!r:.100}")
+            self._waiting[request.turn_id] = request
             self._beginning[request.turn_id] = self._scope.start(self._begin(self._settled(request), listener))
         return await asyncio.shield(self._beginning[request.turn_id])
+
+    def record(self, turn_id: str) -> TurnRecord:
+        """See ``SessionHandle.turn``."""
+        history, waiting = self._records.history, self._waiting.get(turn_id)
+        record = history.record(turn_id)
+        if record is None and waiting is not None and turn_id not in history.hidden:
+            record = running_record(waiting, len(history.tokens))
+        if record is None:
+            raise TurnNotFound(turn_id)
+        return record
+
+    def _will_end_with(self, turn_id: str) -> bool:
+        """Whether this is the last turn, once those that run or wait have ended."""
+        last = next(reversed(self._beginning), self.running_id)
+        return last == turn_id if last else self._records.history.ends_with(turn_id)
 
     async def take_up(self, request: TurnRequest) -> None:
         """Go on with the turn that an earlier actor left unfinished; before any other begins."""
@@ -176,7 +199,7 @@ class SessionTurns:
                 self._queue.leave()
                 raise
         finally:
-            del self._beginning[request.turn_id]
+            del self._beginning[request.turn_id], self._waiting[request.turn_id]
 
     async def _start(self, request: TurnRequest, listener: str) -> Ticket:
         run = self._run_of(request)
@@ -227,7 +250,9 @@ class SessionTurns:
         turn_id = run.request.turn_id
         try:
             output = await run.end()
-            await self._records.write(TurnEnded(turn_id, run.started.prompt_ids, output))
+            start = run.started
+            ended = TurnEnded(turn_id, start.prompt_ids, output, start.num_resident, round(time.time(), 3))
+            await self._records.write(ended)
             finish, count = output.finish, len(output.ids)
             reason = finish.reason if finish else None
             log.info("turn ended", session_id=self._context.id, turn_id=turn_id, reason=reason, output_tokens=count)
@@ -253,7 +278,7 @@ class SessionTurns:
         while len(self._failed) > self.MAX_FAILURES:
             self._failed.popitem(last=False)
         try:
-            await self._records.write(TurnFailed(turn_id, run.deaths.are_too_many))
+            await self._records.write(TurnFailed(turn_id, run.deaths.are_too_many, reason_of(error)))
         except GreenroomError:
             self._records.is_fenced = True
 

@@ -13,6 +13,7 @@ from api.errors import (
     GreenroomError,
     InvalidRequest,
     ModelNotFound,
+    NotLast,
     SessionNotFound,
     TooBusy,
     TurnNotFound,
@@ -168,6 +169,7 @@ class FakeSession:
         self._news = asyncio.Event()
         self._cluster = cluster
         self._waiting: dict[str, asyncio.Event] = {}
+        self._hidden: set[str] = set()
 
     @property
     def title(self) -> str:
@@ -189,12 +191,14 @@ class FakeSession:
         """The turn in progress."""
         return self.turns[-1] if self.turns and self.turns[-1].is_running else None
 
-    async def begin(self, request: TurnRequest) -> FakeStream | DismissedStream:
+    async def begin(self, request: TurnRequest, after: str | None = None) -> FakeStream | DismissedStream:
         """Start a turn when those before it have ended."""
         self._cluster.use(self)
         for turn in self.turns:
             if turn.request.turn_id == request.turn_id:
                 return FakeStream(turn)
+        if after is not None and not self._will_end_with(after):
+            raise NotLast("another turn is the last")
         if (self.running or self._waiting) and not await self._has_turn(request.turn_id):
             return DismissedStream(request.turn_id, self.length)
         self._check_open()
@@ -202,6 +206,25 @@ class FakeSession:
         self.turns.append(turn)
         self._tell()
         return FakeStream(turn)
+
+    def _will_end_with(self, turn_id: str) -> bool:
+        last = next(reversed(self._waiting), self.turns[-1].request.turn_id if self.turns else None)
+        return last == turn_id
+
+    async def turn(self, turn_id: str) -> TurnRecord:
+        """One of its turns."""
+        self._cluster.use(self)
+        turn = self._turn(turn_id)
+        if turn_id in self._hidden:
+            raise TurnNotFound(turn_id)
+        return _record(turn)
+
+    async def hide(self, turn_id: str) -> bool:
+        """Cancel it and leave it out."""
+        await self.turn(turn_id)
+        await self.cancel(turn_id)
+        self._hidden.add(turn_id)
+        return not all(turn.request.turn_id in self._hidden for turn in self.turns)
 
     async def _has_turn(self, turn_id: str) -> bool:
         """Once those before it have ended; False where it was cancelled before."""
@@ -269,6 +292,7 @@ class FakeSession:
         forked = FakeSession(self._cluster, self.info, self.options, self.owner, self.ids[:length])
         forked.given_title = self.title or None
         forked.turns = [turn for turn in self.turns if turn is not self.running and _end_of(turn) <= length]
+        forked._hidden = set(self._hidden)
         self._cluster.open_sessions[forked.session_id] = forked
         return forked
 
@@ -339,9 +363,10 @@ def _end_of(turn: FakeTurn) -> int:
 
 
 def _record(turn: FakeTurn) -> TurnRecord:
-    base = turn.start.base_length
-    if turn.is_running:
-        return TurnRecord(turn.request.turn_id, turn.request.prompt, "", base, base, 0, None)
+    base, request = turn.start.base_length, turn.request
+    if turn.is_running or turn.error:
+        error = str(turn.error) if turn.error else None
+        return TurnRecord(request.turn_id, request.prompt, "", base, base, 0, None, request.note, None, error)
     return TurnRecord(
         turn_id=turn.request.turn_id,
         prompt=turn.request.prompt,
@@ -350,4 +375,6 @@ def _record(turn: FakeTurn) -> TurnRecord:
         end_length=_end_of(turn),
         num_output=turn.num_output,
         finish=turn.finish,
+        note=request.note,
+        ended_at=0.0,
     )

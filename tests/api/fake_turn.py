@@ -105,6 +105,7 @@ class FakeTurn:
                 await self._emit((token,), (piece,), finish, self._logprobs(token))
         except Exception as error:
             self.error = error
+            del self._context[self.start.base_length :]
         finally:
             self.ended.set()
             async with self._changed:

@@ -16,7 +16,7 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 NEVER_ANSWERED = {
     *("conflict", "not_found"),
     *("closed", "end_of_events", "generation_unread"),
-    *("id_taken", "in_use"),
+    *("id_taken", "in_use", "not_last"),
 }
 """Codes with a status that no table of the README names: of a whole branch, or raised beside the caller only."""
 

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -20,6 +21,7 @@ from api.errors import (
     InvalidRequest,
     LengthExceeded,
     ModelNotFound,
+    NotLast,
     ProgramNotFound,
     SessionNotFound,
     TooBusy,
@@ -387,6 +389,57 @@ async def test_nothing_can_be_done_to_a_session_that_was_closed(
         with pytest.raises(SessionNotFound, match=session.session_id):
             await call()
     assert await cluster.sessions("") == ()
+
+
+async def test_a_turn_is_found_with_its_note_while_it_runs_and_after(side: Side, session: SessionHandle) -> None:
+    side.hold()
+    asked = replace(turn(num_tokens=3, turn_id="a"), note="mine")
+    stream = await session.begin(asked)
+    record = await session.turn("a")
+    assert (record.note, record.finish, record.error, record.prompt) == ("mine", None, None, asked.prompt)
+    side.release()
+    made = await ids(stream)
+    record = await session.turn("a")
+    assert (record.note, record.num_output, record.end_length) == ("mine", len(made), 2 + len(made))
+    assert record.finish == Finish("length")
+    assert record.ended_at is not None
+    assert (await (await session.fork()).turn("a")).note == "mine"
+    with pytest.raises(TurnNotFound):
+        await session.turn("b")
+
+
+async def test_a_turn_may_ask_to_follow_another_one_immediately(side: Side, session: SessionHandle) -> None:
+    with pytest.raises(NotLast):
+        await session.begin(turn(), "none")
+    await ids(await session.begin(turn(turn_id="a")))
+    side.hold()
+    running = await session.begin(turn(turn_id="b"), "a")
+    waiting = asyncio.create_task(_begun(session, turn(turn_id="c"), "b"))
+    with pytest.raises(NotLast):
+        await session.begin(turn(), "a")
+    side.release()
+    await ids(running)
+    await ids(await waiting)
+    for before in "a", "b":
+        with pytest.raises(NotLast):
+            await session.begin(turn(), before)
+    await ids(await session.begin(turn(), "c"))
+
+
+async def _begun(session: SessionHandle, request: TurnRequest, after: str) -> TurnStream:
+    return await session.begin(request, after)
+
+
+async def test_a_hidden_turn_is_not_found_and_stays_in_the_context(session: SessionHandle) -> None:
+    await ids(await session.begin(turn(turn_id="a")))
+    await ids(await session.begin(turn(turn_id="b"), "a"))
+    length = (await session.describe()).length
+    assert await session.hide("a")
+    for call in session.turn("a"), session.hide("a"), (await session.fork()).turn("a"):
+        with pytest.raises(TurnNotFound):
+            await call
+    assert (await session.describe()).length == length
+    assert not await session.hide("b")
 
 
 # Programs and inferlets

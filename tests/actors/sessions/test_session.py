@@ -6,16 +6,26 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from actors.contexts import reader as turn_reader
+from actors.engine.contract import Output
 from actors.sessions.session import Session
 from actors.settings import ModelSettings
 from api.cluster import Retention, SessionOptions
-from api.errors import InvalidRequest, LengthExceeded, SessionNotFound, TooBusy, TurnNotFound, TurnRunning
+from api.errors import (
+    GreenroomError,
+    InvalidRequest,
+    LengthExceeded,
+    SessionNotFound,
+    TooBusy,
+    TurnNotFound,
+    TurnRunning,
+)
 from api.turns import Frame, Stop, Text, Tokens, TurnRequest
 from tests.actors.fake_engine import greedy
 from tests.actors.small_cluster import SmallCluster
@@ -282,6 +292,38 @@ async def test_a_death_between_turns_changes_no_token(cluster: SmallCluster, wha
         assert made == greedy(tokens, 5)
         tokens += made
         await kill(cluster, what, session.session_id)
+
+
+async def test_what_is_known_of_turns_outlives_the_sessions_actor(cluster: SmallCluster) -> None:
+    session = await cluster.greenroom.open_session(SessionOptions())
+    for turn_id in "a", "b":
+        await collect(await session.begin(replace(request(turn_id, 7), note=f"note of {turn_id}")))
+    await session.hide("a")
+    record, start = await session.turn("b"), (await session.resume("b", 0)).start
+    await kill(cluster, "session", session.session_id)
+    assert (await session.turn("b"), (await session.resume("b", 0)).start) == (record, start)
+    assert (record.note, start.num_resident) == ("note of b", 5)
+    with pytest.raises(TurnNotFound):
+        await session.turn("a")
+
+
+async def test_a_turn_that_failed_says_why_also_later(cluster: SmallCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = await cluster.greenroom.open_session(SessionOptions())
+    engine = cluster.engines[0]
+
+    def burn(turn_id: str, turn: object) -> Output:
+        del engine._turns[turn_id]
+        return Output(turn_id, (), (), error=GreenroomError("the graphics card burns"))
+
+    monkeypatch.setattr(engine, "_advance", burn)
+    stream = await session.begin(replace(request("a", 7), note="mine"))
+    with pytest.raises(GreenroomError, match="burns"):
+        await collect(stream)
+    await kill(cluster, "session", session.session_id)
+    record = await session.turn("a")
+    assert (record.error, record.note, record.base_length) == ("the graphics card burns", "mine", 0)
+    monkeypatch.undo()
+    await collect(await session.begin(request("b", 7), "a"))
 
 
 async def test_a_turn_goes_on_when_its_client_leaves_and_is_there_when_it_returns(cluster: SmallCluster) -> None:

@@ -2,57 +2,125 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from functools import partial
 
-from api.cluster import Cluster, Retention, SessionOptions, TurnStream
-from api.http.openai.responses.draft import Draft
+from api.cluster import Cluster, Retention, SessionHandle, SessionOptions
+from api.errors import NotLast
+from api.http.openai.responses.draft import Draft, Note
+from api.http.openai.responses.errors import PreviousResponseNotFound, ResponseNotFound
 from api.http.openai.responses.ids import new_response_id
-from api.http.openai.responses.items import messages_of
+from api.http.openai.responses.items import Item, messages_of
 from api.http.openai.responses.reading import Reading
+from api.http.openai.responses.stored import Stored, find_response, frames_of, stored_of
 from api.http.openai.turns import Turns
-from api.turns import Frame
+from api.turns import Frame, Message, Part
 
 
-async def begin_unstored(cluster: Cluster, draft: Draft, owner: str) -> Reading:
-    """Begin a response that nobody finds again; leaving its events cancels it.
+class Creation:
+    """Begins responses of one owner; a stored one is kept for ``retention_s`` after its session's last use."""
 
-    Raises:
-        GreenroomError: it cannot be.
-    """
-    response_id = new_response_id()
-    request = draft.request(response_id, (*draft.opening, *messages_of(draft.items)))
-    turns = await Turns.begin(partial(cluster.generate, draft.model.name, owner=owner), (request,))
-    return Reading(response_id, draft.fields, turns.starts[0], _frames_of(turns), draft.model.answers)
+    def __init__(self, cluster: Cluster, owner: str, retention_s: float) -> None:
+        self._cluster = cluster
+        self._owner = owner
+        self._retention_s = retention_s
+
+    async def begin(self, draft: Draft) -> Reading:
+        """Begin a response.
+
+        A stored one goes on whether anybody reads it or not; leaving the events of another one cancels it.
+
+        Raises:
+            PreviousResponseNotFound: what it is to go on from is not there.
+            GreenroomError: it cannot be, and nothing is left of it.
+        """
+        previous = await self._previous(draft.fields["previous_response_id"])
+        if previous is None:
+            return await self._begin_anew(draft, (*draft.opening, *messages_of(draft.items)))
+        previous = await previous.ended() if _has_results(draft.items) else previous
+        names = _names(await previous.output()) if _has_results(draft.items) else {}
+        messages = messages_of(draft.items, names)
+        if previous.note.front != draft.front or not draft.is_stored:
+            before = await _told_until(self._cluster, await previous.ended())
+            return await self._begin_anew(draft, (*draft.opening, *before, *messages))
+        return await self._go_on(draft, previous, messages)
+
+    async def _previous(self, response_id: str | None) -> Stored | None:
+        if response_id is None:
+            return None
+        try:
+            return await find_response(self._cluster, response_id, self._owner)
+        except ResponseNotFound:
+            raise PreviousResponseNotFound(response_id) from None
+
+    async def _begin_anew(self, draft: Draft, prompt: Sequence[Part]) -> Reading:
+        if not draft.is_stored:
+            return await self._begin_unstored(draft, prompt)
+        options = SessionOptions(model=draft.model.name, retention=Retention("keep"), idle_timeout_s=self._retention_s)
+        session = await self._cluster.open_session(options, self._owner)
+        try:
+            return await self._begin_in(session, draft, prompt)
+        except BaseException:
+            await session.close()
+            raise
+
+    async def _begin_unstored(self, draft: Draft, prompt: Sequence[Part]) -> Reading:
+        response_id = new_response_id()
+        request = draft.request(response_id, prompt)
+        turns = await Turns.begin(partial(self._cluster.generate, draft.model.name, owner=self._owner), (request,))
+        return Reading(response_id, draft.fields, turns.starts[0], _frames_of(turns), draft.model.answers)
+
+    async def _go_on(self, draft: Draft, previous: Stored, messages: Sequence[Part]) -> Reading:
+        """In the previous one's session, where that is the last of it; else in a fork after it."""
+        try:
+            return await self._begin_in(previous.session, draft, _with_failed(previous, messages), previous.id)
+        except NotLast:
+            previous = await previous.ended()
+        fork = await previous.session.fork(previous.record.end_length)
+        try:
+            return await self._begin_in(fork, draft, _with_failed(previous, messages))
+        except BaseException:
+            await fork.close()
+            raise
+
+    async def _begin_in(
+        self, session: SessionHandle, draft: Draft, prompt: Sequence[Part], after: str | None = None
+    ) -> Reading:
+        response_id = new_response_id(session.session_id)
+        stream = await session.begin(draft.request(response_id, prompt), after)
+        return Reading(response_id, draft.fields, stream.start, frames_of(stream), draft.model.answers)
 
 
-async def begin_stored(cluster: Cluster, draft: Draft, owner: str, retention_s: float) -> Reading:
-    """Begin a response in a session of its own, which goes on whether anybody reads it or not.
-
-    Raises:
-        GreenroomError: it cannot be, and nothing is left of it.
-    """
-    options = SessionOptions(model=draft.model.name, retention=Retention("keep"), idle_timeout_s=retention_s)
-    session = await cluster.open_session(options, owner)
-    response_id = new_response_id(session.session_id)
-    try:
-        stream = await session.begin(draft.request(response_id, (*draft.opening, *messages_of(draft.items))))
-    except BaseException:
-        await session.close()
-        raise
-    return Reading(response_id, draft.fields, stream.start, frames_of(stream), draft.model.answers)
+def _has_results(items: Sequence[Item]) -> bool:
+    return any(item["type"] == "function_call_output" for item in items)
 
 
-async def frames_of(stream: TurnStream) -> AsyncGenerator[Frame]:
-    """Its frames; leaving them leaves it."""
-    frames = aiter(stream)
-    try:
-        async for frame in frames:
-            yield frame
-    finally:
-        if isinstance(frames, AsyncGenerator):
-            await frames.aclose()
+def _names(items: Sequence[Item]) -> dict[str, str]:
+    """The tools of these calls, by the calls' ids."""
+    return {item["call_id"]: item["name"] for item in items if item["type"] == "function_call"}
+
+
+def _with_failed(previous: Stored, messages: Sequence[Part]) -> tuple[Part, ...]:
+    """What a failed response was asked is not in the context: it is asked again."""
+    return (*(previous.record.prompt if previous.record.error is not None else ()), *messages)
+
+
+async def _told_until(cluster: Cluster, previous: Stored) -> list[Part]:
+    """All that was said in a session up to a response, but for the instructions at its front."""
+    parts: list[Part] = []
+    for record in (await previous.session.describe()).turns:
+        if record.base_length >= previous.record.end_length and record.turn_id != previous.id:
+            break
+        num_opening = Note.read(record.note).num_opening if record.note and record.base_length == 0 else 0
+        parts += record.prompt[num_opening:]
+        if not record.note:
+            parts += [Message("assistant", record.text)] if record.text else []
+        elif record.finish is not None:
+            parts += messages_of(await (await stored_of(cluster, previous.session, record)).output())
+    if previous.record.error is not None:
+        parts += previous.record.prompt[previous.note.num_opening if previous.record.base_length == 0 else 0 :]
+    return parts
 
 
 async def _frames_of(turns: Turns) -> AsyncGenerator[Frame]:

@@ -43,7 +43,7 @@ class Draft:
     @property
     def front(self) -> str:
         """What stands before the first item; only with an equal one can a response go on in another's context."""
-        return json.dumps([self.instructions, self.fields["tools"]])
+        return json.dumps([self.model.name, self.instructions, self.fields["tools"]])
 
     @property
     def opening(self) -> tuple[Message, ...]:
@@ -82,6 +82,17 @@ class Note:
     fields: Mapping[str, Any]
     items: list[Item]
     front: str
+
+    @property
+    def model(self) -> str:
+        """The model's own name."""
+        name: str = json.loads(self.front)[0]
+        return name
+
+    @property
+    def num_opening(self) -> int:
+        """Messages of its prompt that stand before its items, in a context that begins with it."""
+        return 1 if json.loads(self.front)[1] else 0
 
     def text(self) -> str:
         """As JSON."""

@@ -15,6 +15,9 @@ from api.http.openai.responses.ids import output_item_id
 from api.http.openai.responses.items import Item, output_text
 from api.turns import Frame
 
+FAILED = 1 << 40
+"""The first number of the events that tell of a failure, wherever it came."""
+
 NUMBERS = 64
 """Events that one token can have, and those before the first token together: far more than a token's few."""
 
@@ -59,7 +62,7 @@ class Output:
 
     def cut(self) -> list[Event]:
         """The events of an end that is no turn's end: the open item stays incomplete."""
-        self._number = (self.num_tokens + 1) * NUMBERS
+        self._number = FAILED
         self._close("incomplete")
         return self.drain()
 

@@ -3,6 +3,9 @@
 | route | |
 |---|---|
 | `POST /v1/responses` | a response, streamed or not: see ``api.http.openai.responses.schemas`` |
+| `GET /v1/responses/{id}` | as it is now; with `?stream=true&starting_after=n` its events after number ``n`` |
+| `DELETE /v1/responses/{id}` | it is found no longer; those that go on from it stay whole |
+| `GET /v1/responses/{id}/input_items` | the items of its own input, a page of them |
 
 A response is a turn. With ``store``, which is the default, it is one of a session, goes on when its client leaves, and
 is found again on every gateway and after every crash. Without, its client's leaving ends it.
@@ -19,18 +22,19 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from api.cluster import Cluster
-from api.errors import TooLarge
+from api.errors import SessionNotFound, TooLarge, TurnNotFound
 from api.http.disconnects import while_connected
 from api.http.event_stream import EventStream
 from api.http.json_text import json_text
 from api.http.limits import become_stream
 from api.http.openai.models import find_model
-from api.http.openai.responses.creation import begin_stored, begin_unstored
+from api.http.openai.responses.creation import Creation
 from api.http.openai.responses.draft import Draft, draft_of
-from api.http.openai.responses.errors import ItemNotFound
-from api.http.openai.responses.items import Item, num_chars
-from api.http.openai.responses.reading import Reading
+from api.http.openai.responses.errors import ResponseNotFound
+from api.http.openai.responses.items import num_chars
+from api.http.openai.responses.pages import number_of, page_of
 from api.http.openai.responses.schemas import ResponseBody
+from api.http.openai.responses.stored import Stored, find_item, find_response
 from api.http.openai.responses.stream import event_texts
 from api.http.openai.schemas import parse_body
 from api.http.security import owner_of
@@ -41,7 +45,12 @@ Result = TypeVar("Result")
 
 def response_routes() -> list[BaseRoute]:
     """The routes under ``/v1/responses``."""
-    return [Route("/v1/responses", create_response, methods=["POST"])]
+    return [
+        Route("/v1/responses", create_response, methods=["POST"]),
+        Route("/v1/responses/{response_id}", show_response, methods=["GET"]),
+        Route("/v1/responses/{response_id}", delete_response, methods=["DELETE"]),
+        Route("/v1/responses/{response_id}/input_items", list_input_items, methods=["GET"]),
+    ]
 
 
 async def create_response(request: Request) -> Response:
@@ -49,10 +58,12 @@ async def create_response(request: Request) -> Response:
     owner, cluster = owner_of(request), cluster_of(request)
     settings: ApiSettings = request.app.state.settings
     body = parse_body(ResponseBody, await request.body())
-    draft = await _drafted(cluster, body, settings)
+    draft = await _drafted(cluster, body, owner, settings)
+    creation = Creation(cluster, owner, settings.openai.retention_s)
     if body.stream:
         become_stream(request.scope)
-    reading = await while_connected(request, _begun(cluster, draft, owner, settings))
+    begun = creation.begin(draft)
+    reading = await while_connected(request, whole_even_if_cancelled(begun) if draft.is_stored else begun)
     if body.stream:
         texts = event_texts(reading)
         answer: Response = EventStream(texts, await anext(texts))
@@ -63,22 +74,46 @@ async def create_response(request: Request) -> Response:
     return answer
 
 
-async def _drafted(cluster: Cluster, body: ResponseBody, settings: ApiSettings) -> Draft:
+async def show_response(request: Request) -> Response:
+    """``GET /v1/responses/{id}``, and its events with ``?stream=true``."""
+    query = request.query_params
+    stored = await _found(request)
+    if query.get("stream", "").lower() not in ("true", "1"):
+        return json_answer(await stored.view())
+    after = number_of(query.get("starting_after"), "starting_after", -1)
+    become_stream(request.scope)
+    texts = event_texts(await while_connected(request, stored.reading(after)))
+    return EventStream(texts, await anext(texts))
+
+
+async def delete_response(request: Request) -> Response:
+    """``DELETE /v1/responses/{id}``; a running one is cancelled."""
+    stored = await _found(request)
+    try:
+        if not await stored.session.hide(stored.id):
+            await stored.session.close()
+    except (SessionNotFound, TurnNotFound):
+        raise ResponseNotFound(stored.id) from None
+    return json_answer({"id": stored.id, "object": "response.deleted", "deleted": True})
+
+
+async def list_input_items(request: Request) -> Response:
+    """``GET /v1/responses/{id}/input_items``: its own, the newest first."""
+    stored = await _found(request)
+    return json_answer(page_of(stored.note.items, request.query_params))
+
+
+async def _found(request: Request) -> Stored:
+    return await find_response(cluster_of(request), request.path_params["response_id"], owner_of(request))
+
+
+async def _drafted(cluster: Cluster, body: ResponseBody, owner: str, settings: ApiSettings) -> Draft:
     body.check()
-    items: list[Item] = []
-    for entry in body.entries():
-        if isinstance(entry, str):
-            raise ItemNotFound(entry)
-        items.append(entry)
+    entries = body.entries()
+    items = [await find_item(cluster, entry, owner) if isinstance(entry, str) else entry for entry in entries]
     if num_chars(items) + len(body.instructions or "") > settings.max_prompt_chars:
         raise TooLarge(f"the input has more than {settings.max_prompt_chars} characters")
     return draft_of(body, items, await find_model(cluster, body.model))
-
-
-async def _begun(cluster: Cluster, draft: Draft, owner: str, settings: ApiSettings) -> Reading:
-    if not draft.is_stored:
-        return await begin_unstored(cluster, draft, owner)
-    return await whole_even_if_cancelled(begin_stored(cluster, draft, owner, settings.openai.retention_s))
 
 
 async def whole_even_if_cancelled(work: Awaitable[Result]) -> Result:

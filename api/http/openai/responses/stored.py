@@ -1,0 +1,134 @@
+"""Stored responses: each is a turn of a session, and is found by its id on every gateway."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any
+
+from api.answers.formats import AnswerFormat
+from api.cluster import Cluster, SessionHandle, TurnRecord, TurnStream
+from api.errors import GreenroomError, SessionNotFound, TurnNotFound
+from api.http.openai.responses.draft import Note
+from api.http.openai.responses.errors import ItemNotFound, ResponseNotFound
+from api.http.openai.responses.ids import response_of_item, session_of_response
+from api.http.openai.responses.items import Item
+from api.http.openai.responses.reading import Reading
+from api.http.openai.responses.resource import State, resource
+from api.turns import Frame, TurnStart
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A response that was found."""
+
+    id: str
+    session: SessionHandle
+    record: TurnRecord
+    note: Note
+    answers: AnswerFormat
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing of it changes any more."""
+        return self.record.finish is not None or self.record.error is not None
+
+    async def reading(self, after: int = -1) -> Reading:
+        """The response from its first token on, running or ended, as often as wanted."""
+        record = self.record
+        if record.error is not None:
+            start = TurnStart(self.id, record.base_length, (), 0)
+            return Reading(self.id, self.note.fields, start, _failing(record.error), self.answers, after)
+        stream = await self.session.resume(self.id, 0)
+        ended_at, frames = record.ended_at, frames_of(stream)
+        return Reading(self.id, self.note.fields, stream.start, frames, self.answers, after, ended_at)
+
+    async def view(self) -> dict[str, Any]:
+        """The response as it is now."""
+        if self.record.error is not None:
+            error = GreenroomError(self.record.error)
+            return resource(self.id, self.note.fields, State("failed", error=error))
+        if not self.is_ended:
+            return resource(self.id, self.note.fields, State("in_progress"))
+        return await (await self.reading()).whole()
+
+    async def output(self) -> list[Item]:
+        """The items of its output, once it has ended; none of one that failed.
+
+        Raises:
+            GreenroomError: it fails meanwhile.
+        """
+        if self.record.error is not None:
+            return []
+        items: list[Item] = (await (await self.reading()).whole())["output"]
+        return items
+
+    async def ended(self) -> Stored:
+        """The same once it has ended."""
+        if self.is_ended:
+            return self
+        try:
+            async for _ in frames_of(await self.session.resume(self.id, self.record.num_output)):
+                pass
+        except GreenroomError:
+            pass  # the record says so
+        return Stored(self.id, self.session, await self.session.turn(self.id), self.note, self.answers)
+
+
+async def find_response(cluster: Cluster, response_id: str, owner: str) -> Stored:
+    """The response of this id.
+
+    Raises:
+        ResponseNotFound: there is none, or it is another owner's.
+    """
+    session_id = session_of_response(response_id)
+    if session_id is None:
+        raise ResponseNotFound(response_id)
+    try:
+        session = await cluster.session(session_id, owner)
+        record = await session.turn(response_id)
+    except (SessionNotFound, TurnNotFound):
+        raise ResponseNotFound(response_id) from None
+    return await stored_of(cluster, session, record)
+
+
+async def stored_of(cluster: Cluster, session: SessionHandle, record: TurnRecord) -> Stored:
+    """The response that this turn with a note makes."""
+    note = Note.read(record.note)
+    answers = next((model.answers for model in await cluster.models() if model.name == note.model), AnswerFormat())
+    return Stored(record.turn_id, session, record, note, answers)
+
+
+async def find_item(cluster: Cluster, item_id: str, owner: str) -> Item:
+    """An item of a stored response's input or output.
+
+    Raises:
+        ItemNotFound: there is none, or it is another owner's.
+    """
+    response_id = response_of_item(item_id)
+    try:
+        if response_id is not None:
+            stored = await (await find_response(cluster, response_id, owner)).ended()
+            for item in (*stored.note.items, *await stored.output()):
+                if item["id"] == item_id:
+                    return item
+    except ResponseNotFound:
+        pass
+    raise ItemNotFound(item_id)
+
+
+async def frames_of(stream: TurnStream) -> AsyncGenerator[Frame]:
+    """Its frames; leaving them leaves it."""
+    frames = aiter(stream)
+    try:
+        async for frame in frames:
+            yield frame
+    finally:
+        if isinstance(frames, AsyncGenerator):
+            await frames.aclose()
+
+
+async def _failing(reason: str) -> AsyncGenerator[Frame]:
+    for _ in ():
+        yield _
+    raise GreenroomError(reason)
