@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from tests.actors.engine.driver import Driver, TorchDriver, prompt, start_engine
 
 OPEN, CLOSE = 300, 301
 """Tokens of the tiny model that are declared marks."""
+MARKS = {OPEN: "<tool_call>", CLOSE: "</tool_call>"}
 AS_TOKENS = AnswerFormat(CALL_FORMATS["hermes"], mark_ids=(("<tool_call>", OPEN), ("</tool_call>", CLOSE)))
 AS_TEXT = AnswerFormat(CALL_FORMATS["hermes"])
 WEATHER = Tool(
@@ -74,13 +75,20 @@ class Answer:
             self.calls.append((begun.name, json.loads(text) if begun.index in ended else None))
 
     @classmethod
-    def of(cls, driver: Driver, turn_id: str, format: AnswerFormat, prior: Sequence[int] = ()) -> Answer:
-        """What a turn of the tiny model wrote, after these marks."""
-        parser, marks = AnswerParser(format), {OPEN: "<tool_call>", CLOSE: "</tool_call>"}
-        events = [event for token_id in prior for event in parser.token(token_id, marks[token_id])]
+    def of(
+        cls,
+        driver: Driver,
+        turn_id: str,
+        format: AnswerFormat,
+        prior: Sequence[int] = (),
+        texts: Mapping[int, str] = MARKS,
+    ) -> Answer:
+        """What a turn wrote, after these tokens; ``texts`` of those and of the marks, by default the tiny model's."""
+        parser = AnswerParser(format)
+        events = [event for token_id in prior for event in parser.token(token_id, texts[token_id])]
         for output in driver.outputs[turn_id]:
             for token_id, piece in zip(output.ids, output.pieces, strict=True):
-                events += parser.token(token_id, marks[token_id] if format.mark_ids and token_id in marks else piece)
+                events += parser.token(token_id, texts[token_id] if format.mark_ids and token_id in texts else piece)
         finish = driver.finish_of(turn_id)
         return cls([*events, *parser.finish(finish.tail)], finish.reason, driver.output_ids(turn_id))
 
@@ -232,7 +240,7 @@ AUTO_PREFIX = '<tool_call>{"name": "'
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("mode", ["required", "auto"])
 async def test_arguments_are_valid_under_random_schemas(mode: str, pocket: TorchDriver) -> None:
-    """Two tools each; of the embedded model, whose marks are plain text. In "auto" the call's opening is there."""
+    """Two tools each; of the embedded model, whose marks are tokens. In "auto" the call's opening is there."""
     tokenizer = Tokenizer.load(Path(embedded_model()))
     prior = tokenizer.encode(AUTO_PREFIX) if mode == "auto" else []
     asked = tokenizer.encode_prompt([Message("user", "What is the weather?")], [])
@@ -250,10 +258,9 @@ async def test_arguments_are_valid_under_random_schemas(mode: str, pocket: Torch
         )  # fmt: skip
     await pocket.finish(*tools)
     num_complete = 0
+    texts = {token_id: tokenizer.decode([token_id], skip_special_tokens=False) for token_id in prior}
     for turn_id, offered in tools.items():
-        text = ("" if mode == "required" else AUTO_PREFIX) + pocket.text(turn_id)
-        parser = AnswerParser(tokenizer.answers)
-        found = Answer([*parser.token(0, text), *parser.finish()], pocket.finish_of(turn_id).reason)
+        found = Answer.of(pocket, turn_id, tokenizer.answers, prior, texts)
         found.check(offered)
         num_complete += any(arguments is not None for _, arguments in found.calls)
     assert num_complete > NUM_TURNS * 0.8
