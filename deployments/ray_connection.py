@@ -46,6 +46,7 @@ def connect(record: Record) -> Any:
         constants.ENABLE_RAY_CLUSTER = False  # what they say once Ray is imported
     if ray.is_initialized():
         return ray
+    importlib.import_module("ray._raylet").Config.initialize("")  # it might have been imported before this was set
     if not _answers(record.address):  # Ray would try for minutes
         raise CommandFailed(f"the Ray cluster at {record.address} does not answer: it has just lost a part, or starts")
     try:
