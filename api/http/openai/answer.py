@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from uuid import uuid4
 
+from api.answers.events import AnswerEvent, ArgumentsDelta, CallBegun, ReasoningDelta, TextDelta
+from api.answers.parser import AnswerParser
 from api.cluster import Cluster, ModelInfo
 from api.http.openai.choice import Choice
 from api.http.openai.scores import ScoredToken, TokenTexts
@@ -25,6 +27,7 @@ class Plan:
         requests: one turn for each choice, those of one prompt beside each other.
         num_choices: of one prompt.
         stops: of every choice.
+        is_chat: reasoning and calls are looked for in the answers.
     """
 
     model: ModelInfo
@@ -32,6 +35,15 @@ class Plan:
     requests: tuple[TurnRequest, ...]
     num_choices: int
     stops: tuple[str, ...]
+    is_chat: bool = False
+
+    def parser(self, call_ids: str) -> AnswerParser | None:
+        """Of one choice; None where there is nothing to be found but text."""
+        request, format = self.requests[0], self.model.answers
+        has_tools = bool(request.tools) and request.tool_choice.mode != "none"
+        if not self.is_chat or not (has_tools or format.reasoning):
+            return None
+        return AnswerParser(format, call_ids, has_tools)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +51,14 @@ class AnswerPiece:
     """What is new of one choice; the last one of each has ``finish_reason``."""
 
     index: int
-    text: str
+    events: tuple[AnswerEvent, ...]
     tokens: tuple[ScoredToken, ...]
     finish_reason: str | None
+
+    @property
+    def text(self) -> str:
+        """What is new of its text."""
+        return "".join(event.text for event in self.events if isinstance(event, TextDelta))
 
 
 class Answer:
@@ -59,7 +76,7 @@ class Answer:
         self._turns = turns
         self._starts = turns.starts
         self._texts = texts
-        self._choices = [Choice(plan.stops) for _ in plan.requests]
+        self._choices = [Choice(plan.stops, plan.parser(f"call_{uuid4().hex[:20]}_")) for _ in plan.requests]
 
     @classmethod
     async def begin(cls, cluster: Cluster, plan: Plan, owner: str) -> Answer:
@@ -82,8 +99,13 @@ class Answer:
             async for index, frame in frames:
                 piece = self._choices[index].take(frame)
                 tokens = await self._texts.scored(piece.tokens) if piece.tokens else ()
-                if piece.text or tokens or piece.finish_reason is not None:
-                    yield AnswerPiece(index, piece.text, tokens, piece.finish_reason)
+                if piece.events or tokens or piece.finish_reason is not None:
+                    yield AnswerPiece(index, piece.events, tokens, piece.finish_reason)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of the tools' schemas the calls are not held to."""
+        return self._starts[0].unheld
 
     async def end(self) -> None:
         """Cancel what still runs."""
@@ -99,17 +121,43 @@ class Answer:
             "completion_tokens": num_output,
             "total_tokens": num_prompt + num_output,
             "prompt_tokens_details": {"cached_tokens": sum(start.num_resident for start in firsts)},
-            "completion_tokens_details": {"reasoning_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": sum(choice.num_reasoning for choice in self._choices)},
         }
 
 
 @dataclass(slots=True)
-class WholeChoice:
-    """A choice that is not streamed, as it has come so far."""
+class WholeCall:
+    """A call of a tool, as far as it has come."""
 
-    text: str
-    tokens: list[ScoredToken]
-    finish_reason: str | None
+    call_id: str
+    name: str
+    arguments: str = ""
+
+
+@dataclass(slots=True)
+class WholeChoice:
+    """A choice that is not streamed, as far as it has come."""
+
+    text: str = ""
+    reasoning: str = ""
+    calls: list[WholeCall] = field(default_factory=list)
+    tokens: list[ScoredToken] = field(default_factory=list)
+    finish_reason: str | None = None
+
+    def add(self, piece: AnswerPiece) -> None:
+        """Take what is new."""
+        for event in piece.events:
+            match event:
+                case TextDelta(text):
+                    self.text += text
+                case ReasoningDelta(text):
+                    self.reasoning += text
+                case CallBegun(_, call_id, name):
+                    self.calls.append(WholeCall(call_id, name))
+                case ArgumentsDelta(index, text):
+                    self.calls[index].arguments += text
+        self.tokens += piece.tokens
+        self.finish_reason = piece.finish_reason
 
 
 async def whole(answer: Answer) -> Sequence[WholeChoice]:
@@ -118,11 +166,8 @@ async def whole(answer: Answer) -> Sequence[WholeChoice]:
     Raises:
         GreenroomError: a turn failed.
     """
-    choices = [WholeChoice("", [], None) for _ in answer.plan.requests]
+    choices = [WholeChoice() for _ in answer.plan.requests]
     async with aclosing(answer.pieces()) as pieces:
         async for piece in pieces:
-            choice = choices[piece.index]
-            choice.text += piece.text
-            choice.tokens += piece.tokens
-            choice.finish_reason = piece.finish_reason
+            choices[piece.index].add(piece)
     return choices

@@ -8,13 +8,15 @@ from uuid import uuid4
 
 from pydantic import Field
 
+from api.answers.events import AnswerEvent, ArgumentsDelta, CallBegun, CallEnded, ReasoningDelta, TextDelta
 from api.cluster import ModelInfo
 from api.http.openai.answer import Answer, AnswerPiece, Plan, WholeChoice
 from api.http.openai.envelope import InvalidField
 from api.http.openai.formats import ResponseFormat
-from api.http.openai.messages import ChatMessage
+from api.http.openai.messages import ChatMessage, messages_of, num_chars
 from api.http.openai.schemas import Count, SamplingBody
 from api.http.openai.scores import ScoredText, ScoredToken
+from api.http.openai.tools import ChoiceBody, ToolBody, choice_of, tools_of
 from api.turns import Stop, TurnRequest
 
 
@@ -27,8 +29,9 @@ class ChatBody(SamplingBody):
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     response_format: ResponseFormat | None = None
     modalities: tuple[str, ...] | None = None
-    tools: tuple[Any, ...] | None = None
-    tool_choice: Any = None
+    tools: tuple[ToolBody, ...] | None = Field(default=None, max_length=128)
+    tool_choice: str | ChoiceBody | None = None
+    parallel_tool_calls: bool | None = None
 
     def plan(self, model: ModelInfo) -> Plan:
         """What is to be computed; without a limit as much as the context holds.
@@ -38,13 +41,13 @@ class ChatBody(SamplingBody):
         """
         if "audio" in (self.modalities or ()):
             raise InvalidField("modality 'audio' is not supported", "modalities", "unsupported_content")
-        if self.tools and self.tool_choice != "none":
-            raise InvalidField("tools are not supported", "tools", "unsupported")
         if self.top_logprobs is not None and not self.logprobs:
             raise InvalidField("top_logprobs needs logprobs", "top_logprobs")
         stops, num_logprobs = self.stops(), (self.top_logprobs or 0) if self.logprobs else None
         limit = self.max_completion_tokens or self.max_tokens or model.max_context_tokens
-        prompt = tuple(message.message() for message in self.messages)
+        prompt = messages_of(self.messages)
+        tools = tools_of(self.tools or ())
+        tool_choice = choice_of(self.tool_choice, tools)
         constraint = self.response_format.constraint() if self.response_format else None
         requests = tuple(
             TurnRequest(
@@ -53,10 +56,13 @@ class ChatBody(SamplingBody):
                 sampling=self.sampling(model, num_logprobs, choice),
                 stop=Stop(max_tokens=limit, texts=stops),
                 constraint=constraint,
+                tools=tools,
+                tool_choice=tool_choice,
+                parallel_tool_calls=self.parallel_tool_calls is not False,
             )
             for choice in range(self.num_choices)
         )
-        return Plan(model, self.model or model.name, requests, self.num_choices, stops)
+        return Plan(model, self.model or model.name, requests, self.num_choices, stops, is_chat=True)
 
     def view(self, answer: Answer) -> ChatView:
         """The forms of its answer."""
@@ -65,7 +71,7 @@ class ChatBody(SamplingBody):
     @property
     def num_chars(self) -> int:
         """Characters of all messages."""
-        return sum(len(message.message().content) for message in self.messages)
+        return num_chars(messages_of(self.messages))
 
 
 class ChatView:
@@ -86,7 +92,7 @@ class ChatView:
         views = [
             {
                 "index": index,
-                "message": {"role": "assistant", "content": choice.text, "refusal": None},
+                "message": _message(choice),
                 "logprobs": self._logprobs(choice.tokens),
                 "finish_reason": choice.finish_reason,
             }
@@ -100,10 +106,12 @@ class ChatView:
         return [self._chunk(index, delta) for index in range(len(self._answer.plan.requests))]
 
     def chunks(self, piece: AnswerPiece) -> list[dict[str, object]]:
-        """What is new."""
-        found = []
-        if piece.text or piece.tokens:
-            found.append(self._chunk(piece.index, {"content": piece.text}, self._logprobs(piece.tokens)))
+        """What is new; the log-probabilities are with the first of it."""
+        deltas = [_delta(event) for event in piece.events if not isinstance(event, CallEnded)]
+        if piece.tokens and not deltas:
+            deltas = [{"content": ""}]
+        logprobs = [self._logprobs(piece.tokens), *[None] * len(deltas)]
+        found = [self._chunk(piece.index, delta, logprobs[number]) for number, delta in enumerate(deltas)]
         if piece.finish_reason is not None:
             found.append(self._chunk(piece.index, {}, finish_reason=piece.finish_reason))
         return found
@@ -134,3 +142,31 @@ class ChatView:
 
 def _scored(scored: ScoredText) -> dict[str, object]:
     return {"token": scored.text, "logprob": scored.logprob, "bytes": list(scored.content)}
+
+
+def _message(choice: WholeChoice) -> dict[str, object]:
+    calls = [
+        {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+        for call in choice.calls
+    ]
+    return {
+        "role": "assistant",
+        "content": choice.text if choice.text or not calls else None,
+        "refusal": None,
+        **({"reasoning_content": choice.reasoning} if choice.reasoning else {}),
+        **({"tool_calls": calls} if calls else {}),
+    }
+
+
+def _delta(event: AnswerEvent) -> dict[str, object]:
+    match event:
+        case TextDelta(text):
+            return {"content": text}
+        case ReasoningDelta(text):
+            return {"reasoning_content": text}
+        case CallBegun(index, call_id, name):
+            function = {"name": name, "arguments": ""}
+            return {"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": function}]}
+        case ArgumentsDelta(index, text):
+            return {"tool_calls": [{"index": index, "function": {"arguments": text}}]}
+    return {}

@@ -29,6 +29,7 @@ from api.http.openai.models import find_model, model_view, models_view
 from api.http.openai.responses.routes import response_routes
 from api.http.openai.schemas import parse_body
 from api.http.openai.stream import event_texts
+from api.http.openai.warnings import with_warnings
 from api.http.security import owner_of
 from api.settings import ApiSettings
 
@@ -78,14 +79,14 @@ async def _complete(request: Request, kind: type[ChatBody] | type[CompletionBody
         become_stream(request.scope)
         answer = await while_connected(request, Answer.begin(cluster, plan, owner))
         texts = event_texts(answer, body.view(answer), body.includes_usage)
-        return EventStream(texts, await anext(texts))
+        return with_warnings(EventStream(texts, await anext(texts)), answer.warnings)
     return await while_connected(request, _whole(cluster, body, plan, owner))
 
 
 async def _whole(cluster: Cluster, body: ChatBody | CompletionBody, plan: Plan, owner: str) -> Response:
     answer = await Answer.begin(cluster, plan, owner)
     try:
-        return _json(body.view(answer).whole(await whole(answer)))
+        return with_warnings(_json(body.view(answer).whole(await whole(answer))), answer.warnings)
     finally:
         await answer.end()
 

@@ -37,6 +37,7 @@ from api.http.openai.responses.schemas import ResponseBody
 from api.http.openai.responses.stored import Stored, find_item, find_response
 from api.http.openai.responses.stream import event_texts
 from api.http.openai.schemas import parse_body
+from api.http.openai.warnings import with_warnings
 from api.http.security import owner_of
 from api.settings import ApiSettings
 
@@ -69,9 +70,7 @@ async def create_response(request: Request) -> Response:
         answer: Response = EventStream(texts, await anext(texts))
     else:
         answer = json_answer(await while_connected(request, reading.whole()))
-    for warning in (*draft.warnings, *reading.warnings):
-        answer.headers.append("Warning", f'199 greenroom "{quotable(warning)}"')
-    return answer
+    return with_warnings(answer, (*draft.warnings, *reading.warnings))
 
 
 async def show_response(request: Request) -> Response:
@@ -124,12 +123,6 @@ async def whole_even_if_cancelled(work: Awaitable[Result]) -> Result:
     except asyncio.CancelledError:
         await asyncio.gather(task, return_exceptions=True)
         raise
-
-
-def quotable(text: str) -> str:
-    """A text that can stand between quotes in a header."""
-    plain = text.encode("ascii", "backslashreplace").decode()
-    return "".join("'" if one in '"\\' else one for one in plain if one.isprintable())[:1000]
 
 
 def json_answer(view: dict[str, Any]) -> Response:
