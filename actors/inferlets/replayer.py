@@ -11,6 +11,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from typing_extensions import override
+
 from actors.inferlets.digest import FORMAT, digest
 from actors.inferlets.history import Diverged, Replay, described
 from actors.inferlets.output import Output
@@ -18,7 +20,7 @@ from actors.inferlets.records import Answer, Cancelled, Given, Raised, Record, R
 from actors.inferlets.timers import Clock, Waits
 from api.inferlet.context_effects import Forked, Notice
 from api.inferlet.effects import Effect, Now, Random, Received, Send
-from api.inferlet.host import Place
+from api.inferlet.host import Host, Place
 from api.values import encode
 
 Result = TypeVar("Result")
@@ -60,7 +62,7 @@ class Desk(Protocol):
         ...
 
 
-class ProgramHost:
+class ProgramHost(Host):
     """See ``api.inferlet.host.Host``. Belongs to the program's thread, but for ``arrived``, ``tell`` and ``close``."""
 
     def __init__(
@@ -84,8 +86,8 @@ class ProgramHost:
         self._is_turn_of_waits = False
         self._is_closed = False
 
+    @override
     def perform(self, effect: Effect[Result]) -> Result:
-        """See ``Host.perform``."""
         call, digest = self._number(effect)
         name = type(effect).__name__
         answer = self._known(call, name, digest)
@@ -99,8 +101,8 @@ class ProgramHost:
         assert isinstance(answer, Raised), "what is waited for on the spot cannot be cancelled"
         raise answer.exception
 
+    @override
     def begin(self, effect: Effect[Result]) -> Awaitable[Result]:
-        """See ``Host.begin``."""
         call, digest = self._number(effect)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if isinstance(effect, Send) and not self._send(call, digest, effect):
@@ -114,13 +116,14 @@ class ProgramHost:
             self._desk.start(call, digest, effect)
         return future
 
+    @override
     def tell(self, notice: Notice) -> None:
-        """See ``Host.tell``. What an earlier life has forked is forked."""
+        """What an earlier life has forked is forked."""
         if not self._is_closed and not (isinstance(notice, Forked) and self.replay.next()):
             self._desk.tell(notice)
 
+    @override
     def unique_id(self) -> str:
-        """See ``Host.unique_id``."""
         self._num_ids += 1
         return f"{self.instance_id}.{self._num_ids}"
 

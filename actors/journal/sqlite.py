@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from actors.journal.contract import Acquired, StreamInfo
+from typing_extensions import override
+
+from actors.journal.contract import Acquired, Journal, StreamInfo
 from actors.journal.file import erase, open_file, refusal
 from api.errors import Fenced, GreenroomError, IdTaken, InvalidRequest, NotFound, RecordsMissing, reason_of
 from api.logs import event_logger
@@ -48,7 +50,7 @@ MIGRATIONS = (
 COLUMNS = "key, owner, model, epoch, created_at, last_used_at, expires_at, title"
 
 
-class SqliteJournal:
+class SqliteJournal(Journal):
     """A journal in one SQLite file (WAL), written by one thread.
 
     Writes that arrive while a commit is on its way share the next one (group commit), each under its own savepoint,
@@ -90,10 +92,10 @@ class SqliteJournal:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._connection.close)
         self._thread.shutdown()
 
+    @override
     async def create(
         self, key: str, owner: str, model: str, records: Sequence[bytes], expires_at: float | None, title: str = ""
     ) -> Acquired:
-        """See ``Journal.create``."""
         now = time.time()
 
         def write(connection: sqlite3.Connection) -> Acquired:
@@ -109,8 +111,8 @@ class SqliteJournal:
 
         return await self._write(write)
 
+    @override
     async def acquire(self, key: str) -> Acquired:
-        """See ``Journal.acquire``."""
 
         def write(connection: sqlite3.Connection) -> Acquired:
             connection.execute("UPDATE streams SET epoch = epoch + 1 WHERE key = ?", (key,))
@@ -121,8 +123,8 @@ class SqliteJournal:
 
         return await self._write(write)
 
+    @override
     async def records(self, key: str) -> tuple[bytes, ...]:
-        """See ``Journal.records``."""
 
         def read(connection: sqlite3.Connection) -> tuple[bytes, ...]:
             if _find(connection, key) is None:
@@ -131,6 +133,7 @@ class SqliteJournal:
 
         return await self._write(read)
 
+    @override
     async def append(
         self,
         key: str,
@@ -140,7 +143,6 @@ class SqliteJournal:
         expires_at: float | None,
         title: str | None = None,
     ) -> None:
-        """See ``Journal.append``."""
         now = time.time()
 
         def write(connection: sqlite3.Connection) -> None:
@@ -160,8 +162,8 @@ class SqliteJournal:
 
         await self._write(write)
 
+    @override
     async def delete(self, key: str, epoch: int | None = None) -> None:
-        """See ``Journal.delete``."""
 
         def write(connection: sqlite3.Connection) -> None:
             found = _find(connection, key)
@@ -173,8 +175,8 @@ class SqliteJournal:
 
         await self._write(write)
 
+    @override
     async def give(self, key: str, owner: str) -> None:
-        """See ``Journal.give``."""
         query = "UPDATE streams SET owner = ?, epoch = epoch + 1 WHERE key = ?"
 
         def write(connection: sqlite3.Connection) -> None:
@@ -183,30 +185,30 @@ class SqliteJournal:
 
         await self._write(write)
 
+    @override
     async def streams(self, owner: str | None = None) -> tuple[StreamInfo, ...]:
-        """See ``Journal.streams``."""
         where, values = ("", ()) if owner is None else ("WHERE owner = ?", (owner,))
         query = f"SELECT {COLUMNS} FROM streams {where} ORDER BY last_used_at DESC"
         return await self._write(
             lambda connection: tuple(StreamInfo(*row) for row in connection.execute(query, values))
         )
 
+    @override
     async def info(self, key: str) -> StreamInfo | None:
-        """See ``Journal.info``."""
         return await self._write(lambda connection: _find(connection, key))
 
+    @override
     async def expired(self, now: float) -> tuple[str, ...]:
-        """See ``Journal.expired``."""
         query = "SELECT key FROM streams WHERE expires_at <= ?"
         return await self._write(lambda connection: tuple(key for (key,) in connection.execute(query, (now,))))
 
+    @override
     async def put_item(self, space: str, name: str, value: bytes) -> None:
-        """See ``Journal.put_item``."""
         query = "INSERT OR REPLACE INTO items (space, name, value) VALUES (?, ?, ?)"
         await self._write(lambda connection: connection.execute(query, (space, name, value)).rowcount)
 
+    @override
     async def get_item(self, space: str, name: str) -> bytes | None:
-        """See ``Journal.get_item``."""
 
         def read(connection: sqlite3.Connection) -> bytes | None:
             query = "SELECT value FROM items WHERE space = ? AND name = ?"
@@ -215,8 +217,8 @@ class SqliteJournal:
 
         return await self._write(read)
 
+    @override
     async def delete_item(self, space: str, name: str) -> bool:
-        """See ``Journal.delete_item``."""
 
         def write(connection: sqlite3.Connection) -> bool:
             self._has_deleted = True
@@ -225,8 +227,8 @@ class SqliteJournal:
 
         return await self._write(write)
 
+    @override
     async def list_items(self, space: str, prefix: str = "") -> tuple[str, ...]:
-        """See ``Journal.list_items``."""
         query = "SELECT name FROM items WHERE space = ? AND substr(name, 1, ?) = ? ORDER BY name"
         values = (space, len(prefix), prefix)
         return await self._write(lambda connection: tuple(name for (name,) in connection.execute(query, values)))

@@ -8,17 +8,19 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
+from typing_extensions import override
+
 from actors.topics.messages import Batch, Entry, Progress, Subscribed, SubscribeRequest
 from api.errors import Closed
 from api.names import TopicId
-from api.topics import Cursor, Lagged, NewEpoch, TopicEvent, TopicMessage
+from api.topics import Cursor, Lagged, NewEpoch, Subscription, TopicEvent, TopicMessage
 from api.values import decode
 
 MAX_WAITING_MESSAGES = 2000
 MAX_WAITING_BYTES = 4 << 20
 
 
-class BrokerSubscription:
+class BrokerSubscription(Subscription):
     """One reader of one topic; a ``Subscription``.
 
     It asks for more when it has less than half of what it holds at most, so that a slow reader costs no memory here.
@@ -58,19 +60,19 @@ class BrokerSubscription:
         return self._done if self._taken_epoch == self._epoch else self._begin
 
     @property
+    @override
     def cursor(self) -> Cursor:
-        """See ``Subscription.cursor``."""
         return Cursor(self._taken_epoch, self._done - 1)
 
+    @override
     async def recv(self, timeout_s: float | None = None) -> TopicEvent:
-        """See ``Subscription.recv``."""
         if not self._events:
             async with asyncio.timeout(timeout_s):
                 await self._wait()
         return self._take()
 
+    @override
     async def close(self) -> None:
-        """See ``Subscription.close``."""
         if not self.is_closed:
             self.is_closed = True
             self._changed.set()

@@ -11,13 +11,14 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
+from typing_extensions import override
 
 from api.client.remote_errors import error_of
 from api.client.retries import Patience
 from api.errors import Closed, GreenroomError, InvalidRequest, Unavailable
 from api.http.event_stream import KEEP_ALIVE_S
 from api.names import TopicId
-from api.topics import Cursor, TopicEvent
+from api.topics import Cursor, Subscription, TopicEvent
 from api.values import Value
 from api.wire.topic_views import event_of
 
@@ -30,7 +31,7 @@ SILENCE_S = 3 * KEEP_ALIVE_S
 OpenStream = Callable[[dict[str, str]], AbstractAsyncContextManager[httpx.Response]]
 
 
-class ClientSubscription:
+class ClientSubscription(Subscription):
     """One reader of one topic; a ``Subscription``. Made by ``Client.subscribe``.
 
     It comes back by itself when its connection breaks, and goes on where it was. What a call that timed out or was
@@ -54,8 +55,8 @@ class ClientSubscription:
         self._reading.add_done_callback(lambda _: self._has_news.set())
 
     @property
+    @override
     def cursor(self) -> Cursor:
-        """See ``Subscription.cursor``."""
         return self._cursor
 
     async def opened(self) -> None:
@@ -68,8 +69,9 @@ class ClientSubscription:
         if not self._is_open.done():
             await self._reading
 
+    @override
     async def recv(self, timeout_s: float | None = None) -> TopicEvent:
-        """See ``Subscription.recv``. An error other than of time is final."""
+        """An error other than of time is final."""
         if self._events.empty():
             async with asyncio.timeout(timeout_s):
                 await self._wait()
@@ -77,8 +79,8 @@ class ClientSubscription:
         self._cursor = event.cursor
         return event
 
+    @override
     async def close(self) -> None:
-        """See ``Subscription.close``."""
         self._is_closed = True
         self._reading.cancel()
         await asyncio.wait((self._reading,))

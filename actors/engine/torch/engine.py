@@ -12,6 +12,7 @@ from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
+from typing_extensions import override
 
 from actors.engine.constraints.answers import EngineConstraint
 from actors.engine.constraints.grammars import Grammars
@@ -19,6 +20,7 @@ from actors.engine.context import Context, closest
 from actors.engine.contract import (
     Admission,
     Capacity,
+    Engine,
     EngineInfo,
     Feature,
     Hole,
@@ -66,7 +68,7 @@ def _locked(
     return locked
 
 
-class TorchEngine:
+class TorchEngine(Engine):
     """An ``Engine``: plans, computes and settles steps in a thread of its own; all else is called on the event loop.
 
     The lock is held by every call that reads or changes contexts and turns, and by the thread while it plans and
@@ -90,8 +92,8 @@ class TorchEngine:
         self._admissions: Admissions
         self._settlement: Settlement
 
+    @override
     async def start(self, tell: Callable[[str], object] = tell_nobody) -> EngineInfo:
-        """See ``Engine.start``."""
         tell("torch loads the weights")
         settings = self._settings
         self._runner = await self._load_in_passing()
@@ -122,18 +124,18 @@ class TorchEngine:
         self._thread.start()
         return self._info
 
+    @override
     async def stop(self) -> None:
-        """See ``Engine.stop``."""
         self._compiler.shutdown(wait=False, cancel_futures=True)
         await self._thread.stop()
 
+    @override
     async def prepare(self, constraint: EngineConstraint) -> tuple[str, ...]:
-        """See ``Engine.prepare``."""
         return await self._grammars.prepare(constraint)
 
     @_locked
+    @override
     def admit(self, admission: Admission) -> Residency:
-        """See ``Engine.admit``."""
         turn = self._admissions.admit(admission)
         context = turn.context
         self._counters["prompt_tokens"] += len(admission.tokens)
@@ -141,8 +143,9 @@ class TorchEngine:
         self._thread.wake()
         return self.residency_of(context)
 
+    @override
     async def step(self) -> Sequence[Output]:
-        """See ``Engine.step``.
+        """
 
         Raises:
             Unavailable: the engine has been stopped, or can compute nothing any more.
@@ -150,16 +153,16 @@ class TorchEngine:
         return await self._thread.next()
 
     @_locked
+    @override
     def cancel(self, turn_id: str) -> None:
-        """See ``Engine.cancel``."""
         turn = self._scheduler.get(turn_id)
         if turn is not None and turn.finish is None:
             turn.finish = turn.output.end("cancelled")
             self._thread.wake()
 
     @_locked
+    @override
     def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> Residency:
-        """See ``Engine.fork``."""
         target = self._contexts.get(target_id)
         if target is not None and len(target.ids) == length and target.starts_with(length, prefix_hash):
             return self.residency_of(target)
@@ -171,13 +174,13 @@ class TorchEngine:
         return self.residency_of(self._contexts.fork(source, target_id, length))
 
     @_locked
+    @override
     def closest(self, context_ids: Iterable[str], tokens: Sequence[int], adapter: str | None) -> Prefix | None:
-        """See ``Engine.closest``."""
         return closest((self._contexts.get(context_id) for context_id in context_ids), tokens, adapter)
 
     @_locked
+    @override
     def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
-        """See ``Engine.mask``."""
         self._info.require("mask")
         if not 0 <= start < end <= length:
             raise InvalidRequest(f"a hole from {start} to {end} does not lie within {length} tokens")
@@ -190,8 +193,8 @@ class TorchEngine:
         self._contexts.set_holes(context, [*context.holes, hole])
 
     @_locked
+    @override
     def drop(self, context_id: str) -> None:
-        """See ``Engine.drop``."""
         context = self._contexts.get(context_id)
         if context is not None and context.turn_id is None:
             self._scheduler.remove_refill(context)
@@ -199,8 +202,8 @@ class TorchEngine:
             self._contexts.keep_resident(context, 0)
 
     @_locked
+    @override
     def refill(self, context_id: str) -> None:
-        """See ``Engine.refill``."""
         context = self._contexts.get(context_id)
         if context is not None and context.turn_id is None and context.num_missing:
             self._counters["refills"] += not context.wants_refill
@@ -209,8 +212,8 @@ class TorchEngine:
             self._thread.wake()
 
     @_locked
+    @override
     def close(self, context_id: str) -> None:
-        """See ``Engine.close``."""
         context = self._contexts.get(context_id)
         if context is None:
             return
@@ -220,8 +223,8 @@ class TorchEngine:
         self._contexts.close(context)
 
     @_locked
+    @override
     def residency(self, context_id: str) -> Residency | None:
-        """See ``Engine.residency``."""
         context = self._contexts.get(context_id)
         return None if context is None else self.residency_of(context)
 
@@ -246,8 +249,8 @@ class TorchEngine:
         )
 
     @_locked
+    @override
     def check(self) -> None:
-        """See ``Engine.check``."""
         self._contexts.check(self._is_stepping)
         self._scheduler.check()
 

@@ -10,13 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from actors.engine.adapter_files import AdapterFiles
 from actors.engine.constraints.answers import EngineConstraint
 from actors.engine.constraints.grammars import Grammars
 from actors.engine.context import Context, closest
-from actors.engine.contract import Admission, Capacity, EngineInfo, Output, Prefix, Residency, tell_nobody
+from actors.engine.contract import Admission, Capacity, Engine, EngineInfo, Output, Prefix, Residency, tell_nobody
 from actors.engine.owners import Owners
 from actors.engine.text.output import OutputRules
 from actors.engine.text.tokenizer import Tokenizer
@@ -39,7 +40,7 @@ MAX_WAITING = 1024
 """Turns that have not ended, at most; more are refused."""
 
 
-class VllmEngine:
+class VllmEngine(Engine):
     """An ``Engine``: vLLM computes in processes of its own, all else is on the event loop.
 
     What vLLM holds for a context is known from its reports, a step later at the latest; only whole blocks of its cache
@@ -73,8 +74,8 @@ class VllmEngine:
         self._grammars: Grammars
         self._admissions: Admissions
 
+    @override
     async def start(self, tell: Callable[[str], object] = tell_nobody) -> EngineInfo:
-        """See ``Engine.start``."""
         config = await asyncio.to_thread(vllm_config, self._model_path, self._engine_args, self._adapters)
         self._link = Link(config, self._adapters, self._take, self._note)
         await self._link.start(tell)
@@ -98,18 +99,18 @@ class VllmEngine:
         self._admissions = Admissions(self._contexts, self._info, rules, self._grammars)
         return self._info
 
+    @override
     async def stop(self) -> None:
-        """See ``Engine.stop``."""
         self._compiler.shutdown(wait=False, cancel_futures=True)
         self._outputs.fail(Unavailable("the engine has been stopped"))
         await self._link.stop()
 
+    @override
     async def prepare(self, constraint: EngineConstraint) -> tuple[str, ...]:
-        """See ``Engine.prepare``."""
         return await self._grammars.prepare(constraint)
 
+    @override
     def admit(self, admission: Admission) -> Residency:
-        """See ``Engine.admit``."""
         self._outputs.check()
         if admission.turn_id in self._turns:
             raise IdTaken(f"turn {admission.turn_id!r} is running")
@@ -130,23 +131,24 @@ class VllmEngine:
             self._end(turn, Output(turn.turn_id, finish=turn.finish))
         return Residency(len(context.ids), num_resident)
 
+    @override
     async def step(self) -> Sequence[Output]:
-        """See ``Engine.step``.
+        """
 
         Raises:
             Unavailable: the engine has been stopped, or vLLM has failed.
         """
         return await self._outputs.take()
 
+    @override
     def cancel(self, turn_id: str) -> None:
-        """See ``Engine.cancel``."""
         turn = self._turns.get(turn_id)
         if turn is not None:
             self._abort(turn)
             self._end(turn, Output(turn_id, finish=turn.output.end("cancelled")))
 
+    @override
     def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> Residency:
-        """See ``Engine.fork``."""
         target = self._contexts.get(target_id)
         if target is not None and len(target.ids) == length and target.starts_with(length, prefix_hash):
             return _residency(target)
@@ -158,24 +160,24 @@ class VllmEngine:
         self._counters["forks"] += 1
         return _residency(self._contexts.fork(source, target_id, length))
 
+    @override
     def closest(self, context_ids: Iterable[str], tokens: Sequence[int], adapter: str | None) -> Prefix | None:
-        """See ``Engine.closest``."""
         return closest((self._contexts.get(context_id) for context_id in context_ids), tokens, adapter)
 
     def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
         """See ``Engine.mask``; vLLM cannot."""
         self._info.require("mask")
 
+    @override
     def drop(self, context_id: str) -> None:
-        """See ``Engine.drop``."""
         context = self._contexts.get(context_id)
         if context is not None and context.turn_id is None:
             self._stop_refill(context)
             self._counters["drops"] += context.num_resident > 0
             self._contexts.drop(context)
 
+    @override
     def refill(self, context_id: str) -> None:
-        """See ``Engine.refill``."""
         context = self._contexts.get(context_id)
         if context is None or context.turn_id is not None or context.wants_refill:
             return
@@ -186,8 +188,8 @@ class VllmEngine:
             request_id = self._requests.add(context)
             self._link.request(request_id, context, tokens.tolist(), refill_parameters(context), REFILL)
 
+    @override
     def close(self, context_id: str) -> None:
-        """See ``Engine.close``."""
         context = self._contexts.get(context_id)
         if context is None:
             return
@@ -196,13 +198,13 @@ class VllmEngine:
         if context.is_open:
             self._close(context)
 
+    @override
     def residency(self, context_id: str) -> Residency | None:
-        """See ``Engine.residency``."""
         context = self._contexts.get(context_id)
         return None if context is None else _residency(context)
 
+    @override
     def capacity(self) -> Capacity:
-        """See ``Engine.capacity``."""
         num_started = sum(turn.has_started for turn in self._turns.values())
         num_used = round(self._num_blocks * self._cache_usage)
         return Capacity(
