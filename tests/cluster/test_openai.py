@@ -100,6 +100,27 @@ def test_a_stop_is_left_out_and_a_schema_holds_and_a_text_goes_on(client: OpenAI
     assert failure.value.code == "context_length_exceeded"
 
 
+def test_a_forced_call_is_valid_under_its_schema_streamed_or_not_and_its_result_is_read(client: OpenAI) -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 9}}, "required": ["city"]}
+    tool = {"type": "function", "function": {"name": "weather", "description": "The weather", "parameters": schema}}
+    forced = {"type": "function", "function": {"name": "weather"}}
+    call: dict[str, Any] = {"tools": [tool], "temperature": 1.0, "seed": 5}
+    (choice,) = chat(client, tool_choice=forced, **call).choices
+    assert choice.finish_reason == "tool_calls"
+    (made, *_) = choice.message.tool_calls or []
+    assert made.type == "function"
+    jsonschema.validate(json.loads(made.function.arguments), schema)
+    chunks = client.chat.completions.create(model="pocket", messages=HELLO, stream=True, tool_choice=forced, **call)
+    deltas = [delta for chunk in chunks for delta in chunk.choices[0].delta.tool_calls or [] if delta.index == 0]
+    assert "".join(delta.function.arguments or "" for delta in deltas if delta.function) == made.function.arguments
+    history = [*HELLO, choice.message.model_dump(exclude_none=True)]
+    results = [
+        {"role": "tool", "tool_call_id": one.id, "content": "It is sunny."} for one in choice.message.tool_calls or []
+    ]
+    told = chat(client, messages=[*history, *results], max_tokens=30, **call)
+    assert told.choices[0].finish_reason in ("stop", "length", "tool_calls")
+
+
 def test_a_chat_that_is_sent_again_is_computed_from_where_it_is_new(client: OpenAI, deployed: Deployed) -> None:
     messages: list[Any] = [{"role": "system", "content": "You are kind. " * 20}]
     num_known = 0
