@@ -103,7 +103,7 @@ def test_a_stop_is_left_out_and_a_schema_holds_and_a_text_goes_on(client: OpenAI
 def test_a_forced_call_is_valid_under_its_schema_streamed_or_not_and_its_result_is_read(client: OpenAI) -> None:
     schema = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 9}}, "required": ["city"]}
     tool = {"type": "function", "function": {"name": "weather", "description": "The weather", "parameters": schema}}
-    forced = {"type": "function", "function": {"name": "weather"}}
+    forced: Any = {"type": "function", "function": {"name": "weather"}}
     call: dict[str, Any] = {"tools": [tool], "temperature": 1.0, "seed": 5}
     (choice,) = chat(client, tool_choice=forced, **call).choices
     assert choice.finish_reason == "tool_calls"
