@@ -121,10 +121,10 @@ class Greenroom:
         return await placement.model.token_bytes(ids)
 
     async def generate(
-        self, model: str | None, request: TurnRequest, owner: str = "", warmth: Warmth = "cold"
+        self, model: str | None, request: TurnRequest, owner: str = "", warmth: Warmth = "cold", hint: str = ""
     ) -> OwnTurnStream:
         """See ``Cluster.generate``."""
-        marks = () if warmth == "cold" else prompt_marks(model or "", owner, request)
+        marks = () if warmth == "cold" else prompt_marks(model or "", owner, request, hint)
         placement = await self.directory.place(model, "", marks=marks)
         context = ContextRef(
             self.directory,

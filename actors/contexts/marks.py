@@ -15,14 +15,18 @@ _NUM_CHARACTERS, _NUM_TOKENS = 512, 128
 """Of a text, and of tokens, that have a mark of their own."""
 
 
-def prompt_marks(model: str, owner: str, request: TurnRequest) -> tuple[bytes, ...]:
-    """(8,) bytes each, from the first to the whole prompt; another owner's are others."""
-    digest = hashlib.blake2b(repr((model, owner, request.tools)).encode(errors="surrogatepass"), digest_size=8)
-    marks = []
+def prompt_marks(model: str, owner: str, request: TurnRequest, hint: str = "") -> tuple[bytes, ...]:
+    """(8,) bytes each, from the first to the whole prompt, after that of the hint; another owner's are others."""
+    digest = _digest((model, owner, request.tools))
+    marks = [_digest((model, owner, "hint", hint)).digest()] if hint else []
     for piece in _pieces(request.prompt):
         digest.update(repr(piece).encode(errors="surrogatepass"))
         marks.append(digest.digest())
     return tuple(marks if len(marks) <= MAX_MARKS else marks[:_NUM_FIRST] + marks[_NUM_FIRST - MAX_MARKS :])
+
+
+def _digest(value: object) -> hashlib.blake2b:
+    return hashlib.blake2b(repr(value).encode(errors="surrogatepass"), digest_size=8)
 
 
 def _pieces(prompt: Sequence[Part]) -> Iterator[object]:

@@ -53,7 +53,7 @@ class FakeCluster(FakeInferlets):
         turns: every turn that was begun, oldest first.
         begun: released once for each of them, for tests to wait on.
         temporary_ids: token ids of the contexts of turns without a session, oldest first.
-        owners, warmths: of these turns.
+        owners, warmths, hints: of these turns.
         topics: the broker.
     """
 
@@ -69,6 +69,7 @@ class FakeCluster(FakeInferlets):
         self.temporary_ids: list[list[int]] = []
         self.owners: list[str] = []
         self.warmths: list[Warmth] = []
+        self.hints: list[str] = []
         self.topics = FakeTopics()
         self.max_queued_turns = max_queued_turns
         self._max_sessions = max_sessions
@@ -88,7 +89,7 @@ class FakeCluster(FakeInferlets):
         return tuple(bytes([token]) if token < 256 else toy_model.TEXT_OF[token].encode() for token in ids)
 
     async def generate(
-        self, model: str | None, request: TurnRequest, owner: str = "", warmth: Warmth = "cold"
+        self, model: str | None, request: TurnRequest, owner: str = "", warmth: Warmth = "cold", hint: str = ""
     ) -> FakeStream:
         """A turn on an empty context."""
         context: list[int] = []
@@ -96,6 +97,7 @@ class FakeCluster(FakeInferlets):
         self.temporary_ids.append(context)
         self.owners.append(owner)
         self.warmths.append(warmth)
+        self.hints.append(hint)
         return FakeStream(turn, is_temporary=True)
 
     async def open_session(self, options: SessionOptions, owner: str) -> FakeSession:

@@ -79,13 +79,16 @@ class Answer:
         self._choices = [Choice(plan.stops, plan.parser(f"call_{uuid4().hex[:20]}_")) for _ in plan.requests]
 
     @classmethod
-    async def begin(cls, cluster: Cluster, plan: Plan, owner: str) -> Answer:
+    async def begin(cls, cluster: Cluster, plan: Plan, owner: str, hint: str = "") -> Answer:
         """Begin to compute it.
+
+        Args:
+            hint: what the client calls the conversation.
 
         Raises:
             GreenroomError: it cannot be.
         """
-        generate = partial(cluster.generate, plan.model.name, owner=owner)
+        generate = partial(cluster.generate, plan.model.name, owner=owner, hint=hint)
         turns = await Turns.begin(generate, plan.requests, plan.num_choices)
         return cls(plan, turns, TokenTexts(cluster, plan.model.name))
 

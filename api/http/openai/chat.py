@@ -56,6 +56,7 @@ class ChatBody(SamplingBody):
                 sampling=self.sampling(model, num_logprobs, choice),
                 stop=Stop(max_tokens=limit, texts=stops),
                 constraint=constraint,
+                distribution=1 if self.is_prewarming else None,
                 tools=tools,
                 tool_choice=tool_choice,
                 parallel_tool_calls=self.parallel_tool_calls is not False,

@@ -46,6 +46,7 @@ class CompletionBody(SamplingBody):
                 sampling=self.sampling(model, self.logprobs, choice),
                 stop=Stop(max_tokens=self.max_tokens or DEFAULT_MAX_TOKENS, texts=stops),
                 constraint=constraint,
+                distribution=1 if self.is_prewarming else None,
             )
             for prompt in prompts
             for choice in range(self.num_choices)

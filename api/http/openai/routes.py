@@ -75,16 +75,17 @@ async def _complete(request: Request, kind: type[ChatBody] | type[CompletionBody
     if body.num_chars > settings.max_prompt_chars:
         raise TooLarge(f"the prompt has more than {settings.max_prompt_chars} characters")
     plan = body.plan(await find_model(cluster, body.model))
+    hint = body.prompt_cache_key or request.headers.get("session-id", "")
     if body.stream:
         become_stream(request.scope)
-        answer = await while_connected(request, Answer.begin(cluster, plan, owner))
+        answer = await while_connected(request, Answer.begin(cluster, plan, owner, hint))
         texts = event_texts(answer, body.view(answer), body.includes_usage)
         return with_warnings(EventStream(texts, await anext(texts)), answer.warnings)
-    return await while_connected(request, _whole(cluster, body, plan, owner))
+    return await while_connected(request, _whole(cluster, body, plan, owner, hint))
 
 
-async def _whole(cluster: Cluster, body: ChatBody | CompletionBody, plan: Plan, owner: str) -> Response:
-    answer = await Answer.begin(cluster, plan, owner)
+async def _whole(cluster: Cluster, body: ChatBody | CompletionBody, plan: Plan, owner: str, hint: str) -> Response:
+    answer = await Answer.begin(cluster, plan, owner, hint)
     try:
         return with_warnings(_json(body.view(answer).whole(await whole(answer))), answer.warnings)
     finally:

@@ -36,6 +36,12 @@ class StreamOptions(Lenient):
     include_usage: bool | None = None
 
 
+class PromptCacheOptions(Lenient):
+    """``prompt_cache_options``; ``prewarm`` is ours: compute the prompt for later requests, and answer nothing."""
+
+    prewarm: bool | None = None
+
+
 class SamplingBody(Lenient):
     """What chat completions and completions have in common.
 
@@ -57,11 +63,18 @@ class SamplingBody(Lenient):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: Count | None = None
+    prompt_cache_key: str | None = Field(default=None, max_length=1024)
+    prompt_cache_options: PromptCacheOptions | None = None
 
     @property
     def num_choices(self) -> int:
         """Answers to one prompt."""
         return self.n or 1
+
+    @property
+    def is_prewarming(self) -> bool:
+        """Whether the prompt is computed and nothing else."""
+        return bool(self.prompt_cache_options and self.prompt_cache_options.prewarm)
 
     @property
     def includes_usage(self) -> bool:

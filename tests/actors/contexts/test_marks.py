@@ -45,3 +45,11 @@ def test_a_prompt_has_a_bounded_number_with_its_first_and_its_last() -> None:
     assert many[0] == marks(messages[0])[0]
     assert many[-1] == marks(*messages[:-1], messages[-1])[-1]
     assert num_common(many, marks(*messages, Message("user", "next"))) == MAX_MARKS - 1
+
+
+def test_a_hint_has_a_mark_before_the_others_which_are_as_without() -> None:
+    request = TurnRequest("t", CHAT)
+    hint, *others = prompt_marks("m", "ada", request, "chat 1")
+    assert tuple(others) == prompt_marks("m", "ada", request)
+    assert hint == prompt_marks("m", "ada", TurnRequest("u", CHAT[1:]), "chat 1")[0]
+    assert hint not in (*prompt_marks("m", "bob", request, "chat 1"), *prompt_marks("m", "ada", request, "chat 2"))

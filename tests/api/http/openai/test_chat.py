@@ -276,3 +276,23 @@ async def test_an_error_in_the_middle_of_a_stream_is_told_and_ends_it() -> None:
         with pytest.raises(APIError, match="no model actor came back") as failure:
             _ = [chunk async for chunk in stream]
     assert (failure.value.code, failure.value.type) == ("unavailable", "server_error")
+
+
+async def test_hints_reach_the_cluster_and_prewarming_computes_the_prompt_and_answers_nothing() -> None:
+    cluster = FakeCluster()
+    async with toy_openai(cluster) as client:
+        warmed = await client.chat.completions.create(
+            model="toy",
+            messages=HELLO,
+            prompt_cache_key="chat 1",
+            extra_body={"prompt_cache_options": {"prewarm": True}},
+        )
+        await client.chat.completions.create(
+            model="toy", messages=HELLO, max_tokens=1, extra_headers={"session-id": "chat 2"}
+        )
+    assert cluster.hints == ["chat 1", "chat 2"]
+    assert cluster.warmths == ["kept", "kept"]
+    assert [turn.request.distribution for turn in cluster.turns] == [1, None]
+    assert (warmed.choices[0].message.content, warmed.choices[0].finish_reason) == ("", "stop")
+    assert warmed.usage is not None
+    assert (warmed.usage.completion_tokens, warmed.usage.prompt_tokens > 0) == (0, True)
