@@ -95,6 +95,7 @@ class TurnRecord:
         note: see ``TurnRequest``.
         ended_at: seconds since the epoch; None before, or where that was not recorded.
         error: why it failed; the context is as before then.
+        is_waiting: it has not begun, since others are before it.
     """
 
     turn_id: str
@@ -107,6 +108,7 @@ class TurnRecord:
     note: str = ""
     ended_at: float | None = None
     error: str | None = None
+    is_waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,16 @@ class SessionHandle(Protocol):
         Raises:
             TurnNotFound: not one of this session's turns.
             InvalidRequest: the offset lies outside what the turn has produced.
+        """
+        ...
+
+    async def enqueue(self, request: TurnRequest, after: str | None = None) -> None:
+        """Have a turn begun in its place in the queue, also after crashes. That it will is durable on return.
+
+        Where it cannot begin then, its record says why. The same ``turn_id`` again changes nothing.
+
+        Raises:
+            NotLast, TooBusy: as ``begin``.
         """
         ...
 

@@ -16,7 +16,7 @@ from actors.sessions.session import Session, SessionParts
 
 CALLS = frozenset(
     (
-        *("begin", "turn", "hide", "ticket", "ended", "cancel", "next_turn"),
+        *("begin", "enqueue", "turn", "hide", "ticket", "ended", "cancel", "next_turn"),
         *("typing", "fork", "rollback", "rename", "describe"),
     )
 )

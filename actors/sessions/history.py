@@ -11,16 +11,18 @@ from actors.sessions.records import (
     Record,
     RolledBack,
     Titled,
+    TurnDismissed,
     TurnEnded,
     TurnFailed,
     TurnHidden,
+    TurnQueued,
     TurnRestarted,
     TurnStarted,
 )
 from actors.sessions.title import title_of
 from api.cluster import TurnRecord
 from api.errors import InvalidRequest
-from api.turns import TurnRequest, TurnStart
+from api.turns import Finish, TurnRequest, TurnStart
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +63,17 @@ class EndedTurn:
 
 @dataclass(frozen=True, slots=True)
 class FailedTurn:
-    """A turn that came to nothing, at a context of ``base_length`` tokens."""
+    """A turn that came to nothing, at a context of ``base_length`` tokens; ``reason`` None where it was cancelled."""
 
     request: TurnRequest
     base_length: int
-    reason: str
+    reason: str | None
 
     def record(self) -> TurnRecord:
         """For the session's owner."""
-        base = self.base_length
-        request = self.request
-        return TurnRecord(request.turn_id, request.prompt, "", base, base, 0, None, request.note, None, self.reason)
+        request, base = self.request, self.base_length
+        finish = Finish("cancelled") if self.reason is None else None
+        return TurnRecord(request.turn_id, request.prompt, "", base, base, 0, finish, request.note, None, self.reason)
 
 
 class History:
@@ -79,7 +81,8 @@ class History:
 
     Attributes:
         num_restarts: of the turn that is open.
-        failed: turns with a note that failed after they had begun, by their ids.
+        queued: turns that are to start, in their order, by their ids.
+        failed: turns with a note that failed after they were accepted, or were cancelled before, by their ids.
         hidden: the ids of those that are shown no longer.
         quarantined: turns that failed since model actors died of them, by their ids.
         last_started: the turn that began last, whatever became of it, and the number of records up to its start.
@@ -90,6 +93,7 @@ class History:
         self.turns: list[EndedTurn] = []
         self.open_request: TurnRequest | None = None
         self.num_restarts = 0
+        self.queued: dict[str, TurnRequest] = {}
         self.failed: dict[str, FailedTurn] = {}
         self.hidden: set[str] = set()
         self.quarantined: set[str] = set()
@@ -114,7 +118,13 @@ class History:
                 self.opened, self._given_title = record, record.title
             case Titled(title):
                 self._given_title = title
+            case TurnQueued(request):
+                self.queued[request.turn_id] = request
+            case TurnDismissed(request):
+                self.queued.pop(request.turn_id, None)
+                self.failed[request.turn_id] = FailedTurn(request, len(self.tokens), None)
             case TurnStarted(request):
+                self.queued.pop(request.turn_id, None)
                 self.open_request, self.num_restarts = request, 0
                 self.last_started = self.num_records, request.turn_id
             case TurnRestarted():
@@ -163,7 +173,7 @@ class History:
     @property
     def shown_ids(self) -> set[str]:
         """Of the turns that are not hidden."""
-        ids = {turn.request.turn_id for turn in self.turns} | self.failed.keys()
+        ids = {turn.request.turn_id for turn in self.turns} | self.failed.keys() | self.queued.keys()
         return (ids | ({self.open_request.turn_id} if self.open_request else set())) - self.hidden
 
     def prefix(self, length: int | None) -> list[Record]:
@@ -208,6 +218,6 @@ class History:
         self.open_request = None
 
 
-def running_record(request: TurnRequest, length: int) -> TurnRecord:
-    """A turn that runs, or is to run, behind so many tokens."""
-    return TurnRecord(request.turn_id, request.prompt, "", length, length, 0, None, request.note)
+def running_record(request: TurnRequest, length: int, is_waiting: bool = False) -> TurnRecord:
+    """A turn that runs, or waits, after so many tokens."""
+    return TurnRecord(request.turn_id, request.prompt, "", length, length, 0, None, request.note, is_waiting=is_waiting)

@@ -21,6 +21,15 @@ class TurnQueue:
         """Nothing runs and nothing waits."""
         return not self._is_taken and not self._waiting
 
+    def check_room(self) -> None:
+        """Whether one more may enter or wait.
+
+        Raises:
+            TooBusy: the queue is full.
+        """
+        if self._is_taken and len(self._waiting) >= self._max_waiting:
+            raise TooBusy(f"{self._max_waiting} turns are waiting in this session already")
+
     async def enter(self, turn_id: str) -> bool:
         """Wait for one's place; False where the turn was told to leave meanwhile.
 
@@ -30,8 +39,7 @@ class TurnQueue:
         if not self._is_taken:
             self._is_taken = True
             return True
-        if len(self._waiting) >= self._max_waiting:
-            raise TooBusy(f"{self._max_waiting} turns are waiting in this session already")
+        self.check_room()
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting[turn_id] = future
         try:

@@ -47,6 +47,20 @@ class Titled:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnQueued:
+    """A turn was accepted, and is to start when those before it have ended."""
+
+    request: TurnRequest
+
+
+@dataclass(frozen=True, slots=True)
+class TurnDismissed:
+    """A turn was cancelled before it started."""
+
+    request: TurnRequest
+
+
+@dataclass(frozen=True, slots=True)
 class TurnStarted:
     """A turn was accepted; nothing of it may be delivered before this is durable. The seed is settled."""
 
@@ -104,7 +118,19 @@ class RolledBack:
 FORMAT = 1
 """The format of new streams. Format 0 wrote none."""
 
-Record = Opened | Titled | TurnStarted | TurnRestarted | TurnEnded | TurnFailed | TurnHidden | RolledBack
+Record = (
+    Opened
+    | Titled
+    | TurnQueued
+    | TurnDismissed
+    | TurnStarted
+    | TurnRestarted
+    | TurnEnded
+    | TurnFailed
+    | TurnHidden
+    | RolledBack
+)
+_WITH_REQUEST = {kind.__name__: kind for kind in (TurnQueued, TurnDismissed, TurnStarted)}
 
 PARTS = {"text": Text, "tokens": Tokens, "message": Message, "bos": BeginningOfText}
 CONSTRAINTS = {"json_schema": JsonSchema, "regex": Regex, "choice": Choice, "grammar": Grammar}
@@ -113,7 +139,7 @@ CONSTRAINTS = {"json_schema": JsonSchema, "regex": Regex, "choice": Choice, "gra
 def encode(record: Record) -> bytes:
     """A record as one line of JSON."""
     fields = asdict(record)
-    if isinstance(record, TurnStarted):
+    if isinstance(record, TurnQueued | TurnDismissed | TurnStarted):
         fields["request"] |= _special_fields(record.request)
     if isinstance(record, TurnEnded):
         del fields["output"]["logprobs"]
@@ -139,8 +165,8 @@ def _record(name: str, fields: dict[str, Any]) -> Record:
     if name == "Opened":
         check_format("a session", fields.get("format", 0), FORMAT)
         return Opened(**{**fields, "retention": Retention(**fields["retention"])})
-    if name == "TurnStarted":
-        return TurnStarted(_request(fields["request"]))
+    if name in _WITH_REQUEST:
+        return _WITH_REQUEST[name](_request(fields["request"]))
     if name == "TurnEnded":
         settled = {"prompt_ids": tuple(fields["prompt_ids"]), "output": _output(fields["output"])}
         return TurnEnded(**{**fields, **settled})

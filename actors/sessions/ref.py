@@ -45,6 +45,10 @@ class SessionRef:
         ticket = await self._call("begin", request, self._listener, after)
         return self._stream(request.turn_id, ticket, 0)
 
+    async def enqueue(self, request: TurnRequest, after: str | None = None) -> None:
+        """See ``SessionHandle.enqueue``."""
+        await self._call("enqueue", request, after)
+
     async def turn(self, turn_id: str) -> TurnRecord:
         """See ``SessionHandle.turn``."""
         return await self._call("turn", turn_id)  # type: ignore[no-any-return]

@@ -82,12 +82,20 @@ class Session:
         self._open()
         if request := self._records.history.open_request:
             await self._turns.take_up(request)
+        for request in self._records.history.queued.values():
+            self._turns.wait_again(request)
 
     async def begin(self, request: TurnRequest, listener: str = "", after: str | None = None) -> Ticket:
         """See ``SessionHandle.begin``; ``listener`` is not told of it by ``next_turn``."""
         self._use()
         self._context.message()
         return await self._turns.begin(request, listener, after)
+
+    async def enqueue(self, request: TurnRequest, after: str | None = None) -> None:
+        """See ``SessionHandle.enqueue``."""
+        self._use()
+        self._context.message()
+        await self._turns.enqueue(request, after)
 
     async def turn(self, turn_id: str) -> TurnRecord:
         """See ``SessionHandle.turn``."""

@@ -19,7 +19,7 @@ from actors.models.messages import TurnOutput
 from actors.sessions.history import running_record
 from actors.sessions.listeners import Listeners
 from actors.sessions.queue import TurnQueue
-from actors.sessions.records import TurnEnded, TurnFailed, TurnRestarted, TurnStarted
+from actors.sessions.records import TurnDismissed, TurnEnded, TurnFailed, TurnQueued, TurnRestarted, TurnStarted
 from actors.sessions.stream import SessionRecords
 from api.cluster import TurnRecord
 from api.errors import Fenced, GreenroomError, NotLast, TurnNotFound, TurnRunning, reason_of
@@ -50,6 +50,7 @@ class SessionTurns:
         self._queue = TurnQueue(max_queued)
         self._beginning: dict[str, asyncio.Task[Ticket]] = {}
         self._waiting: dict[str, TurnRequest] = {}
+        self._enqueued: set[str] = set()
         self._run: TurnRun | None = None
         self._running: asyncio.Task[None] | None = None
         self._failed: OrderedDict[str, GreenroomError] = OrderedDict()
@@ -74,21 +75,45 @@ class SessionTurns:
         if request.turn_id == self.running_id:
             return await self.ticket(request.turn_id, None, None)
         if request.turn_id not in self._beginning:
-            if after is not None and not self._will_end_with(after):
-                raise NotLast(f"the session does not end with turn {after!r:.100}")
-            self._waiting[request.turn_id] = request
-            self._beginning[request.turn_id] = self._scope.start(self._begin(self._settled(request), listener))
+            self._check_last(after)
+            self._accept(self._settled(request), listener)
         return await asyncio.shield(self._beginning[request.turn_id])
+
+    async def enqueue(self, request: TurnRequest, after: str | None) -> None:
+        """See ``SessionHandle.enqueue``."""
+        turn_id, history = request.turn_id, self._records.history
+        if turn_id in (*self._beginning, self.running_id) or turn_id in history.shown_ids | history.hidden:
+            return
+        self._check_last(after)
+        self._queue.check_room()
+        request = self._settled(request)
+        self._enqueued.add(turn_id)
+        writing = self._scope.start(self._records.write(TurnQueued(request)))
+        self._accept(request, "", writing).add_done_callback(_retrieve)
+        await asyncio.shield(writing)
 
     def record(self, turn_id: str) -> TurnRecord:
         """See ``SessionHandle.turn``."""
         history, waiting = self._records.history, self._waiting.get(turn_id)
         record = history.record(turn_id)
         if record is None and waiting is not None and turn_id not in history.hidden:
-            record = running_record(waiting, len(history.tokens))
+            record = running_record(waiting, len(history.tokens), is_waiting=True)
         if record is None:
             raise TurnNotFound(turn_id)
         return record
+
+    def _accept(
+        self, request: TurnRequest, listener: str, before: asyncio.Task[None] | None = None
+    ) -> asyncio.Task[Ticket]:
+        """Let a turn wait for its place, and start it; what is ``before`` must succeed first."""
+        turn_id = request.turn_id
+        self._waiting[turn_id] = request
+        task = self._beginning[turn_id] = self._scope.start(self._begin(request, listener, before))
+        return task
+
+    def _check_last(self, after: str | None) -> None:
+        if after is not None and not self._will_end_with(after):
+            raise NotLast(f"the session does not end with turn {after!r:.100}")
 
     def _will_end_with(self, turn_id: str) -> bool:
         """Whether this is the last turn, once those that run or wait have ended."""
@@ -101,6 +126,11 @@ class SessionTurns:
         assert await self._queue.enter(request.turn_id), "nobody can be before it"
         resuming = self._beginning[request.turn_id] = self._scope.start(self._resume(request))
         resuming.add_done_callback(_retrieve)
+
+    def wait_again(self, request: TurnRequest) -> None:
+        """Let a turn wait that an earlier actor had accepted."""
+        self._enqueued.add(request.turn_id)
+        self._accept(request, "").add_done_callback(_retrieve)
 
     async def ticket(self, turn_id: str, lost_attempt: int | None, delivered: TurnOutput | None) -> Ticket:
         """Where to read a turn that was begun; see ``TurnRun.ticket``.
@@ -138,6 +168,7 @@ class SessionTurns:
     async def cancel(self, turn_id: str | None) -> bool:
         """See ``SessionHandle.cancel``."""
         if turn_id and self._queue.dismiss(turn_id):
+            await asyncio.wait([self._beginning[turn_id]])
             return True
         if turn_id in self._beginning:
             await asyncio.wait([self._beginning[turn_id]])
@@ -185,15 +216,19 @@ class SessionTurns:
         return self._failed.get(turn_id) or TurnNotFound(turn_id)
 
     def _ticket_now(self, turn_id: str) -> Ticket | None:
-        ended = self._records.history.turn(turn_id)
+        ended, failed = self._records.history.turn(turn_id), self._records.history.failed.get(turn_id)
+        if ended is None and failed is not None and failed.reason is None:
+            start = TurnStart(turn_id, failed.base_length, (), 0)
+            return Ticket(0, start, None, TurnOutput(finish=Finish("cancelled")))
         return Ticket(0, ended.start, None, ended.output) if ended else None
 
-    async def _begin(self, request: TurnRequest, listener: str) -> Ticket:
+    async def _begin(self, request: TurnRequest, listener: str, before: asyncio.Task[None] | None) -> Ticket:
         try:
             if not await self._queue.enter(request.turn_id):
-                start = TurnStart(request.turn_id, len(self._records.history.tokens), (), 0)
-                return Ticket(0, start, None, TurnOutput(finish=Finish("cancelled")))
+                return await self._dismissed(request, before)
             try:
+                if before is not None:
+                    await asyncio.shield(before)
                 return await self._start(request, listener)
             except BaseException:
                 self._queue.leave()
@@ -201,14 +236,24 @@ class SessionTurns:
         finally:
             del self._beginning[request.turn_id], self._waiting[request.turn_id]
 
+    async def _dismissed(self, request: TurnRequest, before: asyncio.Task[None] | None) -> Ticket:
+        """A turn was cancelled before it started, or the session leaves this actor."""
+        if before is not None:
+            await asyncio.shield(before)
+        if request.note and not self._records.is_fenced:
+            await self._records.write(TurnDismissed(request))
+        start = TurnStart(request.turn_id, len(self._records.history.tokens), (), 0)
+        return Ticket(0, start, None, TurnOutput(finish=Finish("cancelled")))
+
     async def _start(self, request: TurnRequest, listener: str) -> Ticket:
         run = self._run_of(request)
         writing = self._scope.start(self._records.write(TurnStarted(request)))
         try:
             await run.start()
-        except Exception:
+        except Exception as error:
             await writing
-            await self._records.write(TurnFailed(request.turn_id, run.deaths.are_too_many))
+            reason = reason_of(error) if request.turn_id in self._enqueued else ""
+            await self._records.write(TurnFailed(request.turn_id, run.deaths.are_too_many, reason))
             raise
         await writing
         log.info(

@@ -20,7 +20,7 @@ from api.errors import (
     TurnRunning,
     UnknownAdapter,
 )
-from api.turns import TurnRequest
+from api.turns import Finish, TurnRequest
 from tests.api import toy_model
 from tests.api.fake_inferlets import FakeInferlets
 from tests.api.fake_topics import FakeTopics
@@ -172,6 +172,8 @@ class FakeSession:
         self._cluster = cluster
         self._waiting: dict[str, asyncio.Event] = {}
         self._hidden: set[str] = set()
+        self._unmade: dict[str, TurnRecord] = {}
+        self._beginning: dict[str, asyncio.Task[None]] = {}
 
     @property
     def title(self) -> str:
@@ -213,13 +215,35 @@ class FakeSession:
         last = next(reversed(self._waiting), self.turns[-1].request.turn_id if self.turns else None)
         return last == turn_id
 
+    async def enqueue(self, request: TurnRequest, after: str | None = None) -> None:
+        """Begin it in a task."""
+        self._check_open()
+        if after is not None and not self._will_end_with(after):
+            raise NotLast("another turn is the last")
+        if len(self._waiting) >= self._cluster.max_queued_turns:
+            raise TooBusy(f"{len(self._waiting)} turns are waiting in this session already")
+        base, turn_id = self.length, request.turn_id
+        record = TurnRecord(turn_id, request.prompt, "", base, base, 0, None, request.note, is_waiting=True)
+        self._unmade[turn_id] = record
+
+        async def begin() -> None:
+            try:
+                if isinstance(await self.begin(request), DismissedStream):
+                    self._unmade[turn_id] = replace(record, finish=Finish("cancelled"), is_waiting=False)
+                else:
+                    del self._unmade[turn_id]
+            except GreenroomError as error:
+                self._unmade[turn_id] = replace(record, error=str(error), is_waiting=False)
+
+        self._beginning[turn_id] = asyncio.create_task(begin())
+        await asyncio.sleep(0)
+
     async def turn(self, turn_id: str) -> TurnRecord:
         """One of its turns."""
         self._cluster.use(self)
-        turn = self._turn(turn_id)
         if turn_id in self._hidden:
             raise TurnNotFound(turn_id)
-        return _record(turn)
+        return self._unmade.get(turn_id) or _record(self._turn(turn_id))
 
     async def hide(self, turn_id: str) -> bool:
         """Cancel it and leave it out."""
@@ -246,9 +270,15 @@ class FakeSession:
             leaving.cancel()
             del self._waiting[turn_id]
 
-    async def resume(self, turn_id: str, offset: int) -> FakeStream:
+    async def resume(self, turn_id: str, offset: int) -> FakeStream | DismissedStream:
         """Follow a turn from an offset."""
         self._check_open()
+        if turn_id in self._beginning:
+            await self._beginning[turn_id]
+        if turn_id in self._unmade and self._unmade[turn_id].error:
+            raise TurnNotFound(turn_id)
+        if turn_id in self._unmade:
+            return DismissedStream(turn_id, self.length)
         turn = self._turn(turn_id)
         if not 0 <= offset <= turn.num_output:
             raise InvalidRequest(f"the turn has no offset {offset}")

@@ -426,6 +426,33 @@ async def test_a_turn_may_ask_to_follow_another_one_immediately(side: Side, sess
     await ids(await session.begin(turn(), "c"))
 
 
+async def test_an_enqueued_turn_begins_in_its_place_and_can_be_dismissed(side: Side, session: SessionHandle) -> None:
+    side.hold()
+    for turn_id, after in ("a", None), ("b", "a"), ("c", "b"):
+        await session.enqueue(replace(turn(turn_id=turn_id), note=turn_id), after)
+    with pytest.raises(NotLast):
+        await session.enqueue(turn(), "a")
+    with pytest.raises(TooBusy):
+        await session.enqueue(turn())
+    assert (await session.turn("c")).is_waiting
+    assert await session.cancel("b")
+    assert await ids(await session.resume("b", 0)) == []
+    assert (await session.turn("b")).finish == Finish("cancelled")
+    side.release()
+    for turn_id in "a", "c":
+        assert len(await ids(await session.resume(turn_id, 0))) == 5
+        assert (await session.turn(turn_id)).finish == Finish("length")
+
+
+async def test_an_enqueued_turn_that_cannot_begin_says_why(session: SessionHandle) -> None:
+    await session.enqueue(replace(turn(turn_id="a", max_context=1), note="a"))
+    with pytest.raises((LengthExceeded, TurnNotFound)):
+        await ids(await session.resume("a", 0))
+    record = await session.turn("a")
+    assert record.error
+    assert (record.finish, record.is_waiting) == (None, False)
+
+
 async def _begun(session: SessionHandle, request: TurnRequest, after: str) -> TurnStream:
     return await session.begin(request, after)
 

@@ -26,7 +26,7 @@ from api.errors import (
     TurnNotFound,
     TurnRunning,
 )
-from api.turns import Frame, Stop, Text, Tokens, TurnRequest
+from api.turns import Finish, Frame, Stop, Text, Tokens, TurnRequest
 from tests.actors.fake_engine import greedy
 from tests.actors.small_cluster import SmallCluster
 
@@ -305,6 +305,21 @@ async def test_what_is_known_of_turns_outlives_the_sessions_actor(cluster: Small
     assert (record.note, start.num_resident) == ("note of b", 5)
     with pytest.raises(TurnNotFound):
         await session.turn("a")
+
+
+async def test_enqueued_turns_begin_in_their_order_after_a_death_too(cluster: SmallCluster) -> None:
+    session = await cluster.greenroom.open_session(SessionOptions())
+    cluster.engines[0].hold.clear()
+    for turn_id, prompt in ("a", 7), ("b", 8), ("c", 9):
+        await session.enqueue(replace(request(turn_id, prompt), note=turn_id))
+    await session.cancel("b")
+    assert (await session.turn("b")).finish == Finish("cancelled")
+    await kill(cluster, "session", session.session_id)
+    cluster.engines[0].hold.set()
+    first = ids(await collect(await session.resume("a", 0)))
+    assert first == greedy([7], 5)
+    assert ids(await collect(await session.resume("c", 0))) == greedy([7, *first, 9], 5)
+    assert (await session.turn("b")).finish == Finish("cancelled")
 
 
 async def test_a_turn_that_failed_says_why_also_later(cluster: SmallCluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,9 +19,13 @@ from api.turns import Frame, Message, Part
 
 
 class Creation:
-    """Begins responses of one owner; a stored one is kept for ``retention_s`` after its session's last use."""
+    """Begins responses of one owner; a stored one is kept for ``retention_s`` after its session's last use.
 
-    def __init__(self, cluster: Cluster, owner: str, retention_s: float) -> None:
+    ``is_queued`` where nobody waits for their beginning.
+    """
+
+    def __init__(self, cluster: Cluster, owner: str, retention_s: float, is_queued: bool) -> None:
+        self._is_queued = is_queued
         self._cluster = cluster
         self._owner = owner
         self._retention_s = retention_s
@@ -88,7 +92,11 @@ class Creation:
         self, session: SessionHandle, draft: Draft, prompt: Sequence[Part], after: str | None = None
     ) -> Reading:
         response_id = new_response_id(session.session_id)
-        stream = await session.begin(draft.request(response_id, prompt), after)
+        request = draft.request(response_id, prompt)
+        if self._is_queued:
+            await session.enqueue(request, after)
+            return Reading.queued(response_id, draft.fields, draft.model.answers)
+        stream = await session.begin(request, after)
         return Reading(response_id, draft.fields, stream.start, frames_of(stream), draft.model.answers)
 
 

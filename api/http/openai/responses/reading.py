@@ -52,6 +52,13 @@ class Reading:
         """What its tools' arguments are not held to, each a sentence."""
         return tuple(f"arguments of tools are not held to {words}" for words in self._start.unheld)
 
+    @classmethod
+    def queued(cls, response_id: str, fields: Mapping[str, Any], answers: AnswerFormat) -> Reading:
+        """A response that has not begun, for those who do not wait for it."""
+        reading = cls(response_id, fields, TurnStart(response_id, 0, (), 0), _nothing(), answers)
+        reading._state = State("queued")
+        return reading
+
     def view(self) -> dict[str, Any]:
         """As it is now."""
         return resource(self._id, self._fields, self._state)
@@ -95,3 +102,9 @@ class Reading:
         num_input = start.base_length + len(start.prompt_ids)
         usage = Usage(num_input, start.num_resident, output.num_tokens, output.num_reasoning)
         self._state = State(status, output.items, usage, error, self._ended_at or time.time())
+
+
+async def _nothing() -> AsyncGenerator[Frame]:
+    frames: tuple[Frame, ...] = ()
+    for frame in frames:
+        yield frame

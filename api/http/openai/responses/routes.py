@@ -5,6 +5,7 @@
 | `POST /v1/responses` | a response, streamed or not: see ``api.http.openai.responses.schemas`` |
 | `GET /v1/responses/{id}` | as it is now; with `?stream=true&starting_after=n` its events after number ``n`` |
 | `DELETE /v1/responses/{id}` | it is found no longer; those that go on from it stay whole |
+| `POST /v1/responses/{id}/cancel` | ends it within a step, if it runs or waits |
 | `GET /v1/responses/{id}/input_items` | the items of its own input, a page of them |
 
 A response is a turn. With ``store``, which is the default, it is one of a session, goes on when its client leaves, and
@@ -50,6 +51,7 @@ def response_routes() -> list[BaseRoute]:
         Route("/v1/responses", create_response, methods=["POST"]),
         Route("/v1/responses/{response_id}", show_response, methods=["GET"]),
         Route("/v1/responses/{response_id}", delete_response, methods=["DELETE"]),
+        Route("/v1/responses/{response_id}/cancel", cancel_response, methods=["POST"]),
         Route("/v1/responses/{response_id}/input_items", list_input_items, methods=["GET"]),
     ]
 
@@ -60,7 +62,8 @@ async def create_response(request: Request) -> Response:
     settings: ApiSettings = request.app.state.settings
     body = parse_body(ResponseBody, await request.body())
     draft = await _drafted(cluster, body, owner, settings)
-    creation = Creation(cluster, owner, settings.openai.retention_s)
+    is_queued = bool(body.background) and not body.stream
+    creation = Creation(cluster, owner, settings.openai.retention_s, is_queued)
     if body.stream:
         become_stream(request.scope)
     begun = creation.begin(draft)
@@ -69,7 +72,7 @@ async def create_response(request: Request) -> Response:
         texts = event_texts(reading)
         answer: Response = EventStream(texts, await anext(texts))
     else:
-        answer = json_answer(await while_connected(request, reading.whole()))
+        answer = json_answer(reading.view() if is_queued else await while_connected(request, reading.whole()))
     return with_warnings(answer, (*draft.warnings, *reading.warnings))
 
 
@@ -94,6 +97,18 @@ async def delete_response(request: Request) -> Response:
     except (SessionNotFound, TurnNotFound):
         raise ResponseNotFound(stored.id) from None
     return json_answer({"id": stored.id, "object": "response.deleted", "deleted": True})
+
+
+async def cancel_response(request: Request) -> Response:
+    """``POST /v1/responses/{id}/cancel``; one that has ended is not changed."""
+    stored = await _found(request)
+    if not stored.is_ended:
+        await stored.session.cancel(stored.id)
+    return json_answer(await while_connected(request, _ended_view(stored)))
+
+
+async def _ended_view(stored: Stored) -> dict[str, Any]:
+    return await (await stored.ended()).view()
 
 
 async def list_input_items(request: Request) -> Response:

@@ -23,7 +23,7 @@ Metadata = Annotated[
 ]
 ShortName = Annotated[str, Field(max_length=512)]
 
-_UNSUPPORTED = ("prompt", "context_management", "stop", "conversation", "background")
+_UNSUPPORTED = ("prompt", "context_management", "stop", "conversation")
 _INCLUDED = ("reasoning.encrypted_content",)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from api.answers.formats import AnswerFormat
@@ -39,7 +39,13 @@ class Stored:
         if record.error is not None:
             start = TurnStart(self.id, record.base_length, (), 0)
             return Reading(self.id, self.note.fields, start, _failing(record.error), self.answers, after)
-        stream = await self.session.resume(self.id, 0)
+        try:
+            stream = await self.session.resume(self.id, 0)
+        except GreenroomError:
+            again = await self._again()
+            if again.record.error is None:
+                raise
+            return await again.reading(after)
         ended_at, frames = record.ended_at, frames_of(stream)
         return Reading(self.id, self.note.fields, stream.start, frames, self.answers, after, ended_at)
 
@@ -49,7 +55,7 @@ class Stored:
             error = GreenroomError(self.record.error)
             return resource(self.id, self.note.fields, State("failed", error=error))
         if not self.is_ended:
-            return resource(self.id, self.note.fields, State("in_progress"))
+            return resource(self.id, self.note.fields, State("queued" if self.record.is_waiting else "in_progress"))
         return await (await self.reading()).whole()
 
     async def output(self) -> list[Item]:
@@ -72,7 +78,10 @@ class Stored:
                 pass
         except GreenroomError:
             pass  # the record says so
-        return Stored(self.id, self.session, await self.session.turn(self.id), self.note, self.answers)
+        return await self._again()
+
+    async def _again(self) -> Stored:
+        return replace(self, record=await self.session.turn(self.id))
 
 
 async def find_response(cluster: Cluster, response_id: str, owner: str) -> Stored:

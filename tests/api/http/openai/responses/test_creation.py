@@ -157,7 +157,7 @@ async def test_an_error_in_mid_stream_is_told_and_followed_by_the_failed_respons
         ({"prompt": {"id": "pmpt_1"}}, "prompt", "unsupported"),
         ({"n": 2}, "n", "unsupported"),
         ({"stop": "x"}, "stop", "unsupported"),
-        ({"background": True}, "background", "unsupported"),
+        ({"background": True, "store": False}, "background", "invalid_value"),
         ({"conversation": "conv_1"}, "conversation", "unsupported"),
         ({"tools": [{"type": "file_search"}]}, "tools", "unsupported_content"),
         ({"tools": [{"type": "web_search"}], "tool_choice": "required"}, None, "invalid_request"),

@@ -246,6 +246,55 @@ async def test_deleting_a_running_response_cancels_it() -> None:
         assert (await client.get(f"/v1/responses/{response_id}")).status_code == 404
 
 
+async def test_a_response_in_the_background_is_queued_at_once_and_made_by_itself() -> None:
+    cluster = FakeCluster()
+    cluster.pace.hold()
+    async with shell(cluster=cluster) as client:
+        first = await create(client, "one", background=True)
+        second = await create(client, "two", background=True, previous_response_id=first["id"])
+        assert [body["status"] for body in (first, second)] == ["queued", "queued"]
+        assert (await retrieve(client, first["id"]))["status"] == "in_progress"
+        assert (await retrieve(client, second["id"]))["status"] == "queued"
+        following = asyncio.create_task(client.get(f"/v1/responses/{second['id']}?stream=true"))
+        cluster.pace.release()
+        events = events_of(await following)
+        assert [event["type"] for event in events[:3]] == [f"response.{kind}" for kind in QUEUED]
+        assert (await retrieve(client, first["id"]))["status"] == "incomplete"
+    assert len(cluster.open_sessions) == 1
+
+
+QUEUED = ("created", "queued", "in_progress")
+
+
+async def test_a_running_and_a_waiting_response_can_be_cancelled_and_an_ended_one_stays() -> None:
+    cluster = FakeCluster()
+    cluster.pace.hold()
+    async with shell(cluster=cluster) as client:
+        first = await create(client, "one", background=True)
+        second = await create(client, "two", background=True, previous_response_id=first["id"])
+        for body in second, first:
+            answer = await client.post(f"/v1/responses/{body['id']}/cancel")
+            check_response(answer.json())
+            assert (answer.json()["status"], (await retrieve(client, body["id"]))["status"]) == ("cancelled",) * 2
+        ends = events_of(await client.get(f"/v1/responses/{first['id']}?stream=true"))[-1]
+        assert (ends["type"], ends["response"]["status"]) == ("response.incomplete", "cancelled")
+        cluster.pace.release()
+        third = await create(client, "three", previous_response_id=first["id"])
+        again = await client.post(f"/v1/responses/{third['id']}/cancel")
+        assert (again.status_code, again.json()["status"]) == (200, "incomplete")
+
+
+async def test_a_response_in_the_background_that_cannot_begin_has_failed() -> None:
+    cluster = FakeCluster()
+    cluster.refusal = Unavailable("there is no room")
+    async with shell(cluster=cluster) as client:
+        body = await create(client, "one", background=True)
+        found = await retrieve(client, body["id"])
+        assert (found["status"], found["error"]["message"]) == ("failed", "there is no room")
+        events = events_of(await client.get(f"/v1/responses/{body['id']}?stream=true"))
+    assert events[-1]["type"] == "response.failed"
+
+
 async def test_another_owners_response_is_not_there() -> None:
     cluster = FakeCluster()
     async with toy_openai(cluster, KEYS, "key-of-ada", is_strict=False) as ada:
