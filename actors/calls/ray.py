@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -15,8 +18,38 @@ ActorGone = RayActorError
 """The actor died, or cannot be reached: the call may or may not have run."""
 
 
-async def call(actor: Any, method: str, *arguments: Any) -> Any:
-    """The answer of an actor's method, by the shortest way to its process.
+RETRY_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class RestartedActor:
+    """The transport to an actor that Ray restarts when it dies. Calls wait for that, so that each might run twice.
+
+    ``name`` is for people.
+    """
+
+    name: str
+    actor: Any
+    timeout_s: float
+
+    async def __call__(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        """The answer.
+
+        Raises:
+            Unavailable: the actor is not back within ``timeout_s``.
+        """
+        deadline = time.monotonic() + self.timeout_s
+        while True:
+            try:
+                return await call(self.actor, method, arguments)
+            except ActorGone as error:
+                if time.monotonic() >= deadline:
+                    raise Unavailable(f"the {self.name} cannot be reached: {type(error).__name__}") from None
+            await asyncio.sleep(RETRY_S)
+
+
+async def call(actor: Any, *arguments: Any) -> Any:
+    """The answer of an actor's ``call``, by the shortest way to its process.
 
     Raises:
         GreenroomError: as the actor raised it.
@@ -24,8 +57,8 @@ async def call(actor: Any, method: str, *arguments: Any) -> Any:
         RayTaskError, ActorFailed: a bug in the actor.
     """
     if connection := await connection_to(actor):
-        return await connection.call(method, arguments)
-    return await ask(getattr(actor, method).remote(*arguments))
+        return await connection.call(arguments)
+    return await ask(actor.call.remote(*arguments))
 
 
 async def ask(answer: Any) -> Any:

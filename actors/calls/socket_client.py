@@ -106,8 +106,8 @@ class Connection:
         """What it runs over."""
         return self._wire
 
-    async def call(self, method: str, arguments: tuple[Any, ...]) -> Any:
-        """The answer of the actor's method. Who stops waiting leaves the call running.
+    async def call(self, arguments: tuple[Any, ...]) -> Any:
+        """The answer of the actor's ``call``, which runs on where its caller is cancelled.
 
         Raises:
             GreenroomError: as the actor raised it.
@@ -119,7 +119,7 @@ class Connection:
         number = next(self._numbers)
         future = self._calls[number] = asyncio.get_running_loop().create_future()
         try:
-            self._wire.send(number, dumps((method, arguments)))
+            self._wire.send(number, dumps(arguments))
             answer, error = await future
         finally:
             del self._calls[number]

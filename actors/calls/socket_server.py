@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import ray
@@ -19,8 +20,8 @@ _servers: list[asyncio.AbstractServer | None] = []
 """Of this process: uvloop closes one that is not kept; None while it is made."""
 
 
-async def listen(actor: Any) -> None:
-    """Let other processes of this machine call the methods of this process's actor, on this event loop.
+async def listen(call: Callable[..., Awaitable[Any]]) -> None:
+    """Let other processes of this machine make this call of this process's actor, on this event loop.
 
     Again: nothing happens. Calls begin in the order in which each caller made them, and run at once. Where a process
     cannot listen, they go through Ray.
@@ -30,7 +31,7 @@ async def listen(actor: Any) -> None:
     name = address(ray.get_runtime_context().get_actor_id())
     _servers.append(None)
     try:
-        _servers.append(await asyncio.get_running_loop().create_unix_server(Calls(actor).wire, name))
+        _servers.append(await asyncio.get_running_loop().create_unix_server(Calls(call).wire, name))
     except OSError as error:
         log.warning("calls from this machine go through Ray", error=str(error))
 
@@ -38,8 +39,8 @@ async def listen(actor: Any) -> None:
 class Calls:
     """What has been asked of an actor and is not answered yet."""
 
-    def __init__(self, actor: Any) -> None:
-        self._actor = actor
+    def __init__(self, call: Callable[..., Awaitable[Any]]) -> None:
+        self._call = call
         self._scope = Scope()
 
     def wire(self) -> Wire:
@@ -51,9 +52,7 @@ class Calls:
 
     async def _answer(self, wire: Wire, number: int, pickled: bytes) -> None:
         try:
-            method, arguments = loads(pickled)
-            assert not method.startswith("_"), method
-            answer = dumps((await getattr(self._actor, method)(*arguments), None))
+            answer = dumps((await self._call(*loads(pickled)), None))
         except GreenroomError as error:
             answer = dumps((None, error))
         except Exception:

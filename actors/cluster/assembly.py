@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
@@ -13,12 +13,12 @@ from actors.calls.ray import ask
 from actors.calls.socket_server import listen
 from actors.counters import Counter
 from actors.directory.directory import Directory
-from actors.directory.ref import DirectoryRef
+from actors.directory.ref import DIRECTORY_CALLS, DirectoryRef, directory_ref
 from actors.inferlets.actor import InferletActor, end_process
 from actors.inferlets.instance import InferletParts
 from actors.inferlets.launcher import Inferlets
 from actors.inferlets.ports import Surroundings
-from actors.journal.actor import JournalRef
+from actors.journal.actor import journal_ref
 from actors.journal.keys import INFERLET, SESSION
 from actors.pool.pool import SlotPool
 from actors.sessions.actor import SessionActor
@@ -52,17 +52,17 @@ class HostedDirectory(Directory):
     def __init__(self, settings: ClusterSettings, journal: Any, brokers: list[Any]) -> None:
         start_logging()
         timeout_s = settings.recovery_timeout_s
-        journal_ref = JournalRef(journal, timeout_s)
+        kept = journal_ref(journal, timeout_s)
         broker = BrokerRef(brokers, timeout_s, settings.broker.max_message_bytes)
 
         async def spawn_session(name: str) -> Any:
-            own = DirectoryRef(ray.get_runtime_context().current_actor, timeout_s)
-            parts = SessionParts(journal_ref, own, settings.sessions, timeout_s)
+            own = directory_ref(ray.get_runtime_context().current_actor, timeout_s)
+            parts = SessionParts(kept, own, settings.sessions, timeout_s)
             return await _spawn(SessionActor, name, parts, own)
 
         async def spawn_inferlet(name: str) -> Any:
-            own = DirectoryRef(ray.get_runtime_context().current_actor, timeout_s)
-            around = Surroundings(journal_ref, own, Inferlets(own, journal_ref, timeout_s), broker)
+            own = directory_ref(ray.get_runtime_context().current_actor, timeout_s)
+            around = Surroundings(kept, own, Inferlets(own, kept, timeout_s), broker)
             parts = InferletParts(own, around, settings.inferlets, timeout_s, end_process)
             return await _spawn(InferletActor, name, parts, own, PYTHONHASHSEED="0")  # sets repeat their order
 
@@ -73,10 +73,14 @@ class HostedDirectory(Directory):
                 (INFERLET, settings.inferlets, spawn_inferlet),
             )
         }
-        super().__init__(settings, journal_ref, pools, RayMetrics())
+        super().__init__(settings, kept, pools, RayMetrics())
+
+    async def call(self, method: str, arguments: Sequence[Any]) -> Any:
+        """A call of ``DirectoryRef``."""
+        return await DIRECTORY_CALLS.dispatch(self, method, arguments)
 
     async def _start(self) -> None:
-        await listen(self)
+        await listen(self.call)
         await super()._start()
 
 

@@ -18,10 +18,10 @@ from actors.contexts.marks import prompt_marks
 from actors.contexts.placed import Contents
 from actors.contexts.reader import TurnReader
 from actors.contexts.stream import OwnTurnStream
-from actors.directory.ref import DirectoryRef
+from actors.directory.ref import DirectoryRef, directory_ref
 from actors.inferlets.launcher import Inferlets
 from actors.inferlets.ref import InferletRef
-from actors.journal.actor import JournalActor, JournalRef
+from actors.journal.actor import JournalActor, journal_ref
 from actors.sessions.ref import SessionRef
 from actors.settings import NAMESPACE, ClusterSettings
 from actors.topics.actor import BrokerActor, topics_path
@@ -72,7 +72,7 @@ class Greenroom:
         while True:
             try:
                 directory = await asyncio.to_thread(named, DIRECTORY)
-                settings = (await DirectoryRef(directory, timeout_s).settings()).broker
+                settings = (await directory_ref(directory, timeout_s).settings()).broker
                 journal = await asyncio.to_thread(named, JOURNAL)
                 actors = await asyncio.to_thread(_named_brokers, settings.num_shards)
                 return cls._of(directory, journal, BrokerRef(actors, timeout_s, settings.max_message_bytes), timeout_s)
@@ -98,8 +98,8 @@ class Greenroom:
 
     @classmethod
     def _of(cls, directory: Any, journal: Any, broker: BrokerRef, timeout_s: float) -> Greenroom:
-        ref = DirectoryRef(directory, timeout_s)
-        return cls(ref, Inferlets(ref, JournalRef(journal, timeout_s), timeout_s), TurnReader(), broker, timeout_s)
+        ref = directory_ref(directory, timeout_s)
+        return cls(ref, Inferlets(ref, journal_ref(journal, timeout_s), timeout_s), TurnReader(), broker, timeout_s)
 
     @property
     def topics(self) -> Topics:
@@ -201,7 +201,7 @@ async def check_shards(num_shards: int) -> None:
         directory = await asyncio.to_thread(named, DIRECTORY)
     except Unavailable:
         return
-    running = (await DirectoryRef(directory).settings()).broker.num_shards
+    running = (await directory_ref(directory).settings()).broker.num_shards
     if running != num_shards:
         raise InvalidRequest(
             f"broker.num_shards is {running} in the Greenroom that runs, and cannot become {num_shards} meanwhile: "

@@ -55,7 +55,7 @@ class TurnReader:
 
     def __init__(self) -> None:
         self._reader_id = secrets.token_hex(8)
-        self._actors: dict[str, _ActorReader] = {}
+        self._actors: dict[ModelRef, _ActorReader] = {}
 
     async def follow(self, model: ModelRef, key: str, offset: int) -> AsyncGenerator[Frame]:
         """Frames of a turn, by its key, from an offset on, to its last.
@@ -64,9 +64,9 @@ class TurnReader:
             ModelLost: the model actor is gone or does not know the turn.
             GreenroomError: the turn failed with this.
         """
-        reader = self._actors.get(model.key)
+        reader = self._actors.get(model)
         if reader is None:
-            reader = self._actors[model.key] = _ActorReader(self._reader_id, model)
+            reader = self._actors[model] = _ActorReader(self._reader_id, model)
         followed = reader.add(key, offset)
         try:
             while True:
@@ -78,8 +78,8 @@ class TurnReader:
                 if frame.finish:
                     return
         finally:
-            if reader.remove(key, followed) and self._actors.get(model.key) is reader:
-                del self._actors[model.key]
+            if reader.remove(key, followed) and self._actors.get(model) is reader:
+                del self._actors[model]
 
 
 class _ActorReader:

@@ -41,7 +41,7 @@ class ModelTable:
     def report(self, report: ModelReport) -> None:
         """Take note; a report of another incarnation of the same actor replaces it."""
         for incarnation, other in list(self._reports.items()):
-            if other.model.key == report.model.key and incarnation != report.incarnation:
+            if other.model == report.model and incarnation != report.incarnation:
                 self._drop(incarnation)
         self._starts.pop(report.incarnation, None)
         self._reports[report.incarnation] = report

@@ -12,12 +12,11 @@ from actors.calls.priority import stand_back
 from actors.calls.socket_server import listen
 from actors.inferlets.instance import InferletParts, Instance
 from actors.inferlets.leftovers import ProcessState
+from actors.inferlets.messages import INFERLET_CALLS
 from actors.inferlets.output import route_streams
 from actors.inferlets.task_order import order_sets
 from actors.journal.keys import INFERLET
 from actors.pool.actor import Slot, SlotDirectory
-
-CALLS = frozenset(("deliver", "read", "describe", "terminate"))
 
 
 class InferletSlot(Slot):
@@ -28,7 +27,7 @@ class InferletSlot(Slot):
             INFERLET,
             name,
             lambda id, settings: Instance(replace(parts, settings=settings), id),
-            CALLS,
+            INFERLET_CALLS,
             directory,
             parts.die,
         )
@@ -50,7 +49,7 @@ class HostedInferlet(InferletSlot):
 
     async def ready(self) -> str | None:
         """See ``Slot.ready``."""
-        await listen(self)
+        await listen(self.call)
         return await super().ready()
 
 

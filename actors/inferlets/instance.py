@@ -20,6 +20,7 @@ from actors.inferlets.digest import FORMAT
 from actors.inferlets.executor import EffectDesk
 from actors.inferlets.history import Replay
 from actors.inferlets.limits import Watch
+from actors.inferlets.messages import InferletCalls
 from actors.inferlets.output import Output
 from actors.inferlets.ports import Surroundings
 from actors.inferlets.program import Source
@@ -65,7 +66,7 @@ class InferletParts:
     die: Callable[[], object]
 
 
-class Instance:
+class Instance(InferletCalls):
     """One program's life. Belongs to one event loop; the journal's epoch makes it the only one of its id.
 
     Its life: launched or activated, running, perhaps put away and activated again, ended, deleted. What a client

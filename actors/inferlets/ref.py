@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator
 
 from actors.directory.ref import DirectoryRef
+from actors.inferlets.messages import INFERLET_CALLS
 from actors.journal.keys import INFERLET
 from actors.pool.ref import Location, TenantCall
 from api.errors import EndOfEvents
@@ -26,11 +27,11 @@ class InferletRef:
     def __init__(self, location: Location, directory: DirectoryRef, timeout_s: float) -> None:
         self.instance_id = location.id
         self.owner = location.owner
-        self._call = TenantCall(INFERLET, location, directory.locate_inferlet, timeout_s)
+        self._inferlet = INFERLET_CALLS.ref(TenantCall(INFERLET, location, directory.locate_inferlet, timeout_s))
 
     async def send(self, value: Value, key: str | None = None) -> int:
         """See ``InferletHandle.send``."""
-        return await self._call("deliver", key or uuid.uuid4().hex, snapshot(value))  # type: ignore[no-any-return]
+        return await self._inferlet.deliver(key or uuid.uuid4().hex, snapshot(value))
 
     async def events(self, after: int = -1) -> AsyncIterator[Event]:
         """See ``InferletHandle.events``."""
@@ -51,12 +52,12 @@ class InferletRef:
         Raises:
             EndOfEvents, InvalidRequest: it has none; see ``Reception.read``.
         """
-        return await self._call("read", after, wait_s)  # type: ignore[no-any-return]
+        return await self._inferlet.read(after, wait_s)
 
     async def describe(self) -> InferletDescription:
         """See ``InferletHandle.describe``."""
-        return await self._call("describe")  # type: ignore[no-any-return]
+        return await self._inferlet.describe()
 
     async def terminate(self) -> bool:
         """See ``InferletHandle.terminate``."""
-        return await self._call("terminate")  # type: ignore[no-any-return]
+        return await self._inferlet.terminate()

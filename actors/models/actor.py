@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import ray
 
@@ -11,7 +13,7 @@ from actors.calls.priority import wake_gently
 from actors.calls.socket_server import listen
 from actors.models.metrics import ModelMetrics
 from actors.models.model import Directory, Loaded, Model
-from actors.models.ref import ModelRef
+from actors.models.ref import MODEL_CALLS, ModelRef, model_ref
 from actors.settings import ModelSettings
 from api.logs import start_logging
 
@@ -30,8 +32,12 @@ class HostedModel(Model):
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         super().__init__(settings, build_engine, _own_ref, _die, directory, ModelMetrics(settings.name))
 
+    async def call(self, method: str, arguments: Sequence[Any]) -> Any:
+        """A call of ``ModelRef``."""
+        return await MODEL_CALLS.dispatch(self, method, arguments)
+
     async def _start(self) -> Loaded:
-        await listen(self)
+        await listen(self.call)
         loaded = await super()._start()
         if loaded.info.engine == "vllm":  # it computes in processes of its own
             wake_gently()
@@ -39,7 +45,7 @@ class HostedModel(Model):
 
 
 def _own_ref() -> ModelRef:
-    return ModelRef(ray.get_runtime_context().current_actor)
+    return model_ref(ray.get_runtime_context().current_actor)
 
 
 def _die() -> None:

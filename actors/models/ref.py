@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+from actors.calls.interface import Interface
 from actors.calls.ray import ActorGone, call
 from actors.engine.contract import Capacity, EngineInfo, Residency
 from actors.models.messages import AttachedTurn, PollReply, StartTurn, TurnOutput
@@ -47,26 +48,13 @@ class Placement:
     adapters: tuple[str, ...] = ()
 
 
-class ModelRef:
+class ModelRef(Protocol):
     """A reference to one model actor, whichever its incarnation; may be sent to other actors.
 
     A turn is named by its key (``StartTurn.key``). Every call raises
     ``ModelLost`` where the actor died or cannot be reached; then the call may have run, and
     asking again with the same turn id and attempt is safe.
     """
-
-    __slots__ = ("_actor",)
-
-    def __init__(self, actor: Any) -> None:
-        self._actor = actor
-
-    def __reduce__(self) -> tuple[type[ModelRef], tuple[Any]]:
-        return ModelRef, (self._actor,)
-
-    @property
-    def key(self) -> str:
-        """Names the actor, the same in every process."""
-        return str(self._actor._actor_id.hex())
 
     async def start_turn(self, message: StartTurn) -> TurnStart:
         """Begin a turn; the same turn and attempt again is the same turn.
@@ -76,11 +64,11 @@ class ModelRef:
             InvalidRequest, LengthExceeded, Unsupported, CapacityExhausted
             Unavailable: the actor is draining.
         """
-        return await self._ask("start_turn", message)  # type: ignore[no-any-return]
+        ...
 
     async def poll(self, reader_id: str, cursors: Mapping[str, int], wait_s: float) -> PollReply:
         """Frames of these turns from these offsets on, once there are some; ends an earlier poll of this reader."""
-        return await self._ask("poll", reader_id, cursors, wait_s)  # type: ignore[no-any-return]
+        ...
 
     async def output(self, key: str, wait_s: float) -> TurnOutput:
         """The whole output of a turn when it has ended, or what there is after ``wait_s``.
@@ -89,7 +77,7 @@ class ModelRef:
             TurnNotFound: not known, or no longer.
             GreenroomError: the turn failed with this.
         """
-        return await self._ask("output", key, wait_s)  # type: ignore[no-any-return]
+        ...
 
     async def attach(self, key: str) -> AttachedTurn:
         """A turn that was begun earlier.
@@ -97,43 +85,43 @@ class ModelRef:
         Raises:
             TurnNotFound: not known, or no longer.
         """
-        return await self._ask("attach", key)  # type: ignore[no-any-return]
+        ...
 
     async def cancel(self, key: str) -> None:
         """End a turn within a step. Unknown or ended: nothing happens."""
-        await self._ask("cancel", key)
+        ...
 
     async def acquit(self, key: str) -> None:
         """A suspect has shown that it is harmless: let the next one in. Returns once there are no more of them."""
-        await self._ask("acquit", key)
+        ...
 
     async def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> None:
         """See ``Engine.fork``."""
-        await self._ask("fork", source_id, target_id, length, prefix_hash)
+        ...
 
     async def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
         """See ``Engine.mask``."""
-        await self._ask("mask", context_id, start, end, length, prefix_hash)
+        ...
 
     async def drop(self, context_id: str) -> None:
         """See ``Engine.drop``."""
-        await self._ask("drop", context_id)
+        ...
 
     async def refill(self, context_id: str) -> None:
         """See ``Engine.refill``."""
-        await self._ask("refill", context_id)
+        ...
 
     async def close(self, context_id: str) -> None:
         """See ``Engine.close``."""
-        await self._ask("close", context_id)
+        ...
 
     async def residency(self, context_id: str) -> Residency | None:
         """See ``Engine.residency``."""
-        return await self._ask("residency", context_id)  # type: ignore[no-any-return]
+        ...
 
     async def tokenize(self, text: str) -> tuple[int, ...]:
         """Token ids of a text alone, without a beginning-of-text token."""
-        return await self._ask("tokenize", text)  # type: ignore[no-any-return]
+        ...
 
     async def encode(
         self,
@@ -155,18 +143,31 @@ class ModelRef:
             Unsupported: a message, and the model has no chat template.
             InvalidRequest: the chat template refuses the messages.
         """
-        return await self._ask("encode", parts, last_id, after, opens_answer, tools)  # type: ignore[no-any-return]
+        ...
 
     async def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
         """The text of token ids."""
-        return await self._ask("decode", ids, skip_special_tokens)  # type: ignore[no-any-return]
+        ...
 
     async def token_bytes(self, ids: Sequence[int]) -> tuple[bytes, ...]:
         """What each of these tokens adds to a text; special ones count as their text."""
-        return await self._ask("token_bytes", ids)  # type: ignore[no-any-return]
+        ...
 
-    async def _ask(self, method: str, *arguments: Any) -> Any:
+
+MODEL_CALLS = Interface(ModelRef)
+
+
+def model_ref(actor: Any) -> ModelRef:
+    """The model of this actor."""
+    return MODEL_CALLS.ref(_ModelActor(actor))
+
+
+@dataclass(frozen=True, slots=True)
+class _ModelActor:
+    actor: Any
+
+    async def __call__(self, method: str, arguments: tuple[Any, ...]) -> Any:
         try:
-            return await call(self._actor, method, *arguments)
+            return await call(self.actor, method, arguments)
         except ActorGone as error:
             raise ModelLost(f"the model actor cannot be reached: {type(error).__name__}") from None

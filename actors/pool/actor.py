@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from actors.calls.interface import Interface
 from actors.calls.scope import Scope
 from api.errors import GreenroomError, Moved
 from api.logs import event_logger, start_logging
@@ -78,7 +79,7 @@ class Slot:
     """Holds no tenant or one. Its life: waits in the pool, is assigned, is released, waits again.
 
     A call names its tenant, so that an old handle never reaches the next one. ``make`` makes one from its id and the
-    settings that count now; ``calls`` are the tenant's methods that may be called.
+    settings that count now; ``calls`` is the interface of the tenants.
     """
 
     CHECK_INTERVAL_S = 5.0
@@ -89,7 +90,7 @@ class Slot:
         kind: str,
         name: str,
         make: Callable[[str, Any], Tenant],
-        calls: frozenset[str],
+        calls: Interface[Any],
         directory: SlotDirectory,
         die: Callable[[], object],
     ) -> None:
@@ -142,8 +143,7 @@ class Slot:
         tenant = self.tenant
         if tenant is None or tenant.id != tenant_id:
             raise Moved(f"{self._kind} {tenant_id!r} is not here")
-        assert method in self._calls, method
-        return await getattr(tenant, method)(*arguments)
+        return await self._calls.dispatch(tenant, method, arguments)
 
     async def close(self, tenant_id: str) -> None:
         """End the tenant for good, and be free for another. Idempotent."""

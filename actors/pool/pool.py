@@ -110,12 +110,12 @@ class SlotPool:
             Moved: the actor is dead, or silent, or not free.
             NotFound, IdTaken: see ``actors.pool.actor.Slot.assign``.
         """
-        assigning = asyncio.ensure_future(ask(slot.actor.assign.remote(tenant_id, seed, settings)))
+        assigning: asyncio.Future[str] = asyncio.ensure_future(ask(slot.actor.assign.remote(tenant_id, seed, settings)))
         try:
             while not (await asyncio.wait([assigning], timeout=self.SILENCE_S))[0]:
                 if slot.name in await self._give_up_silent(slot):
                     raise Moved(f"actor {slot.name} does not answer")
-            return await assigning  # type: ignore[no-any-return]
+            return await assigning
         except ActorGone:
             raise Moved(f"actor {slot.name} is gone") from None
         finally:

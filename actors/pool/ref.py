@@ -23,7 +23,7 @@ class Location:
 
 
 class TenantCall:
-    """Calls one session or inferlet; where its actor is dead, or does not hold it, the directory is asked again.
+    """The transport to a session or an inferlet. Where its actor is dead, or does not hold it, the directory is asked.
 
     ``locate`` is the directory's, given the id and the assignment that was found dead.
     """
@@ -38,7 +38,7 @@ class TenantCall:
         self._locate = locate
         self._timeout_s = timeout_s
 
-    async def __call__(self, method: str, *arguments: Any) -> Any:
+    async def __call__(self, method: str, arguments: tuple[Any, ...]) -> Any:
         """The answer of this method.
 
         Raises:
@@ -48,7 +48,7 @@ class TenantCall:
         while True:
             location = self._location
             try:
-                return await call(location.actor, "call", location.id, method, arguments)
+                return await call(location.actor, location.id, method, arguments)
             except (ActorGone, Moved) as error:
                 if time.monotonic() >= deadline:
                     raise Unavailable(f"the {self._kind} cannot be reached: {type(error).__name__}") from None

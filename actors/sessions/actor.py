@@ -12,14 +12,8 @@ from actors.calls.priority import stand_back
 from actors.calls.socket_server import listen
 from actors.journal.keys import SESSION
 from actors.pool.actor import Slot, SlotDirectory
+from actors.sessions.messages import SESSION_CALLS
 from actors.sessions.session import Session, SessionParts
-
-CALLS = frozenset(
-    (
-        *("begin", "enqueue", "turn", "hide", "ticket", "ended", "cancel", "next_turn"),
-        *("typing", "fork", "rollback", "rename", "describe"),
-    )
-)
 
 
 class SessionSlot(Slot):
@@ -30,7 +24,7 @@ class SessionSlot(Slot):
             SESSION,
             name,
             lambda id, settings: Session(replace(parts, settings=settings), id),
-            CALLS,
+            SESSION_CALLS,
             directory,
             lambda: os._exit(1),
         )
@@ -45,7 +39,7 @@ class HostedSession(SessionSlot):
 
     async def ready(self) -> str | None:
         """See ``Slot.ready``."""
-        await listen(self)
+        await listen(self.call)
         return await super().ready()
 
 

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import uuid
 from collections.abc import AsyncGenerator
+from functools import partial
 
 from actors.calls.ray import ActorGone, call
 from actors.contexts.reader import TurnReader
@@ -13,9 +14,8 @@ from actors.contexts.run import Ticket
 from actors.contexts.stream import SessionTurnStream
 from actors.directory.ref import DirectoryRef
 from actors.journal.keys import SESSION
-from actors.models.messages import TurnOutput
 from actors.pool.ref import Location, TenantCall
-from actors.sessions.listeners import Heard
+from actors.sessions.messages import SESSION_CALLS
 from api.cluster import SessionDescription, TurnRecord
 from api.errors import InvalidRequest, Moved, TooBusy, Unavailable
 from api.turns import TurnRequest
@@ -34,7 +34,7 @@ class SessionRef:
     def __init__(self, location: Location, directory: DirectoryRef, reader: TurnReader, timeout_s: float) -> None:
         self.session_id = location.id
         self.owner = location.owner
-        self._call = TenantCall(SESSION, location, directory.locate, timeout_s)
+        self._session = SESSION_CALLS.ref(TenantCall(SESSION, location, directory.locate, timeout_s))
         self._directory = directory
         self._reader = reader
         self._timeout_s = timeout_s
@@ -42,31 +42,31 @@ class SessionRef:
 
     async def begin(self, request: TurnRequest, after: str | None = None) -> SessionTurnStream:
         """See ``SessionHandle.begin``."""
-        ticket = await self._call("begin", request, self._listener, after)
+        ticket = await self._session.begin(request, self._listener, after)
         return self._stream(request.turn_id, ticket, 0)
 
     async def enqueue(self, request: TurnRequest, after: str | None = None) -> None:
         """See ``SessionHandle.enqueue``."""
-        await self._call("enqueue", request, after)
+        await self._session.enqueue(request, after)
 
     async def turn(self, turn_id: str) -> TurnRecord:
         """See ``SessionHandle.turn``."""
-        return await self._call("turn", turn_id)  # type: ignore[no-any-return]
+        return await self._session.turn(turn_id)
 
     async def hide(self, turn_id: str) -> bool:
         """See ``SessionHandle.hide``."""
-        return await self._call("hide", turn_id)  # type: ignore[no-any-return]
+        return await self._session.hide(turn_id)
 
     async def resume(self, turn_id: str, offset: int) -> SessionTurnStream:
         """See ``SessionHandle.resume``."""
-        ticket = await self._call("ticket", turn_id)
+        ticket = await self._session.ticket(turn_id)
         if offset < 0 or (ticket.output is not None and offset > len(ticket.output.ids)):
             raise InvalidRequest(f"offset {offset} lies outside what the turn has produced")
         return self._stream(turn_id, ticket, offset)
 
     async def listen(self) -> AsyncGenerator[str]:
         """See ``SessionHandle.listen``. A session that becomes passive is not activated again, but waited for."""
-        heard: Heard = await self._call("next_turn", None, self._listener, self.LISTEN_S)
+        heard = await self._session.next_turn(None, self._listener, self.LISTEN_S)
         return self._begun_after(heard.position)
 
     async def _begun_after(self, after: int) -> AsyncGenerator[str]:
@@ -77,8 +77,8 @@ class SessionRef:
                 location = location or await self._directory.active(self.session_id, self.LISTEN_S)
                 if location is None:
                     continue
-                arguments = (after, self._listener, self.LISTEN_S)
-                heard: Heard = await call(location.actor, "call", self.session_id, "next_turn", arguments)
+                session = SESSION_CALLS.ref(partial(call, location.actor, self.session_id))
+                heard = await session.next_turn(after, self._listener, self.LISTEN_S)
             except (ActorGone, Moved, TooBusy, Unavailable):
                 location = None
                 await asyncio.sleep(wait_s)
@@ -90,43 +90,36 @@ class SessionRef:
 
     async def cancel(self, turn_id: str | None = None) -> bool:
         """See ``SessionHandle.cancel``."""
-        return await self._call("cancel", turn_id)  # type: ignore[no-any-return]
+        return await self._session.cancel(turn_id)
 
     async def typing(self) -> None:
         """See ``SessionHandle.typing``."""
-        await self._call("typing")
+        await self._session.typing()
 
     async def fork(self, length: int | None = None) -> SessionRef:
         """See ``SessionHandle.fork``."""
         target_id = uuid.uuid4().hex
-        await self._call("fork", target_id, length)
+        await self._session.fork(target_id, length)
         location = await self._directory.locate(target_id)
         return SessionRef(location, self._directory, self._reader, self._timeout_s)
 
     async def rollback(self, length: int, then: tuple[int, ...] = ()) -> None:
         """See ``SessionHandle.rollback``."""
-        await self._call("rollback", length, then)
+        await self._session.rollback(length, then)
 
     async def rename(self, title: str) -> None:
         """See ``SessionHandle.rename``."""
-        await self._call("rename", title)
+        await self._session.rename(title)
 
     async def describe(self) -> SessionDescription:
         """See ``SessionHandle.describe``."""
-        return await self._call("describe")  # type: ignore[no-any-return]
+        return await self._session.describe()
 
     async def close(self) -> None:
         """See ``SessionHandle.close``."""
         await self._directory.close(self.session_id)
 
     def _stream(self, turn_id: str, ticket: Ticket, offset: int) -> SessionTurnStream:
-        async def again(lost_attempt: int, delivered: TurnOutput | None) -> Ticket:
-            return await self._call("ticket", turn_id, lost_attempt, delivered)  # type: ignore[no-any-return]
-
-        async def ended() -> TurnOutput:
-            return await self._call("ended", turn_id)  # type: ignore[no-any-return]
-
-        async def stop() -> bool:
-            return await self.cancel(turn_id)
-
+        again, ended = partial(self._session.ticket, turn_id), partial(self._session.ended, turn_id)
+        stop = partial(self.cancel, turn_id)
         return SessionTurnStream(self.session_id, turn_id, ticket, offset, self._reader, again, ended, stop)

@@ -17,6 +17,7 @@ from actors.models.messages import TurnOutput
 from actors.models.ref import Placement
 from actors.sessions.history import running_record
 from actors.sessions.listeners import Heard, Listeners
+from actors.sessions.messages import SessionCalls
 from actors.sessions.records import RolledBack, Titled, TurnHidden, encode
 from actors.sessions.stream import SessionRecords
 from actors.sessions.turns import SessionTurns
@@ -44,7 +45,7 @@ class SessionParts:
     recovery_timeout_s: float
 
 
-class Session:
+class Session(SessionCalls):
     """One context and its turns. Belongs to one event loop; the journal's epoch makes it the only one of its id.
 
     A turn runs on when its reader leaves; it ends by itself, by ``cancel``, or with the session. Any call raises

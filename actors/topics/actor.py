@@ -17,17 +17,11 @@ from actors.calls.started import Started
 from actors.journal.sqlite import SqliteJournal
 from actors.settings import BrokerSettings
 from actors.topics.broker import Broker
+from actors.topics.shard_ref import BROKER_CALLS
 from api.errors import GreenroomError
 from api.logs import event_logger, start_logging
 
 log = event_logger("greenroom.broker")
-
-CALLS = frozenset(
-    (
-        *("configure", "publish", "subscribe", "unsubscribe", "poll", "delete", "topics"),
-        *("push", "pull", "ack", "release", "leave", "delete_queue", "queues"),
-    )
-)
 
 
 def topics_path(journal_path: str) -> Path:
@@ -52,15 +46,14 @@ class HostedBroker:
         self._scope = Scope()
 
     async def call(self, method: str, arguments: Sequence[Any]) -> Any:
-        """A call of ``Broker``."""
+        """A call of ``ShardRef``."""
         await self._started()
-        assert method in CALLS, method
-        return await getattr(self._broker, method)(*arguments)
+        return await BROKER_CALLS.dispatch(self._broker, method, arguments)
 
     async def _start(self) -> None:
         await self._journal.start()
         await self._broker.start()
-        await listen(self)
+        await listen(self.call)
         self._scope.start(self._sweep())
 
     async def _sweep(self) -> None:

@@ -14,7 +14,7 @@ from actors.settings import BrokerSettings
 from actors.topics.incoming import Incoming
 from actors.topics.messages import SubscribeRequest, shard_of
 from actors.topics.outgoing import Outgoing
-from actors.topics.shard_ref import ShardRef
+from actors.topics.shard_ref import ShardRef, shard_ref
 from actors.topics.subscription import BrokerSubscription
 from api.errors import GreenroomError
 from api.names import MessageKey, TopicId
@@ -41,7 +41,7 @@ class BrokerRef:
         self._max_message_bytes = max_message_bytes
         self._process_id = secrets.token_hex(8)
         self._numbers = itertools.count()
-        self._shards = tuple(_Shard(ShardRef(actor, timeout_s), self._process_id) for actor in actors)
+        self._shards = tuple(_Shard(shard_ref(actor, timeout_s), self._process_id) for actor in actors)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return BrokerRef, (self._actors, self._timeout_s, self._max_message_bytes)

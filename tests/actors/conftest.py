@@ -6,7 +6,7 @@ import pytest
 
 SHORT_S = 0.01
 WAITS = (
-    "actors.directory.ref.DirectoryRef.RETRY_S",
+    "actors.calls.ray.RETRY_S",
     "actors.inferlets.contexts.Contexts.RETRY_S",
     "actors.inferlets.instance.Instance.CHECK_AGAIN_S",
     "actors.inferlets.limits.Watch.INTERVAL_S",
@@ -15,7 +15,6 @@ WAITS = (
     "actors.pool.pool.SlotPool.ASK_AGAIN_S",
     "actors.pool.ref.TenantCall.RETRY_S",
     "actors.topics.incoming.RETRY_S",
-    "actors.topics.shard_ref.ShardRef.RETRY_S",
     "actors.contexts.run.TurnRun.RETRY_S",
 )
 """Time between two tries, or two looks at the same thing."""

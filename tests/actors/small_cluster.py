@@ -9,11 +9,12 @@ from typing import Any
 
 from ray.exceptions import ActorDiedError
 
+from actors.calls.interface import Interface
 from actors.calls.scope import Scope
 from actors.cluster.greenroom import Greenroom
 from actors.contexts.reader import TurnReader
 from actors.directory.directory import Directory
-from actors.directory.ref import DirectoryRef
+from actors.directory.ref import DIRECTORY_CALLS, directory_ref
 from actors.engine.contract import Feature
 from actors.engine.factory import build_engine
 from actors.inferlets.actor import InferletSlot
@@ -23,7 +24,7 @@ from actors.inferlets.ports import Surroundings
 from actors.journal.keys import INFERLET, SESSION
 from actors.journal.sqlite import SqliteJournal
 from actors.models.model import Model
-from actors.models.ref import ModelRef
+from actors.models.ref import MODEL_CALLS, model_ref
 from actors.pool.pool import SlotPool
 from actors.sessions.actor import SessionSlot
 from actors.sessions.session import SessionParts
@@ -35,12 +36,13 @@ from tests.actors.fake_engine import FakeEngine, FakeTokenizer
 class Loopback:
     """Stands for a Ray actor handle: ``handle.method.remote(...)`` runs on this loop, until ``kill``.
 
-    A caller that is cancelled does not end the call.
+    A caller that is cancelled does not end the call. ``calls`` are those of an actor that is a plain object here.
     """
 
-    def __init__(self, target: Any, name: str) -> None:
+    def __init__(self, target: Any, name: str, calls: Interface[Any] | None = None) -> None:
         self.target = target
         self.name = name
+        self._calls = calls
         self._died = asyncio.Event()
         self._actor_id = self
 
@@ -58,6 +60,12 @@ class Loopback:
         """Restart with an empty memory."""
         self.target = target
         self._died = asyncio.Event()
+
+    async def run(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        """A call, as the actor's own class makes it."""
+        if method == "call" and self._calls:
+            return await self._calls.dispatch(self.target, *arguments)
+        return await getattr(self.target, method)(*arguments)
 
     def __getattr__(self, method: str) -> Any:
         if method.startswith("_"):
@@ -78,7 +86,7 @@ class _Method:
         died = self._actor._died
         if died.is_set():
             raise ActorDiedError()
-        running = asyncio.ensure_future(getattr(self._actor.target, self._method)(*arguments))
+        running = asyncio.ensure_future(self._actor.run(self._method, arguments))
         dying = asyncio.ensure_future(died.wait())
         try:
             await asyncio.wait([running, dying], return_when=asyncio.FIRST_COMPLETED)
@@ -155,13 +163,13 @@ class SmallCluster:
 
     async def __aenter__(self) -> SmallCluster:
         await self.journal.start()
-        self._directory = Loopback(self._make_directory(), "directory")
-        self.directory = DirectoryRef(self._directory, 10.0)
+        self._directory = Loopback(self._make_directory(), "directory", DIRECTORY_CALLS)
+        self.directory = directory_ref(self._directory, 10.0)
         self.inferlets = Inferlets(self.directory, self.journal, 10.0)
         self.greenroom = Greenroom(self.directory, self.inferlets, TurnReader(), self.topics or BrokerRef(()), 10.0)
         for index in range(self._num_models):
             self.engines.append(FakeEngine())
-            self.models.append(Loopback(None, f"model-{index}"))
+            self.models.append(Loopback(None, f"model-{index}", MODEL_CALLS))
             await self.start_model(index)
         return self
 
@@ -184,7 +192,7 @@ class SmallCluster:
         model = Model(
             self.settings.models[0],
             (lambda settings: (engine, FakeTokenizer())) if self._is_fake else build_engine,
-            lambda: ModelRef(actor),
+            lambda: model_ref(actor),
             actor.kill,
             self.directory,
         )

@@ -9,12 +9,15 @@ import asyncio
 import os
 import statistics
 import time
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import ray
 from rich.console import Console
 from rich.table import Table
 
+from actors.calls.interface import Interface
 from actors.calls.ray import ask, call
 from actors.calls.socket_server import listen
 from tests.benchmarks.report import printed
@@ -36,7 +39,11 @@ class Callee:
 
     async def start(self) -> None:
         """Be called over a socket too."""
-        await listen(self)
+        await listen(self.call)
+
+    async def call(self, method: str, arguments: Sequence[Any]) -> Any:
+        """One of the calls."""
+        return await CALLS.dispatch(self, method, arguments)
 
     async def echo(self, value: Any) -> Any:
         """The same."""
@@ -47,17 +54,21 @@ class Callee:
         return cpu_s()
 
 
+CALLS = Interface(Callee)
+
+
 class Caller:
     """Asks."""
 
     async def ask(self, callee: Any, is_local: bool, gap_s: float) -> tuple[float, float]:
         """Median seconds a call takes; seconds of processor for each, of both processes."""
         taken = []
+        echo = CALLS.ref(partial(call, callee)).echo
         before = cpu_s() + await ask(callee.cpu_s.remote())
         num_calls = NUM_CALLS if gap_s else 10 * NUM_CALLS
         for _ in range(num_calls):
             began = time.perf_counter()
-            await (call(callee, "echo", PAYLOAD) if is_local else ask(callee.echo.remote(PAYLOAD)))
+            await (echo(PAYLOAD) if is_local else ask(callee.echo.remote(PAYLOAD)))
             taken.append(time.perf_counter() - began)
             await asyncio.sleep(gap_s)
         used = cpu_s() + await ask(callee.cpu_s.remote()) - before

@@ -15,6 +15,7 @@ import pytest
 import uvloop
 
 from actors.calls import wire
+from actors.calls.interface import Interface
 from actors.calls.socket_client import ActorFailed, Connections, Disconnected
 from actors.calls.socket_server import Calls
 from actors.calls.wire import address
@@ -28,6 +29,9 @@ class Actor:
     def __init__(self) -> None:
         self.began: list[int] = []
         self.may_end = asyncio.Event()
+
+    async def call(self, method: str, arguments: Any) -> Any:
+        return await CALLS.dispatch(self, method, arguments)
 
     async def echo(self, value: Any) -> Any:
         return value
@@ -50,10 +54,13 @@ class Actor:
         raise AssertionError("nobody else may call this")
 
 
+CALLS = Interface(Actor)
+
+
 @contextlib.asynccontextmanager
 async def listening(actor: Actor) -> AsyncIterator[str]:
     actor_id = uuid.uuid4().hex
-    listener = await asyncio.get_running_loop().create_unix_server(Calls(actor).wire, address(actor_id))
+    listener = await asyncio.get_running_loop().create_unix_server(Calls(actor.call).wire, address(actor_id))
     try:
         yield actor_id
     finally:
@@ -77,15 +84,15 @@ async def echo_values() -> None:
     async with listening(Actor()) as actor_id:
         connection = await connect(actor_id)
         for value in (None, frame, "x" * 3_000_000, tuple(range(100_000)), [b"", {"a": {1}}]):
-            assert await connection.call("echo", (value,)) == value
+            assert await connection.call(("echo", (value,))) == value
 
 
 async def test_calls_begin_in_order_and_are_answered_as_they_end() -> None:
     actor = Actor()
     async with listening(actor) as actor_id:
         connection = await connect(actor_id)
-        waiting = [asyncio.create_task(connection.call("wait", (number,))) for number in range(50)]
-        assert await connection.call("echo", ("past them",)) == "past them"
+        waiting = [asyncio.create_task(connection.call(("wait", (number,)))) for number in range(50)]
+        assert await connection.call(("echo", ("past them",))) == "past them"
         assert actor.began == list(range(50))
         actor.may_end.set()
         assert await asyncio.gather(*waiting) == list(range(50))
@@ -95,13 +102,13 @@ async def test_errors_of_ours_arrive_as_they_are_and_bugs_with_their_traceback()
     async with listening(Actor()) as actor_id:
         connection = await connect(actor_id)
         with pytest.raises(LengthExceeded, match="8"):
-            await connection.call("refuse", ())
+            await connection.call(("refuse", ()))
         for method, text in (("fail", "of a bug"), ("answer_what_cannot_travel", "pickle"), ("_own", "_own")):
             with pytest.raises(ActorFailed, match=text):
-                await connection.call(method, ())
+                await connection.call((method, ()))
         with pytest.raises(Exception, match="pickle"):
-            await connection.call("echo", (lambda: None,))
-        assert await connection.call("echo", (1,)) == 1
+            await connection.call(("echo", (lambda: None,)))
+        assert await connection.call(("echo", (1,))) == 1
 
 
 async def test_a_call_that_nobody_waits_for_any_longer_runs_on_and_disturbs_none() -> None:
@@ -109,16 +116,16 @@ async def test_a_call_that_nobody_waits_for_any_longer_runs_on_and_disturbs_none
     async with listening(actor) as actor_id:
         connection = await connect(actor_id)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(connection.call("wait", (1,)), 0.02)
+            await asyncio.wait_for(connection.call(("wait", (1,))), 0.02)
         assert actor.began == [1]
         actor.may_end.set()
-        assert await connection.call("echo", ("still here",)) == "still here"
+        assert await connection.call(("echo", ("still here",))) == "still here"
 
 
 async def test_that_none_is_had_where_nobody_listens_and_that_it_is_tried_again() -> None:
     connections, actor_id = Connections(), uuid.uuid4().hex
     assert await connections.get(actor_id) is None
-    listener = await asyncio.get_running_loop().create_unix_server(Calls(Actor()).wire, address(actor_id))
+    listener = await asyncio.get_running_loop().create_unix_server(Calls(Actor().call).wire, address(actor_id))
     assert await connections.get(actor_id) is None, "not before its time"
     connections.RETRY_S = 0.0
     connections._absent.clear()
@@ -132,15 +139,14 @@ import asyncio, sys
 from actors.calls.socket_server import Calls
 from actors.calls.wire import address
 
-class Actor:
-    async def wait(self):
-        print("called", flush=True)
-        await asyncio.Event().wait()
-    async def echo(self, value):
-        return value
+async def call(method, arguments):
+    if method == "echo":
+        return arguments[0]
+    print("called", flush=True)
+    await asyncio.Event().wait()
 
 async def main():
-    await asyncio.get_running_loop().create_unix_server(Calls(Actor()).wire, address(sys.argv[1]))
+    await asyncio.get_running_loop().create_unix_server(Calls(call).wire, address(sys.argv[1]))
     print("listens", flush=True)
     await asyncio.Event().wait()
 
@@ -161,18 +167,18 @@ async def test_a_killed_process_ends_its_calls_at_once_and_its_successor_is_foun
         connection = await connections.get(actor_id)
         assert connection is not None
         assert process.stdout is not None
-        waiting = asyncio.create_task(connection.call("wait", ()))
+        waiting = asyncio.create_task(connection.call(("wait", ())))
         assert await asyncio.to_thread(process.stdout.readline) == "called\n"
         process.kill()
         with pytest.raises(Disconnected):
             await asyncio.wait_for(waiting, 5)
     with pytest.raises(Disconnected):
-        await asyncio.wait_for(connection.call("echo", (1,)), 5)
+        await asyncio.wait_for(connection.call(("echo", (1,))), 5)
     with start(actor_id) as successor:
         again = await connections.get(actor_id)
         assert again is not None
         assert again is not connection
-        assert await again.call("echo", (2,)) == 2
+        assert await again.call(("echo", (2,))) == 2
         successor.kill()
 
 

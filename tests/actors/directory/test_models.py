@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -11,7 +11,7 @@ from actors.directory.marks import Marks
 from actors.directory.models import ModelTable
 from actors.engine.contract import Capacity, EngineInfo
 from actors.models.messages import StartReport
-from actors.models.ref import ModelRef, ModelReport
+from actors.models.ref import ModelReport, model_ref
 from actors.settings import ClusterSettings, ModelSettings
 from api.errors import ModelNotFound, Unavailable
 from api.turns import Sampling
@@ -19,16 +19,11 @@ from api.turns import Sampling
 INFO = EngineInfo("fake", "none", 100, 10, (0,))
 
 
+@dataclass(frozen=True)
 class Actor:
-    """Names an actor."""
+    """Stands for the handle of an actor; handles to one actor are equal."""
 
-    def __init__(self, name: str) -> None:
-        self._actor_id = self
-        self._name = name
-
-    def hex(self) -> str:
-        """The name."""
-        return self._name
+    name: str
 
 
 def table(*names: str, timeout_s: float = 0.05) -> ModelTable:
@@ -40,7 +35,7 @@ def report(
     incarnation: str, turns: int = 0, free: int = 10, name: str = "m", actor: str = "", draining: bool = False
 ) -> ModelReport:
     capacity = Capacity(16, 10, free, 10 - free, 0, turns, 0)
-    ref = ModelRef(Actor(actor or incarnation))
+    ref = model_ref(Actor(actor or incarnation))
     return ModelReport(name, incarnation, ref, INFO, capacity, None, "", False, draining, Sampling())
 
 
