@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
@@ -19,6 +21,30 @@ ActorGone = RayActorError
 
 
 RETRY_S = 0.05
+
+Answer = TypeVar("Answer")
+
+
+async def patiently(
+    attempt: Callable[[], Awaitable[Answer]],
+    errors: type[Exception] | tuple[type[Exception], ...],
+    timeout_s: float,
+    retry_s: float,
+) -> Answer:
+    """The answer of the first attempt that fails with none of these errors: the second is made at once.
+
+    Raises:
+        Exception: one of ``errors``, of an attempt that ended after ``timeout_s``.
+    """
+    deadline, wait_s = time.monotonic() + timeout_s, 0.0
+    while True:
+        try:
+            return await attempt()
+        except errors:
+            if time.monotonic() >= deadline:
+                raise
+        await asyncio.sleep(wait_s)
+        wait_s = retry_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +64,10 @@ class RestartedActor:
         Raises:
             Unavailable: the actor is not back within ``timeout_s``.
         """
-        deadline = time.monotonic() + self.timeout_s
-        while True:
-            try:
-                return await call(self.actor, method, arguments)
-            except ActorGone as error:
-                if time.monotonic() >= deadline:
-                    raise Unavailable(f"the {self.name} cannot be reached: {type(error).__name__}") from None
-            await asyncio.sleep(RETRY_S)
+        try:
+            return await patiently(partial(call, self.actor, method, arguments), ActorGone, self.timeout_s, RETRY_S)
+        except ActorGone as error:
+            raise Unavailable(f"the {self.name} cannot be reached: {type(error).__name__}") from None
 
 
 async def call(actor: Any, *arguments: Any) -> Any:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ray
 
-from actors.calls.ray import named
+from actors.calls.ray import named, patiently
 from actors.cluster.assembly import DirectoryActor
 from actors.contexts.context import ContextRef
 from actors.contexts.marks import prompt_marks
@@ -68,18 +68,7 @@ class Greenroom:
         Raises:
             Unavailable: there is none.
         """
-        deadline = time.monotonic() + wait_s
-        while True:
-            try:
-                directory = await asyncio.to_thread(named, DIRECTORY)
-                settings = (await directory_ref(directory, timeout_s).settings()).broker
-                journal = await asyncio.to_thread(named, JOURNAL)
-                actors = await asyncio.to_thread(_named_brokers, settings.num_shards)
-                return cls._of(directory, journal, BrokerRef(actors, timeout_s, settings.max_message_bytes), timeout_s)
-            except Unavailable:
-                if time.monotonic() >= deadline:
-                    raise
-            await asyncio.sleep(0.2)
+        return await patiently(partial(cls._find, timeout_s), Unavailable, wait_s, retry_s=0.2)
 
     @classmethod
     async def ensure(cls, settings: ClusterSettings) -> Greenroom:
@@ -95,6 +84,14 @@ class Greenroom:
         await greenroom.directory.configure(settings)
         await broker.configure(settings.broker)
         return greenroom
+
+    @classmethod
+    async def _find(cls, timeout_s: float) -> Greenroom:
+        directory = await asyncio.to_thread(named, DIRECTORY)
+        settings = (await directory_ref(directory, timeout_s).settings()).broker
+        journal = await asyncio.to_thread(named, JOURNAL)
+        actors = await asyncio.to_thread(_named_brokers, settings.num_shards)
+        return cls._of(directory, journal, BrokerRef(actors, timeout_s, settings.max_message_bytes), timeout_s)
 
     @classmethod
     def _of(cls, directory: Any, journal: Any, broker: BrokerRef, timeout_s: float) -> Greenroom:

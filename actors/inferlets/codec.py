@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from actors.journal.formats import of_a_later_release
+from actors.journal.formats import of_a_later_release, of_line, to_line
 
 MARK = "$"
 """An object with this name alone is not itself: it stands for what JSON has no form for."""
@@ -22,8 +21,7 @@ class Codec:
 
     def encode(self, value: object) -> bytes:
         """The value as one line of JSON."""
-        text = json.dumps(self._plain(value), ensure_ascii=False, separators=(",", ":"))
-        return text.encode(errors="surrogatepass")
+        return to_line(self._plain(value))
 
     def decode(self, line: bytes) -> Any:
         """The value that ``encode`` was given, in this release or an earlier one.
@@ -31,7 +29,7 @@ class Codec:
         Raises:
             Unavailable: a later release wrote it.
         """
-        return json.loads(line.decode(errors="surrogatepass"), object_hook=self._restored)
+        return of_line(line, self._restored)
 
     def _plain(self, value: Any) -> Any:
         if isinstance(value, tuple):

@@ -30,7 +30,7 @@ from actors.inferlets.run import ProgramRun
 from actors.journal.contract import Acquired
 from actors.journal.formats import check_format
 from actors.journal.keys import INFERLET, journal_key
-from actors.journal.writer import Recorder
+from actors.journal.writer import Recorder, expiry
 from actors.settings import InferletSettings
 from api.errors import Fenced, GreenroomError, Unavailable
 from api.inferlet import effects
@@ -97,8 +97,7 @@ class Instance(InferletCalls):
             IdTaken: the id is taken.
         """
         launched = Launched(seed.program, seed.source, seed.file, seed.arguments, seed.name, seed.parent, FORMAT)
-        settings = self._parts.settings
-        expires_at = None if settings.idle_timeout_s is None else time.time() + settings.idle_timeout_s
+        expires_at = expiry(self._parts.settings.idle_timeout_s)
         key, journal = journal_key(INFERLET, self.id), self._parts.surroundings.journal
         lines = (records.encode(launched),)
         self._open(await journal.create(key, seed.owner, seed.program, lines, expires_at, seed.name))

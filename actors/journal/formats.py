@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from typing import Any
+
 from api.errors import Unavailable
 
 
@@ -18,3 +22,13 @@ def check_format(what: str, found: int, newest: int) -> None:
 def of_a_later_release(what: str, reason: object) -> Unavailable:
     """The error for what this release cannot read, since it does not know it."""
     return Unavailable(f"{what} was written by a later release of Greenroom: {reason}")
+
+
+def to_line(value: object) -> bytes:
+    """The value as one line of JSON. Texts might have lone surrogates."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")
+
+
+def of_line(line: bytes, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+    """The value of a line; see ``json.loads``."""
+    return json.loads(line.decode(errors="surrogatepass"), object_hook=object_hook)

@@ -1,4 +1,4 @@
-"""Writes the records of one stream to the journal: in order, many to a write."""
+"""Writes records to a stream of the journal, as its owner."""
 
 from __future__ import annotations
 
@@ -16,8 +16,38 @@ log = event_logger("greenroom.journal")
 Record = TypeVar("Record")
 
 
+class OwnedStream:
+    """A stream in the hands of the owner of an epoch, which makes one write at a time.
+
+    Attributes:
+        num_records: of all owners.
+    """
+
+    def __init__(self, journal: Journal, acquired: Acquired) -> None:
+        self.info = acquired.info
+        self.num_records = len(acquired.records)
+        self._journal = journal
+
+    async def append(
+        self, records: Sequence[bytes], expires_after_s: float | None = None, title: str | None = None
+    ) -> None:
+        """Add records at the end; see ``Journal.append``. The stream expires when it is not used for so long."""
+        expires_at = expiry(expires_after_s)
+        await self._journal.append(self.info.key, self.info.epoch, self.num_records, records, expires_at, title)
+        self.num_records += len(records)
+
+    async def delete(self) -> None:
+        """Remove the stream; see ``Journal.delete``."""
+        await self._journal.delete(self.info.key, self.info.epoch)
+
+
+def expiry(after_s: float | None) -> float | None:
+    """The time of the clock so many seconds from now; None is never."""
+    return None if after_s is None else time.time() + after_s
+
+
 class Recorder(Generic[Record]):
-    """The only writer of one stream. Belongs to one event loop.
+    """Writes the records of one stream in order, many to a write. Belongs to one event loop.
 
     ``on_durable`` is given the records once they are written, and nobody outside sees what they say before.
     """
@@ -34,9 +64,7 @@ class Recorder(Generic[Record]):
         on_durable: Callable[[Sequence[Record]], object],
     ) -> None:
         self.is_fenced = False
-        self._journal = journal
-        self._info = acquired.info
-        self._position = len(acquired.records)
+        self._stream = OwnedStream(journal, acquired)
         self._num_bytes = sum(map(len, acquired.records))
         self._expires_after_s = expires_after_s
         self._encode = encode
@@ -97,7 +125,7 @@ class Recorder(Generic[Record]):
     async def _written(self, end: int) -> None:
         while self._num_written < end:
             if self.is_fenced:
-                raise Fenced(self._info.key, self._info.epoch)
+                raise Fenced(self._stream.info.key, self._stream.info.epoch)
             self._changed.clear()
             await self._changed.wait()
 
@@ -122,19 +150,17 @@ class Recorder(Generic[Record]):
     async def _append(self, batch: Sequence[Record]) -> None:
         lines = [self._encode(record) for record in batch]
         while True:
-            expires_at = None if self._expires_after_s is None else time.time() + self._expires_after_s
             try:
-                await self._journal.append(self._info.key, self._info.epoch, self._position, lines, expires_at)
+                await self._stream.append(lines, self._expires_after_s)
                 break
             except Fenced:
                 self.is_fenced = True
                 return
             except GreenroomError as error:
                 self._obstacle = str(error)
-                log.warning("the journal does not take records", key=self._info.key, error=str(error))
+                log.warning("the journal does not take records", key=self._stream.info.key, error=str(error))
                 await asyncio.sleep(self.RETRY_S)
         self._obstacle = ""
-        self._position += len(lines)
         self._num_written += len(lines)
         self._num_bytes += sum(map(len, lines))
         self._on_durable(batch)

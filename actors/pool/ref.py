@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from actors.calls.ray import ActorGone, call
+from actors.calls.ray import ActorGone, call, patiently
 from api.errors import Moved, Unavailable
 
 
@@ -44,15 +43,17 @@ class TenantCall:
         Raises:
             Unavailable: it cannot be reached in time.
         """
-        deadline, wait_s = time.monotonic() + self._timeout_s, 0.0
-        while True:
-            location = self._location
-            try:
-                return await call(location.actor, location.id, method, arguments)
-            except (ActorGone, Moved) as error:
-                if time.monotonic() >= deadline:
-                    raise Unavailable(f"the {self._kind} cannot be reached: {type(error).__name__}") from None
+        try:
+            attempt = partial(self._attempt, method, arguments)
+            return await patiently(attempt, (ActorGone, Moved), self._timeout_s, self.RETRY_S)
+        except (ActorGone, Moved) as error:
+            raise Unavailable(f"the {self._kind} cannot be reached: {type(error).__name__}") from None
+
+    async def _attempt(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        location = self._location
+        try:
+            return await call(location.actor, location.id, method, arguments)
+        except (ActorGone, Moved):
             if self._location is location:
                 self._location = await self._locate(location.id, location.assignment)
-            await asyncio.sleep(wait_s)
-            wait_s = self.RETRY_S
+            raise

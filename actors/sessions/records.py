@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from actors.journal.formats import check_format, of_a_later_release
+from actors.journal.formats import check_format, of_a_later_release, of_line, to_line
 from actors.models.messages import TurnOutput
 from api.cluster import Retention
 from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
@@ -143,9 +142,7 @@ def encode(record: Record) -> bytes:
         fields["request"] |= _special_fields(record.request)
     if isinstance(record, TurnEnded):
         del fields["output"]["logprobs"]
-    return json.dumps([type(record).__name__, fields], ensure_ascii=False, separators=(",", ":")).encode(
-        errors="surrogatepass"
-    )
+    return to_line([type(record).__name__, fields])
 
 
 def decode(line: bytes) -> Record:
@@ -154,7 +151,7 @@ def decode(line: bytes) -> Record:
     Raises:
         Unavailable: a later release wrote it.
     """
-    name, fields = json.loads(line.decode(errors="surrogatepass"))
+    name, fields = of_line(line)
     try:
         return _record(name, fields)
     except (KeyError, TypeError) as error:

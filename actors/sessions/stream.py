@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from actors.directory.messages import SessionSeed
 from actors.journal.contract import Acquired, Journal
+from actors.journal.writer import OwnedStream, expiry
 from actors.sessions.history import History
 from actors.sessions.records import FORMAT, Opened, Record, Titled, TurnStarted, decode, encode
 from actors.sessions.title import title_of
@@ -32,7 +32,7 @@ class SessionRecords:
         self.history: History
         self._journal = journal
         self._session_id = session_id
-        self._epoch = 0
+        self._stream: OwnedStream
         self._writing = asyncio.Lock()
 
     @property
@@ -58,7 +58,7 @@ class SessionRecords:
             seed.title,
         )
         records = (encode(opened), *seed.records)
-        expires_at = _expiry(seed.idle_timeout_s)
+        expires_at = expiry(seed.idle_timeout_s)
         title = seed.title or ""
         self._open(await self._journal.create(self._session_id, seed.owner, seed.model, records, expires_at, title))
 
@@ -85,9 +85,8 @@ class SessionRecords:
             self.history.apply(record)
 
     async def _append(self, record: Record) -> None:
-        expires_at = _expiry(self.opened.idle_timeout_s)
-        position, title = self.history.num_records, _title_after(self.history.title, record)
-        await self._journal.append(self._session_id, self._epoch, position, [encode(record)], expires_at, title)
+        title = _title_after(self.history.title, record)
+        await self._stream.append([encode(record)], self.opened.idle_timeout_s, title)
 
     async def delete(self) -> None:
         """End the session for good. Idempotent."""
@@ -95,7 +94,8 @@ class SessionRecords:
 
     def _open(self, acquired: Acquired) -> None:
         self.history = History.replay(decode(record) for record in acquired.records)
-        self.owner, self.created_at, self._epoch = acquired.info.owner, acquired.info.created_at, acquired.info.epoch
+        self.owner, self.created_at = acquired.info.owner, acquired.info.created_at
+        self._stream = OwnedStream(self._journal, acquired)
 
 
 def _title_after(title: str, record: Record) -> str:
@@ -105,7 +105,3 @@ def _title_after(title: str, record: Record) -> str:
         case TurnStarted(request):
             return title or title_of(request.prompt)
     return title
-
-
-def _expiry(idle_timeout_s: float | None) -> float | None:
-    return None if idle_timeout_s is None else time.time() + idle_timeout_s

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass
 
 from actors.topics.messages import Handed
+from actors.topics.segments import to_record
 from api.names import MessageKey
 
 
@@ -32,7 +32,7 @@ class Item:
     def lease(self) -> bytes:
         """The record of its latest delivery."""
         consumer = self.consumer and astuple(self.consumer)
-        return record(
+        return to_record(
             ["lease", self.position, self.ticket, self.reader_id, self.leased_until, self.num_deliveries, consumer]
         )
 
@@ -102,11 +102,6 @@ class Leases:
         """No item is here any longer."""
         self._items.clear()
         self._tickets.clear()
-
-
-def record(header: list[object], data: bytes = b"") -> bytes:
-    """A line for the journal: what has become of an item."""
-    return json.dumps(header).encode() + b"\n" + data
 
 
 def consumer_of(kept: object) -> MessageKey | None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import json
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from actors.settings import QueueSettings
-from actors.topics.leases import Item, Leases, Ticket, consumer_of, record
+from actors.topics.leases import Item, Leases, Ticket, consumer_of
 from actors.topics.messages import Handed, Lane, LaneAnswer
 from actors.topics.numbers import Numbers
 from actors.topics.room import Room
-from actors.topics.segments import Segments
+from actors.topics.segments import Segments, of_record, to_record
 from api.errors import QueueNotFound, TooBusy
 from api.names import TopicId
 from api.queues import QueueInfo
@@ -54,9 +53,8 @@ class Queue:
     def restore(self, begin: int, records: Sequence[bytes]) -> set[str]:
         """Take what the journal has, before anything else; the readers that hold items."""
         self._end = begin
-        for line in records:
-            header, _, data = line.partition(b"\n")
-            kind, position, *fields = json.loads(header)
+        for record in records:
+            (kind, position, *fields), data = of_record(record)
             if kind == "push":
                 at, publisher, number = fields
                 self._add(Item(position, at, data))
@@ -116,7 +114,7 @@ class Queue:
         self._remove(item)
         self._done.append(ticket)
         self.used_at = self._clock()
-        await self._note(record(["ack", position, ticket]))
+        await self._note(to_record(["ack", position, ticket]))
         return True
 
     async def release(self, ticket: str) -> None:
@@ -126,7 +124,7 @@ class Queue:
             waiting[1].set_result(None)
         if item := self._leases.get(ticket):
             self._take_back(item)
-            await self._note(record(["release", item.position]))
+            await self._note(to_record(["release", item.position]))
 
     async def leave(self, publisher: str) -> None:
         """Release what the pulls of this publisher have, and end those that wait. Idempotent."""
@@ -183,7 +181,7 @@ class Queue:
             fresh = fresh[: self._num_that_fit(fresh)]
             items = [Item(self._end + index, now, data) for index, (_, data) in enumerate(fresh)]
             records = [
-                record(["push", item.position, now, publisher, number], item.data)
+                to_record(["push", item.position, now, publisher, number], item.data)
                 for item, (number, _) in zip(items, fresh, strict=True)
             ]
             await self._write(records, len(records))

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from actors.journal.contract import Journal
+from actors.journal.writer import OwnedStream
 from api.errors import Fenced, IdTaken
 from api.names import TopicId
 
 Kind = Literal["topic", "queue"]
+
+
+def to_record(header: list[object], data: bytes = b"") -> bytes:
+    """A record of a header and, if it is about a message, the message's bytes."""
+    return json.dumps(header).encode() + b"\n" + data
+
+
+def of_record(record: bytes) -> tuple[list[Any], bytes]:
+    """The header and the bytes that ``to_record`` was given."""
+    header, _, data = record.partition(b"\n")
+    return json.loads(header), data
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +50,7 @@ class SegmentKey:
 @dataclass(slots=True)
 class _Segment:
     begin: int
-    key: str
-    epoch: int
-    num_records: int
+    stream: OwnedStream
 
 
 class Segments:
@@ -72,8 +83,7 @@ class Segments:
         records: list[bytes] = []
         for key in keys:
             acquired = await self._journal.acquire(str(key))
-            segment = _Segment(key.begin, str(key), acquired.info.epoch, len(acquired.records))
-            self._segments.append(segment)
+            self._segments.append(_Segment(key.begin, OwnedStream(self._journal, acquired)))
             records += acquired.records
         return keys[0].begin, records
 
@@ -91,30 +101,28 @@ class Segments:
         """
         async with self._lock:
             while len(self._segments) > 2 and self._segments[2].begin <= position:
-                await self._journal.delete(self._segments[0].key, self._segments[0].epoch)
+                await self._segments[0].stream.delete()
                 del self._segments[0]
 
     async def delete(self) -> None:
         """Drop all of them."""
         async with self._lock:
             while self._segments:
-                await self._journal.delete(self._segments[0].key, self._segments[0].epoch)
+                await self._segments[0].stream.delete()
                 del self._segments[0]
 
     async def _append(self, records: Sequence[bytes], num_messages: int) -> None:
         async with self._lock:
             last = self._segments[-1] if self._segments else None
-            if last is None or (last.num_records >= self.MAX_RECORDS and self.next_position > last.begin):
+            if last is None or (last.stream.num_records >= self.MAX_RECORDS and self.next_position > last.begin):
                 last = await self._begin(self.next_position)
-            await self._journal.append(last.key, last.epoch, last.num_records, records, None)
-            last.num_records += len(records)
+            await last.stream.append(records)
             self.next_position += num_messages
 
     async def _check(self) -> None:
         """Raises ``Fenced`` where another broker has taken over the segment before the next."""
         if self._segments:
-            last = self._segments[-1]
-            await self._journal.append(last.key, last.epoch, last.num_records, (), None)
+            await self._segments[-1].stream.append(())
 
     async def _begin(self, begin: int) -> _Segment:
         """A new segment. It is acquired at once, so that a broker that was replaced cannot go on in it.
@@ -130,6 +138,6 @@ class Segments:
         if acquired.records:
             raise Fenced(key, acquired.info.epoch)
         await self._check()
-        segment = _Segment(begin, key, acquired.info.epoch, 0)
+        segment = _Segment(begin, OwnedStream(self._journal, acquired))
         self._segments.append(segment)
         return segment

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from actors.topics.messages import Batch, Entry, Lane, LaneAnswer, Subscribed, S
 from actors.topics.numbers import Numbers
 from actors.topics.retained import Retained
 from actors.topics.room import Room
-from actors.topics.segments import Segments
+from actors.topics.segments import Segments, of_record, to_record
 from api.errors import GreenroomError, TooBusy, TopicNotFound
 from api.names import TopicId
 from api.topics import TopicInfo
@@ -127,8 +126,7 @@ class Topic:
         """Take what the journal has, before anything else."""
         self.retained = Retained(begin)
         for record in records:
-            header, _, data = record.partition(b"\n")
-            position, at, publisher, number = json.loads(header)
+            (position, at, publisher, number), data = of_record(record)
             self.retained.append((position, at, data))
             self._numbers.take(publisher, number, position, at)
         if self._segments is not None:
@@ -221,8 +219,8 @@ class Topic:
             plan = self._plan(lane, now)
             if plan.entries:
                 records = [
-                    _record(entry, lane.publisher, number)
-                    for entry, number in zip(plan.entries, plan.numbers, strict=True)
+                    to_record([position, at, lane.publisher, number], data)
+                    for (position, at, data), number in zip(plan.entries, plan.numbers, strict=True)
                 ]
                 await segments.append(records, len(records))
             return self._append(lane, plan, now)
@@ -282,8 +280,3 @@ class Topic:
             if request.subscriber in self._places:
                 return self._places[request.subscriber].next, False
         return (self.retained.first if request.replay else self.retained.end), False
-
-
-def _record(entry: Entry, publisher: str, number: int) -> bytes:
-    position, at, data = entry
-    return json.dumps([position, at, publisher, number]).encode() + b"\n" + data
