@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
 NAMESPACE = "greenroom"
 """The Ray namespace of every named actor of ours."""
+
+EDGE: Mapping[str, Any] = {"extra": "forbid", "hide_input_in_errors": True}
+"""How pydantic validates what an operator writes; here inside, bounds are not checked again."""
+
+AtLeastOne = Annotated[int, Ge(1)]
+Seconds = Annotated[float, Gt(0)]
+Pattern = Annotated[str, MinLen(1), MaxLen(256)]
+"""Of names, with ``*`` and ``?``; the first entry that matches counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +62,23 @@ class SessionSettings:
         pool_size: started actors that wait for a session.
         max_processes: actors at one time, the waiting ones included; where one more is needed, one that is idle gives
             its process back early.
-        max_processes_per_owner: of them for one owner, whose idle ones give theirs back early in the same way.
+        max_processes_per_owner: of them for one owner, whose idle ones give theirs back early in the same way. Here and
+            in the other limits of one owner, None is all: a configuration makes it ``api.owner_share`` of that.
         max_queued_turns: turns that may wait for the running one.
         idle_timeout_s: a session unused for so long is closed and deleted; None for never.
         passivate_after_s: a session unused for so long gives its process back; its next call activates it again.
     """
 
-    pool_size: int = 2
-    max_processes: int = 200
-    max_processes_per_owner: int = 200
-    max_sessions: int = 10_000
-    max_sessions_per_owner: int = 10_000
-    max_queued_turns: int = 16
-    idle_timeout_s: float | None = 7 * 86_400.0
-    passivate_after_s: float = 600.0
+    __pydantic_config__: ClassVar[Any] = EDGE
+
+    pool_size: Annotated[int, Ge(0), Le(1000)] = 2
+    max_processes: AtLeastOne = 200
+    max_processes_per_owner: AtLeastOne | None = None
+    max_sessions: AtLeastOne = 10_000
+    max_sessions_per_owner: AtLeastOne | None = None
+    max_queued_turns: Annotated[int, Ge(0)] = 16
+    idle_timeout_s: Seconds | None = 7 * 86_400.0
+    passivate_after_s: Seconds = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +86,18 @@ class TopicSettings:
     """What topics whose names match a pattern keep, and what happens when one is full.
 
     Attributes:
-        pattern: of names, with ``*`` and ``?``; the first entry that matches counts.
         retention_s: a message is kept for so long.
         when_full: for a subscriber that is ``max_messages`` behind: "drop" drops the oldest and tells it, "wait" lets
             publishers wait for it, "refuse" refuses them.
         is_durable: messages outlive the broker's process, and are accepted once that is so.
     """
 
-    pattern: str = "*"
-    max_messages: int = 1024
-    max_bytes: int = 16 << 20
-    retention_s: float = 600.0
+    __pydantic_config__: ClassVar[Any] = EDGE
+
+    pattern: Pattern
+    max_messages: Annotated[int, Ge(1), Le(1_000_000)] = 1024
+    max_bytes: Annotated[int, Ge(1024)] = 16 << 20
+    retention_s: Seconds = 600.0
     when_full: Literal["drop", "wait", "refuse"] = "drop"
     is_durable: bool = False
 
@@ -93,16 +107,17 @@ class QueueSettings:
     """What queues whose names match a pattern hold.
 
     Attributes:
-        pattern: of names, with ``*`` and ``?``; the first entry that matches counts.
         lease_s: time that a consumer has to acknowledge an item, unless it says otherwise.
         when_full: "wait" lets ``push`` wait, "refuse" refuses it.
         is_durable: items outlive the broker's process, and who has them too.
     """
 
-    pattern: str = "*"
-    max_items: int = 10_000
-    max_bytes: int = 64 << 20
-    lease_s: float = 60.0
+    __pydantic_config__: ClassVar[Any] = EDGE
+
+    pattern: Pattern
+    max_items: Annotated[int, Ge(1), Le(1_000_000)] = 10_000
+    max_bytes: Annotated[int, Ge(1024)] = 64 << 20
+    lease_s: Seconds = 60.0
     when_full: Literal["wait", "refuse"] = "wait"
     is_durable: bool = False
 
@@ -120,24 +135,26 @@ class BrokerSettings:
         poll_interval_s: least time between two batches to one process.
     """
 
-    num_shards: int = 1
-    max_message_bytes: int = 1 << 20
-    max_topics: int = 10_000
-    max_topics_per_owner: int = 10_000
-    max_subscriptions: int = 100_000
-    reader_timeout_s: float = 30.0
-    idle_timeout_s: float = 600.0
-    poll_interval_s: float = 0.005
+    __pydantic_config__: ClassVar[Any] = EDGE
+
+    num_shards: Annotated[int, Ge(1), Le(64)] = 1
+    max_message_bytes: Annotated[int, Ge(1), Le(16 << 20)] = 1 << 20
+    max_topics: AtLeastOne = 10_000
+    max_topics_per_owner: AtLeastOne | None = None
+    max_subscriptions: AtLeastOne = 100_000
+    reader_timeout_s: Annotated[float, Ge(15)] = 30.0
+    idle_timeout_s: Seconds = 600.0
+    poll_interval_s: Annotated[float, Ge(0)] = 0.005
     topics: tuple[TopicSettings, ...] = ()
     queues: tuple[QueueSettings, ...] = ()
 
     def topic(self, name: str) -> TopicSettings:
         """The settings of a topic."""
-        return next((entry for entry in self.topics if fnmatchcase(name, entry.pattern)), TopicSettings())
+        return next((entry for entry in self.topics if fnmatchcase(name, entry.pattern)), TopicSettings("*"))
 
     def queue(self, name: str) -> QueueSettings:
         """The settings of a queue."""
-        return next((entry for entry in self.queues if fnmatchcase(name, entry.pattern)), QueueSettings())
+        return next((entry for entry in self.queues if fnmatchcase(name, entry.pattern)), QueueSettings("*"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,26 +180,42 @@ class InferletSettings:
         replay_timeout_s: one that is taken up again and does not come to its next recorded call in time fails.
     """
 
-    pool_size: int = 2
-    max_processes: int = 100
-    max_processes_per_owner: int = 100
-    max_inferlets: int = 10_000
-    max_inferlets_per_owner: int = 10_000
+    __pydantic_config__: ClassVar[Any] = EDGE
+
+    pool_size: Annotated[int, Ge(0), Le(1000)] = 2
+    max_processes: AtLeastOne = 100
+    max_processes_per_owner: AtLeastOne | None = None
+    max_inferlets: AtLeastOne = 10_000
+    max_inferlets_per_owner: AtLeastOne | None = None
     programs: tuple[str, ...] = ()
-    memory_limit_bytes: int = 1 << 30
-    time_limit_s: float | None = None
-    max_blocking_s: float = 30.0
-    max_outbox_messages: int = 10_000
-    max_outbox_bytes: int = 16 << 20
-    max_inbox_messages: int = 10_000
-    max_inbox_bytes: int = 16 << 20
-    max_output_chars: int = 1 << 20
-    max_journal_bytes: int = 64 << 20
-    passivate_after_s: float = 60.0
-    linger_s: float = 5.0
-    idle_timeout_s: float | None = 7 * 86_400.0
-    keep_ended_s: float = 86_400.0
-    replay_timeout_s: float = 60.0
+    memory_limit_bytes: Annotated[int, Ge(1 << 27)] = 1 << 30
+    time_limit_s: Seconds | None = None
+    max_blocking_s: Seconds = 30.0
+    max_outbox_messages: AtLeastOne = 10_000
+    max_outbox_bytes: Annotated[int, Ge(1 << 20)] = 16 << 20
+    max_inbox_messages: AtLeastOne = 10_000
+    max_inbox_bytes: Annotated[int, Ge(1 << 20)] = 16 << 20
+    max_output_chars: Annotated[int, Ge(0)] = 1 << 20
+    max_journal_bytes: Annotated[int, Ge(1 << 20)] = 64 << 20
+    passivate_after_s: Seconds = 60.0
+    linger_s: Seconds = 5.0
+    idle_timeout_s: Seconds | None = 7 * 86_400.0
+    keep_ended_s: Seconds = 86_400.0
+    replay_timeout_s: Seconds = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class JournalSettings:
+    """Where sessions and inferlets are kept: a SQLite file on a local disk of the head node; durable topics beside it.
+
+    Attributes:
+        synchronous: "FULL" outlives a power failure, "NORMAL" only the death of a process.
+    """
+
+    __pydantic_config__: ClassVar[Any] = EDGE
+
+    path: str = "~/.greenroom/journal.db"
+    synchronous: Literal["FULL", "NORMAL"] = "FULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +223,6 @@ class ClusterSettings:
     """Everything that the detached actors need to know; the first model is the default one.
 
     Attributes:
-        journal_path: the SQLite file, on a disk of the head node.
-        journal_synchronous: "FULL" outlives a power failure, "NORMAL" only the death of a process.
         listens_at: host and port where gateways listen themselves; None where a proxy does.
         recovery_timeout_s: how long a caller waits for a lost actor to come back before it is told "unavailable".
         model_timeout_s: a model actor that has not reported for so long gets no new turns.
@@ -201,8 +232,7 @@ class ClusterSettings:
     sessions: SessionSettings = field(default_factory=SessionSettings)
     broker: BrokerSettings = field(default_factory=BrokerSettings)
     inferlets: InferletSettings = field(default_factory=InferletSettings)
-    journal_path: str = "~/.greenroom/journal.db"
-    journal_synchronous: str = "FULL"
+    journal: JournalSettings = field(default_factory=JournalSettings)
     listens_at: tuple[str, int] | None = None
     recovery_timeout_s: float = 60.0
     model_timeout_s: float = 5.0

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from actors.engine.vllm.workers import are_placed, num_workers
 from actors.settings import (
+    AtLeastOne,
     BrokerSettings,
     ClusterSettings,
     InferletSettings,
+    JournalSettings,
     ModelSettings,
     QueueSettings,
+    Seconds,
     SessionSettings,
     TopicSettings,
 )
@@ -25,14 +29,15 @@ from api.settings import ApiSettings
 
 EMBEDDED = "pocket"
 
+_MODEL, _CLUSTER = ModelSettings("", ""), ClusterSettings(())
+"""What the actors' own settings say where the operator says nothing."""
+
+Limits = TypeVar("Limits", SessionSettings, InferletSettings, BrokerSettings)
+
 
 def embedded_model() -> str:
     """The directory of the model that ships with the package."""
     return str(resources.files("actors.pocket") / "checkpoint")
-
-
-def _share(total: int, share: float) -> int:
-    return math.ceil(total * share)
 
 
 class _Config(BaseModel):
@@ -86,8 +91,8 @@ class ModelConfig(_Config):
     autoscaling: AutoscalingSettings | None = None
     num_gpus: float = Field(0, ge=0)
     num_cpus: float = Field(0, ge=0)
-    orphan_timeout_s: float = Field(30, gt=0)
-    max_warm_contexts: int = Field(256, ge=1)
+    orphan_timeout_s: Seconds = _MODEL.orphan_timeout_s
+    max_warm_contexts: AtLeastOne = _MODEL.max_warm_contexts
     drain_timeout_s: float = Field(60, gt=0)
     start_timeout_s: float = Field(300, gt=0)
 
@@ -136,128 +141,6 @@ class ModelConfig(_Config):
         )
 
 
-class SessionConfig(_Config):
-    """Limits of sessions; see ``actors.settings.SessionSettings``.
-
-    Attributes:
-        max_sessions_per_owner: None is ``api.owner_share`` of ``max_sessions``; so are the same limits of inferlets and
-            of topics.
-    """
-
-    pool_size: int = Field(2, ge=0, le=1000)
-    max_processes: int = Field(200, ge=1)
-    max_sessions: int = Field(10_000, ge=1)
-    max_sessions_per_owner: int | None = Field(None, ge=1)
-    max_queued_turns: int = Field(16, ge=0)
-    idle_timeout_s: float | None = Field(7 * 86_400, gt=0)
-    passivate_after_s: float = Field(600, gt=0)
-
-    def settings(self, share: float) -> SessionSettings:
-        """For the actors; ``share`` is one owner's."""
-        fields = self.model_dump()
-        fields["max_sessions_per_owner"] = self.max_sessions_per_owner or _share(self.max_sessions, share)
-        return SessionSettings(**fields, max_processes_per_owner=_share(self.max_processes, share))
-
-
-class TopicConfig(_Config):
-    """What topics keep whose names match a pattern; see ``actors.settings.TopicSettings``."""
-
-    pattern: str = Field(min_length=1, max_length=256)
-    max_messages: int = Field(1024, ge=1, le=1_000_000)
-    max_bytes: int = Field(16 << 20, ge=1024)
-    retention_s: float = Field(600, gt=0)
-    when_full: Literal["drop", "wait", "refuse"] = "drop"
-    is_durable: bool = False
-
-
-class QueueConfig(_Config):
-    """What queues hold whose names match a pattern; see ``actors.settings.QueueSettings``."""
-
-    pattern: str = Field(min_length=1, max_length=256)
-    max_items: int = Field(10_000, ge=1, le=1_000_000)
-    max_bytes: int = Field(64 << 20, ge=1024)
-    lease_s: float = Field(60, gt=0)
-    when_full: Literal["wait", "refuse"] = "wait"
-    is_durable: bool = False
-
-
-class BrokerConfig(_Config):
-    """Topics and queues; see ``actors.settings.BrokerSettings``. The first pattern that matches a name counts."""
-
-    num_shards: int = Field(1, ge=1, le=64)
-    max_message_bytes: int = Field(1 << 20, ge=1, le=16 << 20)
-    max_topics: int = Field(10_000, ge=1)
-    max_topics_per_owner: int | None = Field(None, ge=1)
-    max_subscriptions: int = Field(100_000, ge=1)
-    reader_timeout_s: float = Field(30, ge=15)
-    topics: tuple[TopicConfig, ...] = ()
-    queues: tuple[QueueConfig, ...] = ()
-
-    @model_validator(mode="after")
-    def _messages_fit(self) -> BrokerConfig:
-        entries: list[TopicConfig | QueueConfig] = [*self.topics, *self.queues]
-        for entry in entries:
-            if entry.max_bytes < self.max_message_bytes:
-                raise ValueError(f"{entry.pattern!r}: max_bytes is smaller than one message may be")
-        return self
-
-    def settings(self, share: float) -> BrokerSettings:
-        """For the actors; ``share`` is one owner's."""
-        fields = self.model_dump(exclude={"topics", "queues"})
-        fields["max_topics_per_owner"] = self.max_topics_per_owner or _share(self.max_topics, share)
-        return BrokerSettings(
-            **fields,
-            topics=tuple(TopicSettings(**topic.model_dump()) for topic in self.topics),
-            queues=tuple(QueueSettings(**queue.model_dump()) for queue in self.queues),
-        )
-
-
-class InferletConfig(_Config):
-    """Limits of inferlets; see ``actors.settings.InferletSettings``."""
-
-    pool_size: int = Field(2, ge=0, le=1000)
-    max_processes: int = Field(100, ge=1)
-    max_inferlets: int = Field(10_000, ge=1)
-    max_inferlets_per_owner: int | None = Field(None, ge=1)
-    programs: tuple[str, ...] = ()
-    memory_limit_bytes: int = Field(1 << 30, ge=1 << 27)
-    time_limit_s: float | None = Field(None, gt=0)
-    max_blocking_s: float = Field(30, gt=0)
-    max_outbox_messages: int = Field(10_000, ge=1)
-    max_outbox_bytes: int = Field(16 << 20, ge=1 << 20)
-    max_inbox_messages: int = Field(10_000, ge=1)
-    max_inbox_bytes: int = Field(16 << 20, ge=1 << 20)
-    max_output_chars: int = Field(1 << 20, ge=0)
-    max_journal_bytes: int = Field(64 << 20, ge=1 << 20)
-    passivate_after_s: float = Field(60, gt=0)
-    linger_s: float = Field(5, gt=0)
-    idle_timeout_s: float | None = Field(7 * 86_400, gt=0)
-    keep_ended_s: float = Field(86_400, gt=0)
-    replay_timeout_s: float = Field(60, gt=0)
-
-    @field_validator("programs")
-    @classmethod
-    def _are_imports(cls, programs: tuple[str, ...]) -> tuple[str, ...]:
-        for program in programs:
-            module, colon, function = program.partition(":")
-            if not (colon and function.isidentifier() and all(name.isidentifier() for name in module.split("."))):
-                raise ValueError(f"{program!r} is not written module:function")
-        return programs
-
-    def settings(self, share: float) -> InferletSettings:
-        """For the actors; ``share`` is one owner's."""
-        fields = self.model_dump()
-        fields["max_inferlets_per_owner"] = self.max_inferlets_per_owner or _share(self.max_inferlets, share)
-        return InferletSettings(**fields, max_processes_per_owner=_share(self.max_processes, share))
-
-
-class JournalConfig(_Config):
-    """Where sessions are kept: a SQLite file on a local disk of the head node. Durable topics lie beside it."""
-
-    path: str = "~/.greenroom/journal.db"
-    synchronous: Literal["FULL", "NORMAL"] = "FULL"
-
-
 class ListenConfig(_Config):
     """Where gateways on the head node answer HTTP themselves; without it they take it from Serve's proxies."""
 
@@ -271,19 +154,35 @@ class GreenroomConfig(_Config):
     listen: ListenConfig | None = None
 
     models: tuple[ModelConfig, ...] = Field((ModelConfig(name=EMBEDDED),), min_length=1)
-    sessions: SessionConfig = SessionConfig()
-    broker: BrokerConfig = BrokerConfig()
-    inferlets: InferletConfig = InferletConfig()
-    journal: JournalConfig = JournalConfig()
+    sessions: SessionSettings = SessionSettings()
+    broker: BrokerSettings = BrokerSettings()
+    inferlets: InferletSettings = InferletSettings()
+    journal: JournalSettings = JournalSettings()
     api: ApiSettings = ApiSettings()
     num_gateways: int = Field(1, ge=1)
-    recovery_timeout_s: float = Field(60, gt=0)
+    recovery_timeout_s: Seconds = _CLUSTER.recovery_timeout_s
 
     @model_validator(mode="after")
     def _names_differ(self) -> GreenroomConfig:
         names = [name for model in self.models for name in (model.name, *model.aliases)]
         if len(names) != len(set(names)):
             raise ValueError("two models share a name or an alias")
+        return self
+
+    @model_validator(mode="after")
+    def _messages_fit(self) -> GreenroomConfig:
+        entries: list[TopicSettings | QueueSettings] = [*self.broker.topics, *self.broker.queues]
+        for entry in entries:
+            if entry.max_bytes < self.broker.max_message_bytes:
+                raise ValueError(f"broker: {entry.pattern!r}: max_bytes is smaller than one message may be")
+        return self
+
+    @model_validator(mode="after")
+    def _programs_are_imports(self) -> GreenroomConfig:
+        for program in self.inferlets.programs:
+            module, colon, function = program.partition(":")
+            if not (colon and function.isidentifier() and all(name.isidentifier() for name in module.split("."))):
+                raise ValueError(f"inferlets.programs: {program!r} is not written module:function")
         return self
 
     @property
@@ -296,11 +195,18 @@ class GreenroomConfig(_Config):
         share = self.share
         return ClusterSettings(
             models=tuple(model.settings(share) for model in self.models),
-            sessions=self.sessions.settings(share),
-            broker=self.broker.settings(share),
-            inferlets=self.inferlets.settings(share),
-            journal_path=self.journal.path,
-            journal_synchronous=self.journal.synchronous,
+            sessions=_shared(self.sessions, share),
+            broker=_shared(self.broker, share),
+            inferlets=_shared(self.inferlets, share),
+            journal=self.journal,
             listens_at=(self.listen.host, self.listen.port) if self.listen else None,
             recovery_timeout_s=self.recovery_timeout_s,
         )
+
+
+def _shared(settings: Limits, share: float) -> Limits:
+    """With this part of each limit for one owner, where the operator does not say it."""
+    names = [found.name for found in fields(settings) if found.name.endswith("_per_owner")]
+    unsaid = [name for name in names if getattr(settings, name) is None]
+    shares = {name: math.ceil(getattr(settings, name.removesuffix("_per_owner")) * share) for name in unsaid}
+    return replace(settings, **shares)

@@ -26,7 +26,7 @@ def sentence_of_validation(error: ValidationError) -> str:
     problems = []
     for detail in causes[:_NUM_PROBLEMS]:
         location, text = detail["loc"], detail["msg"].removeprefix("Value error, ")
-        if detail["type"] == "extra_forbidden":
+        if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             text = "no such setting"
             if "api_keys" in location:  # it might be a key, written in the wrong place
                 location, text = location[:-1], "a setting that is none of key, key_file, key_env and owner"

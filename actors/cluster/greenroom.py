@@ -207,7 +207,7 @@ async def check_shards(num_shards: int) -> None:
 
 
 def _ensure_brokers(settings: ClusterSettings) -> list[Any]:
-    path, synchronous = topics_path(settings.journal_path), settings.journal_synchronous
+    path, synchronous = topics_path(settings.journal.path), settings.journal.synchronous
     return [
         BrokerActor.options(name=name, **_OPTIONS).remote(settings.broker, shard, path, synchronous)
         for shard, name in enumerate(_broker_names(settings.broker.num_shards))
@@ -216,7 +216,7 @@ def _ensure_brokers(settings: ClusterSettings) -> list[Any]:
 
 def _ensure_actors(settings: ClusterSettings) -> tuple[list[Any], Any, Any]:
     brokers = _ensure_brokers(settings)
-    journal = JournalActor.options(name=JOURNAL, **_OPTIONS).remote(settings.journal_path, settings.journal_synchronous)
+    journal = JournalActor.options(name=JOURNAL, **_OPTIONS).remote(settings.journal.path, settings.journal.synchronous)
     directory = DirectoryActor.options(name=DIRECTORY, **_OPTIONS).remote(settings, journal, brokers)
     ray.get(directory.start.remote())
     return brokers, directory, journal

@@ -265,4 +265,8 @@ class Directory:
 
 def _session_limits(settings: ClusterSettings) -> Limits:
     sessions = settings.sessions
-    return Limits(sessions.max_sessions, sessions.max_sessions_per_owner, sessions.max_processes_per_owner)
+    return Limits(
+        sessions.max_sessions,
+        sessions.max_sessions_per_owner or sessions.max_sessions,
+        sessions.max_processes_per_owner or sessions.max_processes,
+    )

@@ -188,4 +188,8 @@ class InferletTable:
 
 
 def _limits(settings: InferletSettings) -> Limits:
-    return Limits(settings.max_inferlets, settings.max_inferlets_per_owner, settings.max_processes_per_owner)
+    return Limits(
+        settings.max_inferlets,
+        settings.max_inferlets_per_owner or settings.max_inferlets,
+        settings.max_processes_per_owner or settings.max_processes,
+    )

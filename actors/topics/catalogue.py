@@ -93,7 +93,7 @@ class Catalogue:
     def _count(self, key: TopicId) -> None:
         if len(self.topics) + len(self.queues) >= self.settings.max_topics:
             raise TooBusy(f"the broker has {self.settings.max_topics} topics and queues, as many as it takes")
-        if self.num_owned[key.owner] >= self.settings.max_topics_per_owner:
+        if self.num_owned[key.owner] >= (self.settings.max_topics_per_owner or self.settings.max_topics):
             raise TooBusy(f"this owner has {self.num_owned[key.owner]} topics and queues, as many as are allowed")
         self.num_owned[key.owner] += 1
 

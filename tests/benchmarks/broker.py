@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.cluster.greenroom import Greenroom
-from actors.settings import BrokerSettings, ClusterSettings, SessionSettings, TopicSettings
+from actors.settings import BrokerSettings, ClusterSettings, JournalSettings, SessionSettings, TopicSettings
 from tests.benchmarks.bus import BUSES, Bus, open_bus
 from tests.benchmarks.report import printed, require
 from tests.cluster.deployed import free_port
@@ -116,9 +116,11 @@ async def measure(name: str, address: str, num_subscribers: int, num_messages: i
 
 async def benchmark(table: Table, address: str, subscribers: list[int], num_deliveries: int, folder: Path) -> None:
     """The rows of the table."""
-    topics = (TopicSettings(max_messages=1_000_000, max_bytes=1 << 30),)
+    topics = (TopicSettings("*", max_messages=1_000_000, max_bytes=1 << 30),)
     broker = BrokerSettings(topics=topics)
-    settings = ClusterSettings((), SessionSettings(pool_size=0), broker, journal_path=str(folder / "journal.db"))
+    settings = ClusterSettings(
+        (), SessionSettings(pool_size=0), broker, journal=JournalSettings(str(folder / "journal.db"))
+    )
     await Greenroom.ensure(settings)
     for count in subscribers:
         rows = {name: await measure(name, address, count, num_deliveries // count) for name in BUSES}

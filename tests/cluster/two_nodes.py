@@ -15,7 +15,7 @@ from ray.cluster_utils import Cluster
 
 from actors.cluster.greenroom import Greenroom
 from actors.inferlets.ref import InferletRef
-from actors.settings import BrokerSettings, ClusterSettings, SessionSettings, TopicSettings
+from actors.settings import BrokerSettings, ClusterSettings, JournalSettings, SessionSettings, TopicSettings
 from api.inferlet_events import Completed, value_of
 from api.names import TopicId
 from tests.cluster.topic_reader import Reader
@@ -44,7 +44,7 @@ async def talker(args):
 async def scenario(journal_path: Path) -> None:
     """Readers on both nodes, a publisher on either, topics of both kinds on two shards."""
     broker = BrokerSettings(num_shards=2, topics=(TopicSettings("public/durable*", is_durable=True),))
-    settings = ClusterSettings((), SessionSettings(pool_size=0), broker, journal_path=str(journal_path))
+    settings = ClusterSettings((), SessionSettings(pool_size=0), broker, journal=JournalSettings(str(journal_path)))
     greenroom = await Greenroom.ensure(settings)
     near, far = (
         ray.remote(Reader).options(num_cpus=0, resources={node: 0.1}).remote() for node in ("node_near", "node_far")

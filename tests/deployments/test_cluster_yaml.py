@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from pydantic.fields import FieldInfo
 from ray.serve import Application
 from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
 from ray.serve.schema import ServeDeploySchema
 
+from actors.engine.torch.settings import TorchSettings
 from api.errors import InvalidRequest
 from deployments.app import build
-from deployments.config import GreenroomConfig, ListenConfig, embedded_model
+from deployments.config import GreenroomConfig, embedded_model
 from deployments.plan import Options, make_plan
 
 FILE = Path(__file__).parents[2] / "cluster.yaml"
@@ -56,23 +60,81 @@ def test_the_examples_show_a_gpu_autoscaling_and_keys() -> None:
     assert {key.owner for key in config.api.api_keys} == {"ada", "grace"}
 
 
-def test_what_is_shown_as_a_default_is_the_default() -> None:
-    shown = GreenroomConfig.model_validate(uncommented()["applications"][0]["args"])
-    default = GreenroomConfig()
-    assert shown.sessions == default.sessions
-    assert shown.journal == default.journal
-    assert shown.listen == ListenConfig()
-    assert shown.broker.model_copy(update={"topics": (), "queues": ()}) == default.broker
-    for entry in (shown.broker.topics[0], shown.broker.queues[0]):
-        chosen = {"pattern": "*", "when_full": type(entry)(pattern="*").when_full, "is_durable": False}
-        assert entry.model_copy(update=chosen) == type(entry)(pattern="*")
-    assert (shown.num_gateways, shown.recovery_timeout_s) == (default.num_gateways, default.recovery_timeout_s)
-    for name in ("max_body_bytes", "max_prompt_chars", "max_concurrent_requests"):
-        assert getattr(shown.api, name) == getattr(default.api, name)
-    for name in ("max_streams", "max_sockets", "owner_share"):
-        assert getattr(shown.api, name) == getattr(default.api, name)
-    for name in ("orphan_timeout_s", "drain_timeout_s", "num_replicas", "engine"):
-        assert getattr(shown.models[0], name) == getattr(default.models[0], name)
+EXAMPLES = {
+    *("api.allow_upload", "api.cors_origins"),
+    *("broker.queues.0.is_durable", "broker.queues.0.when_full"),
+    *("broker.topics.0.is_durable", "broker.topics.0.when_full"),
+    *("inferlets.programs", "inferlets.time_limit_s"),
+    *("models.0.adapters", "models.0.aliases", "models.0.engine_args", "models.0.num_cpus", "models.0.tool_format"),
+    *("models.1.autoscaling.max_replicas", "models.1.engine", "models.1.engine_args"),
+    *("models.1.num_gpus", "models.1.path"),
+}
+"""What the file shows as an example, not as the default."""
+
+LEFT_OUT = {
+    *("ApiSettings.openai", "ApiSettings.petals"),
+    *("BrokerSettings.idle_timeout_s", "BrokerSettings.poll_interval_s"),
+    *("InferletSettings.linger_s", "InferletSettings.replay_timeout_s"),
+    *("InferletSettings.max_inbox_bytes", "InferletSettings.max_outbox_bytes"),
+    "ModelConfig.start_timeout_s",
+}
+"""Settings that the file does not show: hardly anybody needs them."""
+
+REQUIRED = object()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A setting in the file: where it stands, of which class it is, and whether the class says the same."""
+
+    path: str
+    owner: type[Any]
+    name: str
+    is_default: bool
+
+
+def defaults_of(owner: type[Any]) -> dict[str, object]:
+    """Of each setting of a class of the configuration."""
+    if is_dataclass(owner):
+        return {one.name: REQUIRED if one.default is MISSING else one.default for one in fields(owner)}
+    found: dict[str, FieldInfo] = owner.model_fields
+    return {
+        name: REQUIRED if one.is_required() else one.get_default(call_default_factory=True)
+        for name, one in found.items()
+    }
+
+
+def settings_in(written: dict[str, Any], config: Any, path: str = "") -> Iterator[Shown]:
+    """The settings that are written. One that has settings of its own is what those are."""
+    for name, value in written.items():
+        read, default = getattr(config, name), defaults_of(type(config))[name]
+        entries = zip(value, read, strict=True) if isinstance(read, tuple) else [(value, read)]
+        parts = [part for part in entries if isinstance(part[0], dict) and not isinstance(part[1], dict)]
+        is_default = bool(parts) or default is REQUIRED or default in (value, read)
+        yield Shown(path + name, type(config), name, is_default)
+        for index, part in enumerate(parts):
+            yield from settings_in(*part, f"{path}{name}.{index}." if isinstance(read, tuple) else f"{path}{name}.")
+
+
+def shown() -> list[Shown]:
+    """All settings of the file, with those that are commented out."""
+    written = uncommented()["applications"][0]["args"]
+    return list(settings_in(written, GreenroomConfig.model_validate(written)))
+
+
+def test_what_is_shown_is_the_default_unless_it_is_an_example() -> None:
+    assert {one.path for one in shown() if not one.is_default} == EXAMPLES
+
+
+def test_what_is_shown_of_the_torch_engine_is_the_default_unless_it_is_an_example() -> None:
+    written, defaults = uncommented()["applications"][0]["args"]["models"][0]["engine_args"], defaults_of(TorchSettings)
+    assert {name for name, value in written.items() if value != defaults[name]} == {"kv_cache_bytes", "num_threads"}
+
+
+def test_every_setting_is_shown_or_left_out_on_purpose() -> None:
+    named = {(one.owner, one.name) for one in shown()}
+    every = {(owner, name) for owner, _ in named for name in defaults_of(owner)}
+    assert {f"{owner.__name__}.{name}" for owner, name in every - named} == LEFT_OUT
 
 
 def test_where_there_are_keys_an_owner_has_a_share_of_everything_else_one_owner_has_all() -> None:

@@ -39,8 +39,8 @@ async def cluster_on(folder: Path) -> AsyncIterator[SmallCluster]:
     inferlets = InferletSettings(
         pool_size=0, memory_limit_bytes=1 << 40, idle_timeout_s=None, keep_ended_s=FOR_EVER_S, passivate_after_s=0.1
     )
-    topics = (TopicSettings(retention_s=FOR_EVER_S, is_durable=True),)
-    queues = (QueueSettings(lease_s=FOR_EVER_S, is_durable=True),)
+    topics = (TopicSettings("*", retention_s=FOR_EVER_S, is_durable=True),)
+    queues = (QueueSettings("*", lease_s=FOR_EVER_S, is_durable=True),)
     async with SmallBroker(folder, topics=topics, queues=queues) as broker:
         small = SmallCluster(
             folder,

@@ -145,7 +145,7 @@ async def test_a_loop_over_a_subscription_ends_when_it_is_closed(small: SmallBro
 
 
 async def test_a_slow_subscriber_is_told_what_it_missed_and_slows_nobody(tmp_path: Path) -> None:
-    async with SmallBroker(tmp_path, topics=(TopicSettings(max_messages=50),)) as small:
+    async with SmallBroker(tmp_path, topics=(TopicSettings("*", max_messages=50),)) as small:
         slow, quick = await small.ref().subscribe(NEWS), await small.ref().subscribe(NEWS)
         ref = small.ref()
         for begin in range(0, 5000, 50):
@@ -159,7 +159,7 @@ async def test_a_slow_subscriber_is_told_what_it_missed_and_slows_nobody(tmp_pat
 
 
 async def test_what_a_batch_pushes_out_at_once_is_missed_with_notice(tmp_path: Path) -> None:
-    async with SmallBroker(tmp_path, topics=(TopicSettings(max_messages=10),)) as small:
+    async with SmallBroker(tmp_path, topics=(TopicSettings("*", max_messages=10),)) as small:
         subscription = await small.ref().subscribe(NEWS)
         await publish(small.ref(), NEWS, *range(100))
         assert await subscription.recv(5) == Lagged(90, 89, (await small.ref().topics("ada"))[0].epoch)
@@ -193,7 +193,7 @@ async def test_where_publishers_wait_no_message_is_lost_and_one_slow_topic_holds
 
 
 async def test_a_publisher_that_waits_goes_on_when_the_slow_subscriber_leaves(tmp_path: Path) -> None:
-    async with SmallBroker(tmp_path, topics=(TopicSettings(max_messages=2, when_full="wait"),)) as small:
+    async with SmallBroker(tmp_path, topics=(TopicSettings("*", max_messages=2, when_full="wait"),)) as small:
         subscription = await small.ref().subscribe(NEWS)
         publishing = asyncio.create_task(publish(small.ref(), NEWS, *range(3)))
         await settle()
@@ -203,7 +203,7 @@ async def test_a_publisher_that_waits_goes_on_when_the_slow_subscriber_leaves(tm
 
 
 async def test_where_publishers_are_refused_they_hear_it_and_the_reader_misses_nothing(tmp_path: Path) -> None:
-    async with SmallBroker(tmp_path, topics=(TopicSettings(max_messages=3, when_full="refuse"),)) as small:
+    async with SmallBroker(tmp_path, topics=(TopicSettings("*", max_messages=3, when_full="refuse"),)) as small:
         ref = small.ref()
         subscription = await small.ref().subscribe(NEWS)
         answers = await asyncio.gather(*(ref.publish(NEWS, index) for index in range(5)), return_exceptions=True)
@@ -215,7 +215,7 @@ async def test_where_publishers_are_refused_they_hear_it_and_the_reader_misses_n
 
 
 async def test_bytes_count_too(tmp_path: Path) -> None:
-    async with SmallBroker(tmp_path, topics=(TopicSettings(max_bytes=100, when_full="refuse"),)) as small:
+    async with SmallBroker(tmp_path, topics=(TopicSettings("*", max_bytes=100, when_full="refuse"),)) as small:
         ref = small.ref()
         await small.ref().subscribe(NEWS)
         subscription = await small.ref().subscribe(NEWS)

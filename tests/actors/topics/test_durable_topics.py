@@ -25,7 +25,7 @@ NEWS, WORK = TopicId("news", "ada\nand bob"), TopicId("work", "ada")
 
 @pytest.fixture
 async def small(tmp_path: Path) -> AsyncIterator[SmallBroker]:
-    topics, queues = (TopicSettings(is_durable=True),), (QueueSettings(is_durable=True),)
+    topics, queues = (TopicSettings("*", is_durable=True),), (QueueSettings("*", is_durable=True),)
     async with SmallBroker(tmp_path, topics=topics, queues=queues) as small:
         yield small
 
@@ -184,7 +184,7 @@ async def test_the_journal_keeps_little_more_than_the_topic_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Segments, "MAX_RECORDS", 20)
-    async with SmallBroker(tmp_path, topics=(TopicSettings(is_durable=True, max_messages=10),)) as small:
+    async with SmallBroker(tmp_path, topics=(TopicSettings("*", is_durable=True, max_messages=10),)) as small:
         ref = small.ref()
         for index in range(200):
             await ref.publish(NEWS, index)
@@ -230,7 +230,7 @@ async def test_what_a_dead_consumer_had_before_the_brokers_death_goes_to_another
 
 async def test_a_queue_that_works_keeps_its_journal_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Segments, "MAX_RECORDS", 20)
-    async with SmallBroker(tmp_path, queues=(QueueSettings(is_durable=True),)) as small:
+    async with SmallBroker(tmp_path, queues=(QueueSettings("*", is_durable=True),)) as small:
         ref = small.ref()
         for index in range(60):
             await ref.push(WORK, index)
@@ -251,7 +251,7 @@ async def test_a_queue_over_many_segments_and_deaths_gives_each_item_once(
     monkeypatch.setattr(Segments, "MAX_RECORDS", 16)  # an answer that was lost is asked for before two are past
     chance = random.Random(seed)
     done: list[int] = []
-    async with SmallBroker(tmp_path, queues=(QueueSettings(is_durable=True),)) as small:
+    async with SmallBroker(tmp_path, queues=(QueueSettings("*", is_durable=True),)) as small:
 
         async def push() -> None:
             ref = small.ref()
@@ -295,7 +295,7 @@ def test_a_segments_name_says_what_it_holds() -> None:
 async def test_a_deleted_topic_is_gone_for_good_and_each_of_its_readers_is_told(
     tmp_path: Path, is_durable: bool
 ) -> None:
-    async with SmallBroker(tmp_path, topics=(TopicSettings(is_durable=is_durable),)) as small:
+    async with SmallBroker(tmp_path, topics=(TopicSettings("*", is_durable=is_durable),)) as small:
         refs = [small.ref() for _ in range(3)]
         subscriptions = [await ref.subscribe(topic) for ref in refs for topic in (NEWS, TopicId("other"))]
         assert await refs[0].delete(TopicId("nothing")) is False

@@ -215,7 +215,7 @@ async def test_a_pull_whose_answer_was_lost_gets_the_same_item_again(small: Smal
 
 @pytest.mark.parametrize("limit", [{"max_items": 3}, {"max_bytes": 6}])
 async def test_a_full_queue_lets_who_pushes_wait(tmp_path: Path, limit: dict[str, int]) -> None:
-    async with SmallBroker(tmp_path, queues=(QueueSettings(**limit),)) as small:  # type: ignore[arg-type]
+    async with SmallBroker(tmp_path, queues=(QueueSettings("*", **limit),)) as small:  # type: ignore[arg-type]
         ref = small.ref()
         pushing = [ref.push(WORK, index) for index in range(10)]
         await settle()
@@ -228,7 +228,7 @@ async def test_a_full_queue_lets_who_pushes_wait(tmp_path: Path, limit: dict[str
 
 
 async def test_a_full_queue_may_refuse(tmp_path: Path) -> None:
-    async with SmallBroker(tmp_path, queues=(QueueSettings(max_items=1, when_full="refuse"),)) as small:
+    async with SmallBroker(tmp_path, queues=(QueueSettings("*", max_items=1, when_full="refuse"),)) as small:
         ref = small.ref()
         await ref.push(WORK, "a")
         with pytest.raises(TooBusy, match="full"):
@@ -260,7 +260,7 @@ async def test_an_empty_queue_that_nobody_uses_is_forgotten(small: SmallBroker) 
 
 @pytest.mark.parametrize("is_durable", [False, True])
 async def test_a_queue_that_is_deleted_is_gone_and_another_one_begins(tmp_path: Path, is_durable: bool) -> None:
-    async with SmallBroker(tmp_path, queues=(QueueSettings(is_durable=is_durable, max_items=3),)) as small:
+    async with SmallBroker(tmp_path, queues=(QueueSettings("*", is_durable=is_durable, max_items=3),)) as small:
         ref = small.ref()
         for value in "abc":
             await ref.push(WORK, value)
@@ -294,7 +294,7 @@ async def test_who_waits_for_an_item_waits_on_when_the_queue_is_deleted(small: S
 
 
 async def test_deleting_a_durable_queue_leaves_nothing_in_the_journal(tmp_path: Path) -> None:
-    async with SmallBroker(tmp_path, queues=(QueueSettings(is_durable=True),)) as small:
+    async with SmallBroker(tmp_path, queues=(QueueSettings("*", is_durable=True),)) as small:
         ref = small.ref()
         await asyncio.gather(*(ref.push(WORK, index) for index in range(4)))
         items = [await ref.pull(WORK) for _ in range(3)]
