@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from api.inferlets import InferletDescription, InferletSummary, ProgramInfo, State
-from api.wire.views import View
+from api.inferlets import InferletDescription, State
+from api.wire.views import View, called
 
 
 class ProgramView(View):
@@ -12,33 +12,16 @@ class ProgramView(View):
     program: str
     file: str
 
-    @classmethod
-    def of(cls, program: ProgramInfo) -> ProgramView:
-        """From the cluster's value."""
-        return cls(program=program.program, file=program.file)
-
 
 class InferletSummaryView(View):
     """An entry of ``GET /api/inferlets``."""
 
-    id: str
+    id: str = called("id", "instance_id")
     name: str
     program: str
     state: State
     created_at: float
     last_used_at: float
-
-    @classmethod
-    def of(cls, summary: InferletSummary) -> InferletSummaryView:
-        """From the cluster's value."""
-        return cls(
-            id=summary.instance_id,
-            name=summary.name,
-            program=summary.program,
-            state=summary.state,
-            created_at=summary.created_at,
-            last_used_at=summary.last_used_at,
-        )
 
 
 class InferletView(InferletSummaryView):

@@ -8,7 +8,7 @@ from api.names import TopicId
 from api.queues import QueueInfo
 from api.topics import Lagged, NewEpoch, TopicEvent, TopicInfo, TopicMessage
 from api.values import from_json, to_json
-from api.wire.views import View
+from api.wire.views import View, called
 
 
 class PublishedView(View):
@@ -21,26 +21,13 @@ class PublishedView(View):
 class TopicView(View):
     """A topic: it retains the positions from ``first`` up to, not including, ``end``; ``rate`` is messages a second."""
 
-    name: str
+    name: str = called("name", "topic", "name")
     epoch: str
     first: int
     end: int
     num_subscribers: int
     rate: float
     is_durable: bool
-
-    @classmethod
-    def of(cls, info: TopicInfo) -> TopicView:
-        """From the broker's value."""
-        return cls(
-            name=info.topic.name,
-            epoch=info.epoch,
-            first=info.first,
-            end=info.end,
-            num_subscribers=info.num_subscribers,
-            rate=info.rate,
-            is_durable=info.is_durable,
-        )
 
     def info(self) -> TopicInfo:
         """The same for the client's caller; whose it is shows only in its name."""
@@ -57,22 +44,11 @@ class TopicsView(View):
 class QueueView(View):
     """A queue: items that nobody has, items in the hands of consumers, and consumers that wait for one."""
 
-    name: str
+    name: str = called("name", "queue", "name")
     num_ready: int
     num_held: int
     num_waiting: int
     is_durable: bool
-
-    @classmethod
-    def of(cls, info: QueueInfo) -> QueueView:
-        """From the broker's value."""
-        return cls(
-            name=info.queue.name,
-            num_ready=info.num_ready,
-            num_held=info.num_held,
-            num_waiting=info.num_waiting,
-            is_durable=info.is_durable,
-        )
 
     def info(self) -> QueueInfo:
         """The same for the client's caller; whose it is shows only in its name."""

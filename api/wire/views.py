@@ -5,20 +5,38 @@ Times are seconds since the epoch, lengths are tokens.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    AliasChoices,
+    AliasPath,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
-from api.cluster import ModelInfo, Retention, SessionDescription, SessionSummary, TurnRecord
+from api.cluster import SessionDescription, TurnRecord
 from api.errors import GreenroomError
 from api.http.responses import sentence_of
-from api.turns import Finish, Message, Reason, Text
+from api.turns import Message, Reason, Text
 
 
 class View(BaseModel):
     """What every view has in common: immutable; a client ignores what a newer server adds."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @classmethod
+    def of(cls, value: Any) -> Self:
+        """From the cluster's value, whose attributes have the names of the fields."""
+        return cls.model_validate(value, from_attributes=True)
+
+
+def called(field: str, *attribute: str) -> Any:
+    """A field that the cluster's value has by another name, or in one of its attributes."""
+    return Field(validation_alias=AliasChoices(field, AliasPath(*attribute)))
 
 
 class ModelView(View):
@@ -27,48 +45,22 @@ class ModelView(View):
     name: str
     aliases: tuple[str, ...]
     engine: str
-    max_context: int
+    max_context: int = called("max_context", "max_context_tokens")
     vocab_size: int
     has_chat_template: bool
     num_ready: int
     adapters: tuple[str, ...] = ()
 
-    @classmethod
-    def of(cls, model: ModelInfo) -> ModelView:
-        """From the cluster's value."""
-        return cls(
-            name=model.name,
-            aliases=model.aliases,
-            engine=model.engine,
-            max_context=model.max_context_tokens,
-            vocab_size=model.vocab_size,
-            has_chat_template=model.has_chat_template,
-            num_ready=model.num_ready,
-            adapters=model.adapters,
-        )
-
 
 class SummaryView(View):
     """An entry of ``GET /api/sessions``."""
 
-    id: str
+    id: str = called("id", "session_id")
     model: str
     state: Literal["active", "passive"]
     created_at: float
     last_used_at: float
     title: str = ""
-
-    @classmethod
-    def of(cls, summary: SessionSummary) -> SummaryView:
-        """From the cluster's value."""
-        return cls(
-            id=summary.session_id,
-            model=summary.model,
-            state=summary.state,
-            created_at=summary.created_at,
-            last_used_at=summary.last_used_at,
-            title=summary.title,
-        )
 
 
 class MessageView(View):
@@ -91,13 +83,6 @@ class FinishView(View):
     reason: Reason
     stop: str | None
     distribution: DistributionView | None = None
-
-    @classmethod
-    def of(cls, finish: Finish) -> FinishView:
-        """From the engine's value."""
-        found = finish.distribution
-        view = None if found is None else DistributionView(top=found.top, entropy=found.entropy)
-        return cls(reason=finish.reason, stop=finish.stop, distribution=view)
 
     @model_serializer(mode="wrap")
     def _fields(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -156,11 +141,6 @@ class RetentionView(View):
 
     policy: Literal["keep", "drop", "adaptive", "predictive"]
     threshold: int
-
-    @classmethod
-    def of(cls, retention: Retention) -> RetentionView:
-        """From the cluster's value."""
-        return cls(policy=retention.policy, threshold=retention.threshold)
 
 
 class SessionView(View):
