@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
@@ -30,6 +31,29 @@ def event_text(event: str, data: Mapping[str, Any], event_id: str | None = None)
 def error_text(error: GreenroomError) -> str:
     """The last event of a stream that failed: its status had been sent before."""
     return event_text("error", error_message(error))
+
+
+async def kept_alive(texts: AsyncGenerator[str]) -> AsyncGenerator[str]:
+    """The same, with a comment wherever nothing comes for long; leaving it closes them."""
+    waiting: asyncio.Future[str] | None = None
+    try:
+        while True:
+            waiting = waiting or asyncio.ensure_future(anext(texts))
+            await asyncio.wait((waiting,), timeout=KEEP_ALIVE_S)
+            if not waiting.done():
+                yield KEEP_ALIVE
+                continue
+            came, waiting = waiting, None
+            try:
+                text = came.result()
+            except StopAsyncIteration:
+                return
+            yield text
+    finally:
+        if waiting is not None:
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        await texts.aclose()
 
 
 class EventStream(Response):

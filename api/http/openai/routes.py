@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute, Route
 from api.cluster import Cluster
 from api.errors import TooLarge
 from api.http.disconnects import while_connected
-from api.http.event_stream import EventStream
+from api.http.event_stream import EventStream, kept_alive
 from api.http.json_text import json_text
 from api.http.limits import become_stream
 from api.http.openai.answer import Answer, Plan, whole
@@ -79,7 +79,7 @@ async def _complete(request: Request, kind: type[ChatBody] | type[CompletionBody
     if body.stream:
         become_stream(request.scope)
         answer = await while_connected(request, Answer.begin(cluster, plan, owner, hint))
-        texts = event_texts(answer, body.view(answer), body.includes_usage)
+        texts = kept_alive(event_texts(answer, body.view(answer), body.includes_usage))
         return with_warnings(EventStream(texts, await anext(texts)), answer.warnings)
     return await while_connected(request, _whole(cluster, body, plan, owner, hint))
 

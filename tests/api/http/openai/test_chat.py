@@ -15,6 +15,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from api.constraints import JsonSchema
 from api.errors import Unavailable
+from api.http import event_stream
 from api.http.app import build_app
 from api.settings import ApiSettings
 from api.turns import Message, Sampling
@@ -296,3 +297,38 @@ async def test_hints_reach_the_cluster_and_prewarming_computes_the_prompt_and_an
     assert (warmed.choices[0].message.content, warmed.choices[0].finish_reason) == ("", "stop")
     assert warmed.usage is not None
     assert (warmed.usage.completion_tokens, warmed.usage.prompt_tokens > 0) == (0, True)
+
+
+async def test_a_stream_that_has_nothing_to_say_is_kept_alive_by_comments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_stream, "KEEP_ALIVE_S", 0.01)
+    cluster = FakeCluster()
+    cluster.pace.hold()
+    async with serving(build_app(cluster, ApiSettings())) as url, httpx.AsyncClient(base_url=url, timeout=60) as http:
+        body = {"messages": HELLO, "max_tokens": 2, "stream": True}
+        lines = []
+        async with http.stream("POST", "/v1/chat/completions", json=body) as answer:
+            async for line in answer.aiter_lines():
+                lines.append(line)
+                if line.startswith(": "):
+                    cluster.pace.release()
+    chunks = [line for line in lines if line.startswith("data: ")]
+    assert (len(chunks), chunks[-1]) == (5, "data: [DONE]")
+    assert any(line.startswith(": ") for line in lines)
+
+
+async def test_an_answer_that_is_awaited_for_long_ends_its_turn_when_its_stream_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(event_stream, "KEEP_ALIVE_S", 0.01)
+    cluster = FakeCluster()
+    cluster.pace.hold()
+    async with serving(build_app(cluster, ApiSettings())) as url, httpx.AsyncClient(base_url=url, timeout=60) as http:
+        body = {"messages": HELLO, "max_tokens": 2, "stream": True}
+        async with http.stream("POST", "/v1/chat/completions", json=body) as answer:
+            async for line in answer.aiter_lines():
+                if line.startswith(": "):
+                    break
+        async with asyncio.timeout(30):
+            await cluster.turns[0].ended.wait()
+    assert cluster.turns[0].finish is not None
+    assert cluster.turns[0].finish.reason == "cancelled"
