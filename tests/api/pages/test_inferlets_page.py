@@ -38,7 +38,7 @@ async def test_a_program_is_uploaded_launched_and_talked_to(
     shown = InferletsPage(page, server.base_url)
     await shown.visit()
     await expect(shown.inferlets).to_contain_text("No inferlets yet.")
-    await shown.launch("chat.py", "a program", arguments="--rank\n1 and more\n", name="my tutor")
+    await shown.launch("chat.py", "an inferlet", arguments="--rank\n1 and more\n", name="my tutor")
     (inferlet,) = cluster.launched.values()
     assert (inferlet.arguments, inferlet.name) == (("--rank", "1 and more"), "my tutor")
     await expect(page.get_by_role("heading", name="my tutor")).to_be_visible()
@@ -114,10 +114,10 @@ async def test_an_upload_that_is_refused_says_why_and_a_listed_program_launches(
     shown = InferletsPage(page, server.base_url)
     await shown.visit()
     await page.get_by_role("main").get_by_role("button", name="Launch a program").click()
-    await shown.upload("chat.py", "a program")
+    await shown.upload("chat.py", "an inferlet")
     await expect(shown.launcher.get_by_role("alert")).to_have_text("programs may be uploaded from this machine only")
     await shown.launcher.get_by_role("button", name="Launch", exact=True).click()
-    await expect(page.get_by_role("heading", name="listed.py")).to_be_visible()
+    await expect(page.get_by_role("heading", name="listed")).to_be_visible()
     assert len(cluster.launched) == 1
 
 
