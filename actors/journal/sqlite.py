@@ -70,8 +70,6 @@ class SqliteJournal(Journal):
         self._erasing: asyncio.Task[None] | None = None
         self._has_deleted = False
         self._connection: sqlite3.Connection | None = None
-        self.num_commits = 0
-        self.num_writes = 0
 
     async def start(self) -> None:
         """Open the file, making it and its folder where they are missing.
@@ -268,8 +266,6 @@ class SqliteJournal(Journal):
             if connection.in_transaction:  # SQLite itself has ended it where the disk is full
                 connection.execute("ROLLBACK")
             raise
-        self.num_commits += 1
-        self.num_writes += len(writes)
         return answers
 
     def _open(self) -> sqlite3.Connection:

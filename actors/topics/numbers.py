@@ -24,11 +24,6 @@ class Numbers:
     def __init__(self) -> None:
         self._publishers: dict[str, _Taken] = {}
 
-    @property
-    def num_publishers(self) -> int:
-        """Those that are remembered."""
-        return len(self._publishers)
-
     def is_taken(self, publisher: str, number: int) -> bool:
         """Whether this number, or a later one, has been taken."""
         taken = self._publishers.get(publisher)

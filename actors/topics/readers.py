@@ -11,11 +11,6 @@ class Readers:
     def __init__(self) -> None:
         self._readers: dict[str, Reader] = {}
 
-    @property
-    def num_alive(self) -> int:
-        """Those that are known."""
-        return len(self._readers)
-
     def touch(self, reader_id: str, now: float) -> Reader:
         """The reader of this id, which has just given a sign of life."""
         reader = self._readers.get(reader_id)
