@@ -26,7 +26,7 @@ class InferletSlot(Slot):
         super().__init__(
             INFERLET,
             name,
-            lambda id, settings: Instance(replace(parts, settings=settings), id),
+            lambda id, seed, settings: Instance.open(replace(parts, settings=settings), id, seed),
             INFERLET_CALLS,
             directory,
             parts.die,

@@ -90,12 +90,19 @@ class Instance(InferletCalls):
         self._launched: Launched
         self._recorder: Recorder[Record]
 
-    async def create(self, seed: InferletSeed) -> None:
-        """Launch it. Durable on return.
+    @classmethod
+    async def open(cls, parts: InferletParts, instance_id: str, seed: InferletSeed | None) -> Instance:
+        """Launch one from its seed, durable on return; or, without one, go on with it after an actor that is gone.
 
         Raises:
-            IdTaken: the id is taken.
+            IdTaken: there is an instance of this id.
+            NotFound: there is none, and no seed.
         """
+        instance = cls(parts, instance_id)
+        await (instance._create(seed) if seed else instance._activate())
+        return instance
+
+    async def _create(self, seed: InferletSeed) -> None:
         launched = Launched(seed.program, seed.source, seed.file, seed.arguments, seed.name, seed.parent, FORMAT)
         expires_at = expiry(self._parts.settings.idle_timeout_s)
         key, journal = journal_key(INFERLET, self.id), self._parts.surroundings.journal
@@ -103,12 +110,7 @@ class Instance(InferletCalls):
         self._open(await journal.create(key, seed.owner, seed.program, lines, expires_at, seed.name))
         self._start(Replay(), [launched])
 
-    async def activate(self) -> None:
-        """Take it over from an actor that is gone, or that had put it away.
-
-        Raises:
-            NotFound: there is no such instance.
-        """
+    async def _activate(self) -> None:
         history = self._open(await self._parts.surroundings.journal.acquire(journal_key(INFERLET, self.id)))
         if self._reception.ended:
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from actors.calls.interface import Interface
@@ -26,14 +26,6 @@ class Tenant(Protocol):
     owner: str
     is_spent: bool
     scope: Scope
-
-    async def create(self, seed: Any) -> None:
-        """Make it. Durable on return."""
-        ...
-
-    async def activate(self) -> None:
-        """Take it over from an actor that is gone."""
-        ...
 
     async def close(self) -> None:
         """End it for good."""
@@ -78,8 +70,8 @@ class SlotDirectory(Protocol):
 class Slot:
     """Holds no tenant or one. Its life: waits in the pool, is assigned, is released, waits again.
 
-    A call names its tenant, so that an old handle never reaches the next one. ``make`` makes one from its id and the
-    settings that count now; ``calls`` is the interface of the tenants.
+    A call names its tenant, so that an old handle never reaches the next one. ``make`` makes one from its id, its
+    seed (None: the journal has it) and the settings that count now; ``calls`` is the interface of the tenants.
     """
 
     CHECK_INTERVAL_S = 5.0
@@ -89,7 +81,7 @@ class Slot:
         self,
         kind: str,
         name: str,
-        make: Callable[[str, Any], Tenant],
+        make: Callable[[str, Any, Any], Awaitable[Tenant]],
         calls: Interface[Any],
         directory: SlotDirectory,
         die: Callable[[], object],
@@ -127,10 +119,8 @@ class Slot:
             if self._is_ending or (self.tenant and self.tenant.id != tenant_id):
                 raise Moved(f"actor {self._name} ends, or holds another {self._kind}")
             if self.tenant is None:
-                tenant = self._make(tenant_id, settings)
+                self.tenant = tenant = await self._make(tenant_id, seed, settings)
                 self.scope.adopt(tenant.scope)
-                await (tenant.create(seed) if seed else tenant.activate())
-                self.tenant = tenant
                 self._watching = self.scope.start(self._watch(tenant))
             return self.tenant.owner
 

@@ -23,7 +23,7 @@ class SessionSlot(Slot):
         super().__init__(
             SESSION,
             name,
-            lambda id, settings: Session(replace(parts, settings=settings), id),
+            lambda id, seed, settings: Session.open(replace(parts, settings=settings), id, seed),
             SESSION_CALLS,
             directory,
             lambda: os._exit(1),

@@ -52,39 +52,47 @@ class Session(SessionCalls):
     ``Moved`` once another actor has taken the session over.
     """
 
-    def __init__(self, parts: SessionParts, session_id: str) -> None:
-        self.session_id = self.id = session_id
-        self.owner = ""
+    def __init__(self, parts: SessionParts, records: SessionRecords, placement: Placement | None) -> None:
+        opened, history = records.opened, records.history
+        self.session_id = self.id = opened.session_id
+        self.owner = records.owner
         self.is_spent = False
         self.scope = Scope()
         self._parts = parts
-        self._records = SessionRecords(parts.journal, session_id)
+        self._records = records
         self._last_used_at = time.time()
-        self._context: ContextRef
-        self._listeners: Listeners
-        self._turns: SessionTurns
+        self._context = ContextRef(
+            parts.directory,
+            self.id,
+            opened.model,
+            parts.recovery_timeout_s,
+            self.owner,
+            opened.retention,
+            placement,
+            scope=self.scope,
+        )
+        self._listeners = Listeners(*history.last_started)
+        max_queued = parts.settings.max_queued_turns
+        self._turns = SessionTurns(records, self._context, self._listeners, max_queued, self.scope)
 
-    async def create(self, seed: SessionSeed) -> None:
-        """Make the session. Durable on return.
+    @classmethod
+    async def open(cls, parts: SessionParts, session_id: str, seed: SessionSeed | None) -> Session:
+        """Make a session from its seed, durable on return; or, without one, take it over from an actor that is gone.
+
+        It goes on with the turn that the other actor left unfinished.
 
         Raises:
-            IdTaken: the id is taken.
+            IdTaken: there is a session of this id.
+            NotFound: there is none, and no seed.
         """
-        await self._records.create(seed)
-        self._open(seed.placement)
-
-    async def activate(self) -> None:
-        """Take the session over from an actor that is gone, and go on with the turn that it left unfinished.
-
-        Raises:
-            NotFound: there is no such session.
-        """
-        await self._records.acquire()
-        self._open()
-        if request := self._records.history.open_request:
-            await self._turns.take_up(request)
-        for request in self._records.history.queued.values():
-            self._turns.wait_again(request)
+        records = SessionRecords(parts.journal, session_id)
+        await (records.create(seed) if seed else records.acquire())
+        session = cls(parts, records, seed.placement if seed else None)
+        if request := records.history.open_request:
+            await session._turns.take_up(request)
+        for request in records.history.queued.values():
+            session._turns.wait_again(request)
+        return session
 
     async def begin(self, request: TurnRequest, listener: str = "", after: str | None = None) -> Ticket:
         """See ``SessionHandle.begin``; ``listener`` is not told of it by ``next_turn``."""
@@ -233,23 +241,6 @@ class Session(SessionCalls):
         """It has not been used for as long as it may be."""
         timeout_s = self._records.opened.idle_timeout_s
         return timeout_s is not None and self.idle_s() >= timeout_s
-
-    def _open(self, placement: Placement | None = None) -> None:
-        parts, opened, self.owner = self._parts, self._records.opened, self._records.owner
-        self._context = ContextRef(
-            parts.directory,
-            self.session_id,
-            opened.model,
-            parts.recovery_timeout_s,
-            self.owner,
-            opened.retention,
-            placement,
-            scope=self.scope,
-        )
-        self._listeners = Listeners(*self._records.history.last_started)
-        self._turns = SessionTurns(
-            self._records, self._context, self._listeners, parts.settings.max_queued_turns, self.scope
-        )
 
     def _use(self) -> None:
         if self.is_fenced:
