@@ -85,8 +85,7 @@ class Directory:
         await self.start()
         self._settings = settings
         self._models.configure(settings)
-        self._sessions.pool.resize(settings.sessions.pool_size, settings.sessions.max_processes)
-        self._sessions.limits, self._sessions.settings = _session_limits(settings), settings.sessions
+        self._sessions.configure(_session_limits(settings), settings.sessions)
         self._inferlets.configure(settings.inferlets)
 
     async def settings(self) -> ClusterSettings:

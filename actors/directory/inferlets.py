@@ -64,8 +64,7 @@ class InferletTable:
 
     def configure(self, settings: InferletSettings) -> None:
         """Take new settings."""
-        self._registry.limits, self._registry.settings = _limits(settings), settings
-        self._registry.pool.resize(settings.pool_size, settings.max_processes)
+        self._registry.configure(_limits(settings), settings)
 
     async def recover(self, streams: Mapping[str, StreamInfo]) -> None:
         """Find what there is, and take up again what ran and has lost its process."""

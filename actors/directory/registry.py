@@ -60,8 +60,8 @@ class Registry:
         activated: Callable[[str], object],
         removed: Callable[[str, bool], Awaitable[object]],
     ) -> None:
-        self.limits = limits
-        self.settings = settings
+        self._limits = limits
+        self._settings = settings
         self.pool = pool
         self.entries: dict[str, Entry] = {}
         self._kind = kind
@@ -73,6 +73,11 @@ class Registry:
         self._num_wanting: Counter[str] = Counter()
         self._num_assigning: Counter[str] = Counter()
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+
+    def configure(self, limits: Limits, settings: SessionSettings | InferletSettings) -> None:
+        """Take new limits and settings."""
+        self._limits, self._settings = limits, settings
+        self.pool.resize(settings.pool_size, settings.max_processes)
 
     @property
     def num_active(self) -> int:
@@ -211,7 +216,7 @@ class Registry:
             async with asyncio.timeout(self.pool.TIMEOUT_S):
                 await self._make_room_for(owner)
         except TimeoutError:
-            limit = self.limits.processes_per_owner
+            limit = self._limits.processes_per_owner
             raise TooBusy(f"{limit} of your {self._kind}s are at work, as many as one owner may have") from None
         self._num_assigning[owner] += 1
         try:
@@ -222,8 +227,8 @@ class Registry:
     async def _make_room_for(self, owner: str) -> None:
         """Passivate idle ones of an owner, those first that have been there longest, while it has its share."""
         asked: set[str] = set()
-        limit = self.limits.processes_per_owner
-        if limit >= self.settings.max_processes:
+        limit = self._limits.processes_per_owner
+        if limit >= self._settings.max_processes:
             return
         while self._num_assigning[owner] + len(held := self._held_by(owner)) >= limit:
             slot = next((slot for slot in held if slot.name not in asked), None)
@@ -241,7 +246,7 @@ class Registry:
         while True:
             slot = await self.pool.take()
             try:
-                owner = await self.pool.assign(slot, tenant_id, seed, self.settings)
+                owner = await self.pool.assign(slot, tenant_id, seed, self._settings)
             except Moved:
                 if seed and await self._journal.info(journal_key(self._kind, tenant_id)):
                     seed = None  # it was made, and took the process with it
@@ -254,10 +259,10 @@ class Registry:
             return _location(tenant_id, entry, slot)
 
     def _check_limits(self, owner: str) -> None:
-        if len(self.entries) >= self.limits.total:
-            raise TooBusy(f"{self.limits.total} {self._kind}s are open, which is the limit here")
-        if sum(entry.owner == owner for entry in self.entries.values()) >= self.limits.per_owner:
-            raise TooBusy(f"you have {self.limits.per_owner} {self._kind}s open, which is the limit")
+        if len(self.entries) >= self._limits.total:
+            raise TooBusy(f"{self._limits.total} {self._kind}s are open, which is the limit here")
+        if sum(entry.owner == owner for entry in self.entries.values()) >= self._limits.per_owner:
+            raise TooBusy(f"you have {self._limits.per_owner} {self._kind}s open, which is the limit")
 
     async def _remove(self, tenant_id: str, is_orphaned: bool) -> None:
         self.entries.pop(tenant_id, None)

@@ -29,15 +29,22 @@ class Reception:
 
     MAX_BATCH = 256
 
-    def __init__(self, instance_id: str, settings: InferletSettings, timeout_s: float) -> None:
+    def __init__(
+        self,
+        instance_id: str,
+        settings: InferletSettings,
+        timeout_s: float,
+        recorder: Recorder[Record],
+        ended: Ended | None,
+    ) -> None:
         self._timeout_s = timeout_s
         self.inbox = Inbox(settings.max_inbox_messages, settings.max_inbox_bytes)
         self.outbox = Outbox(settings.max_outbox_messages, settings.max_outbox_bytes)
-        self.ended: Ended | None = None
+        self.ended = ended
         self.is_closed = False
         self.used_at = time.time()
         self.num_readers = 0
-        self.recorder: Recorder[Record]
+        self._recorder = recorder
         self._id = instance_id
         self._noted_read = 0
         self._num_shown = 0
@@ -77,7 +84,7 @@ class Reception:
             if self.inbox.is_full:
                 raise TooBusy("as many messages as are allowed wait to be received")
             known = self.inbox.reserve(key, value)
-            self.recorder.add(Delivered(key, value))
+            self._recorder.add(Delivered(key, value))
         await self.flushed()
         return known
 
@@ -111,7 +118,7 @@ class Reception:
             self.used_at = time.time()
         events = tuple(log.read(position)[: self.MAX_BATCH]) if position < log.end else ()
         self._num_shown = max(self._num_shown, position + len(events))
-        if self.recorder.is_fenced:
+        if self._recorder.is_fenced:
             raise self._moved()
         return events
 
@@ -123,7 +130,7 @@ class Reception:
             Unavailable: it is not in time; see ``Recorder.flushed``.
         """
         try:
-            await self.recorder.flushed(self._timeout_s)
+            await self._recorder.flushed(self._timeout_s)
         except Fenced:
             raise self._moved() from None
 
@@ -133,7 +140,7 @@ class Reception:
         Raises:
             Moved: the instance is not, any longer.
         """
-        if self.recorder.is_fenced or self.is_closed:
+        if self._recorder.is_fenced or self.is_closed:
             raise self._moved()
         self.used_at = time.time()
 
@@ -141,7 +148,7 @@ class Reception:
         """Now and then is enough: it only makes room for more."""
         if self.ended is None and self.outbox.read_position - self._noted_read >= self.MAX_BATCH:
             self._noted_read = self.outbox.read_position
-            self.recorder.add(Read(self._noted_read))
+            self._recorder.add(Read(self._noted_read))
 
     def _moved(self) -> Moved:
         return Moved(f"inferlet {self._id!r} is not here any longer")

@@ -76,19 +76,26 @@ class Instance(InferletCalls):
     MAX_DEATHS = 3
     CHECK_AGAIN_S = 0.2
 
-    def __init__(self, parts: InferletParts, instance_id: str) -> None:
+    def __init__(self, parts: InferletParts, instance_id: str, acquired: Acquired, history: Sequence[Record]) -> None:
+        assert isinstance(history[0], Launched), "the first record launches it"
+        check_format(f"inferlet {instance_id}", history[0].format, FORMAT)
+        ended = next((record for record in history if isinstance(record, Ended)), None)
+        settings, journal = parts.settings, parts.surroundings.journal
+        expires_after_s = settings.keep_ended_s if ended else settings.idle_timeout_s
         self.id = instance_id
-        self.owner = ""
+        self.owner = acquired.info.owner
         self.is_spent = False
         self.scope = Scope()
         self._parts = parts
-        self._reception = Reception(instance_id, parts.settings, parts.recovery_timeout_s)
+        self._launched = history[0]
+        self._created_at = acquired.info.created_at
+        self._recorder = Recorder(journal, acquired, expires_after_s, records.encode, self._on_durable)
+        self._reception = Reception(instance_id, settings, parts.recovery_timeout_s, self._recorder, ended)
+        results = [record.result for record in history if isinstance(record, Returned)]
+        self._reception.recover(history, [one.position for one in results if isinstance(one, effects.Received)])
         self._run: ProgramRun | None = None
         self._finishing: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
-        self._acquired: Acquired
-        self._launched: Launched
-        self._recorder: Recorder[Record]
 
     @classmethod
     async def open(cls, parts: InferletParts, instance_id: str, seed: InferletSeed | None) -> Instance:
@@ -98,20 +105,22 @@ class Instance(InferletCalls):
             IdTaken: there is an instance of this id.
             NotFound: there is none, and no seed.
         """
-        instance = cls(parts, instance_id)
-        await (instance._create(seed) if seed else instance._activate())
+        key, journal = journal_key(INFERLET, instance_id), parts.surroundings.journal
+        if seed is None:
+            acquired = await journal.acquire(key)
+        else:
+            launched = Launched(seed.program, seed.source, seed.file, seed.arguments, seed.name, seed.parent, FORMAT)
+            expires_at, lines = expiry(parts.settings.idle_timeout_s), (records.encode(launched),)
+            acquired = await journal.create(key, seed.owner, seed.program, lines, expires_at, seed.name)
+        history = [records.decode(line) for line in acquired.records]
+        instance = cls(parts, instance_id, acquired, history)
+        if seed is None:
+            await instance._go_on(history)
+        else:
+            instance._start(Replay(), history)
         return instance
 
-    async def _create(self, seed: InferletSeed) -> None:
-        launched = Launched(seed.program, seed.source, seed.file, seed.arguments, seed.name, seed.parent, FORMAT)
-        expires_at = expiry(self._parts.settings.idle_timeout_s)
-        key, journal = journal_key(INFERLET, self.id), self._parts.surroundings.journal
-        lines = (records.encode(launched),)
-        self._open(await journal.create(key, seed.owner, seed.program, lines, expires_at, seed.name))
-        self._start(Replay(), [launched])
-
-    async def _activate(self) -> None:
-        history = self._open(await self._parts.surroundings.journal.acquire(journal_key(INFERLET, self.id)))
+    async def _go_on(self, history: Sequence[Record]) -> None:
         if self._reception.ended:
             return
         if not isinstance(history[-1], PutAway):
@@ -134,11 +143,11 @@ class Instance(InferletCalls):
 
     async def describe(self) -> InferletDescription:
         """See ``InferletHandle.describe``."""
-        info, launched = self._acquired.info, self._launched
+        launched = self._launched
         ended = self._reception.ended if self._reception.outbox.is_over else None
         state: State = ended.how if ended else "running"
         summary = InferletSummary(
-            self.id, self.owner, launched.name, launched.program, state, info.created_at, self._reception.used_at
+            self.id, self.owner, launched.name, launched.program, state, self._created_at, self._reception.used_at
         )
         return InferletDescription(summary, launched.arguments, launched.parent, self._reception.outbox.log.end)
 
@@ -196,21 +205,6 @@ class Instance(InferletCalls):
         limit_s = settings.keep_ended_s if self._reception.ended else settings.idle_timeout_s
         return limit_s is not None and time.time() - self._reception.used_at >= limit_s
 
-    def _open(self, acquired: Acquired) -> list[Record]:
-        history: list[Record] = [records.decode(line) for line in acquired.records]
-        assert isinstance(history[0], Launched), "the first record launches it"
-        check_format(f"inferlet {self.id}", history[0].format, FORMAT)
-        self._acquired, self._launched, self.owner = acquired, history[0], acquired.info.owner
-        ended = [record for record in history if isinstance(record, Ended)]
-        self._reception.ended = ended[0] if ended else None
-        settings, journal = self._parts.settings, self._parts.surroundings.journal
-        expiry = settings.keep_ended_s if ended else settings.idle_timeout_s
-        self._recorder = Recorder(journal, acquired, expiry, records.encode, self._on_durable)
-        self._reception.recorder = self._recorder
-        results = [record.result for record in history if isinstance(record, Returned)]
-        self._reception.recover(history, [one.position for one in results if isinstance(one, effects.Received)])
-        return history
-
     def _start(self, replay: Replay, history: Sequence[Record]) -> None:
         parts, launched = self._parts, self._launched
         contexts = Contexts(parts.directory, TurnReader(), parts.recovery_timeout_s, self.owner, self.scope)
@@ -227,7 +221,7 @@ class Instance(InferletCalls):
         source = Source(launched.program, launched.file, launched.source)
         self._run = ProgramRun(source, launched.arguments, host, desk, contexts, is_again, self._end)
         self._run.start()
-        watch = Watch(parts.settings, self._run, self._acquired.info.created_at)
+        watch = Watch(parts.settings, self._run, self._created_at)
         self._watching = self.scope.start(self._enforce(watch))
 
     async def _enforce(self, watch: Watch) -> None:
