@@ -217,7 +217,7 @@ class Session(SessionCalls):
 
     async def stop(self) -> None:
         """Stop working on the session here, and leave it to whoever activates it next."""
-        self._records.is_fenced = True
+        self._records.leave()
         self._listeners.stop()
         await asyncio.gather(self._turns.stop(), self._context.stop())
 

@@ -88,6 +88,10 @@ class SessionRecords:
         title = _title_after(self.history.title, record)
         await self._stream.append([encode(record)], self.opened.idle_timeout_s, title)
 
+    def leave(self) -> None:
+        """Write nothing here any longer."""
+        self.is_fenced = True
+
     async def delete(self) -> None:
         """End the session for good. Idempotent."""
         await self._journal.delete(self._session_id)

@@ -304,7 +304,7 @@ class SessionTurns:
             self.last_ended_at = time.time()
             await self._context.turn_ended(len(self._records.history.tokens))
         except Fenced:
-            self._records.is_fenced = True
+            log.info("another actor has the session", session_id=self._context.id)
         except GreenroomError as error:
             log.warning("turn failed", session_id=self._context.id, turn_id=turn_id, error=str(error))
             await self._fail(run, error)
@@ -325,7 +325,7 @@ class SessionTurns:
         try:
             await self._records.write(TurnFailed(turn_id, run.deaths.are_too_many, reason_of(error)))
         except GreenroomError:
-            self._records.is_fenced = True
+            self._records.leave()
 
 
 def _retrieve(task: asyncio.Task[Ticket]) -> None:
