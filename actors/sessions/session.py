@@ -79,7 +79,7 @@ class Session(SessionCalls):
     async def open(cls, parts: SessionParts, session_id: str, seed: SessionSeed | None) -> Session:
         """Make a session from its seed, durable on return; or, without one, take it over from an actor that is gone.
 
-        It goes on with the turn that the other actor left unfinished.
+        It goes on with the turn that the other actor left unfinished, and with those that wait.
 
         Raises:
             IdTaken: there is a session of this id.
