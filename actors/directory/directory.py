@@ -44,7 +44,8 @@ class DirectoryMetrics(Protocol):
 class Directory:
     """Finds things. Everything in it can be made again from the journal, the reports and the actors that live.
 
-    Belongs to one event loop. Per session, one activation at a time. ``scope`` has its tasks, and those of its pools.
+    ``DirectoryRef`` says what its calls do. Belongs to one event loop. Per session, one activation at a time. ``scope``
+    has its tasks, and those of its pools.
     """
 
     def __init__(
@@ -81,7 +82,6 @@ class Directory:
         await self._started()
 
     async def configure(self, settings: ClusterSettings) -> None:
-        """See ``DirectoryRef.configure``."""
         await self.start()
         self._settings = settings
         self._models.configure(settings)
@@ -89,37 +89,29 @@ class Directory:
         self._inferlets.configure(settings.inferlets)
 
     async def settings(self) -> ClusterSettings:
-        """See ``DirectoryRef.settings``."""
         return self._settings
 
     async def report(self, report: ModelReport) -> None:
-        """See ``DirectoryRef.report``."""
         self._models.report(report)
 
     async def report_start(self, report: StartReport) -> None:
-        """See ``DirectoryRef.report_start``."""
         self._models.report_start(report)
 
     async def starts(self) -> tuple[StartReport, ...]:
-        """See ``DirectoryRef.starts``."""
         return self._models.starts()
 
     async def models(self) -> tuple[ModelInfo, ...]:
-        """See ``DirectoryRef.models``."""
         return self._models.infos()
 
     async def reports(self) -> tuple[ModelReport, ...]:
-        """See ``DirectoryRef.reports``."""
         return self._models.reports()
 
     async def place(
         self, model: str | None, key: str, lost: str | None = None, marks: Sequence[bytes] = ()
     ) -> Placement:
-        """See ``DirectoryRef.place``."""
         return await self._models.place(model, key, lost, marks)
 
     async def open(self, session_id: str, owner: str, options: SessionOptions) -> Location:
-        """See ``DirectoryRef.open``."""
         await self.start()
         if options.max_context is not None and options.max_context < 1:
             raise InvalidRequest("max_context must be >= 1")
@@ -144,7 +136,6 @@ class Directory:
         )
 
     async def adopt(self, seed: SessionSeed) -> Location:
-        """See ``DirectoryRef.adopt``."""
         await self.start()
         if seed.placement:
             self._models.settle(seed.session_id, seed.placement.incarnation)
@@ -152,47 +143,38 @@ class Directory:
         return await self._sessions.adopt(seed.session_id, seed.owner, seed, reason)
 
     async def locate(self, session_id: str, dead: str | None = None, owner: str | None = None) -> Location:
-        """See ``DirectoryRef.locate``."""
         await self.start()
         return await self._sessions.locate(session_id, dead, owner)
 
     async def active(self, session_id: str, wait_s: float) -> Location | None:
-        """See ``DirectoryRef.active``."""
         await self.start()
         return await self._sessions.active(session_id, wait_s)
 
     async def launch(self, seed: InferletSeed) -> Location:
-        """See ``DirectoryRef.launch``."""
         await self.start()
         return await self._inferlets.launch(seed)
 
     async def locate_inferlet(self, instance_id: str, dead: str | None = None, owner: str | None = None) -> Location:
-        """See ``DirectoryRef.locate_inferlet``."""
         await self.start()
         return await self._inferlets.locate(instance_id, dead, owner)
 
     async def inferlet_ended(self, instance_id: str, how: str) -> None:
-        """See ``DirectoryRef.inferlet_ended``."""
         await self.start()
         await self._inferlets.ended(instance_id, how)
 
     async def inferlets(self, owner: str | None) -> tuple[InferletSummary, ...]:
-        """See ``DirectoryRef.inferlets``."""
         await self.start()
         return await self._inferlets.summaries(await self._streams(INFERLET, owner))
 
     async def released(self, kind: str, tenant_id: str, slot: str) -> None:
-        """See ``DirectoryRef.released``."""
         await self.start()
         await (self._inferlets if kind == INFERLET else self._sessions).released(tenant_id, slot)
 
     async def forget(self, kind: str, tenant_id: str) -> None:
-        """See ``DirectoryRef.forget``."""
         await self.start()
         await (self._inferlets if kind == INFERLET else self._sessions).forget(tenant_id)
 
     async def sessions(self, owner: str | None) -> tuple[SessionSummary, ...]:
-        """See ``DirectoryRef.sessions``."""
         await self.start()
         entries = self._sessions.entries
         return tuple(
@@ -209,12 +191,10 @@ class Directory:
         )
 
     async def give(self, session_id: str, owner: str) -> None:
-        """See ``DirectoryRef.give``."""
         await self.start()
         await self._sessions.give(session_id, owner)
 
     async def purge(self) -> int:
-        """See ``DirectoryRef.purge``."""
         await self.start()
         session_ids = list(self._sessions.entries)
         for session_id in session_ids:
@@ -222,7 +202,6 @@ class Directory:
         return len(session_ids)
 
     async def close(self, session_id: str) -> None:
-        """See ``DirectoryRef.close``."""
         await self.start()
         await self._sessions.close(session_id)
 

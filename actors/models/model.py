@@ -83,6 +83,8 @@ class Loaded:
 class Model:
     """Hosts one engine: turns with an output log each, contexts, load reports. Belongs to one event loop.
 
+    ``ModelRef`` says what its calls do.
+
     Life: made, ``start``ed (loads the model), running, perhaps draining, ended with its process. An engine that
     fails takes the process with it, and Ray starts another, with an empty cache: contexts are refilled by their owners.
     """
@@ -116,59 +118,46 @@ class Model:
         return (await self._ready()).info
 
     async def start_turn(self, message: StartTurn) -> TurnStart:
-        """See ``ModelRef.start_turn``."""
         loaded = await self._ready()
         _require_features(loaded.info, message)
         return await loaded.turns.start(message)
 
     async def poll(self, reader_id: str, cursors: Mapping[str, int], wait_s: float) -> PollReply:
-        """See ``ModelRef.poll``."""
         return await self._turns.poll(reader_id, cursors, wait_s)
 
     async def output(self, key: str, wait_s: float) -> TurnOutput:
-        """See ``ModelRef.output``."""
         return await self._turns.output(key, wait_s)
 
     async def attach(self, key: str) -> AttachedTurn:
-        """See ``ModelRef.attach``."""
         return self._turns.attach(key)
 
     async def cancel(self, key: str) -> None:
-        """See ``ModelRef.cancel``."""
         self._turns.cancel(key)
 
     async def acquit(self, key: str) -> None:
-        """See ``ModelRef.acquit``."""
         await self._turns.acquit(key)
 
     async def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> None:
-        """See ``Engine.fork``."""
         (await self._ready()).engine.fork(source_id, target_id, length, prefix_hash)
 
     async def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
-        """See ``Engine.mask``."""
         loaded = await self._ready()
         loaded.info.require("mask")
         loaded.engine.mask(context_id, start, end, length, prefix_hash)
 
     async def drop(self, context_id: str) -> None:
-        """See ``Engine.drop``."""
         (await self._ready()).engine.drop(context_id)
 
     async def refill(self, context_id: str) -> None:
-        """See ``Engine.refill``."""
         (await self._ready()).engine.refill(context_id)
 
     async def close(self, context_id: str) -> None:
-        """See ``Engine.close``."""
         (await self._ready()).engine.close(context_id)
 
     async def residency(self, context_id: str) -> Residency | None:
-        """See ``Engine.residency``."""
         return (await self._ready()).engine.residency(context_id)
 
     async def tokenize(self, text: str) -> tuple[int, ...]:
-        """See ``ModelRef.tokenize``."""
         return tuple((await self._ready()).tokenizer.encode(text))
 
     async def encode(
@@ -179,15 +168,12 @@ class Model:
         opens_answer: bool,
         tools: Sequence[Tool] = (),
     ) -> tuple[int, ...]:
-        """See ``ModelRef.encode``."""
         return tuple((await self._ready()).tokenizer.encode_parts(parts, last_id, after, opens_answer, tools))
 
     async def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
-        """See ``ModelRef.decode``."""
         return (await self._ready()).tokenizer.decode(ids, skip_special_tokens)
 
     async def token_bytes(self, ids: Sequence[int]) -> tuple[bytes, ...]:
-        """See ``ModelRef.token_bytes``."""
         return (await self._ready()).tokenizer.token_bytes(ids)
 
     async def drain(self, timeout_s: float) -> None:
