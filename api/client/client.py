@@ -13,45 +13,34 @@ those of ``api.errors``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 from weakref import WeakSet
 
-import httpx
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 
 from api.client.instance import ClientInstance
-from api.client.remote_errors import error_of
-from api.client.retries import Patience, unreachable
+from api.client.server import Server
 from api.client.session import ClientSession
-from api.client.subscription import SILENCE_S, ClientSubscription, message_body, named_path
+from api.client.subscription import ClientSubscription, message_body, named_path
 from api.cluster import Retention
-from api.errors import GreenroomError, InvalidRequest, Unavailable, reason_of
+from api.errors import GreenroomError, InvalidRequest, reason_of
 from api.names import TopicId
 from api.queues import QueueInfo
 from api.topics import Cursor, TopicInfo
 from api.values import Value, snapshot
 from api.wire.inferlet_views import InferletSummaryView, InferletsView, InferletView, ProgramsView, ProgramView
 from api.wire.topic_views import PublishedView, QueuesView, TopicsView
-from api.wire.views import ModelsView, ModelView, SessionsView, SessionView, SummaryView, View
-
-MAX_IDLE_SOCKETS = 64
-"""Connections that a client keeps between answers, one a session; it closes what comes after."""
-
-CLOSE_TIMEOUT_S = 0.1
-"""For the server's answer to a close, which does not come before all that it has sent and nobody reads."""
-
-AnyView = TypeVar("AnyView", bound=View)
+from api.wire.views import ModelsView, ModelView, SessionsView, SessionView, SummaryView
 
 
 class Client:
-    """One server. Use it as an async context manager, or ``close`` it.
+    """What a server can be asked. Use it as an async context manager, or ``close`` it.
 
     Args:
         base_url: where the server is, with its prefix if it has one.
@@ -62,14 +51,8 @@ class Client:
     def __init__(
         self, base_url: str, api_key: str | None = None, *, timeout_s: float = 30.0, patience_s: float = 60.0
     ) -> None:
-        self.url = str(httpx.URL(base_url.rstrip("/")).copy_with(userinfo=b""))
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = httpx.AsyncClient(base_url=base_url.rstrip("/"), headers=self._headers, timeout=timeout_s)
-        self._socket_url = "ws" + base_url.rstrip("/").removeprefix("http")
-        self._timeout_s = timeout_s
-        self._idle: dict[str, ClientConnection] = {}
+        self._server = Server(base_url, api_key, timeout_s, patience_s)
         self._instances: WeakSet[ClientInstance] = WeakSet()
-        self.patience_s = patience_s
 
     async def __aenter__(self) -> Client:
         return self
@@ -82,21 +65,15 @@ class Client:
     async def close(self) -> None:
         """Close the connections; sessions and inferlets stay on the server."""
         await asyncio.gather(*(instance.detach() for instance in self._instances))
-        await self._http.aclose()
-        idle, self._idle = self._idle, {}
-        await asyncio.gather(*(socket.close() for socket in idle.values()))
-
-    def new_patience(self) -> Patience:
-        """For one answer, or one stream of events."""
-        return Patience(self.patience_s, self.url)
+        await self._server.close()
 
     async def models(self) -> tuple[ModelView, ...]:
         """The models, the default one first."""
-        return (await self.ask(ModelsView, "GET", "/api/models")).models
+        return (await self._server.ask(ModelsView, "GET", "/api/models")).models
 
     async def sessions(self) -> tuple[SummaryView, ...]:
         """The caller's sessions, the latest used first."""
-        return (await self.ask(SessionsView, "GET", "/api/sessions")).sessions
+        return (await self._server.ask(SessionsView, "GET", "/api/sessions")).sessions
 
     async def open_session(
         self,
@@ -121,12 +98,12 @@ class Client:
         body: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if retention is not None:
             body["retention"] = {"policy": retention.policy, "threshold": retention.threshold}
-        view = await self.ask(SessionView, "POST", "/api/sessions", body)
-        return ClientSession(self, view.id, system)
+        view = await self._server.ask(SessionView, "POST", "/api/sessions", body)
+        return ClientSession(self._server, view.id, system)
 
     def session(self, session_id: str) -> ClientSession:
         """A session that was opened earlier; whether it is still there shows with its first use."""
-        return ClientSession(self, session_id)
+        return ClientSession(self._server, session_id)
 
     async def publish(self, topic: str, message: Value) -> PublishedView:
         """Append a message to a topic; its position, and how many read it. After ``Unavailable`` it may be there.
@@ -135,7 +112,7 @@ class Client:
             InvalidRequest, TooLarge, TooBusy, Unavailable
         """
         content, content_type = message_body(snapshot(message))
-        response = await self._send(
+        response = await self._server.request(
             "POST", named_path("topics", topic), content=content, headers={"Content-Type": content_type}
         )
         return PublishedView.model_validate_json(response.content)
@@ -147,7 +124,7 @@ class Client:
             TopicNotFound: there is none of this name.
             Forbidden: it is everybody's.
         """
-        await self._send("DELETE", named_path("topics", topic))
+        await self._server.request("DELETE", named_path("topics", topic))
 
     async def subscribe(self, topic: str, *, after: Cursor | None = None, replay: bool = True) -> ClientSubscription:
         """Read a topic, from the oldest message that is retained, or from the next one, or behind a place.
@@ -155,14 +132,14 @@ class Client:
         Raises:
             InvalidRequest, TooBusy, Unavailable
         """
-        open_stream = partial(self._stream, f"{named_path('topics', topic)}/events")
-        subscription = ClientSubscription(TopicId(topic), open_stream, self.new_patience(), after, replay)
+        open_stream = partial(self._server.stream, f"{named_path('topics', topic)}/events")
+        subscription = ClientSubscription(TopicId(topic), open_stream, self._server.new_patience(), after, replay)
         await subscription.opened()
         return subscription
 
     async def topics(self) -> tuple[TopicInfo, ...]:
         """The caller's topics and the public ones, by name."""
-        return tuple(view.info() for view in (await self.ask(TopicsView, "GET", "/api/topics")).topics)
+        return tuple(view.info() for view in (await self._server.ask(TopicsView, "GET", "/api/topics")).topics)
 
     async def delete_queue(self, queue: str) -> None:
         """Delete a queue with its items, those in the hands of consumers too.
@@ -171,41 +148,11 @@ class Client:
             QueueNotFound: there is none of this name.
             Forbidden: it is everybody's.
         """
-        await self._send("DELETE", named_path("queues", queue))
+        await self._server.request("DELETE", named_path("queues", queue))
 
     async def queues(self) -> tuple[QueueInfo, ...]:
         """The caller's queues and the public ones, by name."""
-        return tuple(view.info() for view in (await self.ask(QueuesView, "GET", "/api/queues")).queues)
-
-    async def ask(self, kind: type[AnyView], method: str, path: str, body: dict[str, Any] | None = None) -> AnyView:
-        """One request. For ``ClientSession``."""
-        response = await self.send(method, path, body)
-        return kind.model_validate_json(response.content)
-
-    async def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
-        """One request, its answer unread. For ``ClientSession``."""
-        return await self._send(method, path, json=body)
-
-    async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        try:
-            response = await self._http.request(method, path, **options)
-        except httpx.ReadTimeout as error:
-            raise Unavailable(
-                f"the server at {self.url} has not answered {method} {path} within {self._timeout_s:g} s"
-            ) from error
-        except httpx.TransportError as error:
-            raise unreachable(self.url, error) from error
-        _check(response)
-        return response
-
-    @asynccontextmanager
-    async def _stream(self, path: str, query: dict[str, str]) -> AsyncIterator[httpx.Response]:
-        timeout = httpx.Timeout(self._timeout_s, read=SILENCE_S)
-        async with self._http.stream("GET", path, params=query, timeout=timeout) as response:
-            if not response.is_success:
-                await response.aread()
-            _check(response)
-            yield response
+        return tuple(view.info() for view in (await self._server.ask(QueuesView, "GET", "/api/queues")).queues)
 
     async def upload_program(self, program: str | Path) -> str:
         """Give the server a program, by its file; its hash, to launch it with.
@@ -219,7 +166,7 @@ class Client:
             source = await asyncio.to_thread(path.read_text, "utf-8-sig")
         except UnicodeDecodeError as error:
             raise InvalidRequest(f"{path.name} is not UTF-8: {reason_of(error)}") from None
-        view = await self.ask(ProgramView, "POST", "/api/programs", {"source": source, "file": path.name})
+        view = await self._server.ask(ProgramView, "POST", "/api/programs", {"source": source, "file": path.name})
         return view.program
 
     async def program_exists(self, program: str) -> bool:
@@ -228,7 +175,7 @@ class Client:
 
     async def list_programs(self) -> tuple[ProgramView, ...]:
         """What can be launched."""
-        return (await self.ask(ProgramsView, "GET", "/api/programs")).programs
+        return (await self._server.ask(ProgramsView, "GET", "/api/programs")).programs
 
     async def launch_instance(
         self, program: str, arguments: Sequence[str] = (), name: str | None = None
@@ -242,10 +189,10 @@ class Client:
         body: dict[str, Any] = {"program": program, "arguments": list(arguments), "request_id": uuid4().hex}
         if name:
             body["name"] = name
-        patience = self.new_patience()
+        patience = self._server.new_patience()
         while True:
             try:
-                view = await self.ask(InferletView, "POST", "/api/inferlets", body)
+                view = await self._server.ask(InferletView, "POST", "/api/inferlets", body)
                 return self._attached(view.id, -1)
             except GreenroomError as error:
                 if not error.retryable:
@@ -258,12 +205,12 @@ class Client:
         Raises:
             InferletNotFound: it is not there, or somebody else's.
         """
-        view = await self.ask(InferletView, "GET", f"/api/inferlets/{quote(instance_id, safe='')}")
+        view = await self._server.ask(InferletView, "GET", f"/api/inferlets/{quote(instance_id, safe='')}")
         return self._attached(view.id, -1 if after is None else after)
 
     async def list_instances(self) -> tuple[InferletSummaryView, ...]:
         """The caller's inferlets, the latest used first."""
-        return (await self.ask(InferletsView, "GET", "/api/inferlets")).inferlets
+        return (await self._server.ask(InferletsView, "GET", "/api/inferlets")).inferlets
 
     async def terminate_instance(self, instance_id: str) -> InferletView:
         """End an inferlet; one that has ended stays as it is.
@@ -271,58 +218,17 @@ class Client:
         Raises:
             InferletNotFound: it is not there, or somebody else's.
         """
-        return await self.ask(InferletView, "DELETE", f"/api/inferlets/{quote(instance_id, safe='')}")
+        return await self._server.ask(InferletView, "DELETE", f"/api/inferlets/{quote(instance_id, safe='')}")
 
     def _attached(self, instance_id: str, after: int) -> ClientInstance:
         path = f"/api/inferlets/{instance_id}"
 
         def open_socket(position: int) -> connect:
-            return self._open(f"{path}?after={position}")
+            return self._server.open_socket(f"{path}?after={position}")
 
         async def ask(method: str) -> InferletView:
-            return await self.ask(InferletView, method, path)
+            return await self._server.ask(InferletView, method, path)
 
-        instance = ClientInstance(instance_id, open_socket, ask, after, self.new_patience())
+        instance = ClientInstance(instance_id, open_socket, ask, after, self._server.new_patience())
         self._instances.add(instance)
         return instance
-
-    @asynccontextmanager
-    async def socket(self, session_id: str) -> AsyncIterator[ClientConnection]:
-        """A connection to a session, the idle one if there is one; kept for the next use unless an exception ends this.
-
-        For ``ClientSession``.
-        """
-        socket = self._idle.pop(session_id, None) or await self._connect(session_id)
-        try:
-            yield socket
-        except BaseException:
-            await socket.close()
-            raise
-        if session_id in self._idle or len(self._idle) >= MAX_IDLE_SOCKETS:
-            await socket.close()
-        else:
-            self._idle[session_id] = socket
-
-    async def _connect(self, session_id: str) -> ClientConnection:
-        return await self._open(f"/api/sessions/{session_id}?turns=own")
-
-    def _open(self, path: str) -> connect:
-        return connect(
-            self._socket_url + path,
-            additional_headers=self._headers,
-            open_timeout=self._timeout_s,
-            close_timeout=CLOSE_TIMEOUT_S,
-            max_size=None,
-        )
-
-
-def _check(response: httpx.Response) -> None:
-    """Raise what an answer says that is an error."""
-    if response.is_success:
-        return
-    try:
-        problem = response.json()["error"]
-        code, sentence = problem["code"], problem["message"]
-    except (ValueError, KeyError, TypeError):
-        raise Unavailable(f"the server answered {response.status_code}") from None
-    raise error_of(code, sentence)

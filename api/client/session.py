@@ -4,45 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any
 from uuid import uuid4
 
-from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
 from api.client.answer import Answer
-from api.client.retries import Patience, unreachable
+from api.client.retries import unreachable
+from api.client.server import Server
 from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
 from api.errors import GreenroomError
 from api.turns import Distribution, Message, Sampling
-from api.wire.views import SessionView, View
-
-AnyView = TypeVar("AnyView", bound=View)
-
-
-class Server(Protocol):
-    """The calls of the client that a session makes."""
-
-    url: str
-
-    def new_patience(self) -> Patience:
-        """For one answer."""
-        ...
-
-    async def ask(self, kind: type[AnyView], method: str, path: str, body: dict[str, Any] | None = None) -> AnyView:
-        """The view that a request is answered with."""
-        ...
-
-    async def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> object:
-        """Send a request whose answer has no content of interest."""
-        ...
-
-    def socket(self, session_id: str) -> AbstractAsyncContextManager[ClientConnection]:
-        """A connection to the session's socket."""
-        ...
+from api.wire.views import SessionView
 
 
 class ClientSession:
@@ -51,9 +26,9 @@ class ClientSession:
     Calls and answers raise ``SessionNotFound`` once it is closed or has expired.
     """
 
-    def __init__(self, client: Server, session_id: str, system: str | None = None) -> None:
+    def __init__(self, server: Server, session_id: str, system: str | None = None) -> None:
         self.session_id = session_id
-        self._client = client
+        self._server = server
         self._system = system
         self._opening: Answer | None = None
 
@@ -124,42 +99,42 @@ class ClientSession:
 
     async def describe(self) -> SessionView:
         """The session and its history."""
-        return await self._client.ask(SessionView, "GET", self._path)
+        return await self._server.ask(SessionView, "GET", self._path)
 
     async def rename(self, title: str) -> SessionView:
         """Give it another title."""
-        return await self._client.ask(SessionView, "PATCH", self._path, {"title": title})
+        return await self._server.ask(SessionView, "PATCH", self._path, {"title": title})
 
     async def fork(self, length: int | None = None, *, turn_id: str | None = None) -> ClientSession:
         """A new session with this one's first ``length`` tokens, or with all before a turn, or with all."""
         body = _place(length, turn_id)
-        view = await self._client.ask(SessionView, "POST", f"{self._path}/fork", body)
-        return ClientSession(self._client, view.id, self._system if view.length == 0 else None)
+        view = await self._server.ask(SessionView, "POST", f"{self._path}/fork", body)
+        return ClientSession(self._server, view.id, self._system if view.length == 0 else None)
 
     async def rollback(self, length: int | None = None, *, turn_id: str | None = None) -> SessionView:
         """Cut the context back to a length in tokens, or to right before a turn."""
         body = _place(length, turn_id)
-        return await self._client.ask(SessionView, "POST", f"{self._path}/rollback", body)
+        return await self._server.ask(SessionView, "POST", f"{self._path}/rollback", body)
 
     async def close(self) -> None:
         """End the session. Idempotent."""
-        await self._client.send("DELETE", self._path)
+        await self._server.send("DELETE", self._path)
 
     async def _tell(self, message: dict[str, Any]) -> None:
         """Send a message that is not answered, on a connection of its own or an idle one."""
         try:
-            async with self._client.socket(self.session_id) as socket:
+            async with self._server.socket(self.session_id) as socket:
                 await socket.send(json.dumps(message))
         except (WebSocketException, OSError, TimeoutError) as error:
-            raise unreachable(self._client.url, error) from error
+            raise unreachable(self._server.url, error) from error
 
     @property
     def _path(self) -> str:
         return f"/api/sessions/{self.session_id}"
 
     def _answer(self, request: dict[str, Any]) -> Answer:
-        socket = partial(self._client.socket, self.session_id)
-        return Answer(self.session_id, request, socket, self._client.new_patience())
+        socket = partial(self._server.socket, self.session_id)
+        return Answer(self.session_id, request, socket, self._server.new_patience())
 
     def _request(
         self, prompt: str | Message | Sequence[Message] | None, text: str | None, turn_id: str | None

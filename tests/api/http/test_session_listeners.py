@@ -112,7 +112,7 @@ async def test_a_socket_may_want_its_own_turns_only_as_the_python_client_does(
             await other.send(type="generate", messages=HELLO, max_tokens=20)
             await other.until("finished")
         await silence(own)
-        (idle,) = client._idle.values()
+        (idle,) = client._server._idle.values()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await idle.recv()
