@@ -85,8 +85,7 @@ class Session(SessionCalls):
             IdTaken: there is a session of this id.
             NotFound: there is none, and no seed.
         """
-        records = SessionRecords(parts.journal, session_id)
-        await (records.create(seed) if seed else records.acquire())
+        records = await SessionRecords.open(parts.journal, session_id, seed)
         session = cls(parts, records, seed.placement if seed else None)
         if request := records.history.open_request:
             await session._turns.take_up(request)

@@ -16,8 +16,6 @@ from api.errors import Fenced
 class SessionRecords:
     """The records of one session. The journal's epoch makes its holder the only one who writes them.
 
-    Made, then ``create``d or ``acquire``d.
-
     Attributes:
         history: what the records say.
         owner: whose session it is.
@@ -25,30 +23,27 @@ class SessionRecords:
         is_fenced: another actor has the session, or it has ended; nothing is written here any longer.
     """
 
-    def __init__(self, journal: Journal, session_id: str) -> None:
-        self.owner = ""
-        self.created_at = 0.0
+    def __init__(self, journal: Journal, acquired: Acquired) -> None:
+        self.history = History.replay(decode(record) for record in acquired.records)
+        self.owner = acquired.info.owner
+        self.created_at = acquired.info.created_at
         self.is_fenced = False
-        self.history: History
         self._journal = journal
-        self._session_id = session_id
-        self._stream: OwnedStream
+        self._stream = OwnedStream(journal, acquired)
         self._writing = asyncio.Lock()
 
-    @property
-    def opened(self) -> Opened:
-        """How the session was opened."""
-        assert self.history.opened is not None, "the first record opens the session"
-        return self.history.opened
-
-    async def create(self, seed: SessionSeed) -> None:
-        """Begin the stream. Durable on return.
+    @classmethod
+    async def open(cls, journal: Journal, session_id: str, seed: SessionSeed | None) -> SessionRecords:
+        """Begin the stream of a new session, durable on return; or, without a seed, take it over from its owner.
 
         Raises:
-            IdTaken: the id is taken.
+            IdTaken: there is a session of this id.
+            NotFound: there is none, and no seed.
         """
+        if seed is None:
+            return cls(journal, await journal.acquire(session_id))
         opened = Opened(
-            seed.session_id,
+            session_id,
             seed.model,
             seed.retention,
             seed.max_context,
@@ -57,18 +52,15 @@ class SessionRecords:
             FORMAT,
             seed.title,
         )
-        records = (encode(opened), *seed.records)
-        expires_at = expiry(seed.idle_timeout_s)
-        title = seed.title or ""
-        self._open(await self._journal.create(self._session_id, seed.owner, seed.model, records, expires_at, title))
+        records, expires_at = (encode(opened), *seed.records), expiry(seed.idle_timeout_s)
+        acquired = await journal.create(session_id, seed.owner, seed.model, records, expires_at, seed.title or "")
+        return cls(journal, acquired)
 
-    async def acquire(self) -> None:
-        """Take the stream over from whoever had it.
-
-        Raises:
-            NotFound: there is none.
-        """
-        self._open(await self._journal.acquire(self._session_id))
+    @property
+    def opened(self) -> Opened:
+        """How the session was opened."""
+        assert self.history.opened is not None, "the first record opens the session"
+        return self.history.opened
 
     async def write(self, record: Record) -> None:
         """Add a record. Durable on return, and part of the history. Records enter in the order of the calls.
@@ -94,12 +86,7 @@ class SessionRecords:
 
     async def delete(self) -> None:
         """End the session for good. Idempotent."""
-        await self._journal.delete(self._session_id)
-
-    def _open(self, acquired: Acquired) -> None:
-        self.history = History.replay(decode(record) for record in acquired.records)
-        self.owner, self.created_at = acquired.info.owner, acquired.info.created_at
-        self._stream = OwnedStream(self._journal, acquired)
+        await self._journal.delete(self._stream.info.key)
 
 
 def _title_after(title: str, record: Record) -> str:
