@@ -29,7 +29,7 @@ async def patiently(
     attempt: Callable[[], Awaitable[Answer]],
     errors: type[Exception] | tuple[type[Exception], ...],
     timeout_s: float,
-    retry_s: float,
+    retry_s: float | None = None,
 ) -> Answer:
     """The answer of the first attempt that fails with none of these errors: the second is made at once.
 
@@ -44,7 +44,7 @@ async def patiently(
             if time.monotonic() >= deadline:
                 raise
         await asyncio.sleep(wait_s)
-        wait_s = retry_s
+        wait_s = RETRY_S if retry_s is None else retry_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class RestartedActor:
             Unavailable: the actor is not back within ``timeout_s``.
         """
         try:
-            return await patiently(partial(call, self.actor, method, arguments), ActorGone, self.timeout_s, RETRY_S)
+            return await patiently(partial(call, self.actor, method, arguments), ActorGone, self.timeout_s)
         except ActorGone as error:
             raise Unavailable(f"the {self.name} cannot be reached: {type(error).__name__}") from None
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import TypeVar
 
+from actors.calls.ray import patiently
 from actors.calls.scope import Scope
 from actors.contexts.context import ContextRef
 from actors.contexts.placed import Placer
@@ -22,9 +21,6 @@ T = TypeVar("T")
 
 class Contexts:
     """The program's own token lists are the truth; here is only where KV lies."""
-
-    MAX_ATTEMPTS = 5
-    RETRY_S = 0.05
 
     def __init__(self, placer: Placer, reader: TurnReader, timeout_s: float, owner: str, scope: Scope) -> None:
         self._placer = placer
@@ -91,11 +87,14 @@ class Contexts:
         Raises:
             Unavailable: none answers.
         """
-        for _ in range(self.MAX_ATTEMPTS):
-            with suppress(ModelLost):
-                return await question((await self._placer.place(model, "")).model)
-            await asyncio.sleep(self.RETRY_S)
-        raise Unavailable("no model actor answers")
+
+        async def attempt() -> T:
+            return await question((await self._placer.place(model, "")).model)
+
+        try:
+            return await patiently(attempt, ModelLost, self._timeout_s)
+        except ModelLost:
+            raise Unavailable("no model actor answers") from None
 
     def _held(self, context_id: str, model: str) -> HeldContext:
         context = self._contexts[context_id] = self._found(context_id, model)

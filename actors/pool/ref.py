@@ -27,8 +27,6 @@ class TenantCall:
     ``locate`` is the directory's, given the id and the assignment that was found dead.
     """
 
-    RETRY_S = 0.05
-
     def __init__(
         self, kind: str, location: Location, locate: Callable[[str, str], Awaitable[Location]], timeout_s: float
     ) -> None:
@@ -45,7 +43,7 @@ class TenantCall:
         """
         try:
             attempt = partial(self._attempt, method, arguments)
-            return await patiently(attempt, (ActorGone, Moved), self._timeout_s, self.RETRY_S)
+            return await patiently(attempt, (ActorGone, Moved), self._timeout_s)
         except (ActorGone, Moved) as error:
             raise Unavailable(f"the {self._kind} cannot be reached: {type(error).__name__}") from None
 

@@ -7,13 +7,11 @@ import pytest
 SHORT_S = 0.01
 WAITS = (
     "actors.calls.ray.RETRY_S",
-    "actors.inferlets.contexts.Contexts.RETRY_S",
     "actors.inferlets.instance.Instance.CHECK_AGAIN_S",
     "actors.inferlets.limits.Watch.INTERVAL_S",
     "actors.directory.inferlets.InferletTable.RETRY_S",
     "actors.pool.actor.Slot.MIN_IDLE_S",
     "actors.pool.pool.SlotPool.ASK_AGAIN_S",
-    "actors.pool.ref.TenantCall.RETRY_S",
     "actors.topics.incoming.RETRY_S",
     "actors.contexts.run.TurnRun.RETRY_S",
 )
