@@ -18,7 +18,7 @@ NAMES = {
     "api.errors": """
         CapacityExhausted Closed Conflict ContextLost EndOfEvents Fenced Forbidden GenerationUnread
         GreenroomError IdTaken InUse InferletEnded InferletNotFound InvalidRequest LengthExceeded Misdirected
-        ModelLost ModelNotFound Moved NotFound ProgramNotFound QueueNotFound RecordsMissing SessionNotFound
+        ModelLost ModelNotFound Moved NotFound NotLast ProgramNotFound QueueNotFound RecordsMissing SessionNotFound
         TooBusy TooLarge TopicNotFound TurnNotFound TurnRunning Unauthorized Unavailable UnknownAdapter
         Unsupported reason_of
     """,
