@@ -8,11 +8,12 @@ from typing import Any
 
 import ray
 from ray.util.metrics import Gauge
+from typing_extensions import override
 
 from actors.calls.ray import ask
 from actors.calls.socket_server import listen
 from actors.counters import Counter
-from actors.directory.directory import Directory
+from actors.directory.directory import Directory, DirectoryMetrics
 from actors.directory.ref import DIRECTORY_CALLS, DirectoryRef, directory_ref
 from actors.inferlets.actor import InferletActor, end_process
 from actors.inferlets.instance import InferletParts
@@ -28,7 +29,7 @@ from actors.topics.ref import BrokerRef
 from api.logs import start_logging
 
 
-class RayMetrics:
+class RayMetrics(DirectoryMetrics):
     """The directory's counters, through Ray's metrics agent."""
 
     def __init__(self) -> None:
@@ -36,12 +37,12 @@ class RayMetrics:
         self._activations = Counter("greenroom_activations_total", "Sessions put on an actor, by reason", {}, reasons)
         self._sessions = Gauge("greenroom_sessions", "Sessions, by state", tag_keys=("state",))
 
+    @override
     def activated(self, reason: str) -> None:
-        """See ``DirectoryMetrics.activated``."""
         self._activations.inc(reason=reason)
 
+    @override
     def sessions(self, num_active: int, num_total: int) -> None:
-        """See ``DirectoryMetrics.sessions``."""
         self._sessions.set(num_active, tags={"state": "active"})
         self._sessions.set(num_total - num_active, tags={"state": "passive"})
 

@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 
+from typing_extensions import override
+
 from actors.contexts.reader import TurnReader
 from actors.contexts.run import Ticket, TurnRun
 from actors.models.messages import TurnOutput, turn_key
+from api.cluster import TurnStream
 from api.errors import GreenroomError, ModelLost, TurnNotFound, reason_of
 from api.turns import Frame, TurnStart
 
@@ -41,7 +44,7 @@ class Delivered:
         )
 
 
-class SessionTurnStream:
+class SessionTurnStream(TurnStream):
     """A turn of a session. The end is shown only when it is durable. Leaving it cancels nothing.
 
     ``again`` asks the session for a new ticket, ``ended`` waits until the turn's end is durable, ``stop`` cancels it.
@@ -68,8 +71,8 @@ class SessionTurnStream:
         self._ended = ended
         self._stop = stop
 
+    @override
     async def cancel(self) -> None:
-        """See ``TurnStream.cancel``."""
         await self._stop()
 
     async def __aiter__(self) -> AsyncIterator[Frame]:
@@ -90,7 +93,7 @@ class SessionTurnStream:
         yield ticket.output.frame(self._turn_id, ticket.attempt, delivered.offset)
 
 
-class OwnTurnStream:
+class OwnTurnStream(TurnStream):
     """A turn that its reader runs itself, without a session, from after what was delivered when it was started.
 
     Leaving the stream cancels the turn.
@@ -102,8 +105,8 @@ class OwnTurnStream:
         self._reader = reader
         self._before = run.delivered
 
+    @override
     async def cancel(self) -> None:
-        """See ``TurnStream.cancel``."""
         await self._run.cancel()
 
     async def __aiter__(self) -> AsyncGenerator[Frame]:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from typing_extensions import override
+
 from actors.calls.scope import Scope
 from actors.inferlets import records
 from actors.inferlets.bridge import Crossing
@@ -14,6 +16,7 @@ from actors.inferlets.contexts import Contexts
 from actors.inferlets.mailbox import Inbox, Outbox
 from actors.inferlets.ports import Surroundings
 from actors.inferlets.records import Answer, Called, Record, Returned
+from actors.inferlets.replayer import Desk
 from actors.inferlets.topics import Exchange
 from actors.journal.writer import Recorder
 from api.errors import NotFound
@@ -27,7 +30,7 @@ _OUTWARD = (effects.Broadcast, effects.Push, effects.SendToChild)
 """What takes effect when called, whether the program waits for it or not."""
 
 
-class EffectDesk:
+class EffectDesk(Desk):
     """See ``actors.inferlets.replayer.Desk``. What others see of an effect waits until all before it is recorded."""
 
     def __init__(
@@ -67,40 +70,40 @@ class EffectDesk:
         asked = [effect for effect, _ in self._running.values()]
         return bool(asked) and self._inbox.is_empty and all(effect == effects.Receive(None) for effect in asked)
 
+    @override
     def emit(self, record: Record) -> None:
-        """See ``Desk.emit``."""
         self._crossing.call(self._add, record)
 
+    @override
     def hold(self, record: Record) -> None:
-        """See ``Desk.hold``."""
         self._crossing.call(self._hold, record)
 
+    @override
     def start(self, call: int, digest: str, effect: Effect[Any]) -> None:
-        """See ``Desk.start``."""
         self._crossing.call(self._start, call, digest, effect)
 
+    @override
     def ask(self, call: int, digest: str, effect: Effect[Any]) -> Answer:
-        """See ``Desk.ask``."""
         answer: Answer = self._crossing.wait(self._answer(call, digest, effect))
         return answer
 
+    @override
     def cancel(self, call: int) -> None:
-        """See ``Desk.cancel``."""
         self._crossing.call(self._cancel, call)
 
+    @override
     def undo(self, answer: Answer) -> None:
-        """See ``Desk.undo``."""
         self._crossing.call(self._undo, answer)
 
+    @override
     def take_room(self, num_bytes: int) -> bool:
-        """See ``Desk.take_room``."""
         if self._outbox.is_full(times=2):
             self._crossing.wait(self._outbox.wait_for_room(times=2))
         self._outbox.took(num_bytes)
         return not self._outbox.is_full()
 
+    @override
     def tell(self, notice: Notice) -> None:
-        """See ``Desk.tell``."""
         self._crossing.call(self._tell, notice)
 
     def settle(self) -> None:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from actors.engine.torch.attend import attend, attend_shared, causal_mask, group_mask, sparse_mask
 from actors.engine.torch.batch import Batch
@@ -35,19 +36,19 @@ class Attention(Protocol):
         ...
 
 
-class DenseAttention:
+class DenseAttention(Attention):
     """Attention of one sequence to itself, of which nothing is kept."""
 
     def __init__(self, shapes: dict[int, LayerShape]) -> None:
         self._shapes = shapes
         self._stored = torch.empty(0)
 
+    @override
     def store(self, layer: int, keys_values: Tensor) -> None:
-        """See ``Attention``."""
         self._stored = keys_values
 
+    @override
     def read(self, layer: int, query: Tensor, scale: float, window: int | None, cap: float | None) -> Tensor:
-        """See ``Attention``."""
         shape = self._shapes[layer]
         key = self._stored[:, : shape.keys_size].view(-1, shape.num_heads, shape.key_width).transpose(0, 1)
         value = self._stored[:, shape.keys_size :].view(-1, shape.num_heads, shape.value_width).transpose(0, 1)
@@ -55,7 +56,7 @@ class DenseAttention:
         return attend(query[None], key[None], value[None], mask, scale, cap)[0].transpose(0, 1)
 
 
-class PagedAttention:
+class PagedAttention(Attention):
     """Attention of a packed batch to the blocks of its contexts. Masks are made once in a step, not in each layer."""
 
     def __init__(self, batch: Batch, key_values: KeyValues) -> None:
@@ -63,12 +64,12 @@ class PagedAttention:
         self.key_values = key_values
         self._masks: dict[tuple[int, int | None], Tensor] = {}
 
+    @override
     def store(self, layer: int, keys_values: Tensor) -> None:
-        """See ``Attention``."""
         self.key_values.slots[layer].index_copy_(0, self.batch.slots, keys_values)
 
+    @override
     def read(self, layer: int, query: Tensor, scale: float, window: int | None, cap: float | None) -> Tensor:
-        """See ``Attention``."""
         batch = self.batch
         if len(batch.groups) + len(batch.chunks) == 1:
             if batch.groups:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from torch import Tensor
+from typing_extensions import override
 
 from actors.engine.torch.adapted_layers import AdaptedLayers
 from actors.engine.torch.attention import Attention
@@ -19,15 +20,15 @@ class Decoder(Protocol):
         ...
 
 
-class TransformersDecoder:
+class TransformersDecoder(Decoder):
     """The modules of ``transformers``, which call our attention: architectures whose own does not do more."""
 
     def __init__(self, model: Any, layers: AdaptedLayers) -> None:
         self._model = model
         self._layers = layers
 
+    @override
     def logits(self, inputs: Inputs, attention: Attention) -> Tensor:
-        """See ``Decoder``."""
         with self._layers.adapting(inputs.adapted):
             output = self._model(
                 input_ids=inputs.input_ids,

@@ -17,10 +17,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding, silu
+from typing_extensions import override
 
 from actors.engine.adapter_files import AdapterFiles
 from actors.engine.torch.attention import Attention
 from actors.engine.torch.batch import Inputs
+from actors.engine.torch.decoder import Decoder
 from actors.engine.torch.low_rank import AdaptedRows, Adapter, LowRank
 from actors.engine.torch.plain_checkpoint import PlainConfig
 from actors.engine.torch.projection import Projection
@@ -133,7 +135,7 @@ class _Layer:
         )
 
 
-class LeanDecoder:
+class LeanDecoder(Decoder):
     """A ``Decoder`` of a plain checkpoint, float32, on the CPU."""
 
     def __init__(
@@ -158,8 +160,8 @@ class LeanDecoder:
         self._head = Projection(head * weights["model.norm.weight"])
         self._epsilon = torch.tensor([config.norm_epsilon])
 
+    @override
     def logits(self, inputs: Inputs, attention: Attention) -> Tensor:
-        """See ``Decoder``."""
         hidden = embedding(inputs.input_ids[0], self._embedding)
         angles = torch.outer(inputs.position_ids[0].float(), self._inverse_frequencies)
         rotation = torch.polar(torch.ones(()).expand_as(angles), angles).unsqueeze(1)

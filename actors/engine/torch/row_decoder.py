@@ -8,18 +8,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from actors.engine.torch.adapted_layers import AdaptedLayers
 from actors.engine.torch.attention import Attention, PagedAttention
 from actors.engine.torch.batch import Inputs
 from actors.engine.torch.block_cache import BlockCache
+from actors.engine.torch.decoder import Decoder
 from actors.engine.torch.row import Row
 
 _PADDED = 2
 """Contexts of so many times the length of the shortest are computed with it, at most."""
 
 
-class RowDecoder:
+class RowDecoder(Decoder):
     """Has ``transformers`` compute all of a model, attention included, over the contexts' KV in blocks.
 
     Rows of one token each are computed together, padded as ``generate`` pads a batch; a prompt is computed alone. It
@@ -37,8 +39,8 @@ class RowDecoder:
         self._longest = _PADDED if pads else 1
         self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
 
+    @override
     def logits(self, inputs: Inputs, attention: Attention) -> Tensor:
-        """See ``Decoder``."""
         assert isinstance(attention, PagedAttention), "contexts lie in blocks"
         device, found = inputs.input_ids.device, dict[int, Tensor]()
         for rows in self._together(attention.batch.rows):
