@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tests.hostile.findings import MAX_SLOW_S, MAX_WAIT_S, Findings
-from tests.hostile.values import WORDS, body, chat, completion, mutated, value
+from tests.hostile.values import RESPONSES, WORDS, body, chat, completion, mutated, response, value
 
 CONCURRENCY = 24
 METHODS = ("GET", "POST", "DELETE", "PATCH", "PUT", "HEAD", "OPTIONS", "TRACE", "BREW", "get")
@@ -103,6 +103,11 @@ def routes(draw: random.Random, targets: Targets) -> tuple[str, str, dict[str, A
         ("GET", f"/v1/models/{model}", {}),
         ("POST", "/v1/chat/completions", chat(draw)),
         ("POST", "/v1/completions", completion(draw)),
+        ("POST", "/v1/responses", response(draw)),
+        ("GET", f"/v1/responses/{draw.choice(RESPONSES)}?stream=true&starting_after={draw.choice(WORDS[:2])}", {}),
+        ("DELETE", f"/v1/responses/{draw.choice(RESPONSES)}", {}),
+        ("POST", f"/v1/responses/{draw.choice(RESPONSES)}/cancel", {}),
+        ("GET", f"/v1/responses/{draw.choice(RESPONSES)}/input_items?limit=3&order=asc", {}),
     ]
     return draw.choice(choices)
 

@@ -121,6 +121,25 @@ def completion(draw: random.Random) -> dict[str, Any]:
     return {"prompt": prompt, "logprobs": draw.choice((None, 2, 20)), "best_of": 1, "echo": False} | _openai(draw)
 
 
+RESPONSES = ("none", "resp_" + "0" * 48, "resp_" + "g" * 48, "resp_" + "a" * 9_000)
+"""Ids that no response has."""
+
+
+def response(draw: random.Random) -> dict[str, Any]:
+    """A response of few tokens, with some of what one can have; not stored, since that costs a process."""
+    items: list[Any] = [
+        {"role": draw.choice(("user", "assistant", "critic")), "content": [{"type": "input_text", "text": "hi"}]},
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": draw.choice(("{}", "x", None))},
+        {"type": "function_call_output", "call_id": draw.choice(("c", "d")), "output": "sunny"},
+        {"type": draw.choice(("reasoning", "item_reference", "computer_call")), "id": "msg_1", "summary": []},
+    ]
+    format = {"type": draw.choice(("text", "json_object", "json_schema")), "name": "x", "schema": {"not": {}}}
+    call: dict[str, Any] = {"input": draw.choice(("hi", "", items, items[:1], [], None)), "store": False}
+    call |= {"previous_response_id": draw.choice((None, None, *RESPONSES)), "text": {"format": format}}
+    call |= {"tools": [{"type": draw.choice(("function", "web_search", "x")), "name": "f"}], "max_output_tokens": 2}
+    return call | {"tool_choice": draw.choice(("auto", "none", "required", "x")), "stream": draw.random() < 0.3}
+
+
 def _openai(draw: random.Random) -> dict[str, Any]:
     call: dict[str, Any] = {"max_tokens": draw.randrange(1, 4), "n": draw.choice((None, 1, 2)), "stop": "x"}
     call |= {"stream": draw.random() < 0.3, "stream_options": {"include_usage": True}, "seed": 1}
