@@ -92,7 +92,8 @@ async def on_http_exception(connection: Request | WebSocket, error: Exception) -
     headers = dict(error.headers or {}) | {ERROR_HEADER: code}
     body: dict[str, object] = {"error": {"code": code, "message": error.detail, "retryable": False}}
     if is_openai_path(connection.scope["path"]):
-        body = openai_error_body(error.status_code, code, error.detail)
+        scope = connection.scope
+        body = openai_error_body(error.status_code, code, f"{error.detail}: {scope['method']} {scope['path']}")
     return JSONResponse(body, error.status_code, headers)
 
 

@@ -133,7 +133,11 @@ def response(draw: random.Random) -> dict[str, Any]:
         {"type": "function_call_output", "call_id": draw.choice(("c", "d")), "output": "sunny"},
         {"type": draw.choice(("reasoning", "item_reference", "computer_call")), "id": "msg_1", "summary": []},
     ]
-    format = {"type": draw.choice(("text", "json_object", "json_schema")), "name": "x", "schema": {"not": {}}}
+    format: dict[str, Any] = {
+        "type": draw.choice(("text", "json_object", "json_schema")),
+        "name": "x",
+        "schema": {"not": {}},
+    }
     call: dict[str, Any] = {"input": draw.choice(("hi", "", items, items[:1], [], None)), "store": False}
     call |= {"previous_response_id": draw.choice((None, None, *RESPONSES)), "text": {"format": format}}
     call |= {"tools": [{"type": draw.choice(("function", "web_search", "x")), "name": "f"}], "max_output_tokens": 2}

@@ -73,7 +73,8 @@ class Creation:
         response_id = new_response_id()
         request = draft.request(response_id, prompt)
         turns = await Turns.begin(partial(self._cluster.generate, draft.model.name, owner=self._owner), (request,))
-        return Reading(response_id, draft.fields, turns.starts[0], _frames_of(turns), draft.model.answers)
+        frames, answers = _frames_of(turns), draft.model.answers
+        return Reading(response_id, draft.fields, turns.starts[0], frames, answers, leave=turns.cancel)
 
     async def _go_on(self, draft: Draft, previous: Stored, messages: Sequence[Part]) -> Reading:
         """In the previous one's session, where that is the last of it; else in a fork after it."""
@@ -132,10 +133,7 @@ async def _told_until(cluster: Cluster, previous: Stored) -> list[Part]:
 
 
 async def _frames_of(turns: Turns) -> AsyncGenerator[Frame]:
-    """The frames of the only turn; leaving them cancels it."""
-    try:
-        async with aclosing(turns.frames()) as frames:
-            async for _, frame in frames:
-                yield frame
-    finally:
-        await turns.cancel()
+    """The frames of the only turn."""
+    async with aclosing(turns.frames()) as frames:
+        async for _, frame in frames:
+            yield frame

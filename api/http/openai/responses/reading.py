@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -26,6 +26,7 @@ class Reading:
         frames: of the whole turn; closed when the events are.
         after: events up to this number are left out.
         ended_at: when it ended, where it has; else that is found out.
+        leave: called when the reading ends, wherever that is.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Reading:
         answers: AnswerFormat,
         after: int = -1,
         ended_at: float | None = None,
+        leave: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         has_tools = bool(fields["tools"]) and fields["tool_choice"] != "none"
         self._id = response_id
@@ -45,12 +47,23 @@ class Reading:
         self._frames = frames
         self._output = Output(response_id, AnswerParser(answers, call_ids(response_id), has_tools), after)
         self._ended_at = ended_at
+        self._leave = leave
         self._state = State("in_progress")
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What its tools' arguments are not held to, each a sentence."""
         return tuple(f"arguments of tools are not held to {words}" for words in self._start.unheld)
+
+    @property
+    def num_input(self) -> int:
+        """Tokens before its first one."""
+        return self._start.base_length + len(self._start.prompt_ids)
+
+    async def leave(self) -> None:
+        """Read no more of it. Idempotent; ``whole`` and ``events`` do it in their end."""
+        if self._leave is not None:
+            await self._leave()
 
     @classmethod
     def queued(cls, response_id: str, fields: Mapping[str, Any], answers: AnswerFormat) -> Reading:
@@ -69,15 +82,26 @@ class Reading:
         Raises:
             GreenroomError: it failed.
         """
-        async with aclosing(self._frames):
-            async for frame in self._frames:
-                self._output.take(frame)
-                if frame.finish is not None:
-                    self._end(STATUSES[frame.finish.reason])
+        try:
+            async with aclosing(self._frames):
+                async for frame in self._frames:
+                    self._output.take(frame)
+                    if frame.finish is not None:
+                        self._end(STATUSES[frame.finish.reason])
+        finally:
+            await self.leave()
         return self.view()
 
     async def events(self) -> AsyncGenerator[list[Event]]:
         """All events after ``after``, those of a failure too."""
+        try:
+            async with aclosing(self._events()) as all_events:
+                async for events in all_events:
+                    yield events
+        finally:
+            await self.leave()
+
+    async def _events(self) -> AsyncGenerator[list[Event]]:
         output = self._output
         kinds = ("response.queued",) if self._fields["background"] else ()
         yield output.opening("response.created", *kinds, "response.in_progress", response=self.view())
@@ -99,8 +123,7 @@ class Reading:
 
     def _end(self, status: str, error: GreenroomError | None = None) -> None:
         start, output = self._start, self._output
-        num_input = start.base_length + len(start.prompt_ids)
-        usage = Usage(num_input, start.num_resident, output.num_tokens, output.num_reasoning)
+        usage = Usage(self.num_input, start.num_resident, output.num_tokens, output.num_reasoning)
         self._state = State(status, output.items, usage, error, self._ended_at or time.time())
 
 

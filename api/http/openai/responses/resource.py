@@ -41,7 +41,7 @@ class Usage:
         """As clients see it."""
         return {
             "input_tokens": self.num_input,
-            "input_tokens_details": {"cached_tokens": self.num_cached},
+            "input_tokens_details": {"cached_tokens": self.num_cached, "cache_write_tokens": 0},
             "output_tokens": self.num_output,
             "output_tokens_details": {"reasoning_tokens": self.num_reasoning},
             "total_tokens": self.num_input + self.num_output,

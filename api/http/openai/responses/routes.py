@@ -3,6 +3,7 @@
 | route | |
 |---|---|
 | `POST /v1/responses` | a response, streamed or not: see ``api.http.openai.responses.schemas`` |
+| `POST /v1/responses/input_tokens` | how many tokens the input of the same body comes to |
 | `GET /v1/responses/{id}` | as it is now; with `?stream=true&starting_after=n` its events after number ``n`` |
 | `DELETE /v1/responses/{id}` | it is found no longer; those that go on from it stay whole |
 | `POST /v1/responses/{id}/cancel` | ends it within a step, if it runs or waits |
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -49,6 +51,7 @@ def response_routes() -> list[BaseRoute]:
     """The routes under ``/v1/responses``."""
     return [
         Route("/v1/responses", create_response, methods=["POST"]),
+        Route("/v1/responses/input_tokens", count_input_tokens, methods=["POST"]),
         Route("/v1/responses/{response_id}", show_response, methods=["GET"]),
         Route("/v1/responses/{response_id}", delete_response, methods=["DELETE"]),
         Route("/v1/responses/{response_id}/cancel", cancel_response, methods=["POST"]),
@@ -74,6 +77,17 @@ async def create_response(request: Request) -> Response:
     else:
         answer = json_answer(reading.view() if is_queued else await while_connected(request, reading.whole()))
     return with_warnings(answer, (*draft.warnings, *reading.warnings))
+
+
+async def count_input_tokens(request: Request) -> Response:
+    """``POST /v1/responses/input_tokens``: what the same body would be charged with for its input, all told anew."""
+    owner, settings = owner_of(request), request.app.state.settings
+    draft = await _drafted(cluster_of(request), parse_body(ResponseBody, await request.body()), owner, settings)
+    draft = replace(draft, fields={**draft.fields, "store": False})
+    creation = Creation(cluster_of(request), owner, settings.openai.retention_s, is_queued=False)
+    reading = await while_connected(request, creation.begin(draft))
+    await reading.leave()
+    return json_answer({"object": "response.input_tokens", "input_tokens": reading.num_input})
 
 
 async def show_response(request: Request) -> Response:

@@ -10,10 +10,13 @@ from openai import APIError, BadRequestError
 
 from api.constraints import JsonSchema
 from api.errors import CapacityExhausted, Unavailable
+from api.http.openai.responses.creation import Creation
+from api.http.openai.responses.draft import draft_of
+from api.http.openai.responses.schemas import ResponseBody
 from api.settings import ApiSettings
-from api.turns import Message
+from api.turns import Finish, Message
 from tests.api import toy_model
-from tests.api.fake_cluster import FakeCluster
+from tests.api.fake_cluster import TOY, FakeCluster
 from tests.api.http.openai.responses.oracle import check_response, events_of
 from tests.api.http.openai.toy_openai import toy_openai
 from tests.api.shell import shell
@@ -202,6 +205,43 @@ async def test_what_refuses_a_turn_has_its_status_and_leaves_no_session(store: b
             await client.responses.create(model="toy", input="hello", store=store, stream=stream)
     assert getattr(failure.value, "status_code", None) == 503
     assert not cluster.open_sessions
+
+
+async def test_input_tokens_are_counted_without_an_answer() -> None:
+    cluster = FakeCluster()
+    async with toy_openai(cluster, is_strict=False) as client:
+        first = await client.responses.create(model="toy", input="hello", instructions="Be kind.", max_output_tokens=3)
+        counted = await client.responses.input_tokens.count(model="toy", input="hello", instructions="Be kind.")
+        more = await client.responses.input_tokens.count(
+            model="toy", input="more", instructions="Be kind.", previous_response_id=first.id
+        )
+    assert first.usage is not None
+    assert (counted.object, counted.input_tokens) == ("response.input_tokens", first.usage.input_tokens)
+    prompt = [Message("assistant", first.output_text), Message("user", "more")]
+    assert more.input_tokens == first.usage.input_tokens + len(toy_model.encode_prompt(prompt, is_first=False))
+    for turn in cluster.turns[1:]:
+        await turn.ended.wait()
+    assert len(cluster.open_sessions) == 1
+
+
+async def test_a_client_that_leaves_before_the_first_token_ends_a_response_that_is_not_stored() -> None:
+    cluster = FakeCluster()
+    cluster.pace.hold()
+    creation = Creation(cluster, "", 60.0, is_queued=False)
+    body = ResponseBody.model_validate_json('{"input": "hello", "store": false}')
+    events = (await creation.begin(draft_of(body, body.entries(), TOY))).events()  # type: ignore[arg-type]
+    await anext(events)
+    await events.aclose()
+    await cluster.turns[0].ended.wait()
+    assert cluster.turns[0].finish == Finish("cancelled")
+
+
+@pytest.mark.parametrize("call", ["POST /v1/responses/compact", "POST /v1/conversations", "GET /v1/conversations/x"])
+async def test_what_is_not_built_is_refused_by_its_address(call: str) -> None:
+    async with shell() as client:
+        answer = await client.request(*call.split())
+    assert answer.status_code in (404, 405)
+    assert call in answer.json()["error"]["message"]
 
 
 async def test_an_input_that_is_too_long_is_refused_by_openais_code() -> None:
