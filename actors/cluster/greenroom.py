@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import ray
+from typing_extensions import override
 
 from actors.calls.ray import named, patiently
 from actors.cluster.assembly import DirectoryActor
@@ -26,7 +27,7 @@ from actors.sessions.ref import SessionRef
 from actors.settings import NAMESPACE, ClusterSettings
 from actors.topics.actor import BrokerActor, topics_path
 from actors.topics.ref import BrokerRef
-from api.cluster import ModelInfo, Retention, SessionOptions, SessionSummary, Warmth
+from api.cluster import Cluster, ModelInfo, Retention, SessionOptions, SessionSummary, Warmth
 from api.errors import InvalidRequest, Unavailable
 from api.inferlets import InferletSummary, ProgramInfo
 from api.topics import Topics
@@ -52,7 +53,7 @@ _OPTIONS: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Greenroom:
+class Greenroom(Cluster):
     """The cluster; a ``Cluster``. One per process and event loop. Make it with ``ensure`` or ``connect``."""
 
     directory: DirectoryRef
@@ -99,28 +100,28 @@ class Greenroom:
         return cls(ref, Inferlets(ref, journal_ref(journal, timeout_s), timeout_s), TurnReader(), broker, timeout_s)
 
     @property
+    @override
     def topics(self) -> Topics:
-        """See ``Cluster.topics``."""
         return self.broker
 
+    @override
     async def models(self) -> tuple[ModelInfo, ...]:
-        """See ``Cluster.models``."""
         return await self.directory.models()
 
+    @override
     async def tokenize(self, model: str | None, text: str) -> tuple[int, ...]:
-        """See ``Cluster.tokenize``."""
         placement = await self.directory.place(model, "")
         return await placement.model.tokenize(text)
 
+    @override
     async def token_bytes(self, model: str | None, ids: Sequence[int]) -> tuple[bytes, ...]:
-        """See ``Cluster.token_bytes``."""
         placement = await self.directory.place(model, "")
         return await placement.model.token_bytes(ids)
 
+    @override
     async def generate(
         self, model: str | None, request: TurnRequest, owner: str = "", warmth: Warmth = "cold", hint: str = ""
     ) -> OwnTurnStream:
-        """See ``Cluster.generate``."""
         marks = () if warmth == "cold" else prompt_marks(model or "", owner, request, hint)
         placement = await self.directory.place(model, "", marks=marks)
         context = ContextRef(
@@ -138,28 +139,29 @@ class Greenroom:
         await run.start()
         return OwnTurnStream(run, self.reader)
 
+    @override
     async def open_session(self, options: SessionOptions, owner: str = "") -> SessionRef:
-        """See ``Cluster.open_session``."""
         location = await self.directory.open(uuid.uuid4().hex, owner, options)
         return SessionRef(location, self.directory, self.reader, self.timeout_s)
 
+    @override
     async def session(self, session_id: str, owner: str = "") -> SessionRef:
-        """See ``Cluster.session``."""
         location = await self.directory.locate(session_id, owner=owner)
         return SessionRef(location, self.directory, self.reader, self.timeout_s)
 
+    @override
     async def sessions(self, owner: str = "") -> tuple[SessionSummary, ...]:
-        """See ``Cluster.sessions``."""
         return await self.directory.sessions(owner)
 
+    @override
     async def upload_program(self, source: str, file: str, owner: str = "") -> str:
-        """See ``Cluster.upload_program``."""
         return await self.launcher.upload_program(source, file, owner)
 
+    @override
     async def programs(self, owner: str = "") -> tuple[ProgramInfo, ...]:
-        """See ``Cluster.programs``."""
         return await self.launcher.programs(owner)
 
+    @override
     async def launch(
         self,
         program: str,
@@ -168,15 +170,14 @@ class Greenroom:
         name: str | None = None,
         request_id: str | None = None,
     ) -> InferletRef:
-        """See ``Cluster.launch``."""
         return await self.launcher.launch(program, arguments, owner, name, request_id)
 
+    @override
     async def inferlet(self, instance_id: str, owner: str = "") -> InferletRef:
-        """See ``Cluster.inferlet``."""
         return await self.launcher.inferlet(instance_id, owner)
 
+    @override
     async def inferlets(self, owner: str = "") -> tuple[InferletSummary, ...]:
-        """See ``Cluster.inferlets``."""
         return await self.launcher.inferlets(owner)
 
 

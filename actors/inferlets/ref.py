@@ -5,17 +5,19 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 
+from typing_extensions import override
+
 from actors.directory.ref import DirectoryRef
 from actors.inferlets.messages import INFERLET_CALLS
 from actors.journal.keys import INFERLET
 from actors.pool.ref import Location, TenantCall
 from api.errors import EndOfEvents
 from api.inferlet_events import Event
-from api.inferlets import InferletDescription
+from api.inferlets import InferletDescription, InferletHandle
 from api.values import Value, snapshot
 
 
-class InferletRef:
+class InferletRef(InferletHandle):
     """A reference to one inferlet by its id, wherever it lives; an ``InferletHandle``.
 
     When its actor is dead or it is put away, the directory activates it elsewhere and the call is made again. Calls
@@ -29,12 +31,12 @@ class InferletRef:
         self.owner = location.owner
         self._inferlet = INFERLET_CALLS.ref(TenantCall(INFERLET, location, directory.locate_inferlet, timeout_s))
 
+    @override
     async def send(self, value: Value, key: str | None = None) -> int:
-        """See ``InferletHandle.send``."""
         return await self._inferlet.deliver(key or uuid.uuid4().hex, snapshot(value))
 
+    @override
     async def events(self, after: int = -1) -> AsyncIterator[Event]:
-        """See ``InferletHandle.events``."""
         while True:
             try:
                 events = await self.read(after, self.WAIT_S)
@@ -54,10 +56,10 @@ class InferletRef:
         """
         return await self._inferlet.read(after, wait_s)
 
+    @override
     async def describe(self) -> InferletDescription:
-        """See ``InferletHandle.describe``."""
         return await self._inferlet.describe()
 
+    @override
     async def terminate(self) -> bool:
-        """See ``InferletHandle.terminate``."""
         return await self._inferlet.terminate()

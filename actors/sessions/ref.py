@@ -8,6 +8,8 @@ import uuid
 from collections.abc import AsyncGenerator
 from functools import partial
 
+from typing_extensions import override
+
 from actors.calls.ray import ActorGone, call
 from actors.contexts.reader import TurnReader
 from actors.contexts.run import Ticket
@@ -16,12 +18,12 @@ from actors.directory.ref import DirectoryRef
 from actors.journal.keys import SESSION
 from actors.pool.ref import Location, TenantCall
 from actors.sessions.messages import SESSION_CALLS
-from api.cluster import SessionDescription, TurnRecord
+from api.cluster import SessionDescription, SessionHandle, TurnRecord
 from api.errors import InvalidRequest, Moved, TooBusy, Unavailable
 from api.turns import TurnRequest
 
 
-class SessionRef:
+class SessionRef(SessionHandle):
     """A reference to one session by its id, wherever it lives; a ``SessionHandle``.
 
     When the session's actor is dead or put away, the directory activates it elsewhere and the call is made again.
@@ -40,32 +42,33 @@ class SessionRef:
         self._timeout_s = timeout_s
         self._listener = secrets.token_hex(8)
 
+    @override
     async def begin(self, request: TurnRequest, after: str | None = None) -> SessionTurnStream:
-        """See ``SessionHandle.begin``."""
         ticket = await self._session.begin(request, self._listener, after)
         return self._stream(request.turn_id, ticket, 0)
 
+    @override
     async def enqueue(self, request: TurnRequest, after: str | None = None) -> None:
-        """See ``SessionHandle.enqueue``."""
         await self._session.enqueue(request, after)
 
+    @override
     async def turn(self, turn_id: str) -> TurnRecord:
-        """See ``SessionHandle.turn``."""
         return await self._session.turn(turn_id)
 
+    @override
     async def hide(self, turn_id: str) -> bool:
-        """See ``SessionHandle.hide``."""
         return await self._session.hide(turn_id)
 
+    @override
     async def resume(self, turn_id: str, offset: int) -> SessionTurnStream:
-        """See ``SessionHandle.resume``."""
         ticket = await self._session.ticket(turn_id)
         if offset < 0 or (ticket.output is not None and offset > len(ticket.output.ids)):
             raise InvalidRequest(f"offset {offset} lies outside what the turn has produced")
         return self._stream(turn_id, ticket, offset)
 
+    @override
     async def listen(self) -> AsyncGenerator[str]:
-        """See ``SessionHandle.listen``. A session that becomes passive is not activated again, but waited for."""
+        """A session that becomes passive is not activated again, but waited for."""
         heard = await self._session.next_turn(None, self._listener, self.LISTEN_S)
         return self._begun_after(heard.position)
 
@@ -88,35 +91,35 @@ class SessionRef:
             if heard.turn_id is not None:
                 yield heard.turn_id
 
+    @override
     async def cancel(self, turn_id: str | None = None) -> bool:
-        """See ``SessionHandle.cancel``."""
         return await self._session.cancel(turn_id)
 
+    @override
     async def typing(self) -> None:
-        """See ``SessionHandle.typing``."""
         await self._session.typing()
 
+    @override
     async def fork(self, length: int | None = None) -> SessionRef:
-        """See ``SessionHandle.fork``."""
         target_id = uuid.uuid4().hex
         await self._session.fork(target_id, length)
         location = await self._directory.locate(target_id)
         return SessionRef(location, self._directory, self._reader, self._timeout_s)
 
+    @override
     async def rollback(self, length: int, then: tuple[int, ...] = ()) -> None:
-        """See ``SessionHandle.rollback``."""
         await self._session.rollback(length, then)
 
+    @override
     async def rename(self, title: str) -> None:
-        """See ``SessionHandle.rename``."""
         await self._session.rename(title)
 
+    @override
     async def describe(self) -> SessionDescription:
-        """See ``SessionHandle.describe``."""
         return await self._session.describe()
 
+    @override
     async def close(self) -> None:
-        """See ``SessionHandle.close``."""
         await self._directory.close(self.session_id)
 
     def _stream(self, turn_id: str, ticket: Ticket, offset: int) -> SessionTurnStream:

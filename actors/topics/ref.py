@@ -9,6 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from typing_extensions import override
+
 from actors.calls.scope import Scope
 from actors.settings import BrokerSettings
 from actors.topics.incoming import Incoming
@@ -19,11 +21,11 @@ from actors.topics.subscription import BrokerSubscription
 from api.errors import GreenroomError
 from api.names import MessageKey, TopicId
 from api.queues import Pushed, QueueInfo, QueueItem
-from api.topics import Cursor, Published, TopicInfo
+from api.topics import Cursor, Published, TopicInfo, Topics
 from api.values import MAX_VALUE_BYTES, Value, decode, encode
 
 
-class BrokerRef:
+class BrokerRef(Topics):
     """A reference to the broker, whatever its shards; a ``Topics``. One per process and event loop.
 
     It may be sent to other actors, where it is another process's. When a broker actor dies it waits for its restart,
@@ -56,34 +58,35 @@ class BrokerRef:
         for shard in self._shards:
             await shard.ref.configure(settings)
 
+    @override
     def publish(self, topic: TopicId, value: Value, key: MessageKey | None = None) -> asyncio.Future[Published]:
-        """See ``Topics.publish``."""
         data = encode(value, self._max_message_bytes)
         key = key or MessageKey(self._process_id, next(self._numbers))
         return self._shard(topic).published.put(topic, key.publisher, key.number, data)
 
+    @override
     async def subscribe(
         self, topic: TopicId, *, subscriber: str | None = None, after: Cursor | None = None, replay: bool = True
     ) -> BrokerSubscription:
-        """See ``Topics.subscribe``."""
         request = SubscribeRequest("", topic, subscriber, after, replay)
         return await self._shard(topic).incoming.subscribe(request)
 
+    @override
     async def delete(self, topic: TopicId) -> bool:
-        """See ``Topics.delete``."""
         return await self._shard(topic).ref.delete(topic)
 
+    @override
     async def topics(self, owner: str) -> tuple[TopicInfo, ...]:
-        """See ``Topics.topics``."""
         found = await asyncio.gather(*(shard.ref.topics(owner) for shard in self._shards))
         return tuple(sorted(itertools.chain(*found), key=lambda info: info.topic.name))
 
+    @override
     def push(self, queue: TopicId, value: Value, key: MessageKey | None = None) -> asyncio.Future[Pushed]:
-        """See ``Queues.push``."""
         data = encode(value, self._max_message_bytes)
         key = key or MessageKey(self._process_id, next(self._numbers))
         return self._shard(queue).pushed.put(queue, key.publisher, key.number, data)
 
+    @override
     async def pull(
         self,
         queue: TopicId,
@@ -91,7 +94,6 @@ class BrokerRef:
         lease_s: float | None = None,
         key: MessageKey | None = None,
     ) -> QueueItem:
-        """See ``Queues.pull``."""
         shard = self._shard(queue)
         await shard.gave_up()
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -103,28 +105,28 @@ class BrokerRef:
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"nothing came into queue {queue.name!r}")
 
+    @override
     async def ack(self, item: QueueItem) -> bool:
-        """See ``Queues.ack``."""
         shard = self._shard(item.queue)
         shard.incoming.let_go(item.receipt)
         return await shard.ref.ack(item.queue, item.position, item.receipt)
 
+    @override
     async def release(self, item: QueueItem) -> None:
-        """See ``Queues.release``."""
         shard = self._shard(item.queue)
         shard.incoming.let_go(item.receipt)
         await shard.ref.release(item.queue, item.receipt)
 
+    @override
     async def leave(self, publisher: str) -> None:
-        """See ``Queues.leave``."""
         await asyncio.gather(*(shard.ref.leave(publisher) for shard in self._shards))
 
+    @override
     async def delete_queue(self, queue: TopicId) -> bool:
-        """See ``Queues.delete_queue``."""
         return await self._shard(queue).ref.delete_queue(queue)
 
+    @override
     async def queues(self, owner: str) -> tuple[QueueInfo, ...]:
-        """See ``Queues.queues``."""
         found = await asyncio.gather(*(shard.ref.queues(owner) for shard in self._shards))
         return tuple(sorted(itertools.chain(*found), key=lambda info: info.queue.name))
 
