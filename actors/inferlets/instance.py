@@ -70,7 +70,8 @@ class Instance(InferletCalls):
     """One program's life. Belongs to one event loop; the journal's epoch makes it the only one of its id.
 
     Its life: launched or activated, running, perhaps put away and activated again, ended, deleted. What a client
-    sees is durable. Any call raises ``Moved`` once another actor has it, or it is being put away.
+    sees is durable. ``InferletCalls`` says what its calls do; any raises ``Moved`` once another actor has it, or it is
+    being put away.
     """
 
     MAX_DEATHS = 3
@@ -134,15 +135,12 @@ class Instance(InferletCalls):
         self._start(Replay(history), history)
 
     async def deliver(self, key: str, value: Value) -> int:
-        """See ``InferletHandle.send``."""
         return await self._reception.deliver(key, value)
 
     async def read(self, after: int, wait_s: float) -> tuple[Event, ...]:
-        """See ``Reception.read``."""
         return await self._reception.read(after, wait_s)
 
     async def describe(self) -> InferletDescription:
-        """See ``InferletHandle.describe``."""
         launched = self._launched
         ended = self._reception.ended if self._reception.outbox.is_over else None
         state: State = ended.how if ended else "running"
@@ -152,7 +150,6 @@ class Instance(InferletCalls):
         return InferletDescription(summary, launched.arguments, launched.parent, self._reception.outbox.log.end)
 
     async def terminate(self) -> bool:
-        """See ``InferletHandle.terminate``."""
         self._reception.use()
         is_first = self._reception.ended is None
         self._end(Ended("terminated"))

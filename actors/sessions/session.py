@@ -48,8 +48,8 @@ class SessionParts:
 class Session(SessionCalls):
     """One context and its turns. Belongs to one event loop; the journal's epoch makes it the only one of its id.
 
-    A turn runs on when its reader leaves; it ends by itself, by ``cancel``, or with the session. Any call raises
-    ``Moved`` once another actor has taken the session over.
+    ``SessionCalls`` says what its calls do. A turn runs on when its reader leaves; it ends by itself, by ``cancel``, or
+    with the session. Any call raises ``Moved`` once another actor has taken the session over.
     """
 
     def __init__(self, parts: SessionParts, records: SessionRecords, placement: Placement | None) -> None:
@@ -94,24 +94,20 @@ class Session(SessionCalls):
         return session
 
     async def begin(self, request: TurnRequest, listener: str = "", after: str | None = None) -> Ticket:
-        """See ``SessionHandle.begin``; ``listener`` is not told of it by ``next_turn``."""
         self._use()
         self._context.message()
         return await self._turns.begin(request, listener, after)
 
     async def enqueue(self, request: TurnRequest, after: str | None = None) -> None:
-        """See ``SessionHandle.enqueue``."""
         self._use()
         self._context.message()
         await self._turns.enqueue(request, after)
 
     async def turn(self, turn_id: str) -> TurnRecord:
-        """See ``SessionHandle.turn``."""
         self._use()
         return self._turns.record(turn_id)
 
     async def hide(self, turn_id: str) -> bool:
-        """See ``SessionHandle.hide``."""
         self._use()
         self._turns.record(turn_id)
         await self._turns.cancel(turn_id)
@@ -119,7 +115,6 @@ class Session(SessionCalls):
         return bool(self._records.history.shown_ids)
 
     async def next_turn(self, after: int | None, listener: str, wait_s: float) -> Heard:
-        """See ``Listeners.next``; None: from now on, which is answered at once. Does not count as use."""
         if self.is_fenced:
             raise Moved(f"session {self.session_id!r} is not here any longer")
         if after is None:
@@ -129,28 +124,23 @@ class Session(SessionCalls):
     async def ticket(
         self, turn_id: str, lost_attempt: int | None = None, delivered: TurnOutput | None = None
     ) -> Ticket:
-        """See ``SessionTurns.ticket``."""
         self._use()
         return await self._turns.ticket(turn_id, lost_attempt, delivered)
 
     async def ended(self, turn_id: str) -> TurnOutput:
-        """See ``SessionTurns.ended``."""
         self._use()
         return await self._turns.ended(turn_id)
 
     async def cancel(self, turn_id: str | None = None) -> bool:
-        """See ``SessionHandle.cancel``."""
         self._use()
         return await self._turns.cancel(turn_id)
 
     async def typing(self) -> None:
-        """See ``SessionHandle.typing``."""
         self._use()
         if self._records.opened.retention.policy == "predictive" and self._turns.running_id is None:
             self._context.refill()
 
     async def fork(self, target_id: str, length: int | None) -> None:
-        """Open a session of this id with a prefix of this one; see ``SessionHandle.fork``. Repeating is safe."""
         self._use()
         if length is None and self._turns.running_id:
             raise TurnRunning("a turn is running; say at which length to fork")
@@ -172,7 +162,6 @@ class Session(SessionCalls):
         await self._parts.directory.adopt(seed)
 
     async def rollback(self, length: int, then: tuple[int, ...] = ()) -> None:
-        """See ``SessionHandle.rollback``. Durable on return; repeating is safe."""
         self._use()
         limit = self._records.opened.max_context + 1
         async with self._turns.held_off():
@@ -182,12 +171,10 @@ class Session(SessionCalls):
             await self._records.write(RolledBack(length, then))
 
     async def rename(self, title: str) -> None:
-        """See ``SessionHandle.rename``. Durable on return."""
         self._use()
         await self._records.write(Titled(title))
 
     async def describe(self) -> SessionDescription:
-        """See ``SessionHandle.describe``."""
         num_resident = await self._context.residency()
         turns = [turn.record() for turn in self._records.history.turns]
         length = len(self._records.history.tokens)
