@@ -90,7 +90,7 @@ class Instance(InferletCalls):
         self._parts = parts
         self._launched = history[0]
         self._created_at = acquired.info.created_at
-        self._recorder = Recorder(journal, acquired, expires_after_s, records.encode, self._on_durable)
+        self._recorder = Recorder(journal, acquired, expires_after_s, records.encode, self._on_durable, self.scope)
         self._reception = Reception(instance_id, settings, parts.recovery_timeout_s, self._recorder, ended)
         results = [record.result for record in history if isinstance(record, Returned)]
         self._reception.recover(history, [one.position for one in results if isinstance(one, effects.Received)])

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from actors.calls.scope import Scope
 from actors.journal.contract import Acquired, Journal
 from api.errors import Fenced, GreenroomError, Unavailable
 from api.logs import event_logger
@@ -62,7 +63,9 @@ class Recorder(Generic[Record]):
         expires_after_s: float | None,
         encode: Callable[[Record], bytes],
         on_durable: Callable[[Sequence[Record]], object],
+        scope: Scope,
     ) -> None:
+        self._scope = scope
         self.is_fenced = False
         self._stream = OwnedStream(journal, acquired)
         self._num_bytes = sum(map(len, acquired.records))
@@ -136,7 +139,7 @@ class Recorder(Generic[Record]):
     def _write_all(self) -> None:
         self._num_wanted = self._num_added
         if self._writing is None and self._waiting:
-            self._writing = asyncio.create_task(self._write())
+            self._writing = self._scope.start(self._write())
 
     async def _write(self) -> None:
         try:

@@ -119,8 +119,6 @@ def kill_instance(instance: Instance) -> None:
     """Like the death of its process: what is not in the journal is gone, and nothing more is done."""
     instance._recorder.is_fenced = True
     instance.scope.cancel()
-    if instance._recorder._writing:
-        instance._recorder._writing.cancel()
     run: Any = instance._run
     if run:
         run.host.close()

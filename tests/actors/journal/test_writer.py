@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest_asyncio
 
+from actors.calls.scope import Scope
 from actors.inferlets.records import Read, Record, Woken, encode
 from actors.journal.contract import Journal
 from actors.journal.sqlite import SqliteJournal
@@ -42,7 +43,12 @@ class Writes(list[list[Record]]):
 
     async def recorder(self, journal: Journal) -> Recorder[Record]:
         return Recorder(
-            journal, await journal.create("key", "", "", (), None), None, encode, lambda one: self.append([*one])
+            journal,
+            await journal.create("key", "", "", (), None),
+            None,
+            encode,
+            lambda one: self.append([*one]),
+            Scope(),
         )
 
 
