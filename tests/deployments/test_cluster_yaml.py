@@ -72,7 +72,7 @@ EXAMPLES = {
 """What the file shows as an example, not as the default."""
 
 LEFT_OUT = {
-    *("ApiSettings.openai", "ApiSettings.petals"),
+    "ApiSettings.petals",
     *("BrokerSettings.idle_timeout_s", "BrokerSettings.poll_interval_s"),
     *("InferletSettings.linger_s", "InferletSettings.replay_timeout_s"),
     *("InferletSettings.max_inbox_bytes", "InferletSettings.max_outbox_bytes"),
