@@ -1,4 +1,4 @@
-"""The README's list of keywords is the code's."""
+"""The list of keywords for users is the code's."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from pathlib import Path
 from actors.engine.constraints.formats import FORMATS
 from actors.engine.constraints.schema import REFUSED, SUPPORTED
 
-README = (Path(__file__).parents[4] / "README.md").read_text()
+PAGE = (Path(__file__).parents[4] / ".github" / "CONSTRAINTS.md").read_text()
 
 
 def row(title: str) -> set[str]:
     """Words in code marks in a row of the table of constraints."""
-    return set(
-        re.findall(r"`([$\w-]+)`", next(line for line in README.splitlines() if line.startswith(f"| {title} |")))
-    )
+    return set(re.findall(r"`([$\w-]+)`", next(line for line in PAGE.splitlines() if line.startswith(f"| {title} |"))))
 
 
 def test_the_list_of_keywords_is_what_is_held() -> None:
