@@ -28,9 +28,7 @@ def make_endless_model(path: Path) -> Path:
     model = LlamaForCausalLM(config)
     with torch.no_grad():
         model.lm_head.weight.mul_(20)  # so that what is likely is very likely …
-        model.lm_head.weight[: tokenizer.vocab_size].index_fill_(
-            0, torch.tensor(tokenizer.all_special_ids), 0
-        )  # … and the end is not
+        model.lm_head.weight[tokenizer.all_special_ids] = 0  # … and the end is not
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
