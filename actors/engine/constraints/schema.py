@@ -1,9 +1,9 @@
 """JSON schemas, written for llguidance: what no grammar holds is refused by name, what a schema leaves open is closed.
 
 Where a schema is silent, an object has the properties that are named and no others, a string at most 2,048 characters,
-an array at most 64 items, and a schema that speaks of properties describes an object. What may be anything has at most
-eight lists and objects inside each other, and names of at most 64 characters. All of that is valid under the schema
-that was given; it keeps a model from writing on to its limit.
+an array at most 64 items, an integer at most 15 digits, and a schema that speaks of properties describes an object.
+What may be anything has at most eight lists and objects inside each other, and names of at most 64 characters. All of
+that is valid under the schema that was given; it keeps a model from writing on to its limit.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ MAX_STRING_LENGTH = 2_048
 MAX_ARRAY_ITEMS = 64
 MAX_DEPTH = 64
 MAX_SILENT_DEPTH = 8
+MAX_NUMBER = 10**15
 _ANY_NAME = r"^[^\x00-\x1f]{0,64}$"
 _MAX_COUNT = 1_000_000
 _MAX_STEPS = 100_000
@@ -289,7 +290,7 @@ def _simple(keyword: str, value: Any) -> Any:
         _check(keyword, is_number and 0 <= value <= _MAX_COUNT and value == int(value), f"a count up to {_MAX_COUNT}")
         return int(value)
     if keyword in _NUMBERS:
-        _check(keyword, is_number and abs(value) <= 1e15, "a number of at most 15 digits")
+        _check(keyword, is_number and abs(value) <= MAX_NUMBER, "a number of at most 15 digits")
     elif keyword == "required":
         _check(keyword, isinstance(value, list) and all(isinstance(name, str) for name in value), "a list of names")
     return _searched(value) if keyword == "pattern" else value
@@ -310,7 +311,7 @@ def _searched(pattern: Any) -> str:
 
 
 def _bound(schema: dict[str, Any], written: dict[str, Any]) -> None:
-    """Give a string and an array the most that they can have, where nothing beside says it."""
+    """Give a string, an array and an integer the most that they can have, where nothing beside says it."""
     types = schema.get("type")
     types = types if isinstance(types, list) else [types]
     if "string" in types and not schema.keys() & {"enum", "const", "format", "pattern"}:
@@ -318,6 +319,11 @@ def _bound(schema: dict[str, Any], written: dict[str, Any]) -> None:
     if "array" in types and not schema.keys() & {"enum", "const"}:
         least = max(written.get("minItems", 0), len(written.get("prefixItems", ())))
         written.setdefault("maxItems", max(MAX_ARRAY_ITEMS, least))
+    if "integer" in types and "number" not in types and not schema.keys() & {"enum", "const"}:
+        if "exclusiveMinimum" not in written:
+            written.setdefault("minimum", -MAX_NUMBER)
+        if "exclusiveMaximum" not in written:
+            written.setdefault("maximum", MAX_NUMBER)
 
 
 def _check(keyword: str, is_right: bool, right: str) -> None:

@@ -103,13 +103,21 @@ def test_an_object_has_the_named_properties_only_unless_the_schema_says_more(pro
 
 
 @pytest.mark.parametrize(
-    ("schema", "text", "end"),
-    [({"type": "array"}, "[" + ", ".join("1" * 64), "]"), ({"type": "string"}, '"' + "a" * 2_048, '"')],
+    ("schema", "text", "more", "end"),
+    [
+        ({"type": "array"}, "[" + ", ".join("1" * 64), ",a", "]"),
+        ({"type": "string"}, '"' + "a" * 2_048, ",a", '"'),
+        ({"type": "array", "items": {"type": "integer"}}, "[" + "9" * 15, "1a", "]"),
+        ({"type": "array", "items": {"type": "integer", "minimum": 3}}, "[" + "9" * 15, "1a", "]"),
+        ({"type": "array", "items": {"type": "integer", "exclusiveMaximum": 9}}, "[-" + "9" * 15, "1a", "]"),
+    ],
 )
-def test_strings_and_arrays_end_where_the_schema_does_not_end_them(schema: Any, text: str, end: str) -> None:
+def test_strings_arrays_and_integers_end_where_the_schema_does_not_end_them(
+    schema: Any, text: str, more: str, end: str
+) -> None:
     matcher = grammars().matcher(text_of(schema))
     assert all(matcher.accept(token_of(character)) for character in text)
-    assert not matcher.allowed()[[token_of(","), token_of("a")]].any()
+    assert not matcher.allowed()[[token_of(character) for character in more]].any()
     assert matcher.accept(token_of(end))
     assert matcher.is_exhausted
 
