@@ -18,6 +18,7 @@ import random
 import statistics
 import sys
 import tempfile
+import time
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -38,6 +39,7 @@ OTHERS = ("ada", "grace", "joan", "mary")
 PROMPT, ANSWER = 48, 8
 """Tokens of a turn of the others."""
 PAUSE_S = 0.1
+STILL_S = 10.0
 MAX_INFERLETS = 4
 """Of one owner with a process: what their start takes is not measured, so they wait already."""
 
@@ -62,6 +64,12 @@ async def hostile_owner(url: str) -> AsyncIterator[Callable[[], Awaitable[dict[s
     finally:
         stdin.close()
         await process.wait()
+
+
+async def until_still(served: Served) -> None:
+    """Until no process has been started for a while: the pools start new ones for those that were taken."""
+    while any(time.time() - process.create_time() < STILL_S for process in served.all_processes()):  # noqa: ASYNC110
+        await asyncio.sleep(1)
 
 
 async def first_tokens(talkers: list[Talker], num_turns: int) -> list[float]:
@@ -93,6 +101,7 @@ async def benchmark(served: Served, num_turns: int, rounds: int) -> bool:
         for number in range(rounds):
             found["idle"] += await first_tokens(talkers, num_turns)
             async with hostile_owner(served.url) as tell:
+                await until_still(served)
                 found["beside the hostile owner"] += await first_tokens(talkers, num_turns)
                 report = await tell()
             held = ", ".join(f"{count} {kind}" for kind, count in sorted(report["held"].items()))
