@@ -38,9 +38,9 @@ PARTS: dict[str, Callable[[Targets, int, int, Findings], Coroutine[Any, Any, Non
 
 
 def attack(deployed: Deployed, part: str, count: int, seed: int, rest_s: float, memory_share: float) -> Findings:
-    """Warm up with a tenth, count what is held, do it all, rest, and count again; then have the model talk."""
+    """Warm up with half of it, which fills caches, count what is held, do it all, rest, count again; then converse."""
     findings = Findings()
-    asyncio.run(_run(deployed, part, max(count // 10, 40), seed + 1, findings))
+    asyncio.run(_run(deployed, part, max(count // 2, 40), seed + 1, findings))
     time.sleep(rest_s / 2)
     before = Census.take(deployed)
     asyncio.run(_run(deployed, part, count, seed, findings))
