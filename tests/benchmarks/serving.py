@@ -185,7 +185,7 @@ class Clients:
             session = await self._greenroom.open_session(SessionOptions())
             times.append(time.perf_counter() - began)
             self._sessions.append(session)
-            address = f"{self._url.replace('http', 'ws')}/api/sessions/{session.session_id}"
+            address = f"{self._url.replace('http', 'ws')}/api/sessions/{session.session_id}?turns=own"
             self._sockets.append(await connect(address))
         return times
 
