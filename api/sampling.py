@@ -57,7 +57,7 @@ class Sampling:
 
     The order is that of ``transformers``: penalties and bias, what the turn allows, temperature, top-k, top-p, min-p.
     The draw for the token at offset ``i`` of a turn depends only on (seed, i) and its distribution, so that a turn
-    which is taken up again after a crash draws what it would have drawn.
+    which resumes after a crash draws what it would have drawn.
 
     Attributes:
         temperature: dimensionless; 0 is greedy.

@@ -49,7 +49,7 @@ class ContextRef(PlacedContext):
         return TurnRun(self, request, contents, deaths)
 
     async def turn_ended(self, num_tokens: int) -> None:
-        """The context holds so many tokens now: do with the KV what the policy says."""
+        """Do with the KV what the policy says of a context of ``num_tokens`` tokens."""
         decision = self._retainer.turn_ended(num_tokens, time.monotonic())
         if decision.is_dropped:
             await self.drop()

@@ -39,7 +39,7 @@ class Retainer:
             self._ended_at = None
 
     def turn_ended(self, num_tokens: int, now: float) -> Decision:
-        """An answer has ended and the context holds so many tokens."""
+        """An answer has ended; the context holds ``num_tokens`` tokens."""
         self._ended_at = now
         match self._retention.policy:
             case "keep":

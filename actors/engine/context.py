@@ -91,7 +91,7 @@ def closest(contexts: Iterable[Context | None], tokens: Sequence[int], adapter: 
 
 
 def _num_common(left: array[int], right: array[int], num_equal: int) -> int:
-    """How many first numbers are equal, of which so many are known to be."""
+    """How many numbers at the start are equal; the first ``num_equal`` are known to be."""
     low, high = num_equal, min(len(left), len(right))
     while low < high:
         middle = (low + high + 1) // 2

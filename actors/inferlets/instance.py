@@ -71,7 +71,7 @@ class Instance(InferletCalls):
 
     Its life: launched or activated, running, perhaps put away and activated again, ended, deleted. What a client
     sees is durable. ``InferletCalls`` says what its calls do; any raises ``Moved`` once another actor has it, or it is
-    being put away.
+    being passivated.
     """
 
     MAX_DEATHS = 3

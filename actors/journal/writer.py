@@ -43,7 +43,7 @@ class OwnedStream:
 
 
 def expiry(after_s: float | None) -> float | None:
-    """The time of the clock so many seconds from now; None is never."""
+    """When the clock will show that this many seconds have passed; None is never."""
     return None if after_s is None else time.time() + after_s
 
 

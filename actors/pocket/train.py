@@ -32,7 +32,7 @@ LENGTHS = (64, 128, 256, 512, 1024, 2000)
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What is learned for so many steps, or to their end; ``weights``: how often each of ``LENGTHS`` is drawn."""
+    """What is learned for ``num_steps`` steps, or to their end; ``weights``: how often each of ``LENGTHS`` is drawn."""
 
     num_steps: int
     weights: tuple[float, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from actors.models.messages import TurnOutput
 from actors.sessions.records import (
@@ -148,8 +148,24 @@ class History:
     @property
     def title(self) -> str:
         """The title that it was given, or one that is made from its first message; "" before that."""
-        first = self.turns[0].request if self.turns else self.open_request
+        return self._title(self.hidden)
+
+    def title_without(self, turn_id: str) -> str:
+        """What the title is when this turn is hidden too."""
+        return self._title(self.hidden | {turn_id})
+
+    def _title(self, hidden: set[str]) -> str:
+        requests = [turn.request for turn in self.turns] + ([self.open_request] if self.open_request else [])
+        first = next((request for request in requests if request.turn_id not in hidden), None)
         return self._given_title or (title_of(first.prompt) if first else "")
+
+    def records(self) -> list[TurnRecord]:
+        """All ended turns; of hidden ones what they take of the context, and nothing that was said."""
+        records = [turn.record() for turn in self.turns]
+        return [
+            replace(record, prompt=(), text="", note="") if record.turn_id in self.hidden else record
+            for record in records
+        ]
 
     def turn(self, turn_id: str) -> EndedTurn | None:
         """The ended turn of this id; None where there is none."""
@@ -219,5 +235,5 @@ class History:
 
 
 def running_record(request: TurnRequest, length: int, is_waiting: bool = False) -> TurnRecord:
-    """A turn that runs, or waits, after so many tokens."""
+    """A turn that runs, or waits, on a context of ``length`` tokens."""
     return TurnRecord(request.turn_id, request.prompt, "", length, length, 0, None, request.note, is_waiting=is_waiting)

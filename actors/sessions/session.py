@@ -176,7 +176,7 @@ class Session(SessionCalls):
 
     async def describe(self) -> SessionDescription:
         num_resident = await self._context.residency()
-        turns = [turn.record() for turn in self._records.history.turns]
+        turns = self._records.history.records()
         length = len(self._records.history.tokens)
         if request := self._records.history.open_request:
             turns.append(running_record(request, length))

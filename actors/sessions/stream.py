@@ -8,7 +8,7 @@ from actors.directory.messages import SessionSeed
 from actors.journal.contract import Acquired, Journal
 from actors.journal.writer import OwnedStream, expiry
 from actors.sessions.history import History
-from actors.sessions.records import FORMAT, Opened, Record, Titled, TurnStarted, decode, encode
+from actors.sessions.records import FORMAT, Opened, Record, Titled, TurnHidden, TurnStarted, decode, encode
 from actors.sessions.title import title_of
 from api.errors import Fenced
 
@@ -77,7 +77,7 @@ class SessionRecords:
             self.history.apply(record)
 
     async def _append(self, record: Record) -> None:
-        title = _title_after(self.history.title, record)
+        title = _title_after(self.history, record)
         await self._stream.append([encode(record)], self.opened.idle_timeout_s, title)
 
     def leave(self) -> None:
@@ -89,10 +89,12 @@ class SessionRecords:
         await self._journal.delete(self._stream.info.key)
 
 
-def _title_after(title: str, record: Record) -> str:
+def _title_after(history: History, record: Record) -> str:
     match record:
         case Titled(given):
             return given
         case TurnStarted(request):
-            return title or title_of(request.prompt)
-    return title
+            return history.title or title_of(request.prompt)
+        case TurnHidden(turn_id):
+            return history.title_without(turn_id)
+    return history.title

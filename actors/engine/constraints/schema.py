@@ -179,7 +179,7 @@ class _Writer:
             written.setdefault("items", self._anything(MAX_SILENT_DEPTH - 1))
 
     def _anything(self, depth: int = MAX_SILENT_DEPTH) -> dict[str, Any]:
-        """A reference to any value with so many lists and objects inside each other at most."""
+        """A reference to any value of at most ``depth`` lists and objects inside each other."""
         name = f"any{depth}"
         if name not in self._definitions:
             kinds = ["string", "number", "boolean", "null"]
@@ -191,7 +191,7 @@ class _Writer:
         return {"$ref": f"#/$defs/{name}"}
 
     def _any_members(self, depth: int) -> dict[str, Any]:
-        """For an object that is the outermost of so many."""
+        """For an object of at most ``depth`` lists and objects inside each other, itself included."""
         return {"patternProperties": {_ANY_NAME: self._anything(depth - 1)}, "additionalProperties": False}
 
     def _close(self, schema: dict[str, Any], written: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class AnswerPiece:
 
 
 class Answer:
-    """The choices of one request, being computed. To be ended by whoever began it.
+    """The choices of one request, being computed. Its caller ends it.
 
     Attributes:
         id: without the prefix of its kind.

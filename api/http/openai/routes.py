@@ -22,10 +22,11 @@ from api.http.disconnects import while_connected
 from api.http.event_stream import EventStream, kept_alive
 from api.http.json_text import json_text
 from api.http.limits import become_stream
+from api.http.models import find_model
 from api.http.openai.answer import Answer, Plan, whole
 from api.http.openai.chat import ChatBody
 from api.http.openai.completions import CompletionBody
-from api.http.openai.models import find_model, model_view, models_view
+from api.http.openai.models import model_view, models_view
 from api.http.openai.responses.routes import response_routes
 from api.http.openai.schemas import parse_body
 from api.http.openai.stream import event_texts

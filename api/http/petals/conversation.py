@@ -10,9 +10,10 @@ from typing import Any
 
 from api.cluster import Cluster, ModelInfo, SessionHandle, SessionOptions
 from api.errors import GreenroomError
+from api.http.models import find_model
 from api.http.petals.chunks import Answer, Chunk, begin
 from api.http.petals.failures import BadParameter
-from api.http.petals.generation import Generation, Plan, find_model
+from api.http.petals.generation import Generation, Plan
 from api.http.petals.messages import GenerateMessage, OpenMessage, SessionLength, read_message
 from api.settings import ApiSettings
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from api.cluster import Cluster, ModelInfo
-from api.errors import LengthExceeded, ModelNotFound, TooLarge, Unavailable
+from api.errors import LengthExceeded, TooLarge
 from api.http.petals.failures import BadParameter
 from api.turns import BOUNDS, BeginningOfText, Sampling, Stop, Text, TurnRequest
 
@@ -175,21 +175,3 @@ class Plan:
     def overflow(self) -> LengthExceeded:
         """What the step after the last possible one would have raised."""
         return LengthExceeded(self.maximum, 1, self.maximum)
-
-
-async def find_model(cluster: Cluster, name: str | None) -> ModelInfo:
-    """The model of this name or alias, the default one for None.
-
-    Raises:
-        ModelNotFound: no such model.
-        Unavailable: none is configured, or no actor has told yet what the model is.
-    """
-    models = await cluster.models()
-    if name is None:
-        if not models:
-            raise Unavailable("no model is served here")
-        return models[0].known()
-    for model in models:
-        if name == model.name or name in model.aliases:
-            return model.known()
-    raise ModelNotFound(name)

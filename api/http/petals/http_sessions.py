@@ -10,9 +10,10 @@ from weakref import WeakValueDictionary
 
 from api.cluster import Cluster, SessionHandle, SessionOptions
 from api.errors import GreenroomError, SessionNotFound, TooBusy
+from api.http.models import find_model
 from api.http.petals.chunks import begin
 from api.http.petals.failures import BadParameter
-from api.http.petals.generation import Generation, Plan, find_model
+from api.http.petals.generation import Generation, Plan
 from api.logs import event_logger
 from api.settings import PetalsSettings
 from api.turns import TurnRequest

@@ -13,10 +13,11 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from api.cluster import Cluster
 from api.errors import GreenroomError, TooLarge
 from api.http.disconnects import while_connected
+from api.http.models import find_model
 from api.http.patience import PatientAnswer
 from api.http.petals.chunks import begin
 from api.http.petals.failures import BadParameter, failure_response
-from api.http.petals.generation import Generation, Plan, find_model
+from api.http.petals.generation import Generation, Plan
 from api.http.petals.http_sessions import HttpSessions
 from api.http.petals.parameters import Parameters, read_parameters
 from api.http.petals.socket import petals_socket

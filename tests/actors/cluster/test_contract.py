@@ -465,7 +465,12 @@ async def test_a_hidden_turn_is_not_found_and_stays_in_the_context(session: Sess
     for call in session.turn("a"), session.hide("a"), (await session.fork()).turn("a"):
         with pytest.raises(TurnNotFound):
             await call
-    assert (await session.describe()).length == length
+    description = await session.describe()
+    assert description.length == length
+    first, second = description.turns
+    assert (first.turn_id, first.prompt, first.text, first.note) == ("a", (), "", "")
+    assert second.prompt
+    assert second.base_length == first.end_length > 0
     assert not await session.hide("b")
 
 

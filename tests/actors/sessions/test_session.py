@@ -26,7 +26,7 @@ from api.errors import (
     TurnNotFound,
     TurnRunning,
 )
-from api.turns import Finish, Frame, Stop, Text, Tokens, TurnRequest
+from api.turns import Finish, Frame, Message, Stop, Text, Tokens, TurnRequest
 from tests.actors.fake_engine import greedy
 from tests.actors.small_cluster import SmallCluster
 
@@ -426,3 +426,14 @@ def _slot(cluster: SmallCluster, session_id: str) -> Session:
 def _state(cluster: SmallCluster) -> str:
     entries = cluster._directory.target._sessions.entries.values()
     return "active" if any(entry.slot for entry in entries) else "passive"
+
+
+async def test_what_was_said_in_a_hidden_turn_is_told_nowhere(cluster: SmallCluster) -> None:
+    session = await cluster.greenroom.open_session(SessionOptions())
+    for name in ("secret", "open"):
+        await collect(await session.begin(TurnRequest(name, (Message("user", name),), stop=Stop(max_tokens=2))))
+    assert (await session.describe()).title == "secret"
+    assert await session.hide("secret")
+    described = await session.describe()
+    assert (described.title, [turn.prompt for turn in described.turns]) == ("open", [(), (Message("user", "open"),)])
+    assert [summary.title for summary in await cluster.greenroom.sessions()] == ["open"]

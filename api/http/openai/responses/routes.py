@@ -30,7 +30,7 @@ from api.http.disconnects import while_connected
 from api.http.event_stream import EventStream
 from api.http.json_text import json_text
 from api.http.limits import become_stream
-from api.http.openai.models import find_model
+from api.http.models import find_model
 from api.http.openai.responses.creation import Creation
 from api.http.openai.responses.draft import Draft, draft_of
 from api.http.openai.responses.errors import ResponseNotFound

@@ -1,0 +1,24 @@
+"""The model that a request names."""
+
+from __future__ import annotations
+
+from api.cluster import Cluster, ModelInfo
+from api.errors import ModelNotFound, Unavailable
+
+
+async def find_model(cluster: Cluster, name: str | None) -> ModelInfo:
+    """The model of this name or alias, the default one for None.
+
+    Raises:
+        ModelNotFound: no such model.
+        Unavailable: none is configured, or no actor has told yet what the model is.
+    """
+    models = await cluster.models()
+    if name is None:
+        if not models:
+            raise Unavailable("no model is served here")
+        return models[0].known()
+    for model in models:
+        if name in (model.name, *model.aliases):
+            return model.known()
+    raise ModelNotFound(name)
