@@ -184,6 +184,7 @@ class SessionHandle(Protocol):
             InvalidRequest, LengthExceeded: the turn cannot be; the session is as before.
             NotLast: the context does not end, or will not end, with the turn ``after``.
             TooBusy: the session's queue is full.
+            TurnNotFound: the turn ``after`` is hidden.
             Unavailable: no model actor could be had in time.
         """
         ...

@@ -112,7 +112,7 @@ class Session(SessionCalls):
         self._turns.record(turn_id)
         await self._turns.cancel(turn_id)
         await self._records.write(TurnHidden(turn_id))
-        return bool(self._records.history.shown_ids)
+        return bool(self._turns.shown_ids)
 
     async def next_turn(self, after: int | None, listener: str, wait_s: float) -> Heard:
         if self.is_fenced:

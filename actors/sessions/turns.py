@@ -61,6 +61,12 @@ class SessionTurns:
         return self._queue.is_idle
 
     @property
+    def shown_ids(self) -> set[str]:
+        """Of the turns that are not hidden, those included that are about to start."""
+        history = self._records.history
+        return history.shown_ids | (self._beginning.keys() - history.hidden)
+
+    @property
     def running_id(self) -> str | None:
         """The id of the turn that runs."""
         return self._run.request.turn_id if self._run else None
@@ -112,6 +118,8 @@ class SessionTurns:
         return task
 
     def _check_last(self, after: str | None) -> None:
+        if after in self._records.history.hidden:
+            raise TurnNotFound(after)
         if after is not None and not self._will_end_with(after):
             raise NotLast(f"the session does not end with turn {after!r:.100}")
 

@@ -201,8 +201,7 @@ class FakeSession:
         for turn in self.turns:
             if turn.request.turn_id == request.turn_id:
                 return FakeStream(turn)
-        if after is not None and not self._will_end_with(after):
-            raise NotLast("another turn is the last")
+        self._check_last(after)
         if (self.running or self._waiting) and not await self._has_turn(request.turn_id):
             return DismissedStream(request.turn_id, self.length)
         self._check_open()
@@ -211,6 +210,12 @@ class FakeSession:
         self._tell()
         return FakeStream(turn)
 
+    def _check_last(self, after: str | None) -> None:
+        if after in self._hidden:
+            raise TurnNotFound(after)
+        if after is not None and not self._will_end_with(after):
+            raise NotLast("another turn is the last")
+
     def _will_end_with(self, turn_id: str) -> bool:
         last = next(reversed(self._waiting), self.turns[-1].request.turn_id if self.turns else None)
         return last == turn_id
@@ -218,8 +223,7 @@ class FakeSession:
     async def enqueue(self, request: TurnRequest, after: str | None = None) -> None:
         """Begin it in a task."""
         self._check_open()
-        if after is not None and not self._will_end_with(after):
-            raise NotLast("another turn is the last")
+        self._check_last(after)
         if len(self._waiting) >= self._cluster.max_queued_turns:
             raise TooBusy(f"{len(self._waiting)} turns are waiting in this session already")
         base, turn_id = self.length, request.turn_id

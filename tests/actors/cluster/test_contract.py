@@ -465,6 +465,10 @@ async def test_a_hidden_turn_is_not_found_and_stays_in_the_context(session: Sess
     for call in session.turn("a"), session.hide("a"), (await session.fork()).turn("a"):
         with pytest.raises(TurnNotFound):
             await call
+    begun = turn(turn_id="c")
+    for refused in session.begin(begun, "a"), session.enqueue(begun, "a"):
+        with pytest.raises(TurnNotFound):
+            await refused
     description = await session.describe()
     assert description.length == length
     first, second = description.turns

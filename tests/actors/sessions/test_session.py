@@ -437,3 +437,13 @@ async def test_what_was_said_in_a_hidden_turn_is_told_nowhere(cluster: SmallClus
     described = await session.describe()
     assert (described.title, [turn.prompt for turn in described.turns]) == ("open", [(), (Message("user", "open"),)])
     assert [summary.title for summary in await cluster.greenroom.sessions()] == ["open"]
+
+
+async def test_a_turn_that_was_accepted_while_the_last_one_was_hidden_counts(cluster: SmallCluster) -> None:
+    """Whoever hides the last turn of a session closes it: not when another has begun in it meanwhile."""
+    cluster.engines[0].step_s = 0.01
+    session = await cluster.greenroom.open_session(SessionOptions())
+    await collect(await session.begin(request("a", 7)))
+    has_others, stream = await asyncio.gather(session.hide("a"), session.begin(request("b", 8), "a"))
+    assert has_others
+    assert len(ids(await collect(stream))) == 5

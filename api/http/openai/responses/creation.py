@@ -7,7 +7,7 @@ from contextlib import aclosing
 from functools import partial
 
 from api.cluster import Cluster, Retention, SessionHandle, SessionOptions
-from api.errors import NotLast
+from api.errors import NotLast, SessionNotFound, TurnNotFound
 from api.http.openai.responses.draft import Draft, Note
 from api.http.openai.responses.errors import PreviousResponseNotFound, ResponseNotFound
 from api.http.openai.responses.ids import new_response_id
@@ -80,6 +80,8 @@ class Creation:
         """In the previous one's session, where that is the last of it; else in a fork after it."""
         try:
             return await self._begin_in(previous.session, draft, _with_failed(previous, messages), previous.id)
+        except (SessionNotFound, TurnNotFound):
+            raise PreviousResponseNotFound(previous.id) from None
         except NotLast:
             previous = await previous.ended()
         fork = await previous.session.fork(previous.record.end_length)

@@ -31,19 +31,6 @@ class PreviousResponseNotFound(NotFound):
         return f"Previous response with id {self.response_id!r:.100} not found."
 
 
-class ConversationNotFound(NotFound):
-    """There is no such conversation, or it is another owner's."""
-
-    code = "conversation_not_found"
-
-    def __init__(self, conversation_id: str) -> None:
-        super().__init__(conversation_id)
-        self.conversation_id = conversation_id
-
-    def __str__(self) -> str:
-        return f"Conversation with id {self.conversation_id!r:.100} not found."
-
-
 class ItemNotFound(NotFound):
     """There is no such item, or it is another owner's."""
 
