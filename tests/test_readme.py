@@ -15,7 +15,10 @@ from tests.readme_blocks import BLOCKS, README, Block
 
 ROOT = Path(__file__).parent.parent
 ACTORS = ROOT / "actors"
-PAGES = ("README.md", "actors/README.md", ".github/CONTRIBUTING.md", "tests/programs/README.md")
+PAGES = (
+    *("README.md", "actors/README.md", "actors/engine/README.md", "tests/programs/README.md"),
+    *(".github/CONTRIBUTING.md", ".github/CONSTRAINTS.md"),
+)
 
 
 def links(page: Path) -> list[Path]:
