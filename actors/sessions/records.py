@@ -19,6 +19,7 @@ from api.turns import (
     Sampling,
     Stop,
     Text,
+    TokenLogprobs,
     Tokens,
     TurnRequest,
 )
@@ -140,7 +141,7 @@ def encode(record: Record) -> bytes:
     fields = asdict(record)
     if isinstance(record, TurnQueued | TurnDismissed | TurnStarted):
         fields["request"] |= _special_fields(record.request)
-    if isinstance(record, TurnEnded):
+    if isinstance(record, TurnEnded) and not record.output.logprobs:
         del fields["output"]["logprobs"]
     return to_line([type(record).__name__, fields])
 
@@ -227,7 +228,12 @@ def _constraint(name: str, fields: dict[str, Any]) -> Constraint:
 
 def _output(fields: dict[str, Any]) -> TurnOutput:
     finish = _finish(fields["finish"]) if fields["finish"] else None
-    return TurnOutput(tuple(fields["ids"]), tuple(fields["pieces"]), (), finish)
+    logprobs = tuple(_logprobs(one) for one in fields.get("logprobs", ()))
+    return TurnOutput(tuple(fields["ids"]), tuple(fields["pieces"]), logprobs, finish)
+
+
+def _logprobs(fields: dict[str, Any]) -> TokenLogprobs:
+    return TokenLogprobs(fields["chosen"], tuple((token_id, logprob) for token_id, logprob in fields["top"]))
 
 
 def _finish(fields: dict[str, Any]) -> Finish:

@@ -40,6 +40,11 @@ class AnswerParser:
         self._drops_space = format.starts_in_reasoning
         self._state: _State = self._reasoning if format.starts_in_reasoning else self._start
 
+    @property
+    def is_in_text(self) -> bool:
+        """Whether the next token is of the text, as far as one can tell before it has come."""
+        return self._state in (self._start, self._text)
+
     def take(self, frame: Frame) -> list[AnswerEvent]:
         """The events of the next frame."""
         events = [event for token in zip(frame.ids, frame.pieces, strict=True) for event in self.token(*token)]

@@ -62,10 +62,31 @@ def test_tokens_and_log_probabilities_are_those_of_transformers_whatever_changes
         for token_id, token, row in zip(ids, logprobs.content, expected, strict=True):
             assert token.logprob == pytest.approx(float(row[token_id]), abs=1e-3)
             assert [top.logprob for top in token.top_logprobs] == pytest.approx(row.topk(5).values.tolist(), abs=1e-3)
+        assert response_logprobs(client, change) == [
+            pytest.approx([token.logprob, *(top.logprob for top in token.top_logprobs)], abs=1e-3)
+            for token in logprobs.content
+        ]
         if change["temperature"] == 0:
             without_end = expected.clone()
             without_end[:, tokenizer.eos_token_id] = -100
             assert without_end.argmax(-1).tolist() == ids
+
+
+def response_logprobs(client: OpenAI, change: dict[str, Any]) -> list[list[float]]:
+    """Each token's of the same answer as a response, and those of the likeliest ones at its place."""
+    response = client.responses.create(
+        model="pocket",
+        input=HELLO,
+        include=["message.output_text.logprobs"],
+        top_logprobs=5,
+        max_output_tokens=12,
+        extra_body={"logit_bias": NO_END, **change},
+    )
+    (item,) = response.output
+    assert item.type == "message"
+    (part,) = item.content
+    assert part.type == "output_text"
+    return [[token.logprob, *(top.logprob for top in token.top_logprobs)] for token in part.logprobs or ()]
 
 
 def test_a_seed_repeats_streamed_or_not_and_is_the_first_of_n(client: OpenAI) -> None:

@@ -15,7 +15,7 @@ from api.http.openai.envelope import InvalidField
 from api.http.openai.formats import ResponseFormat
 from api.http.openai.messages import ChatMessage, messages_of, num_chars
 from api.http.openai.schemas import Count, SamplingBody
-from api.http.openai.scores import ScoredText, ScoredToken
+from api.http.openai.scores import ScoredToken
 from api.http.openai.tools import ChoiceBody, ToolBody, choice_of, tools_of
 from api.turns import Stop, TurnRequest
 
@@ -137,12 +137,7 @@ class ChatView:
     def _logprobs(self, tokens: Sequence[ScoredToken]) -> dict[str, object] | None:
         if not self._has_logprobs:
             return None
-        content = [{**_scored(token.token), "top_logprobs": [_scored(top) for top in token.top]} for token in tokens]
-        return {"content": content, "refusal": None}
-
-
-def _scored(scored: ScoredText) -> dict[str, object]:
-    return {"token": scored.text, "logprob": scored.logprob, "bytes": list(scored.content)}
+        return {"content": [token.view() for token in tokens], "refusal": None}
 
 
 def _message(choice: WholeChoice) -> dict[str, object]:

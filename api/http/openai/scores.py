@@ -21,6 +21,10 @@ class ScoredText:
         """The bytes as text, unfinished characters as U+FFFD."""
         return self.content.decode(errors="replace")
 
+    def view(self) -> dict[str, object]:
+        """As chats and responses show it."""
+        return {"token": self.text, "logprob": self.logprob, "bytes": list(self.content)}
+
 
 @dataclass(frozen=True, slots=True)
 class ScoredToken:
@@ -29,6 +33,10 @@ class ScoredToken:
     token: ScoredText
     top: tuple[ScoredText, ...]
     start: int
+
+    def view(self) -> dict[str, object]:
+        """As chats and responses show it."""
+        return {**self.token.view(), "top_logprobs": [top.view() for top in self.top]}
 
 
 class TokenTexts:

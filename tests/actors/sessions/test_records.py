@@ -29,7 +29,18 @@ from api.cluster import Retention
 from api.constraints import Choice, Grammar, JsonSchema, Regex
 from api.errors import InvalidRequest
 from api.tools import Tool, ToolCall, ToolChoice
-from api.turns import BeginningOfText, Distribution, Finish, Message, Sampling, Stop, Text, Tokens, TurnRequest
+from api.turns import (
+    BeginningOfText,
+    Distribution,
+    Finish,
+    Message,
+    Sampling,
+    Stop,
+    Text,
+    TokenLogprobs,
+    Tokens,
+    TurnRequest,
+)
 
 REQUEST = TurnRequest(
     "t",
@@ -73,6 +84,7 @@ WITH_TOOLS = replace(
         TurnEnded("t", (), TurnOutput(finish=Finish("distribution", distribution=Distribution(((3, -0.5),), 0.7)))),
         TurnEnded("t", (5, 6), TurnOutput((1,), ("é",), (), Finish("stop", "x", "�", True))),
         TurnEnded("t", (), TurnOutput()),
+        TurnEnded("t", (5,), TurnOutput((1,), ("é",), (TokenLogprobs(-0.5, ((1, -0.5), (2, -1.5))),))),
         TurnRestarted("t"),
         TurnFailed("t"),
         TurnFailed("t", is_quarantined=True),

@@ -14,6 +14,7 @@ from api.http.openai.responses.ids import new_response_id
 from api.http.openai.responses.items import Item, messages_of
 from api.http.openai.responses.reading import Reading
 from api.http.openai.responses.stored import Stored, find_response, frames_of, stored_of
+from api.http.openai.scores import TokenTexts
 from api.http.openai.turns import Turns
 from api.turns import Frame, Message, Part
 
@@ -73,8 +74,10 @@ class Creation:
         response_id = new_response_id()
         request = draft.request(response_id, prompt)
         turns = await Turns.begin(partial(self._cluster.generate, draft.model.name, owner=self._owner), (request,))
-        frames, answers = _frames_of(turns), draft.model.answers
-        return Reading(response_id, draft.fields, turns.starts[0], frames, answers, leave=turns.cancel)
+        model, texts = draft.model, self._texts(draft)
+        return Reading(
+            response_id, draft.fields, turns.starts[0], _frames_of(turns), model.answers, texts, leave=turns.cancel
+        )
 
     async def _go_on(self, draft: Draft, previous: Stored, messages: Sequence[Part]) -> Reading:
         """In the previous one's session, where that is the last of it; else in a fork after it."""
@@ -98,9 +101,13 @@ class Creation:
         request = draft.request(response_id, prompt)
         if self._is_queued:
             await session.enqueue(request, after)
-            return Reading.queued(response_id, draft.fields, draft.model.answers)
+            return Reading.queued(response_id, draft.fields, draft.model.answers, self._texts(draft))
         stream = await session.begin(request, after)
-        return Reading(response_id, draft.fields, stream.start, frames_of(stream), draft.model.answers)
+        frames, answers = frames_of(stream), draft.model.answers
+        return Reading(response_id, draft.fields, stream.start, frames, answers, self._texts(draft))
+
+    def _texts(self, draft: Draft) -> TokenTexts:
+        return TokenTexts(self._cluster, draft.model.name)
 
 
 def _has_results(items: Sequence[Item]) -> bool:

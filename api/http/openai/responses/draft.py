@@ -115,7 +115,7 @@ def draft_of(body: ResponseBody, items: Sequence[Item], model: ModelInfo) -> Dra
     skipped = sorted({tool.type for tool in body.tools or () if tool.type in SKIPPED})
     tools, choice = tuple(tool.tool() for tool in used), choice_of(body.tool_choice)
     check_tools(tools, choice)
-    sampling = body.sampling(model, None, 0)
+    sampling = body.sampling(model, body.num_logprobs, 0)
     fields = {
         "created_at": int(time.time()),
         "model": body.model or model.name,
@@ -130,7 +130,7 @@ def draft_of(body: ResponseBody, items: Sequence[Item], model: ModelInfo) -> Dra
         "top_p": sampling.top_p,
         "presence_penalty": sampling.presence_penalty,
         "frequency_penalty": sampling.frequency_penalty,
-        "top_logprobs": 0,
+        "top_logprobs": body.top_logprobs or 0,
         "temperature": sampling.temperature,
         "reasoning": {
             "effort": body.reasoning.effort if body.reasoning else None,

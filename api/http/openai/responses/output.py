@@ -6,7 +6,7 @@ An event's number is a function of the tokens before it, so that it is the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from api.answers.events import AnswerEvent, ArgumentsDelta, CallBegun, CallEnded, ReasoningDelta, TextDelta
@@ -44,14 +44,23 @@ class Output:
         self._after = after
         self._number = NUMBERS
         self._events: list[Event] = []
+        self._logprobs: list[Item] = []
 
-    def take(self, frame: Frame) -> list[Event]:
-        """The events of the next frame; of its end too, where it is the last."""
-        for token_id, piece in zip(frame.ids, frame.pieces, strict=True):
+    def take(self, frame: Frame, logprobs: Sequence[Item] = ()) -> list[Event]:
+        """The events of the next frame; of its end too, where it is the last.
+
+        Args:
+            logprobs: of its tokens, where they are asked for; an end token has none.
+        """
+        for index, (token_id, piece) in enumerate(zip(frame.ids, frame.pieces, strict=True)):
             self.num_tokens += 1
             self._number = self.num_tokens * NUMBERS
+            was_in_text = self._parser.is_in_text
+            self._logprobs += logprobs[index : index + 1]
             self._add(self._parser.token(token_id, piece))
             self.num_reasoning += bool(self._is_open("reasoning"))
+            if not (was_in_text and self._parser.is_in_text):
+                self._logprobs = []
         if frame.finish is not None:
             self._number = (self.num_tokens + 1) * NUMBERS
             self._add(self._parser.finish(frame.finish.tail))
@@ -110,7 +119,10 @@ class Output:
             self._open(item_kind, **fields)
         part = self.items[-1]["content"][0]
         part["text"] += text
-        logprobs: Item = {"logprobs": []} if item_kind == "message" else {}
+        logprobs: Item = {}
+        if item_kind == "message":
+            logprobs, self._logprobs = {"logprobs": self._logprobs}, []
+            part["logprobs"] += logprobs["logprobs"]
         self.emit(event_kind, **self._place(), content_index=0, delta=text, **logprobs)
 
     def _is_open(self, kind: str) -> bool:
@@ -122,9 +134,8 @@ class Output:
         self.items.append(item)
         self.emit("response.output_item.added", output_index=len(self.items) - 1, item=_copy(item))
         if "content" in fields:
-            part = output_text("") if kind == "message" else {"type": "reasoning_text", "text": ""}
-            item["content"].append(part)
-            self.emit("response.content_part.added", **self._place(), content_index=0, part=dict(part))
+            item["content"].append(_empty_part(kind))
+            self.emit("response.content_part.added", **self._place(), content_index=0, part=_empty_part(kind))
 
     def _close(self, status: str) -> None:
         if not self.items or self.items[-1]["status"] != "in_progress":
@@ -141,7 +152,7 @@ class Output:
     def _close_part(self, item: Item) -> None:
         part = item["content"][0]
         if item["type"] == "message":
-            done = {"text": part["text"], "logprobs": []}
+            done = {"text": part["text"], "logprobs": part["logprobs"]}
             self.emit("response.output_text.done", **self._place(), content_index=0, **done)
         else:
             self.emit("response.reasoning.done", **self._place(), content_index=0, text=part["text"])
@@ -149,6 +160,10 @@ class Output:
 
     def _place(self) -> dict[str, Any]:
         return {"item_id": self.items[-1]["id"], "output_index": len(self.items) - 1}
+
+
+def _empty_part(kind: str) -> Item:
+    return output_text("") if kind == "message" else {"type": "reasoning_text", "text": ""}
 
 
 def _copy(item: Item) -> Item:
@@ -160,7 +175,8 @@ def _merged(events: Iterable[Event]) -> list[Event]:
     for event in events:
         last = merged[-1] if merged else None
         if last and "delta" in event and (last["type"], last.get("item_id")) == (event["type"], event["item_id"]):
-            merged[-1] = {**event, "delta": last["delta"] + event["delta"]}
+            logprobs = {"logprobs": last["logprobs"] + event["logprobs"]} if "logprobs" in event else {}
+            merged[-1] = {**event, "delta": last["delta"] + event["delta"], **logprobs}
         else:
             merged.append(event)
     return merged

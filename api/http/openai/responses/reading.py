@@ -10,10 +10,13 @@ from typing import Any
 from api.answers.formats import AnswerFormat
 from api.answers.parser import AnswerParser
 from api.errors import GreenroomError
+from api.http.openai.choice import Token
 from api.http.openai.envelope import openai_error_body
 from api.http.openai.responses.ids import call_ids
+from api.http.openai.responses.items import Item
 from api.http.openai.responses.output import Event, Output
 from api.http.openai.responses.resource import EVENTS, STATUSES, State, Usage, resource
+from api.http.openai.scores import TokenTexts
 from api.http.responses import sentence_of
 from api.turns import Frame, TurnStart
 
@@ -24,6 +27,7 @@ class Reading:
     Args:
         fields: those that do not change.
         frames: of the whole turn; closed when the events are.
+        texts: of the model's tokens, for log-probabilities.
         after: events up to this number are left out.
         ended_at: when it ended, where it has; else that is found out.
         leave: called when the reading ends, wherever that is.
@@ -36,6 +40,7 @@ class Reading:
         start: TurnStart,
         frames: AsyncGenerator[Frame],
         answers: AnswerFormat,
+        texts: TokenTexts,
         after: int = -1,
         ended_at: float | None = None,
         leave: Callable[[], Awaitable[None]] | None = None,
@@ -46,6 +51,7 @@ class Reading:
         self._start = start
         self._frames = frames
         self._output = Output(response_id, AnswerParser(answers, call_ids(response_id), has_tools), after)
+        self._texts = texts
         self._ended_at = ended_at
         self._leave = leave
         self._state = State("in_progress")
@@ -66,9 +72,9 @@ class Reading:
             await self._leave()
 
     @classmethod
-    def queued(cls, response_id: str, fields: Mapping[str, Any], answers: AnswerFormat) -> Reading:
+    def queued(cls, response_id: str, fields: Mapping[str, Any], answers: AnswerFormat, texts: TokenTexts) -> Reading:
         """A response that has not begun, for those who do not wait for it."""
-        reading = cls(response_id, fields, TurnStart(response_id, 0, (), 0), _nothing(), answers)
+        reading = cls(response_id, fields, TurnStart(response_id, 0, (), 0), _nothing(), answers, texts)
         reading._state = State("queued")
         return reading
 
@@ -85,7 +91,7 @@ class Reading:
         try:
             async with aclosing(self._frames):
                 async for frame in self._frames:
-                    self._output.take(frame)
+                    self._output.take(frame, await self._logprobs(frame))
                     if frame.finish is not None:
                         self._end(STATUSES[frame.finish.reason])
         finally:
@@ -108,7 +114,7 @@ class Reading:
         async with aclosing(self._frames):
             try:
                 async for frame in self._frames:
-                    events = output.take(frame)
+                    events = output.take(frame, await self._logprobs(frame))
                     if frame.finish is not None:
                         self._end(STATUSES[frame.finish.reason])
                         output.emit(EVENTS[self._state.status], response=self.view())
@@ -120,6 +126,13 @@ class Reading:
                 output.emit("error", error=told)
                 output.emit(EVENTS["failed"], response=self.view())
                 yield events + output.drain()
+
+    async def _logprobs(self, frame: Frame) -> list[Item]:
+        """Of the frame's tokens, but for an end token."""
+        is_ended = frame.finish is not None and frame.finish.reason == "eos"
+        ids = frame.ids[:-1] if is_ended else frame.ids
+        tokens = [Token(token_id, logprobs, 0) for token_id, logprobs in zip(ids, frame.logprobs, strict=False)]
+        return [scored.view() for scored in await self._texts.scored(tokens)] if tokens else []
 
     def _end(self, status: str, error: GreenroomError | None = None) -> None:
         start, output = self._start, self._output

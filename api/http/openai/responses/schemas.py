@@ -24,7 +24,8 @@ Metadata = Annotated[
 ShortName = Annotated[str, Field(max_length=512)]
 
 _UNSUPPORTED = ("prompt", "context_management", "stop", "conversation")
-_INCLUDED = ("reasoning.encrypted_content",)
+_LOGPROBS = "message.output_text.logprobs"
+_INCLUDED = ("reasoning.encrypted_content", _LOGPROBS)
 
 
 class FormatBody(Lenient):
@@ -129,6 +130,12 @@ class ResponseBody(SamplingBody):
         """The conversation that it belongs to."""
         return self.conversation.id if isinstance(self.conversation, NamedConversation) else self.conversation
 
+    @property
+    def num_logprobs(self) -> int | None:
+        """Likeliest tokens at each place of the text, beside the text's own; None without log-probabilities."""
+        is_asked = self.top_logprobs or _LOGPROBS in (self.include or ())
+        return (self.top_logprobs or 0) if is_asked else None
+
     def entries(self) -> list[Item | str]:
         """The items of its input, and the ids of those that it only names.
 
@@ -153,8 +160,6 @@ class ResponseBody(SamplingBody):
         for value in self.include or ():
             if value not in _INCLUDED:
                 raise InvalidField(f"include {value!r:.100} is not supported", "include", "unsupported")
-        if self.top_logprobs:
-            raise InvalidField("top_logprobs is not supported", "top_logprobs", "unsupported")
         if self.truncation == "auto":
             raise InvalidField("truncation 'auto' is not supported", "truncation", "unsupported")
         if self.previous_response_id is not None and self.conversation is not None:

@@ -15,6 +15,7 @@ from api.http.openai.responses.ids import response_of_item, session_of_response
 from api.http.openai.responses.items import Item
 from api.http.openai.responses.reading import Reading
 from api.http.openai.responses.resource import State, resource
+from api.http.openai.scores import TokenTexts
 from api.turns import Frame, TurnStart
 
 
@@ -27,6 +28,7 @@ class Stored:
     record: TurnRecord
     note: Note
     answers: AnswerFormat
+    texts: TokenTexts
 
     @property
     def is_ended(self) -> bool:
@@ -38,7 +40,7 @@ class Stored:
         record = self.record
         if record.error is not None:
             start = TurnStart(self.id, record.base_length, (), 0)
-            return Reading(self.id, self.note.fields, start, _failing(record.error), self.answers, after)
+            return Reading(self.id, self.note.fields, start, _failing(record.error), self.answers, self.texts, after)
         try:
             stream = await self.session.resume(self.id, 0)
         except GreenroomError:
@@ -47,7 +49,7 @@ class Stored:
                 raise
             return await again.reading(after)
         ended_at, frames = record.ended_at, frames_of(stream)
-        return Reading(self.id, self.note.fields, stream.start, frames, self.answers, after, ended_at)
+        return Reading(self.id, self.note.fields, stream.start, frames, self.answers, self.texts, after, ended_at)
 
     async def view(self) -> dict[str, Any]:
         """The response as it is now."""
@@ -105,7 +107,7 @@ async def stored_of(cluster: Cluster, session: SessionHandle, record: TurnRecord
     """The response that this turn with a note makes."""
     note = Note.read(record.note)
     answers = next((model.answers for model in await cluster.models() if model.name == note.model), AnswerFormat())
-    return Stored(record.turn_id, session, record, note, answers)
+    return Stored(record.turn_id, session, record, note, answers, TokenTexts(cluster, note.model))
 
 
 async def find_item(cluster: Cluster, item_id: str, owner: str) -> Item:

@@ -57,6 +57,7 @@ def check_order(events: Sequence[Event]) -> None:
     assert [event["type"] for event in events if event["type"] in _ENDS] == [events[-1]["type"]]
     items: dict[int, Any] = {}
     texts: dict[int, str] = {}
+    logprobs: dict[int, list[Any]] = {}
     is_open = False
     for event in events:
         match event["type"].removeprefix("response."):
@@ -64,12 +65,15 @@ def check_order(events: Sequence[Event]) -> None:
                 assert not is_open
                 assert event["output_index"] == len(items)
                 is_open, texts[event["output_index"]] = True, ""
+                logprobs[event["output_index"]] = []
                 items[event["output_index"]] = event["item"]
             case "output_text.delta" | "reasoning.delta" | "function_call_arguments.delta":
                 assert event["item_id"] == items[event["output_index"]]["id"]
                 assert event["delta"]
                 texts[event["output_index"]] += event["delta"]
+                logprobs[event["output_index"]] += event.get("logprobs", [])
             case "output_text.done" | "reasoning.done":
+                assert event.get("logprobs", []) == logprobs[event["output_index"]]
                 assert event["text"] == texts[event["output_index"]]
             case "function_call_arguments.done":
                 assert event["arguments"] == texts[event["output_index"]]
@@ -78,6 +82,7 @@ def check_order(events: Sequence[Event]) -> None:
                 is_open, items[event["output_index"]] = False, event["item"]
                 item, text = event["item"], texts[event["output_index"]]
                 assert text == (item["arguments"] if "arguments" in item else item["content"][0]["text"])
+                assert logprobs[event["output_index"]] == item.get("content", [{}])[0].get("logprobs", [])
     assert not is_open
     assert events[-1]["response"]["output"] == list(items.values())
 

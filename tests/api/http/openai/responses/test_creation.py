@@ -155,8 +155,8 @@ async def test_an_error_in_mid_stream_is_told_and_followed_by_the_failed_respons
     ("fields", "param", "code"),
     [
         ({"truncation": "auto"}, "truncation", "unsupported"),
-        ({"include": ["message.output_text.logprobs"]}, "include", "unsupported"),
-        ({"top_logprobs": 2}, "top_logprobs", "unsupported"),
+        ({"include": ["web_search_call.results"]}, "include", "unsupported"),
+        ({"top_logprobs": 21}, "top_logprobs", "invalid_value"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt", "unsupported"),
         ({"n": 2}, "n", "unsupported"),
         ({"stop": "x"}, "stop", "unsupported"),
