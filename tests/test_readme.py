@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 ACTORS = ROOT / "actors"
 PAGES = (
     *("README.md", "actors/README.md", "actors/engine/README.md", "tests/programs/README.md"),
-    *(".github/CONTRIBUTING.md", ".github/CONSTRAINTS.md"),
+    *(".github/CONTRIBUTING.md", ".github/CONSTRAINTS.md", ".github/OPENAI.md"),
 )
 
 
