@@ -271,6 +271,14 @@ class SessionHandle(Protocol):
         """The session and its history."""
         ...
 
+    async def tokens(self, length: int) -> tuple[int, ...]:
+        """The first ``length`` token ids of the context, without those of the turn in progress.
+
+        Raises:
+            InvalidRequest: the length lies outside the context.
+        """
+        ...
+
     async def close(self) -> None:
         """End the session: its turn is cancelled, its context freed, its journal deleted. Idempotent."""
         ...

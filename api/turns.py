@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -63,7 +64,33 @@ class BeginningOfText:
     if_usual: bool = False
 
 
-Part = Text | Tokens | Message | BeginningOfText
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What was said in another context, as its token ids, under the messages and tools before it here.
+
+    Attributes:
+        ids: of that context, from its start.
+        front: the messages at its start, in whose place those before this part come.
+        tools: the tools that it began with, in whose place the turn's own come.
+        messages: the same as messages, used where the chat template does not show where the front ends.
+    """
+
+    ids: tuple[int, ...]
+    front: tuple[Message, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    messages: tuple[Message, ...] = ()
+
+
+Part = Text | Tokens | Message | BeginningOfText | Earlier
+
+
+def messages_in(prompt: Iterable[Part]) -> tuple[Message, ...]:
+    """The messages of a prompt, those that were said earlier too."""
+    return tuple(
+        message
+        for part in prompt
+        for message in (part.messages if isinstance(part, Earlier) else (part,) if isinstance(part, Message) else ())
+    )
 
 
 @dataclass(frozen=True, slots=True)

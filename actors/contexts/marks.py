@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 
-from api.turns import Part, Text, Tokens, TurnRequest
+from api.turns import Earlier, Part, Text, Tokens, TurnRequest
 
 MAX_MARKS = 64
 """Of one prompt: the first few, where the common instructions are, and the last ones."""
@@ -33,7 +33,7 @@ def _pieces(prompt: Sequence[Part]) -> Iterator[object]:
     for part in prompt:
         if isinstance(part, Text):
             yield from (part.text[i : i + _NUM_CHARACTERS] for i in range(0, len(part.text), _NUM_CHARACTERS))
-        elif isinstance(part, Tokens):
+        elif isinstance(part, Tokens | Earlier):
             yield from (part.ids[i : i + _NUM_TOKENS] for i in range(0, len(part.ids), _NUM_TOKENS))
         else:
             yield part

@@ -65,6 +65,10 @@ class SessionCalls(Protocol):
         """See ``SessionHandle.describe``."""
         ...
 
+    async def tokens(self, length: int) -> tuple[int, ...]:
+        """See ``SessionHandle.tokens``."""
+        ...
+
     async def next_turn(self, after: int | None, listener: str, wait_s: float) -> Heard:
         """See ``Listeners.next``; None: from now on, which is answered at once. Does not count as use."""
         ...

@@ -13,6 +13,7 @@ from api.tools import Tool, ToolCall, ToolChoice
 from api.turns import (
     BeginningOfText,
     Distribution,
+    Earlier,
     Finish,
     Message,
     Part,
@@ -132,7 +133,7 @@ Record = (
 )
 _WITH_REQUEST = {kind.__name__: kind for kind in (TurnQueued, TurnDismissed, TurnStarted)}
 
-PARTS = {"text": Text, "tokens": Tokens, "message": Message, "bos": BeginningOfText}
+PARTS = {"text": Text, "tokens": Tokens, "message": Message, "bos": BeginningOfText, "earlier": Earlier}
 CONSTRAINTS = {"json_schema": JsonSchema, "regex": Regex, "choice": Choice, "grammar": Grammar}
 
 
@@ -213,10 +214,17 @@ def _part(name: str, fields: dict[str, Any]) -> Part:
     if name == "tokens":
         return Tokens(tuple(fields["ids"]))
     if name == "message":
-        calls = tuple(ToolCall(**call) for call in fields.get("tool_calls", ()))
-        return Message(**{**fields, "tool_calls": calls})
+        return _message(fields)
+    if name == "earlier":
+        front, messages = (tuple(_message(one) for one in fields[name]) for name in ("front", "messages"))
+        return Earlier(tuple(fields["ids"]), front, tuple(Tool(**tool) for tool in fields["tools"]), messages)
     part: Part = PARTS[name](**fields)
     return part
+
+
+def _message(fields: dict[str, Any]) -> Message:
+    calls = tuple(ToolCall(**call) for call in fields.get("tool_calls", ()))
+    return Message(**{**fields, "tool_calls": calls})
 
 
 def _constraint(name: str, fields: dict[str, Any]) -> Constraint:

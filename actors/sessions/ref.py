@@ -119,6 +119,10 @@ class SessionRef(SessionHandle):
         return await self._session.describe()
 
     @override
+    async def tokens(self, length: int) -> tuple[int, ...]:
+        return await self._session.tokens(length)
+
+    @override
     async def close(self) -> None:
         await self._directory.close(self.session_id)
 

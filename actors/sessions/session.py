@@ -195,6 +195,11 @@ class Session(SessionCalls):
             self._records.history.title,
         )
 
+    async def tokens(self, length: int) -> tuple[int, ...]:
+        self._use()
+        self._records.history.check_length(length)
+        return tuple(self._records.history.tokens[:length])
+
     async def close(self) -> None:
         """End the session for good: cancel its turn, free its context, delete its journal. Idempotent."""
         await self.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
-from api.turns import Message, Part, Text
+from api.turns import Earlier, Message, Part, Text
 
 MAX_CHARS = 60
 
@@ -18,8 +18,13 @@ def title_of(prompt: Iterable[Part]) -> str:
     for part in prompt:
         match part:
             case Text(words) | Message("user", words):
-                if title := _first_line(words):
-                    return title
+                title = _first_line(words)
+            case Earlier(messages=messages):
+                title = title_of(messages)
+            case _:
+                title = ""
+        if title:
+            return title
     return ""
 
 

@@ -20,7 +20,7 @@ from pydantic import (
 from api.cluster import SessionDescription, TurnRecord
 from api.errors import GreenroomError
 from api.http.responses import sentence_of
-from api.turns import Message, Reason, Text
+from api.turns import Reason, Text, messages_in
 
 
 class View(BaseModel):
@@ -122,11 +122,12 @@ class TurnView(View):
     def of(cls, turn: TurnRecord) -> TurnView:
         """From the cluster's value."""
         texts = [part.text for part in turn.prompt if isinstance(part, Text)]
-        messages = [part for part in turn.prompt if isinstance(part, Message)]
         num_prompt = turn.end_length - turn.base_length - turn.num_output
         return cls(
             turn_id=turn.turn_id,
-            messages=tuple(MessageView(role=message.role, content=message.content) for message in messages),
+            messages=tuple(
+                MessageView(role=message.role, content=message.content) for message in messages_in(turn.prompt)
+            ),
             prompt_text="".join(texts) if texts else None,
             text=turn.text,
             base_length=turn.base_length,

@@ -23,7 +23,7 @@ from actors.engine.contract import (
 from api.answers.formats import AnswerFormat
 from api.errors import ContextLost, IdTaken, InvalidRequest, LengthExceeded, TurnRunning, UnknownAdapter
 from api.tools import Tool
-from api.turns import BeginningOfText, Distribution, Finish, Message, Part, Role, Text, Tokens
+from api.turns import BeginningOfText, Distribution, Earlier, Finish, Message, Part, Role, Text, Tokens
 
 VOCABULARY = 1000
 EOS = 0
@@ -72,6 +72,8 @@ class FakeTokenizer:
                     ids += tokens
                 case Message(_, content):
                     ids += [1, *self.encode(content), 2]
+                case Earlier(earlier, front):
+                    ids += earlier[len(self.encode_prompt(front, ())) :]
                 case BeginningOfText():
                     ids += [] if context or ids else [3]
         return ids

@@ -360,13 +360,18 @@ class FakeSession:
             created_at=0.0,
             last_used_at=0.0,
             running=self.running.request.turn_id if self.running else None,
-            turns=tuple(self._shown(_record(turn)) for turn in self.turns),
+            turns=tuple(self._shown(_record(turn)) for turn in self.turns if not turn.error),
             adapter=self.options.adapter,
             title=self.title,
         )
 
     def _shown(self, record: TurnRecord) -> TurnRecord:
         return replace(record, prompt=(), text="", note="") if record.turn_id in self._hidden else record
+
+    async def tokens(self, length: int) -> tuple[int, ...]:
+        """The first ones."""
+        self._check_open()
+        return tuple(self.ids[: self._checked(length)])
 
     async def close(self) -> None:
         """Forget it and end its turn."""

@@ -6,7 +6,7 @@ import codecs
 import re
 from collections.abc import Callable, Sequence
 
-from api.turns import BeginningOfText, Message, Part, Text, Tokens
+from api.turns import BeginningOfText, Earlier, Message, Part, Text, Tokens
 
 BOS, EOS, MARK = 256, 257, 258
 """Behind the 256 bytes: beginning of text, end of text, and one token of several characters."""
@@ -66,6 +66,8 @@ def encode_prompt(prompt: Sequence[Part], is_first: bool) -> tuple[int, ...]:
                 ids.extend(tokens)
             case Message(role, content):
                 ids.extend(f"<{role}>{content}\n".encode())
+            case Earlier(earlier, front):
+                ids.extend(earlier[len(encode_prompt(front, is_first=True)) :])
             case BeginningOfText():
                 ids.extend([BOS] if is_first and not ids else [])
     return tuple(ids)

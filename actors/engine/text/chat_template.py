@@ -10,7 +10,7 @@ from typing import Any
 
 from api.errors import InvalidRequest, Unsupported
 from api.tools import Tool, ToolCall
-from api.turns import Message, Role
+from api.turns import Earlier, Message, Role
 
 _CUT = "\ufdd0\ufdd1"
 """Two noncharacters, which no text may contain: where a special token in a message's content is broken in two."""
@@ -84,6 +84,29 @@ class ChatTemplate:
         if not rendered.startswith(before):
             raise InvalidRequest("the model's chat template cannot continue a conversation")
         return self._encode(rendered.removeprefix(before), is_opening=False)
+
+    def replace_front(
+        self, earlier: Earlier, front: Sequence[Message], tools: Sequence[Tool] = ()
+    ) -> tuple[int, ...] | None:
+        """Ids of what was said earlier, under another front; None where the template does not tell where it ends."""
+        role = earlier.messages[0].role if earlier.messages else "user"
+        before, after = self._front(earlier.front, earlier.tools, role), self._front(front, tools, role)
+        if before is None or after is None:
+            return None
+        while before and after and before[-1] == after[-1]:
+            before, after = before[:-1], after[:-1]
+        if list(earlier.ids[: len(before)]) != before:
+            return None
+        return (*after, *earlier.ids[len(before) :])
+
+    def _front(self, messages: Sequence[Message], tools: Sequence[Tool], role: Role) -> list[int] | None:
+        """Ids of what stands before the content of the first message after these."""
+        try:
+            rendered = self.render([*messages, Message(role, _MARKER)], False, tools)
+        except Exception:  # a template is a program, which might refuse these alone
+            return None
+        text, marker, _ = rendered.partition(_MARKER)
+        return self._encode(text, is_opening=True) if marker else None
 
     def render(self, messages: Sequence[Message], opens_answer: bool, tools: Sequence[Tool] = ()) -> str:
         """The text of a conversation, in which marks that are no marks are broken in two.

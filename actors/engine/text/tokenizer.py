@@ -16,7 +16,7 @@ from actors.engine.words import sentence_of
 from api.answers.formats import AnswerFormat
 from api.errors import GreenroomError, InvalidRequest
 from api.tools import Tool
-from api.turns import BeginningOfText, Message, Part, Role, Text, Tokens
+from api.turns import BeginningOfText, Earlier, Message, Part, Role, Text, Tokens, messages_in
 
 
 class Tokenizer:
@@ -89,7 +89,7 @@ class Tokenizer:
             InvalidRequest: the chat template refuses the messages.
         """
         ids: list[int] = []
-        for part, messages in _grouped(parts):
+        for part, messages in _grouped(self._under_front(parts, tools)):
             last_id = ids[-1] if ids else (context[-1] if context else None)
             if messages:
                 ids.extend(self._encode_messages(messages, last_id, tools=tools))
@@ -146,6 +146,15 @@ class Tokenizer:
     @cached_property
     def _vocabulary(self) -> Vocabulary:
         return Vocabulary(self)
+
+    def _under_front(self, parts: Sequence[Part], tools: Sequence[Tool]) -> Sequence[Part]:
+        """The parts, with what was said earlier as ids under the front before it; as messages where that cannot be."""
+        for place, part in enumerate(parts):
+            if isinstance(part, Earlier):
+                front, rest = messages_in(parts[:place]), parts[place + 1 :]
+                ids = self._template.replace_front(part, front, tools)
+                return [*front, *part.messages, *rest] if ids is None else [Tokens(ids), *rest]
+        return parts
 
     def _beginning(self, part: BeginningOfText) -> list[int]:
         if self.bos_id is None:

@@ -36,7 +36,7 @@ from api.inferlets import InferletHandle, Inferlets
 from api.names import MessageKey, TopicId
 from api.queues import Queues
 from api.topics import Subscription, TopicMessage, Topics
-from api.turns import Finish, Frame, Stop, Text, Tokens, TurnRequest
+from api.turns import Earlier, Finish, Frame, Stop, Text, Tokens, TurnRequest
 from api.turns import Message as Said
 from tests.actors.cluster.sides import ECHO, MAX_QUEUED, MAX_SESSIONS, Side, fake, real
 
@@ -292,6 +292,24 @@ async def test_a_fork_has_a_prefix_and_the_turns_within_it(session: SessionHandl
             await session.fork(length)
     whole = forks[None]
     assert await ids(await whole.begin(turn("c", 3))) == await ids(await session.begin(turn("c", 3)))
+
+
+async def test_what_was_said_is_ids_that_go_on_in_another_session_under_another_front(
+    cluster: Cluster, session: SessionHandle
+) -> None:
+    old, new, asked = Said("system", "Be short."), Said("system", "Be kind."), Said("user", "why")
+    await frames(await session.begin(replace(turn("", 2, "a"), prompt=(old, asked))))
+    length = (await session.describe()).length
+    whole = await session.tokens(length)
+    assert (len(whole), await session.tokens(3)) == (length, whole[:3])
+    for wrong in (-1, length + 1):
+        with pytest.raises(InvalidRequest):
+            await session.tokens(wrong)
+    other = await cluster.open_session(SessionOptions(), "")
+    fronts = [(await cluster.generate(None, replace(turn("", 1), prompt=(one,)), "")).start for one in (old, new)]
+    earlier = Earlier(whole, (old,), (), (asked, Said("assistant", "unused")))
+    start = (await other.begin(replace(turn("", 1), prompt=(new, earlier)))).start
+    assert start.prompt_ids == (*fronts[1].prompt_ids, *whole[len(fronts[0].prompt_ids) :])
 
 
 async def test_a_rollback_cuts_appends_and_forgets_the_turns_behind(cluster: Cluster, session: SessionHandle) -> None:

@@ -32,6 +32,7 @@ from api.tools import Tool, ToolCall, ToolChoice
 from api.turns import (
     BeginningOfText,
     Distribution,
+    Earlier,
     Finish,
     Message,
     Sampling,
@@ -62,6 +63,8 @@ WITH_TOOLS = replace(
     tool_choice=ToolChoice("required", ("weather",)),
     parallel_tool_calls=False,
 )
+SAID = Message("assistant", "", "Hm.", CALLS)
+EARLIER = Earlier((1, 2, 3), (Message("system", "Be kind."),), (Tool("time"),), (SAID,))
 
 
 @pytest.mark.parametrize(
@@ -71,6 +74,7 @@ WITH_TOOLS = replace(
         Opened("s", "pocket", Retention(), 100, 60.0, "pirate"),
         TurnStarted(REQUEST),
         TurnStarted(WITH_TOOLS),
+        TurnStarted(replace(REQUEST, prompt=(EARLIER, Message("user", "more")))),
         TurnStarted(replace(REQUEST, note='{"metadata": {}}')),
         TurnEnded("t", (1,), TurnOutput((2,), ("a",)), 1, 1.5),
         TurnFailed("t", True, "it broke"),

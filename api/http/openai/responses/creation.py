@@ -16,7 +16,7 @@ from api.http.openai.responses.reading import Reading
 from api.http.openai.responses.stored import Stored, find_response, frames_of, stored_of
 from api.http.openai.scores import TokenTexts
 from api.http.openai.turns import Turns
-from api.turns import Frame, Message, Part
+from api.turns import Earlier, Frame, Message, Part, Tokens, messages_in
 
 
 class Creation:
@@ -47,8 +47,8 @@ class Creation:
         names = _names(await previous.output()) if _has_results(draft.items) else {}
         messages = messages_of(draft.items, names)
         if previous.note.front != draft.front or not draft.is_stored:
-            before = await _told_until(self._cluster, await previous.ended())
-            return await self._begin_anew(draft, (*draft.opening, *before, *messages))
+            context = await _context(self._cluster, await previous.ended(), draft)
+            return await self._begin_anew(draft, (*context, *messages))
         return await self._go_on(draft, previous, messages)
 
     async def _previous(self, response_id: str | None) -> Stored | None:
@@ -124,8 +124,22 @@ def _with_failed(previous: Stored, messages: Sequence[Part]) -> tuple[Part, ...]
     return (*(previous.record.prompt if previous.record.error is not None else ()), *messages)
 
 
-async def _told_until(cluster: Cluster, previous: Stored) -> list[Part]:
-    """All that was said in a session up to a response, but for the instructions at its front."""
+async def _context(cluster: Cluster, previous: Stored, draft: Draft) -> tuple[Part, ...]:
+    """All that was said up to a response, with its ids, under the front of the draft."""
+    record, note = previous.record, previous.note
+    ids = await previous.session.tokens(record.end_length)
+    failed = record.prompt if record.error is not None else ()
+    if note.front == draft.front:
+        return (*((Tokens(ids),) if ids else ()), *failed)
+    said = await _said_until(cluster, previous)
+    failed = failed if ids else failed[note.num_opening :]
+    if not ids or note.model != draft.model.name:
+        return (*draft.opening, *said, *messages_in(failed))
+    return (*draft.opening, Earlier(ids, note.opening, note.tools, said), *failed)
+
+
+async def _said_until(cluster: Cluster, previous: Stored) -> tuple[Message, ...]:
+    """What is in a session's context up to the end of a response, but for the instructions at its front."""
     parts: list[Part] = []
     for record in (await previous.session.describe()).turns:
         if record.base_length >= previous.record.end_length and record.turn_id != previous.id:
@@ -136,9 +150,7 @@ async def _told_until(cluster: Cluster, previous: Stored) -> list[Part]:
             parts += [Message("assistant", record.text)] if record.text else []
         elif record.finish is not None:
             parts += messages_of(await (await stored_of(cluster, previous.session, record)).output())
-    if previous.record.error is not None:
-        parts += previous.record.prompt[previous.note.num_opening if previous.record.base_length == 0 else 0 :]
-    return parts
+    return messages_in(parts)
 
 
 async def _frames_of(turns: Turns) -> AsyncGenerator[Frame]:

@@ -13,7 +13,7 @@ from api.constraints import Constraint
 from api.http.openai.envelope import InvalidField
 from api.http.openai.responses.items import Item, with_ids
 from api.http.openai.responses.schemas import ResponseBody
-from api.http.openai.responses.tools import SKIPPED, choice_of
+from api.http.openai.responses.tools import SKIPPED, ToolBody, choice_of
 from api.tools import Tool, ToolChoice, check_tools
 from api.turns import Message, Part, Sampling, Stop, TurnRequest
 
@@ -90,9 +90,20 @@ class Note:
         return name
 
     @property
+    def opening(self) -> tuple[Message, ...]:
+        """As that of its draft."""
+        instructions = json.loads(self.front)[1]
+        return (Message("system", instructions),) if instructions else ()
+
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """As those of its draft."""
+        return tuple(ToolBody.read(view).tool() for view in json.loads(self.front)[2])
+
+    @property
     def num_opening(self) -> int:
         """Messages of its prompt that stand before its items, in a context that begins with it."""
-        return 1 if json.loads(self.front)[1] else 0
+        return len(self.opening)
 
     def text(self) -> str:
         """As JSON."""

@@ -43,6 +43,11 @@ class ToolBody(Lenient):
         except InvalidRequest as error:
             raise InvalidField(str(error), "tools") from None
 
+    @classmethod
+    def read(cls, view: dict[str, Any]) -> ToolBody:
+        """What ``view`` showed."""
+        return cls.model_validate(view)
+
     def view(self) -> dict[str, object]:
         """As it is shown again."""
         return {

@@ -217,8 +217,8 @@ async def test_input_tokens_are_counted_without_an_answer() -> None:
         )
     assert first.usage is not None
     assert (counted.object, counted.input_tokens) == ("response.input_tokens", first.usage.input_tokens)
-    prompt = [Message("assistant", first.output_text), Message("user", "more")]
-    assert more.input_tokens == first.usage.input_tokens + len(toy_model.encode_prompt(prompt, is_first=False))
+    new = toy_model.encode_prompt([Message("user", "more")], is_first=False)
+    assert more.input_tokens == first.usage.total_tokens + len(new)
     for turn in cluster.turns[1:]:
         await turn.ended.wait()
     assert len(cluster.open_sessions) == 1

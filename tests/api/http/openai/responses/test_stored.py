@@ -14,7 +14,7 @@ import pytest
 from openai import NotFoundError
 
 from api.errors import Unavailable
-from api.turns import Message
+from api.turns import Earlier, Message
 from tests.api import toy_model
 from tests.api.fake_cluster import TOY, FakeCluster
 from tests.api.http.openai.responses.oracle import check_event, check_item, check_response, events_of
@@ -167,18 +167,36 @@ async def test_a_response_to_a_running_one_waits_for_it() -> None:
     assert len(cluster.open_sessions) == 1
 
 
-async def test_other_instructions_or_tools_begin_a_context_of_their_own_with_all_that_was_said() -> None:
+async def test_under_other_instructions_or_tools_the_ids_of_all_that_was_said_stay() -> None:
     cluster = FakeCluster()
     async with shell(cluster=cluster) as client:
         first = await create(client, "one", instructions="Be kind.")
         said = first["output"][0]["content"][0]["text"]
-        await create(client, "two", previous_response_id=first["id"], instructions="Be short.")
-        await create(client, "two", previous_response_id=first["id"], tools=[TOOL])
-        await create(client, "two", previous_response_id=first["id"], instructions="Be kind.", store=False)
+        call: Body = {"previous_response_id": first["id"]}
+        second = await create(client, "two", **call, instructions="Be short.")
+        await create(client, "two", **call, tools=[TOOL])
+        await create(client, "two", **call, instructions="Be kind.", store=False)
+        await create(client, "three", previous_response_id=second["id"])
+    texts = [bytes(turn._context).decode() for turn in cluster.turns]
+    told = f"<user>one\n{said}<user>two\n"
+    expected = [f"<system>Be short.\n{told}", told, f"<system>Be kind.\n{told}"]
+    assert [text[:-5] for text in texts[1:4]] == expected
+    assert texts[4][:-5] == f"{texts[1]}<user>three\n".removeprefix("<system>Be short.\n")
+    assert cluster.turns[3].start.prompt_ids[: len(cluster.turns[0]._context)] == tuple(cluster.turns[0]._context)
+    assert len(cluster.open_sessions) == 4
+    changed = cluster.turns[1].request.prompt[1]
+    assert isinstance(changed, Earlier)
+    assert changed.messages == (Message("user", "one"), Message("assistant", said))
+
+
+async def test_another_model_is_told_what_was_said_as_messages() -> None:
+    cluster = FakeCluster()
+    async with shell(cluster=cluster) as client:
+        first = await create(client, "one", instructions="Be kind.")
+        await create(client, "two", previous_response_id=first["id"], model="other", instructions="Be short.")
+    said = first["output"][0]["content"][0]["text"]
     told = (Message("user", "one"), Message("assistant", said), Message("user", "two"))
-    prompts = [turn.request.prompt for turn in cluster.turns[1:]]
-    assert prompts == [(Message("system", "Be short."), *told), told, (Message("system", "Be kind."), *told)]
-    assert len(cluster.open_sessions) == 3
+    assert cluster.turns[1].request.prompt == (Message("system", "Be short."), *told)
 
 
 async def test_the_result_of_a_call_goes_on_from_the_response_that_made_it() -> None:
@@ -329,4 +347,8 @@ async def test_a_failed_response_is_shown_as_failed_and_can_be_gone_on_from() ->
         assert [event["type"] for event in events[-2:]] == ["error", "response.failed"]
         cluster.model = toy_model.letters
         await create(client, "two", previous_response_id=failed["id"])
-    assert cluster.turns[1].request.prompt == (Message("user", "one"), Message("user", "two"))
+        await create(client, "two", previous_response_id=failed["id"], instructions="Be short.")
+        await create(client, "two", previous_response_id=failed["id"], store=False)
+    told = (Message("user", "one"), Message("user", "two"))
+    prompts = [turn.request.prompt for turn in cluster.turns[1:]]
+    assert prompts == [told, (Message("system", "Be short."), *told), told]
