@@ -144,6 +144,9 @@ class TurnRequest:
             own format, with arguments that are valid under the tools' schemas; ``api.answers`` finds them there.
         tool_choice: what it may call, and whether it must.
         parallel_tool_calls: whether it may make several calls; else the turn ends after the first.
+        drops_oldest: where the prompt does not fit with an answer of ``stop.max_tokens`` tokens, or of a quarter of the
+            context if that is less, its oldest messages after those of the system are left out; ``LengthExceeded``
+            where the context is not empty.
         note: what its caller wants to find again with it; kept with a session's turns, and not looked at.
     """
 
@@ -160,6 +163,7 @@ class TurnRequest:
     tool_choice: ToolChoice = ToolChoice()
     parallel_tool_calls: bool = True
     note: str = ""
+    drops_oldest: bool = False
 
     def __post_init__(self) -> None:
         check_tools(self.tools, self.tool_choice)

@@ -219,7 +219,7 @@ class Model:
             engine, tokenizer = await asyncio.to_thread(self._build, self._settings)
             sampling = await asyncio.to_thread(suggested_sampling, Path(self._settings.path))
             info = await engine.start(progress.reached)
-        turns = ModelTurns(self._settings, engine, tokenizer, self._metrics)
+        turns = ModelTurns(self._settings, engine, tokenizer, info.max_context_tokens, self._metrics)
         self._loaded = loaded = Loaded(engine, tokenizer, info, sampling, turns)
         loops = self._run(loaded), turns.sweep(), self._keep_reporting(loaded)
         for loop in loops:

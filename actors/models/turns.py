@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -14,28 +14,24 @@ from actors.models.messages import EVICTION_RANKS, AttachedTurn, PollReply, Star
 from actors.models.metrics import ModelMetrics
 from actors.models.poll import Pollers
 from actors.models.probation import Probation
+from actors.models.prompt import PromptTokenizer, prompt_ids
 from actors.models.turn import ModelTurn
 from actors.models.warm import WarmContexts
 from actors.settings import ModelSettings
 from api.answers.formats import AnswerFormat
 from api.errors import GreenroomError, TurnNotFound, Unavailable, reason_of
 from api.logs import event_logger
-from api.tools import Tool
-from api.turns import Part, TurnStart
+from api.turns import TurnStart
 
 log = event_logger("greenroom.model")
 
 
-class TurnTokenizer(Protocol):
+class TurnTokenizer(PromptTokenizer, Protocol):
     """What turns need of a tokenizer."""
 
     @property
     def answers(self) -> AnswerFormat:
         """What the model's answers look like."""
-        ...
-
-    def encode_prompt(self, parts: Sequence[Part], context: Sequence[int], tools: Sequence[Tool] = ()) -> list[int]:
-        """Ids that the parts append to a context whose last ids are given."""
         ...
 
 
@@ -50,12 +46,18 @@ class ModelTurns:
     """How long the output of an ended turn stays readable once it has been handed out to its end."""
 
     def __init__(
-        self, settings: ModelSettings, engine: Engine, tokenizer: TurnTokenizer, metrics: ModelMetrics | None
+        self,
+        settings: ModelSettings,
+        engine: Engine,
+        tokenizer: TurnTokenizer,
+        max_context: int,
+        metrics: ModelMetrics | None,
     ) -> None:
         self.is_draining = False
         self._settings = settings
         self._engine = engine
         self._tokenizer = tokenizer
+        self._max_context = max_context
         self._metrics = metrics
         self._turns: dict[str, ModelTurn] = {}
         self._beginning: dict[str, StartTurn] = {}
@@ -97,8 +99,7 @@ class ModelTurns:
         return start
 
     def _encode(self, message: StartTurn) -> tuple[int, ...]:
-        tail = () if message.last_id is None else (message.last_id,)
-        return tuple(self._tokenizer.encode_prompt(message.request.prompt, tail, message.request.tools))
+        return prompt_ids(self._tokenizer, message.request, message.base_length, message.last_id, self._max_context)
 
     async def poll(self, reader_id: str, cursors: Mapping[str, int], wait_s: float) -> PollReply:
         """See ``ModelRef.poll``."""

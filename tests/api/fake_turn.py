@@ -7,6 +7,7 @@ import math
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+from actors.models.prompt import prompt_ids
 from api.errors import InvalidRequest, LengthExceeded
 from api.turns import Distribution, Finish, Frame, Reason, TokenLogprobs, TurnRequest, TurnStart
 from tests.api import toy_model
@@ -56,16 +57,17 @@ class FakeTurn:
         self._changed = asyncio.Condition()
         self._cancelled = asyncio.Event()
         self._text, self._since_test = "", 0
-        prompt_ids = toy_model.encode_prompt(request.prompt, is_first=not context)
-        total = len(context) + len(prompt_ids)
+        last_id = context[-1] if context else None
+        ids = prompt_ids(toy_model.Tokenizer(), request, len(context), last_id, max_context)
+        total = len(context) + len(ids)
         limit = min(max_context, request.max_context if request.max_context is not None else max_context)
         if not total:
             raise InvalidRequest("there is nothing to go on from")
         if total > limit:
-            raise LengthExceeded(len(context), len(prompt_ids), limit)
-        self.start = TurnStart(request.turn_id, len(context), prompt_ids, len(context))
+            raise LengthExceeded(len(context), len(ids), limit)
+        self.start = TurnStart(request.turn_id, len(context), ids, len(context))
         self._room = limit + 1 - total
-        context.extend(prompt_ids)
+        context.extend(ids)
         self.task = asyncio.create_task(self._run())
 
     @property

@@ -6,6 +6,7 @@ import codecs
 import re
 from collections.abc import Callable, Sequence
 
+from api.tools import Tool
 from api.turns import BeginningOfText, Earlier, Message, Part, Text, Tokens
 
 BOS, EOS, MARK = 256, 257, 258
@@ -71,6 +72,14 @@ def encode_prompt(prompt: Sequence[Part], is_first: bool) -> tuple[int, ...]:
             case BeginningOfText():
                 ids.extend([BOS] if is_first and not ids else [])
     return tuple(ids)
+
+
+class Tokenizer:
+    """``encode_prompt``, as an engine calls it; tools are not shown."""
+
+    def encode_prompt(self, parts: Sequence[Part], context: Sequence[int], tools: Sequence[Tool] = ()) -> list[int]:
+        """Ids that the parts append."""
+        return list(encode_prompt(parts, is_first=not context))
 
 
 def letters(context: Sequence[int]) -> int:

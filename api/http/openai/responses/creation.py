@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext, suppress
 from functools import partial
 
 from api.cluster import Cluster, Retention, SessionHandle, SessionOptions
-from api.errors import NotLast, SessionNotFound, TurnNotFound
+from api.errors import LengthExceeded, NotLast, SessionNotFound, TurnNotFound
 from api.http.openai.responses.draft import Draft, Note
 from api.http.openai.responses.errors import PreviousResponseNotFound, ResponseNotFound
 from api.http.openai.responses.ids import new_response_id
-from api.http.openai.responses.items import Item, messages_of
+from api.http.openai.responses.items import Item, messages_of, num_chars
 from api.http.openai.responses.reading import Reading
 from api.http.openai.responses.stored import Stored, find_response, frames_of, stored_of
 from api.http.openai.scores import TokenTexts
@@ -46,10 +46,18 @@ class Creation:
         previous = await previous.ended() if _has_results(draft.items) else previous
         names = _names(await previous.output()) if _has_results(draft.items) else {}
         messages = messages_of(draft.items, names)
-        if previous.note.front != draft.front or not draft.is_stored:
-            context = await _context(self._cluster, await previous.ended(), draft)
-            return await self._begin_anew(draft, (*context, *messages))
-        return await self._go_on(draft, previous, messages)
+        if previous.note.front == draft.front and draft.is_stored and not await self._might_be_full(draft, previous):
+            with suppress(LengthExceeded) if draft.drops_oldest else nullcontext():
+                return await self._go_on(draft, previous, messages)
+        context = await _context(self._cluster, await previous.ended(), draft)
+        return await self._begin_anew(draft, (*context, *messages))
+
+    async def _might_be_full(self, draft: Draft, previous: Stored) -> bool:
+        """Whether a response that nobody waits for, and that may be shortened, might not fit after the previous one."""
+        if not (self._is_queued and draft.drops_oldest):
+            return False
+        num_tokens = (await previous.ended()).record.end_length + num_chars(draft.items)
+        return 2 * num_tokens > draft.model.max_context_tokens
 
     async def _previous(self, response_id: str | None) -> Stored | None:
         if response_id is None:
@@ -129,7 +137,7 @@ async def _context(cluster: Cluster, previous: Stored, draft: Draft) -> tuple[Pa
     record, note = previous.record, previous.note
     ids = await previous.session.tokens(record.end_length)
     failed = record.prompt if record.error is not None else ()
-    if note.front == draft.front:
+    if note.front == draft.front and not draft.drops_oldest:
         return (*((Tokens(ids),) if ids else ()), *failed)
     said = await _said_until(cluster, previous)
     failed = failed if ids else failed[note.num_opening :]

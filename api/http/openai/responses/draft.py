@@ -62,7 +62,13 @@ class Draft:
             tool_choice=self.tool_choice,
             parallel_tool_calls=self.parallel_tool_calls,
             note=Note(self.fields, with_ids(self.items, response_id), self.front).text() if self.is_stored else "",
+            drops_oldest=self.drops_oldest,
         )
+
+    @property
+    def drops_oldest(self) -> bool:
+        """Whether the oldest items are left out where not all fit."""
+        return bool(self.fields["truncation"] == "auto")
 
     @property
     def is_stored(self) -> bool:

@@ -160,8 +160,6 @@ class ResponseBody(SamplingBody):
         for value in self.include or ():
             if value not in _INCLUDED:
                 raise InvalidField(f"include {value!r:.100} is not supported", "include", "unsupported")
-        if self.truncation == "auto":
-            raise InvalidField("truncation 'auto' is not supported", "truncation", "unsupported")
         if self.previous_response_id is not None and self.conversation is not None:
             raise InvalidField("previous_response_id and conversation cannot be together", "conversation")
         if not self.is_stored:

@@ -154,7 +154,7 @@ async def test_an_error_in_mid_stream_is_told_and_followed_by_the_failed_respons
 @pytest.mark.parametrize(
     ("fields", "param", "code"),
     [
-        ({"truncation": "auto"}, "truncation", "unsupported"),
+        ({"truncation": "always"}, "truncation", "invalid_value"),
         ({"include": ["web_search_call.results"]}, "include", "unsupported"),
         ({"top_logprobs": 21}, "top_logprobs", "invalid_value"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt", "unsupported"),
