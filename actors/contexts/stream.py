@@ -45,7 +45,7 @@ class Delivered:
 
 
 class SessionTurnStream(TurnStream):
-    """A turn of a session. The end is shown only when it is durable. Leaving it cancels nothing.
+    """A turn of a session. Its end, or its failure, is shown only when that is durable. Leaving it cancels nothing.
 
     ``again`` asks the session for a new ticket, ``ended`` waits until the turn's end is durable, ``stop`` cancels it.
     """
@@ -90,7 +90,16 @@ class SessionTurnStream(TurnStream):
                 ticket = Ticket(ticket.attempt, ticket.start, None, await self._ended())
             except ModelLost:
                 ticket = await self._again(ticket.attempt, delivered.output())
+            except GreenroomError as failure:
+                ticket = Ticket(ticket.attempt, ticket.start, None, await self._ended_after(failure))
         yield ticket.output.frame(self._turn_id, ticket.attempt, delivered.offset)
+
+    async def _ended_after(self, failure: GreenroomError) -> TurnOutput:
+        """The model actor has told of a failure: what became of the turn is what the session says."""
+        try:
+            return await self._ended()
+        except TurnNotFound:  # the session's actor has ended since, and knows of no failure
+            raise failure from None
 
 
 class OwnTurnStream(TurnStream):

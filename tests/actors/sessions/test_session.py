@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -330,7 +331,14 @@ async def test_a_turn_that_failed_says_why_also_later(cluster: SmallCluster, mon
         del engine._turns[turn_id]
         return Output(turn_id, (), (), error=GreenroomError("the graphics card burns"))
 
+    append = cluster.journal.append
+
+    async def append_late(*arguments: Any) -> None:
+        await asyncio.sleep(0.1)
+        await append(*arguments)
+
     monkeypatch.setattr(engine, "_advance", burn)
+    monkeypatch.setattr(cluster.journal, "append", append_late)
     stream = await session.begin(replace(request("a", 7), note="mine"))
     with pytest.raises(GreenroomError, match="burns"):
         await collect(stream)
