@@ -73,7 +73,7 @@ class GuidedCompiler:
             return compiled({tool.name: _json(closed_schema(tool.parameters)) for tool in constraint.tools})
         except InvalidRequest:
             unheld: list[str] = []
-            deadline = time.monotonic() + _MAX_SEARCH_S
+            deadline = time.thread_time() + _MAX_SEARCH_S
             grammar = compiled({t.name: self._held(t, constraint.mode, unheld, deadline) for t in constraint.tools})
         grammar.unheld = _shortened(unheld)
         return grammar
@@ -95,7 +95,7 @@ class GuidedCompiler:
                 reason = f"of tool {tool.name!r}: {reason_of(error)}"
                 if tool.strict or mode == "required":
                     raise InvalidRequest(f"the parameters {reason}") from None
-                if time.monotonic() > deadline:
+                if time.thread_time() > deadline:
                     raise InvalidRequest("their schemas take too long to compile") from None
         unheld.append(reason)
         return _json(closed_schema(_ANY_OBJECT))

@@ -51,19 +51,19 @@ HOSTILE: dict[str, Constraint] = {
 def test_hostile_constraints_are_compiled_and_followed_in_time_or_refused(name: str) -> None:
     grammars(), walk(Regex("a"), 0), walk(Grammar('root ::= "a"'), 0)
     before = psutil.Process().memory_info().rss
-    started = time.monotonic()
+    started = time.process_time()
     try:
         matcher = grammars().matcher(HOSTILE[name])
-        assert time.monotonic() - started < MAX_COMPILE_S
+        assert time.process_time() - started < MAX_COMPILE_S
         for _ in range(100):
-            started = time.monotonic()
+            started = time.process_time()
             allowed = matcher.allowed().nonzero().flatten()
             is_over = not len(allowed) or not matcher.accept(int(allowed[-1])) or matcher.is_exhausted
-            assert time.monotonic() - started < MAX_STEP_S
+            assert time.process_time() - started < MAX_STEP_S
             if is_over:
                 break
     except InvalidRequest:
-        assert time.monotonic() - started < MAX_COMPILE_S
+        assert time.process_time() - started < MAX_COMPILE_S
     assert psutil.Process().memory_info().rss - before < MAX_GROWTH
 
 
