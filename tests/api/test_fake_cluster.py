@@ -80,7 +80,7 @@ async def test_leaving_a_temporary_turn_cancels_it() -> None:
     frames = (await cluster.generate(None, request())).__aiter__()
     await anext(frames)
     await frames.aclose()  # type: ignore[attr-defined]
-    await asyncio.wait_for(cluster.turns[0].ended.wait(), 1)
+    await asyncio.wait_for(cluster.turns[0].ended.wait(), 30)
     assert cluster.turns[0].finish == Finish("cancelled")
 
 

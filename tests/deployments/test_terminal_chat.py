@@ -120,12 +120,12 @@ async def test_ctrl_c_stops_the_answer_and_not_the_chat(
     taking = asyncio.create_task(talk.take("hello"))
     await cluster.begun.acquire()
     cluster.pace.allow(3)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while cluster.turns[0].num_output < 3:  # noqa: ASYNC110
             await asyncio.sleep(0)
     os.kill(os.getpid(), signal.SIGINT)
     cluster.pace.allow(1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await taking
     cluster.pace.release()
     assert screen.read().endswith("\n[stopped]\n")
@@ -149,7 +149,7 @@ async def test_an_answer_on_its_way_is_followed_when_the_conversation_is_taken_u
     talk: TerminalChat, screen: Screen, client: Client, cluster: FakeCluster
 ) -> None:
     cluster.pace.hold()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         taking = asyncio.create_task(talk.take("hello"))
         await cluster.begun.acquire()
         second = Screen()

@@ -68,7 +68,7 @@ async def attached(
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
@@ -131,9 +131,9 @@ async def test_coming_back_to_one_that_has_ended_prints_it_all_and_leaves(client
     keyboard.end()
     out, err, keyboard = Screen(), Screen(), Keyboard(is_terminal=False)
     again = await client.attach_instance(inferlet.instance_id)
-    assert await asyncio.wait_for(TerminalInferlet(again, out.console, err.console, keyboard).run(), 10) == 1
+    assert await asyncio.wait_for(TerminalInferlet(again, out.console, err.console, keyboard).run(), 30) == 1
     assert (out.read(), err.read()) == ("[bold]Hello[/] \\ud800\n", "no\n")
     behind = await client.attach_instance(inferlet.instance_id, after=1)
     with pytest.raises(InferletEnded, match="has been received before"):
-        await asyncio.wait_for(TerminalInferlet(behind, out.console, err.console, Keyboard(False)).run(), 10)
+        await asyncio.wait_for(TerminalInferlet(behind, out.console, err.console, Keyboard(False)).run(), 30)
     keyboard.end()

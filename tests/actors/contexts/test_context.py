@@ -129,7 +129,7 @@ async def test_a_refill_is_given_up_when_a_turn_starts_and_after_a_loss_the_dire
     assert model.calls == []
     model.error = ModelLost("gone")
     context.refill()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while context.placement is not None:  # noqa: ASYNC110
             await asyncio.sleep(0)
     await context.place()

@@ -55,7 +55,7 @@ async def test_followers_that_come_and_go_at_any_moment_get_every_token_once(
             await asyncio.sleep(0)
         return [id async for frame in reader.follow(model, key, 0) for id in frame.ids]  # type: ignore[arg-type]
 
-    answers = await asyncio.wait_for(asyncio.gather(*(follow(f"c/{index % 5}") for index in range(8))), 5)
+    answers = await asyncio.wait_for(asyncio.gather(*(follow(f"c/{index % 5}") for index in range(8))), 30)
     assert answers == [list(range(20))] * 8
 
 
@@ -104,7 +104,7 @@ async def test_for_a_follower_that_takes_nothing_nothing_is_asked_until_it_comes
         asked.append(model.num_asked["c/gone"])
     assert asked[-1] == asked[len(asked) // 2] < model.num_asked["c/there"], "the other one is still asked for"
     while len(got) < asked[-1] + 5:
-        got += (await asyncio.wait_for(anext(gone), 1)).ids
+        got += (await asyncio.wait_for(anext(gone), 30)).ids
     assert got == list(range(len(got)))
     for stream in (gone, there):
         await stream.aclose()

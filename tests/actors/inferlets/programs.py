@@ -35,14 +35,14 @@ async def launched(cluster: SmallCluster, source: str, *arguments: str, owner: s
 
 async def all_events(instance: InferletRef, after: int = -1) -> list[Event]:
     """Up to its end."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         return [event async for event in instance.events(after)]
 
 
 async def messages(instance: InferletRef, count: int, after: int = -1) -> list[object]:
     """The values of so many messages behind a position; nothing else may come between them."""
     found: list[object] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         async for event in instance.events(after):
             assert isinstance(event, Message), event
             found.append(event.value)

@@ -117,7 +117,7 @@ NEXT = {
 async def test_an_unfinished_reader_is_told_of_in_the_line_that_would_wait_for_ever(
     cluster: SmallCluster, left: str, following: str
 ) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         end = await end_of(cluster, UNFINISHED[left] + NEXT[following])
     assert isinstance(end, Failed)
     assert "an earlier generation on this context is not read to its end" in end.error

@@ -48,7 +48,7 @@ async def child(args):
 @pytest_asyncio.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[SmallCluster]:
     settings = InferletSettings(
-        pool_size=0, passivate_after_s=0.05, linger_s=0.1, keep_ended_s=1.0, memory_limit_bytes=1 << 40
+        pool_size=0, passivate_after_s=0.05, linger_s=0.1, keep_ended_s=3.0, memory_limit_bytes=1 << 40
     )
     async with SmallBroker(tmp_path) as broker:
         async with SmallCluster(tmp_path, inferlets=settings, topics=broker.ref(), pool_size=0) as cluster:
@@ -56,7 +56,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[SmallCluster]:
 
 
 async def until_state(cluster: SmallCluster, instance_id: str, *states: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             found = {one.instance_id: one.state for one in await cluster.inferlets.inferlets()}
             if found.get(instance_id) in states:
@@ -79,7 +79,7 @@ async def test_one_that_waits_is_put_away_and_goes_on_with_the_next_message(clus
 
 async def test_who_does_not_own_it_does_not_even_wake_it(cluster: SmallCluster) -> None:
     instance = await launched(cluster, COUNTER, owner="ann")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while [one.state for one in await cluster.inferlets.inferlets("ann")] != ["waiting"]:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     for owner in ("", "bob"):
@@ -178,7 +178,7 @@ async def test_the_events_of_an_ended_one_are_kept_for_a_while_and_then_gone(clu
     await instance.terminate()
     await until_state(cluster, instance.instance_id, "terminated")
     assert await all_events(instance) == [Terminated(0)]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await cluster.inferlets.inferlets():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     assert await cluster.journal.list_items("inferlet-state") == ()

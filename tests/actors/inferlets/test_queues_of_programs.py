@@ -40,7 +40,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[SmallCluster]:
 async def until_queue(cluster: SmallCluster, ready: int, held: int, waiting: int) -> None:
     """Well before any lease ends, and before a silent process is taken for dead."""
     assert cluster.topics is not None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while [_counts(info) for info in await cluster.topics.queues("")] != [(ready, held, waiting)]:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -135,7 +135,7 @@ async def test_a_program_whose_process_died_goes_on_with_the_item_that_it_was_gi
 async def _killed_as_it_is_given(cluster: SmallCluster, instance: InferletRef) -> None:
     assert cluster.topics is not None
     pushing = cluster.topics.push(WORK, "a")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not [info for info in await cluster.topics.queues("") if info.num_held]:  # noqa: ASYNC110
             await asyncio.sleep(0)
     cluster.kill_inferlet(instance.instance_id)

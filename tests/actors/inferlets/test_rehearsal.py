@@ -60,7 +60,7 @@ async def test_an_unchanged_program_repeats_itself(name: str) -> None:
 async def test_a_changed_program_is_told_where_it_differs(name: str, before: str, after: str, sentence: str) -> None:
     changed = source(name).replace(before, after)
     assert changed != source(name)
-    rehearsed = await rehearse(id_of(name), history(name), changed, timeout_s=0.5)
+    rehearsed = await rehearse(id_of(name), history(name), changed, timeout_s=5)
     assert sentence in rehearsed.sentence
     assert rehearsed.repeats_itself is (not sentence)
 

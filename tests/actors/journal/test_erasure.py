@@ -27,7 +27,7 @@ def file_size(folder: Path) -> int:
 
 
 async def until_gone(folder: Path) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while num_secrets(folder):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

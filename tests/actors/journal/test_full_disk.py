@@ -74,7 +74,7 @@ async def test_an_inferlet_answers_in_time_and_loses_nothing(cluster: SmallClust
     began = time.monotonic()
     with pytest.raises(Unavailable, match=FULL):
         await instance.terminate()
-    assert time.monotonic() - began < TIMEOUT_S + 2
+    assert time.monotonic() - began < TIMEOUT_S + 10
     disk.make_room()
     events = await all_events(instance)
     texts = [event.value for event in events if isinstance(event, Message)]
@@ -138,7 +138,7 @@ async def until_refused(instance: InferletRef) -> int:
     for number in range(1000):
         began = time.monotonic()
         (answer,) = await asyncio.gather(instance.send(KILOBYTES, f"key {number}"), return_exceptions=True)
-        assert time.monotonic() - began < TIMEOUT_S + 2
+        assert time.monotonic() - began < TIMEOUT_S + 10
         if not isinstance(answer, int):
             assert isinstance(answer, Unavailable), answer
             assert FULL in str(answer)

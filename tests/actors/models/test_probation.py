@@ -24,8 +24,8 @@ async def test_one_is_held_at_a_time_in_the_order_in_which_they_came() -> None:
     waiting[1].cancel()
     probation.leave("a")
     with suppress(asyncio.CancelledError):
-        await asyncio.wait_for(asyncio.gather(*waiting), 1)
-    await asyncio.wait_for(waiting[2], 1)
+        await asyncio.wait_for(asyncio.gather(*waiting), 30)
+    await asyncio.wait_for(waiting[2], 30)
     assert entered == ["a", "c"]
 
 
@@ -35,8 +35,8 @@ async def test_one_that_is_acquitted_is_told_when_no_suspects_are_left() -> None
     second = asyncio.create_task(probation.enter("b"))
     await asyncio.sleep(0)
     acquitting = asyncio.create_task(probation.acquit("a"))
-    await asyncio.wait_for(second, 1)
+    await asyncio.wait_for(second, 30)
     assert not acquitting.done()
     probation.leave("b")
-    await asyncio.wait_for(acquitting, 1)
-    await asyncio.wait_for(probation.acquit("never held"), 1)
+    await asyncio.wait_for(acquitting, 30)
+    await asyncio.wait_for(probation.acquit("never held"), 30)

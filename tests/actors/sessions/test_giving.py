@@ -28,7 +28,7 @@ async def say(session: SessionHandle, turn_id: str) -> str:
 
 async def give(cluster: SmallCluster, session_id: str, owner: str) -> None:
     """Once it has been idle for as long as it must."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             try:
                 return await cluster.directory.give(session_id, owner)

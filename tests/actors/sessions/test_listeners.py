@@ -110,7 +110,7 @@ async def test_listening_ends_with_the_session_also_while_it_is_passive(tmp_path
             if is_passive:
                 await all_passive(cluster)
             await session.close()
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(30):
                 with pytest.raises(SessionNotFound):
                     await listener
 

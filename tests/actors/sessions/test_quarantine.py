@@ -14,7 +14,7 @@ from actors.contexts.deaths import Deaths
 from actors.engine.contract import Output
 from actors.models.messages import StartTurn
 from actors.models.model import Model
-from api.cluster import SessionOptions
+from api.cluster import SessionHandle, SessionOptions
 from api.errors import GreenroomError
 from api.inferlet_events import Completed, Failed, Message
 from api.turns import Stop, Tokens, TurnRequest, TurnStart
@@ -47,6 +47,10 @@ def request(turn_id: str, *prompt: int, count: int = 5) -> TurnRequest:
 
 async def read(stream: Any) -> list[int]:
     return [token_id async for frame in stream for token_id in frame.ids]
+
+
+async def begin_and_read(session: SessionHandle, begun: TurnRequest) -> list[int]:
+    return await read(await session.begin(begun))
 
 
 @asynccontextmanager
@@ -104,16 +108,20 @@ async def test_a_turn_without_a_session_fails_so_too(tmp_path: Path) -> None:
 async def test_the_quarantine_survives_a_restart_of_everything(tmp_path: Path) -> None:
     session_id = ""
     for life in (1, 2):
-        async with SmallCluster(tmp_path) as cluster, asyncio.timeout(10):
+        async with SmallCluster(tmp_path) as cluster, asyncio.timeout(30):
             if life == 1:
                 session_id = (await cluster.greenroom.open_session(SessionOptions())).session_id
             session = await cluster.greenroom.session(session_id)
-            with suppress(GreenroomError, TimeoutError):
-                async with asyncio.timeout(0.5):
-                    await read(await session.begin(request("bad", 7, POISON)))
+            reading = asyncio.ensure_future(begin_and_read(session, request("bad", 7, POISON)))
+            while len(DEATHS) < life:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            await asyncio.wait((reading,), timeout=0.3)
             assert len(DEATHS) == life, "the process ended, and nothing of this cluster lives on"
+            reading.cancel()
+            with suppress(GreenroomError, asyncio.CancelledError):
+                await reading
     for _ in range(2):
-        async with SmallCluster(tmp_path) as cluster, asyncio.timeout(10):
+        async with SmallCluster(tmp_path) as cluster, asyncio.timeout(30):
             session = await cluster.greenroom.session(session_id)
             for asking in (session.resume("bad", 0), session.begin(request("bad", 7, POISON))):
                 with pytest.raises(GreenroomError, match=Deaths.SENTENCE) as failed:

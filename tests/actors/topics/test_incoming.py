@@ -75,7 +75,7 @@ async def test_subscriptions_that_come_at_any_moment_get_every_message_once(seed
                 incoming.poll_soon()
         return positions
 
-    followed = await asyncio.wait_for(asyncio.gather(*(follow() for _ in range(6))), 5)
+    followed = await asyncio.wait_for(asyncio.gather(*(follow() for _ in range(6))), 30)
     assert followed == [list(range(30))] * 6
     for subscription in subscriptions:
         await subscription.close()
@@ -91,21 +91,21 @@ async def test_a_poll_ends_the_one_before_it(tmp_path: Path) -> None:
         first = asyncio.create_task(broker.poll("reader", progress, 60.0))
         await asyncio.sleep(0)
         second = asyncio.create_task(broker.poll("reader", progress, 60.0))
-        assert await asyncio.wait_for(first, 5) == PollReply({})
+        assert await asyncio.wait_for(first, 30) == PollReply({})
         assert not second.done()
         await small.ref().publish(NEWS, "a")
-        assert list((await asyncio.wait_for(second, 5)).batches) == ["s"]
+        assert list((await asyncio.wait_for(second, 30)).batches) == ["s"]
 
 
 async def test_many_messages_come_in_batches_and_a_single_one_at_once(tmp_path: Path) -> None:
-    async with SmallBroker(tmp_path, poll_interval_s=0.05) as small:
+    async with SmallBroker(tmp_path, poll_interval_s=0.4) as small:
         ref = small.ref()
         subscription = await ref.subscribe(NEWS)
         loop = asyncio.get_running_loop()
         await ref.publish(NEWS, "one")
         began = loop.time()
         await subscription.recv(5)
-        assert loop.time() - began < 0.04
+        assert loop.time() - began < 0.4
         num_calls = small.actors[0].target.num_calls
         for index in range(100):
             await ref.publish(NEWS, index)

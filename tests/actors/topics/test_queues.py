@@ -46,7 +46,7 @@ async def test_each_item_goes_to_exactly_one_consumer_in_order(small: SmallBroke
     ref = small.ref()
     pushed = await asyncio.gather(*(ref.push(WORK, index) for index in range(200)))
     assert [answer.position for answer in pushed] == list(range(200))
-    await asyncio.wait_for(all_done.wait(), 10)
+    await asyncio.wait_for(all_done.wait(), 30)
     assert sorted(item for items in done for item in items) == list(range(200))
     assert all(items == sorted(items) for items in done)
     for consumer in consumers:
@@ -269,7 +269,7 @@ async def test_a_queue_that_is_deleted_is_gone_and_another_one_begins(tmp_path: 
         assert [(info.num_ready, info.num_held) for info in await ref.queues("ada")] == [(2, 1)]
         assert await ref.delete_queue(WORK) is True
         assert await ref.ack(held) is False
-        assert (await asyncio.wait_for(waiting, 5)).position == 0, "there is room in the next one of this name"
+        assert (await asyncio.wait_for(waiting, 30)).position == 0, "there is room in the next one of this name"
         [info] = await ref.queues("ada")
         assert (info.queue, info.num_ready, info.num_held, info.is_durable) == (WORK, 1, 0, is_durable)
         await small.restart()
@@ -290,7 +290,7 @@ async def test_who_waits_for_an_item_waits_on_when_the_queue_is_deleted(small: S
     await ref.delete_queue(WORK)
     await settle()
     await ref.push(WORK, "later")
-    assert (await asyncio.wait_for(pulling, 5)).value == "later"
+    assert (await asyncio.wait_for(pulling, 30)).value == "later"
 
 
 async def test_deleting_a_durable_queue_leaves_nothing_in_the_journal(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_fault(
         writer.write(f"{head}half".encode())
         await writer.drain()
         writer.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (served := [record for record in caplog.records if record.message == "served"]):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
     assert [vars(record)["status"] for record in served] == [499]

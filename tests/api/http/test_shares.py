@@ -56,7 +56,7 @@ async def test_half_sent_bodies_take_the_place_of_their_owner_only() -> None:
     settings = ApiSettings(api_keys=KEYS, max_concurrent_requests=4, owner_share=0.5)
     async with serving(build_app(FakeCluster(), settings)) as base_url, httpx.AsyncClient(base_url=base_url) as client:
         writers = [await half_sent(base_url, "ada") for _ in range(2)]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (await client.get("/api/sessions", headers=key("ada"))).status_code == 200:
                 pass
         refused = await client.get("/api/sessions", headers=key("ada"))
@@ -64,7 +64,7 @@ async def test_half_sent_bodies_take_the_place_of_their_owner_only() -> None:
         assert (await client.get("/api/sessions", headers=key("grace"))).status_code == 200
         for writer in writers:
             writer.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (await client.get("/api/sessions", headers=key("ada"))).status_code != 200:
                 pass
 
@@ -120,7 +120,7 @@ async def test_without_keys_an_address_has_a_share_and_this_machine_has_all(
     app = build_app(FakeCluster(), settings, [Route("/slow", slow)])
     async with client_at(app, first) as one, client_at(app, second) as other:
         pending = asyncio.create_task(one.get("/slow"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await entered.wait()
         assert (await other.get("/api/models")).status_code == (429 if is_refused else 200)
         leave.set()

@@ -116,7 +116,7 @@ async def test_hostile_markdown_is_shown_in_time(page: Page, server: Restartable
         "|" * 9999,
         "**a " * 2500,
     ):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await page.evaluate(SHOW, source)
 
 

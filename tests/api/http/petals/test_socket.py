@@ -28,7 +28,7 @@ async def test_leaving_closes_the_session_and_cancels_what_runs() -> None:
             cluster.pace.allow(1)
             await socket.receive()
             session = only_session(cluster)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await session.closed.wait()
             await cluster.turns[0].ended.wait()
     assert cluster.turns[0].finish == Finish("cancelled")
@@ -74,7 +74,7 @@ async def test_typing_reaches_the_session() -> None:
 
 
 async def test_a_silent_socket_is_told_that_its_session_has_expired() -> None:
-    settings = ApiSettings(petals=PetalsSettings(idle_timeout_s=0.2))
+    settings = ApiSettings(petals=PetalsSettings(idle_timeout_s=1))
     cluster = FakeCluster()
     async with toy_client(cluster, settings) as client:
         async with client.session() as socket:
@@ -86,16 +86,16 @@ async def test_a_silent_socket_is_told_that_its_session_has_expired() -> None:
 
 
 async def test_a_running_generation_is_no_silence_and_typing_is_use() -> None:
-    settings = ApiSettings(petals=PetalsSettings(idle_timeout_s=0.3))
+    settings = ApiSettings(petals=PetalsSettings(idle_timeout_s=1.5))
     cluster = FakeCluster()
     cluster.pace.hold()
     async with toy_client(cluster, settings) as client, client.session() as socket:
         await socket.send(type="generate", inputs="Q", max_new_tokens=1)
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(2)
         cluster.pace.allow(1)
         assert text_of(await socket.rest())
         for _ in range(3):
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(0.6)
             await socket.send(type="typing")
         cluster.pace.allow(1)
         assert text_of(await socket.generate(inputs="Q", max_new_tokens=1))
@@ -203,5 +203,5 @@ async def test_a_server_that_goes_away_closes_the_session() -> None:
         session = only_session(cluster)
     with pytest.raises(ConnectionClosed):
         await socket.recv()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await session.closed.wait()
