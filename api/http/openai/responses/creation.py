@@ -8,15 +8,16 @@ from functools import partial
 
 from api.cluster import Cluster, Retention, SessionHandle, SessionOptions
 from api.errors import LengthExceeded, NotLast, SessionNotFound, TurnNotFound
-from api.http.openai.responses.draft import Draft, Note
-from api.http.openai.responses.errors import PreviousResponseNotFound, ResponseNotFound
+from api.http.openai.responses.draft import Draft
+from api.http.openai.responses.errors import PreviousResponseNotFound
 from api.http.openai.responses.ids import new_response_id
 from api.http.openai.responses.items import Item, messages_of, num_chars
 from api.http.openai.responses.reading import Reading
-from api.http.openai.responses.stored import Stored, find_response, frames_of, stored_of
+from api.http.openai.responses.said import context_after
+from api.http.openai.responses.stored import Stored, frames_of, previous_response
 from api.http.openai.scores import TokenTexts
 from api.http.openai.turns import Turns
-from api.turns import Earlier, Frame, Message, Part, Tokens, messages_in
+from api.turns import Frame, Part
 
 
 class Creation:
@@ -40,7 +41,7 @@ class Creation:
             PreviousResponseNotFound: what it is to go on from is not there.
             GreenroomError: it cannot be, and nothing is left of it.
         """
-        previous = await self._previous(draft.fields["previous_response_id"])
+        previous = await previous_response(self._cluster, draft.fields["previous_response_id"], self._owner)
         if previous is None:
             return await self._begin_anew(draft, (*draft.opening, *messages_of(draft.items)))
         previous = await previous.ended() if _has_results(draft.items) else previous
@@ -49,7 +50,7 @@ class Creation:
         if previous.note.front == draft.front and draft.is_stored and not await self._might_be_full(draft, previous):
             with suppress(LengthExceeded) if draft.drops_oldest else nullcontext():
                 return await self._go_on(draft, previous, messages)
-        context = await _context(self._cluster, await previous.ended(), draft)
+        context = await context_after(self._cluster, await previous.ended(), draft)
         return await self._begin_anew(draft, (*context, *messages))
 
     async def _might_be_full(self, draft: Draft, previous: Stored) -> bool:
@@ -58,14 +59,6 @@ class Creation:
             return False
         num_tokens = (await previous.ended()).record.end_length + num_chars(draft.items)
         return 2 * num_tokens > draft.model.max_context_tokens
-
-    async def _previous(self, response_id: str | None) -> Stored | None:
-        if response_id is None:
-            return None
-        try:
-            return await find_response(self._cluster, response_id, self._owner)
-        except ResponseNotFound:
-            raise PreviousResponseNotFound(response_id) from None
 
     async def _begin_anew(self, draft: Draft, prompt: Sequence[Part]) -> Reading:
         if not draft.is_stored:
@@ -130,35 +123,6 @@ def _names(items: Sequence[Item]) -> dict[str, str]:
 def _with_failed(previous: Stored, messages: Sequence[Part]) -> tuple[Part, ...]:
     """What a failed response was asked is not in the context: it is asked again."""
     return (*(previous.record.prompt if previous.record.error is not None else ()), *messages)
-
-
-async def _context(cluster: Cluster, previous: Stored, draft: Draft) -> tuple[Part, ...]:
-    """All that was said up to a response, with its ids, under the front of the draft."""
-    record, note = previous.record, previous.note
-    ids = await previous.session.tokens(record.end_length)
-    failed = record.prompt if record.error is not None else ()
-    if note.front == draft.front and not draft.drops_oldest:
-        return (*((Tokens(ids),) if ids else ()), *failed)
-    said = await _said_until(cluster, previous)
-    failed = failed if ids else failed[note.num_opening :]
-    if not ids or note.model != draft.model.name:
-        return (*draft.opening, *said, *messages_in(failed))
-    return (*draft.opening, Earlier(ids, note.opening, note.tools, said), *failed)
-
-
-async def _said_until(cluster: Cluster, previous: Stored) -> tuple[Message, ...]:
-    """What is in a session's context up to the end of a response, but for the instructions at its front."""
-    parts: list[Part] = []
-    for record in (await previous.session.describe()).turns:
-        if record.base_length >= previous.record.end_length and record.turn_id != previous.id:
-            break
-        num_opening = Note.read(record.note).num_opening if record.note and record.base_length == 0 else 0
-        parts += record.prompt[num_opening:]
-        if not record.note:
-            parts += [Message("assistant", record.text)] if record.text else []
-        elif record.finish is not None:
-            parts += messages_of(await (await stored_of(cluster, previous.session, record)).output())
-    return messages_in(parts)
 
 
 async def _frames_of(turns: Turns) -> AsyncGenerator[Frame]:

@@ -159,6 +159,7 @@ def draft_of(body: ResponseBody, items: Sequence[Item], model: ModelInfo) -> Dra
         "background": bool(body.background),
         "service_tier": "default",
         "metadata": body.metadata or {},
+        "include": list(body.include or ()),
         "safety_identifier": body.safety_identifier,
         "prompt_cache_key": body.prompt_cache_key,
     }

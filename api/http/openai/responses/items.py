@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
+
+from pydantic import ValidationError
 
 from api.http.openai.envelope import InvalidField
 from api.http.openai.messages import ContentPart
 from api.http.openai.responses.ids import input_item_id
+from api.http.openai.responses.opaque import opaque, value_of
 from api.http.openai.schemas import Lenient
 from api.tools import ToolCall
 from api.turns import Message, Role
@@ -31,12 +35,29 @@ class InputItem(Lenient):
     arguments: str | None = None
     output: str | tuple[ContentPart, ...] | None = None
     summary: tuple[ContentPart, ...] | None = None
+    encrypted_content: str | None = None
 
     @property
     def reference(self) -> str | None:
         """The id of the item that this stands for; None where it is an item itself."""
         is_bare = self.type is None and self.role is None
         return self.id if self.type == "item_reference" or is_bare else None
+
+    def items(self) -> list[Item]:
+        """The item, or those that it stands for, without ids.
+
+        Raises:
+            InvalidField: one is of a kind that is not supported, or lacks something.
+        """
+        if self.type != "compaction":
+            return [self.item()]
+        kept = value_of(self.encrypted_content)
+        if not isinstance(kept, list):
+            raise InvalidField("this compaction was not made here", "input", "invalid_encrypted_content")
+        try:
+            return [InputItem.model_validate(one).item() for one in kept]
+        except ValidationError:
+            raise InvalidField("this compaction was not made here", "input", "invalid_encrypted_content") from None
 
     def item(self) -> Item:
         """The item, without an id.
@@ -55,7 +76,8 @@ class InputItem(Lenient):
             case "reasoning":
                 summary = [{"type": "summary_text", "text": part.text or ""} for part in self.summary or ()]
                 parts = () if isinstance(self.content, str) else self.content or ()
-                content = [{"type": "reasoning_text", "text": part.text or ""} for part in parts]
+                texts = [part.text or "" for part in parts] or [value_of(self.encrypted_content)]
+                content = [reasoning_text(text) for text in texts if isinstance(text, str)]
                 return {"type": "reasoning", "summary": summary, "content": content}
         raise InvalidField(f"items of type {self.type!r:.100} are not supported", "input", "unsupported_content")
 
@@ -80,6 +102,12 @@ class InputItem(Lenient):
         if value is None:
             raise InvalidField(f"a {self.type} needs {field}", "input")
         return value
+
+
+def compaction(messages: Iterable[Message]) -> Item:
+    """An item that stands for these messages, which have no calls."""
+    kept = [{"role": message.role, "content": message.content} for message in messages]
+    return {"type": "compaction", "id": f"cmp_{uuid4().hex}", "encrypted_content": opaque(kept)}
 
 
 def text_item(text: str) -> Item:
@@ -152,6 +180,11 @@ def _content(part: ContentPart, is_answer: bool) -> dict[str, object]:
 def output_text(text: str) -> dict[str, object]:
     """A part of an answer."""
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def reasoning_text(text: str) -> Item:
+    """A part of what was thought."""
+    return {"type": "reasoning_text", "text": text}
 
 
 def _joined(parts: Iterable[Mapping[str, Any]]) -> str:

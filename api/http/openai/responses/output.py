@@ -12,7 +12,8 @@ from typing import Any
 from api.answers.events import AnswerEvent, ArgumentsDelta, CallBegun, CallEnded, ReasoningDelta, TextDelta
 from api.answers.parser import AnswerParser
 from api.http.openai.responses.ids import output_item_id
-from api.http.openai.responses.items import Item, output_text
+from api.http.openai.responses.items import Item, output_text, reasoning_text
+from api.http.openai.responses.opaque import opaque
 from api.turns import Frame
 
 FAILED = 1 << 40
@@ -20,6 +21,9 @@ FAILED = 1 << 40
 
 NUMBERS = 64
 """Events that one token can have, and those before the first token together: far more than a token's few."""
+
+ENCRYPTED_REASONING = "reasoning.encrypted_content"
+"""In ``include``: reasoning has a text that stands for it, which clients that keep nothing else can send back."""
 
 Event = dict[str, Any]
 
@@ -33,15 +37,19 @@ class Output:
 
     Args:
         after: events up to this number are left out.
+        encrypts_reasoning: see ``ENCRYPTED_REASONING``.
     """
 
-    def __init__(self, response_id: str, parser: AnswerParser, after: int = -1) -> None:
+    def __init__(
+        self, response_id: str, parser: AnswerParser, after: int = -1, encrypts_reasoning: bool = False
+    ) -> None:
         self.items: list[Item] = []
         self.num_tokens = 0
         self.num_reasoning = 0
         self._response_id = response_id
         self._parser = parser
         self._after = after
+        self._encrypts_reasoning = encrypts_reasoning
         self._number = NUMBERS
         self._events: list[Event] = []
         self._logprobs: list[Item] = []
@@ -155,6 +163,8 @@ class Output:
             done = {"text": part["text"], "logprobs": part["logprobs"]}
             self.emit("response.output_text.done", **self._place(), content_index=0, **done)
         else:
+            if self._encrypts_reasoning:
+                item["encrypted_content"] = opaque(part["text"])
             self.emit("response.reasoning.done", **self._place(), content_index=0, text=part["text"])
         self.emit("response.content_part.done", **self._place(), content_index=0, part=dict(part))
 
@@ -163,7 +173,7 @@ class Output:
 
 
 def _empty_part(kind: str) -> Item:
-    return output_text("") if kind == "message" else {"type": "reasoning_text", "text": ""}
+    return output_text("") if kind == "message" else reasoning_text("")
 
 
 def _copy(item: Item) -> Item:

@@ -14,7 +14,7 @@ from api.http.openai.choice import Token
 from api.http.openai.envelope import openai_error_body
 from api.http.openai.responses.ids import call_ids
 from api.http.openai.responses.items import Item
-from api.http.openai.responses.output import Event, Output
+from api.http.openai.responses.output import ENCRYPTED_REASONING, Event, Output
 from api.http.openai.responses.resource import EVENTS, STATUSES, State, Usage, resource
 from api.http.openai.scores import TokenTexts
 from api.http.responses import sentence_of
@@ -50,7 +50,8 @@ class Reading:
         self._fields = fields
         self._start = start
         self._frames = frames
-        self._output = Output(response_id, AnswerParser(answers, call_ids(response_id), has_tools), after)
+        parser = AnswerParser(answers, call_ids(response_id), has_tools)
+        self._output = Output(response_id, parser, after, ENCRYPTED_REASONING in fields.get("include", ()))
         self._texts = texts
         self._ended_at = ended_at
         self._leave = leave

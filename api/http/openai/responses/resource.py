@@ -66,7 +66,7 @@ def resource(response_id: str, fields: Mapping[str, Any], state: State) -> dict[
     return {
         "id": response_id,
         "object": "response",
-        **fields,
+        **{name: value for name, value in fields.items() if name != "include"},
         "status": state.status,
         "completed_at": int(at) if is_completed and at is not None else None,
         "incomplete_details": {"reason": "max_output_tokens"} if is_incomplete else None,

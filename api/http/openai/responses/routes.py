@@ -4,6 +4,7 @@
 |---|---|
 | `POST /v1/responses` | a response, streamed or not: see ``api.http.openai.responses.schemas`` |
 | `POST /v1/responses/input_tokens` | how many tokens the input of the same body comes to |
+| `POST /v1/responses/compact` | what was said as one item: see ``api.http.openai.responses.compaction`` |
 | `GET /v1/responses/{id}` | as it is now; with `?stream=true&starting_after=n` its events after number ``n`` |
 | `DELETE /v1/responses/{id}` | it is found no longer; those that go on from it stay whole |
 | `POST /v1/responses/{id}/cancel` | ends it within a step, if it runs or waits |
@@ -31,13 +32,14 @@ from api.http.event_stream import EventStream
 from api.http.json_text import json_text
 from api.http.limits import become_stream
 from api.http.models import find_model
+from api.http.openai.responses.compaction import compact
 from api.http.openai.responses.creation import Creation
 from api.http.openai.responses.draft import Draft, draft_of
 from api.http.openai.responses.errors import ResponseNotFound
 from api.http.openai.responses.items import num_chars
 from api.http.openai.responses.pages import number_of, page_of
 from api.http.openai.responses.schemas import ResponseBody
-from api.http.openai.responses.stored import Stored, find_item, find_response
+from api.http.openai.responses.stored import Stored, find_item, find_response, previous_response
 from api.http.openai.responses.stream import event_texts
 from api.http.openai.schemas import parse_body
 from api.http.openai.warnings import with_warnings
@@ -52,6 +54,7 @@ def response_routes() -> list[BaseRoute]:
     return [
         Route("/v1/responses", create_response, methods=["POST"]),
         Route("/v1/responses/input_tokens", count_input_tokens, methods=["POST"]),
+        Route("/v1/responses/compact", compact_response, methods=["POST"]),
         Route("/v1/responses/{response_id}", show_response, methods=["GET"]),
         Route("/v1/responses/{response_id}", delete_response, methods=["DELETE"]),
         Route("/v1/responses/{response_id}/cancel", cancel_response, methods=["POST"]),
@@ -88,6 +91,14 @@ async def count_input_tokens(request: Request) -> Response:
     reading = await while_connected(request, creation.begin(draft))
     await reading.leave()
     return json_answer({"object": "response.input_tokens", "input_tokens": reading.num_input})
+
+
+async def compact_response(request: Request) -> Response:
+    """``POST /v1/responses/compact``."""
+    owner, cluster = owner_of(request), cluster_of(request)
+    draft = await _drafted(cluster, parse_body(ResponseBody, await request.body()), owner, request.app.state.settings)
+    previous = await previous_response(cluster, draft.fields["previous_response_id"], owner)
+    return json_answer(await while_connected(request, compact(cluster, draft, previous, owner)))
 
 
 async def show_response(request: Request) -> Response:

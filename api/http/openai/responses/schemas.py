@@ -12,6 +12,7 @@ from api.errors import InvalidRequest
 from api.http.openai.envelope import InvalidField
 from api.http.openai.formats import any_object
 from api.http.openai.responses.items import InputItem, Item, text_item
+from api.http.openai.responses.output import ENCRYPTED_REASONING
 from api.http.openai.responses.tools import ChoiceBody, ToolBody
 from api.http.openai.schemas import Count, Lenient, SamplingBody
 
@@ -25,7 +26,7 @@ ShortName = Annotated[str, Field(max_length=512)]
 
 _UNSUPPORTED = ("prompt", "context_management", "stop", "conversation")
 _LOGPROBS = "message.output_text.logprobs"
-_INCLUDED = ("reasoning.encrypted_content", _LOGPROBS)
+_INCLUDED = (ENCRYPTED_REASONING, _LOGPROBS)
 
 
 class FormatBody(Lenient):
@@ -144,7 +145,8 @@ class ResponseBody(SamplingBody):
         """
         if isinstance(self.input, str):
             return [text_item(self.input)]
-        return [item.item() if item.reference is None else item.reference for item in self.input or ()]
+        items = self.input or ()
+        return [entry for one in items for entry in (one.items() if one.reference is None else [one.reference])]
 
     def check(self) -> None:
         """Refuse what would be ignored otherwise, and what cannot be together.

@@ -10,7 +10,7 @@ from api.answers.formats import AnswerFormat
 from api.cluster import Cluster, SessionHandle, TurnRecord, TurnStream
 from api.errors import GreenroomError, SessionNotFound, TurnNotFound
 from api.http.openai.responses.draft import Note
-from api.http.openai.responses.errors import ItemNotFound, ResponseNotFound
+from api.http.openai.responses.errors import ItemNotFound, PreviousResponseNotFound, ResponseNotFound
 from api.http.openai.responses.ids import response_of_item, session_of_response
 from api.http.openai.responses.items import Item
 from api.http.openai.responses.reading import Reading
@@ -101,6 +101,20 @@ async def find_response(cluster: Cluster, response_id: str, owner: str) -> Store
     except (SessionNotFound, TurnNotFound):
         raise ResponseNotFound(response_id) from None
     return await stored_of(cluster, session, record)
+
+
+async def previous_response(cluster: Cluster, response_id: str | None, owner: str) -> Stored | None:
+    """The response that another one is to go on from.
+
+    Raises:
+        PreviousResponseNotFound: there is none, or it is another owner's.
+    """
+    if response_id is None:
+        return None
+    try:
+        return await find_response(cluster, response_id, owner)
+    except ResponseNotFound:
+        raise PreviousResponseNotFound(response_id) from None
 
 
 async def stored_of(cluster: Cluster, session: SessionHandle, record: TurnRecord) -> Stored:
