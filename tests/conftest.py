@@ -17,6 +17,7 @@ FOLDERS = {
         "actors/engine",
         "actors/pocket",
         "actors/sessions/test_constrained_sessions.py",
+        "api/http/test_schemathesis.py",
         "programs",
         "test_imports.py",
     ),

@@ -19,6 +19,7 @@ from api.http.health import health_routes
 from api.http.inferlet_routes import inferlet_routes
 from api.http.limits import ConcurrencyLimit
 from api.http.openai.routes import openai_routes
+from api.http.openapi import openapi_route
 from api.http.origins import OriginCheck
 from api.http.pages import page_routes
 from api.http.petals.routes import petals_routes
@@ -44,18 +45,19 @@ def build_app(
         GreenroomError: on_greenroom_error,
         HTTPException: on_http_exception,
     }
+    all_routes = [
+        *health_routes(),
+        *petals_routes(cluster, settings),
+        *openai_routes(),
+        *session_routes(),
+        *topic_routes(),
+        *queue_routes(),
+        *inferlet_routes(),
+        *page_routes(),
+        *routes,
+    ]
     app = Starlette(
-        routes=[
-            *health_routes(),
-            *petals_routes(cluster, settings),
-            *openai_routes(),
-            *session_routes(),
-            *topic_routes(),
-            *queue_routes(),
-            *inferlet_routes(),
-            *page_routes(),
-            *routes,
-        ],
+        routes=[*all_routes, openapi_route(all_routes, has_keys=bool(settings.api_keys))],
         exception_handlers=handlers,
         middleware=[
             Middleware(RequestLog),

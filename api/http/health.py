@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from api.cluster import Cluster
 from api.errors import ModelNotFound, Unavailable
+from api.http.operations import JsonObject, Operation
 
 
 def health_routes() -> list[BaseRoute]:
@@ -15,14 +16,17 @@ def health_routes() -> list[BaseRoute]:
 
     Neither asks for a key.
     """
-    return [Route("/healthz", _healthz), Route("/readyz", _readyz)]
+    return [
+        Operation("GET", "/healthz", check_health, answers={200: JsonObject}, is_open=True),
+        Operation("GET", "/readyz", check_readiness, query={"model": str}, answers={200: JsonObject}, is_open=True),
+    ]
 
 
-async def _healthz(request: Request) -> JSONResponse:
+async def check_health(request: Request) -> JSONResponse:
     return JSONResponse({"ok": True})
 
 
-async def _readyz(request: Request) -> JSONResponse:
+async def check_readiness(request: Request) -> JSONResponse:
     cluster: Cluster = request.app.state.cluster
     models = await cluster.models()
     if (name := request.query_params.get("model")) is not None:

@@ -29,12 +29,13 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import BaseRoute, WebSocketRoute
 
 from api.cluster import Cluster
 from api.errors import GreenroomError, InvalidRequest
 from api.http.event_stream import KEEP_ALIVE, KEEP_ALIVE_S, EventStream, error_text, event_text
 from api.http.inferlet_socket import inferlet_socket, position_of
+from api.http.operations import EVENTS, JsonObject, Operation
 from api.http.schemas import LaunchBody, ProgramBody, parse_body
 from api.http.security import owner_of
 from api.http.uploads import check_upload
@@ -51,19 +52,21 @@ from api.wire.inferlet_views import (
 )
 from api.wire.views import View
 
+_PATH = "/api/inferlets/{instance_id}"
+
 
 def inferlet_routes() -> list[BaseRoute]:
     """Programs and inferlets."""
     return [
-        Route("/api/programs", upload_program, methods=["POST"]),
-        Route("/api/programs", list_programs, methods=["GET"]),
-        Route("/api/inferlets", launch, methods=["POST"]),
-        Route("/api/inferlets", list_inferlets, methods=["GET"]),
-        Route("/api/inferlets/{instance_id}", show_inferlet, methods=["GET"]),
-        Route("/api/inferlets/{instance_id}", terminate, methods=["DELETE"]),
-        Route("/api/inferlets/{instance_id}/messages", send_message, methods=["POST"]),
-        Route("/api/inferlets/{instance_id}/events", show_events, methods=["GET"]),
-        WebSocketRoute("/api/inferlets/{instance_id}", inferlet_socket),
+        Operation("POST", "/api/programs", upload_program, takes=ProgramBody, answers={201: ProgramView}),
+        Operation("GET", "/api/programs", list_programs, answers={200: ProgramsView}),
+        Operation("POST", "/api/inferlets", launch, takes=LaunchBody, answers={201: InferletView}),
+        Operation("GET", "/api/inferlets", list_inferlets, answers={200: InferletsView}),
+        Operation("GET", _PATH, show_inferlet, answers={200: InferletView}),
+        Operation("DELETE", _PATH, terminate, answers={200: InferletView}),
+        Operation("POST", f"{_PATH}/messages", send_message, takes=JsonObject, answers={202: AcceptedView}),
+        Operation("GET", f"{_PATH}/events", show_events, query={"after": int}, answers={200: EVENTS, 204: None}),
+        WebSocketRoute(_PATH, inferlet_socket),
     ]
 
 

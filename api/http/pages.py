@@ -14,7 +14,9 @@ from pathlib import Path
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
+
+from api.http.operations import Content, Operation
 
 PAGES = Path(__file__).parents[1] / "pages"
 CLIENT = PAGES / "client"
@@ -66,11 +68,16 @@ def page_routes() -> list[BaseRoute]:
         return _respond(request, file)
 
     return [
-        Route("/", show_chat),
-        Route("/inferlets", show_inferlets),
-        Route("/client.js", show_client),
-        Route("/pages/{name}", show_file),
+        Operation("GET", "/", show_chat, answers=_of_type(".html"), is_open=True),
+        Operation("GET", "/inferlets", show_inferlets, answers=_of_type(".html"), is_open=True),
+        Operation("GET", "/client.js", show_client, answers=_of_type(".js"), is_open=True),
+        Operation("GET", "/pages/{name}", show_file, answers=_of_type(*_MEDIA_TYPES), is_open=True),
     ]
+
+
+def _of_type(*suffixes: str) -> dict[int, Content]:
+    """What files with these suffixes are answered with."""
+    return {200: tuple(_MEDIA_TYPES[suffix].partition(";")[0] for suffix in suffixes), 304: None}
 
 
 def client_module() -> str:

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from api.cluster import Cluster
 from api.errors import QueueNotFound
+from api.http.operations import Operation
 from api.http.paths import NAME, check_own
 from api.http.security import owner_of
 from api.names import TopicId
@@ -26,8 +27,8 @@ from api.wire.topic_views import QueuesView, QueueView
 def queue_routes() -> list[BaseRoute]:
     """The routes of queues."""
     return [
-        Route("/api/queues", list_queues, methods=["GET"]),
-        Route(f"/api/queues/{{queue:{NAME}}}", delete_queue, methods=["DELETE"]),
+        Operation("GET", "/api/queues", list_queues, answers={200: QueuesView}),
+        Operation("DELETE", f"/api/queues/{{queue:{NAME}}}", delete_queue, answers={204: None}),
     ]
 
 

@@ -11,9 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from typing_extensions import TypedDict
 
 from api.errors import GreenroomError, NotFound, TooLarge, Unauthorized
-from api.http.openai.envelope import InvalidField, is_openai_path, openai_error_body
+from api.http.openai.envelope import InvalidField, OpenAIErrorBody, is_openai_path, openai_error_body
 from api.http.security import selected_subprotocol
 
 logger = logging.getLogger("greenroom.http")
@@ -24,6 +25,20 @@ INTERNAL_MESSAGE = "Something inside the server went wrong; it has been logged."
 
 CLOSE_POLICY, CLOSE_TOO_LARGE, CLOSE_INTERNAL, CLOSE_TRY_LATER, CLOSE_NOT_FOUND = 1008, 1009, 1011, 1013, 4404
 """WebSocket close codes (RFC 6455, the IANA registry for 1013, and one of the range for applications)."""
+
+
+class ErrorFields(TypedDict):
+    """What went wrong; ``retryable`` where the same request might succeed later."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+class ErrorBody(TypedDict):
+    """An error of our own API."""
+
+    error: ErrorFields
 
 
 def sentence_of(error: GreenroomError) -> str:
@@ -44,11 +59,12 @@ def error_headers(error: GreenroomError) -> dict[str, str]:
 def error_response(error: GreenroomError, path: str) -> JSONResponse:
     """An error of the tree as an HTTP answer: in the form of our own API, or in OpenAI's under its paths."""
     message = sentence_of(error)
+    body: ErrorBody | OpenAIErrorBody = {
+        "error": {"code": error.code, "message": message, "retryable": error.retryable}
+    }
     if is_openai_path(path):
         param = error.param if isinstance(error, InvalidField) else None
         body = openai_error_body(error.status, error.code, message, param)
-    else:
-        body = {"error": {"code": error.code, "message": message, "retryable": error.retryable}}
     return JSONResponse(body, error.status, error_headers(error))
 
 
@@ -90,7 +106,7 @@ async def on_http_exception(connection: Request | WebSocket, error: Exception) -
         return None
     code = HTTPStatus(error.status_code).name.lower()
     headers = dict(error.headers or {}) | {ERROR_HEADER: code}
-    body: dict[str, object] = {"error": {"code": code, "message": error.detail, "retryable": False}}
+    body: ErrorBody | OpenAIErrorBody = {"error": {"code": code, "message": error.detail, "retryable": False}}
     if is_openai_path(connection.scope["path"]):
         scope = connection.scope
         body = openai_error_body(error.status_code, code, f"{error.detail}: {scope['method']} {scope['path']}")

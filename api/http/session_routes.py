@@ -26,28 +26,31 @@ from __future__ import annotations
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import BaseRoute, WebSocketRoute
 
 from api.cluster import Cluster, SessionHandle
 from api.errors import SessionNotFound, TurnNotFound
+from api.http.operations import Operation
 from api.http.schemas import ForkBody, OpenSessionBody, RenameBody, RollbackBody, parse_body
 from api.http.security import owner_of
 from api.http.session_socket import session_socket
 from api.wire.views import ModelsView, ModelView, SessionsView, SessionView, SummaryView, View
 
+_PATH = "/api/sessions/{session_id}"
+
 
 def session_routes() -> list[BaseRoute]:
     """The native protocol's routes."""
     return [
-        Route("/api/models", list_models),
-        Route("/api/sessions", list_sessions, methods=["GET"]),
-        Route("/api/sessions", open_session, methods=["POST"]),
-        Route("/api/sessions/{session_id}", show_session, methods=["GET"]),
-        Route("/api/sessions/{session_id}", rename_session, methods=["PATCH"]),
-        Route("/api/sessions/{session_id}", close_session, methods=["DELETE"]),
-        Route("/api/sessions/{session_id}/fork", fork_session, methods=["POST"]),
-        Route("/api/sessions/{session_id}/rollback", roll_session_back, methods=["POST"]),
-        WebSocketRoute("/api/sessions/{session_id}", session_socket),
+        Operation("GET", "/api/models", list_models, answers={200: ModelsView}),
+        Operation("GET", "/api/sessions", list_sessions, answers={200: SessionsView}),
+        Operation("POST", "/api/sessions", open_session, takes=OpenSessionBody, answers={201: SessionView}),
+        Operation("GET", _PATH, show_session, answers={200: SessionView}),
+        Operation("PATCH", _PATH, rename_session, takes=RenameBody, answers={200: SessionView}),
+        Operation("DELETE", _PATH, close_session, answers={204: None}),
+        Operation("POST", f"{_PATH}/fork", fork_session, takes=ForkBody, answers={201: SessionView}),
+        Operation("POST", f"{_PATH}/rollback", roll_session_back, takes=RollbackBody, answers={200: SessionView}),
+        WebSocketRoute(_PATH, session_socket),
     ]
 
 

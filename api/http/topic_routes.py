@@ -24,12 +24,13 @@ from collections.abc import AsyncGenerator
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from api.cluster import Cluster
 from api.errors import Closed, GreenroomError, InvalidRequest, TopicNotFound
 from api.http.disconnects import while_connected
 from api.http.event_stream import KEEP_ALIVE, KEEP_ALIVE_S, EventStream, error_text, event_text
+from api.http.operations import EVENTS, Operation
 from api.http.paths import NAME, check_own
 from api.http.security import owner_of
 from api.names import TopicId
@@ -41,16 +42,17 @@ MAX_CHUNK_CHARS = 1 << 16
 """What has come meanwhile is sent together, up to this."""
 
 
+_MESSAGES = ("text/plain", "application/json", "application/octet-stream")
 _PATH = f"/api/topics/{{topic:{NAME}}}"
 
 
 def topic_routes() -> list[BaseRoute]:
     """The routes of topics."""
     return [
-        Route("/api/topics", list_topics, methods=["GET"]),
-        Route(f"{_PATH}/events", follow_topic, methods=["GET"]),
-        Route(_PATH, publish, methods=["POST"]),
-        Route(_PATH, delete_topic, methods=["DELETE"]),
+        Operation("GET", "/api/topics", list_topics, answers={200: TopicsView}),
+        Operation("GET", f"{_PATH}/events", follow_topic, query={"after": str, "replay": bool}, answers={200: EVENTS}),
+        Operation("POST", _PATH, publish, takes=_MESSAGES, answers={200: PublishedView}),
+        Operation("DELETE", _PATH, delete_topic, answers={204: None}),
     ]
 
 

@@ -7,15 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import (
-    AliasChoices,
-    AliasPath,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-)
+from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field
 
 from api.cluster import SessionDescription, TurnRecord
 from api.errors import GreenroomError
@@ -82,12 +74,7 @@ class FinishView(View):
 
     reason: Reason
     stop: str | None
-    distribution: DistributionView | None = None
-
-    @model_serializer(mode="wrap")
-    def _fields(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields: dict[str, Any] = plain(self)
-        return fields if self.distribution else {name: fields[name] for name in ("reason", "stop")}
+    distribution: DistributionView | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class UsageView(View):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing_extensions import TypedDict
+
 from api.errors import InvalidRequest
 
 PREFIX = "/v1"
@@ -17,6 +19,21 @@ _PARAMS = {
     "previous_response_not_found": "previous_response_id",
     "conversation_not_found": "conversation",
 }
+
+
+class OpenAIError(TypedDict):
+    """What went wrong; ``param`` is the field of the body."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class OpenAIErrorBody(TypedDict):
+    """An error of OpenAI's API."""
+
+    error: OpenAIError
 
 
 class InvalidField(InvalidRequest):
@@ -37,9 +54,9 @@ def is_openai_path(path: str) -> bool:
     return path == PREFIX or path.startswith(f"{PREFIX}/")
 
 
-def openai_error_body(status: int, code: str, message: str, param: str | None = None) -> dict[str, object]:
+def openai_error_body(status: int, code: str, message: str, param: str | None = None) -> OpenAIErrorBody:
     """The JSON form of an error whose code in our own tree is ``code``."""
-    error = {
+    error: OpenAIError = {
         "message": message,
         "type": _type(status),
         "param": param or _PARAMS.get(code),

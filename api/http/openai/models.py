@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from typing_extensions import TypedDict
+
 from api.cluster import Cluster, ModelInfo
 
 
-def model_view(model: ModelInfo, name: str) -> dict[str, object]:
+class ModelObject(TypedDict):
     """A model under one of its names; ``max_model_len`` is in tokens, as in vLLM."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    root: str
+    max_model_len: int | None
+
+
+class ModelList(TypedDict):
+    """All models, under each of their names, the default one first."""
+
+    object: Literal["list"]
+    data: list[ModelObject]
+
+
+def model_view(model: ModelInfo, name: str) -> ModelObject:
+    """A model under one of its names."""
     return {
         "id": name,
         "object": "model",
@@ -17,8 +39,8 @@ def model_view(model: ModelInfo, name: str) -> dict[str, object]:
     }
 
 
-async def models_view(cluster: Cluster) -> dict[str, object]:
-    """All of them, under each of their names, the default one first."""
+async def models_view(cluster: Cluster) -> ModelList:
+    """All of them."""
     models = await cluster.models()
     return {
         "object": "list",

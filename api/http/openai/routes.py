@@ -12,9 +12,11 @@ form: see ``api.http.openai.envelope``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from api.cluster import Cluster
 from api.errors import TooLarge
@@ -26,11 +28,12 @@ from api.http.models import find_model
 from api.http.openai.answer import Answer, Plan, whole
 from api.http.openai.chat import ChatBody
 from api.http.openai.completions import CompletionBody
-from api.http.openai.models import model_view, models_view
+from api.http.openai.models import ModelList, ModelObject, model_view, models_view
 from api.http.openai.responses.routes import response_routes
 from api.http.openai.schemas import parse_body
 from api.http.openai.stream import event_texts
 from api.http.openai.warnings import with_warnings
+from api.http.operations import EVENTS, JsonObject, Operation
 from api.http.security import owner_of
 from api.settings import ApiSettings
 
@@ -38,10 +41,10 @@ from api.settings import ApiSettings
 def openai_routes() -> list[BaseRoute]:
     """The routes under ``/v1``."""
     return [
-        Route("/v1/models", list_models, methods=["GET"]),
-        Route("/v1/models/{name:path}", show_model, methods=["GET"]),
-        Route("/v1/chat/completions", complete_chat, methods=["POST"]),
-        Route("/v1/completions", complete_text, methods=["POST"]),
+        Operation("GET", "/v1/models", list_models, answers={200: ModelList}),
+        Operation("GET", "/v1/models/{name:path}", show_model, answers={200: ModelObject}),
+        Operation("POST", "/v1/chat/completions", complete_chat, takes=ChatBody, answers={200: (JsonObject, EVENTS)}),
+        Operation("POST", "/v1/completions", complete_text, takes=CompletionBody, answers={200: (JsonObject, EVENTS)}),
         *response_routes(),
     ]
 
@@ -93,7 +96,7 @@ async def _whole(cluster: Cluster, body: ChatBody | CompletionBody, plan: Plan, 
         await answer.end()
 
 
-def _json(view: dict[str, object]) -> Response:
+def _json(view: Mapping[str, object]) -> Response:
     return Response(json_text(view), media_type="application/json")
 
 

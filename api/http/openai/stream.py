@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol
 
@@ -45,5 +45,5 @@ async def event_texts(answer: Answer, view: View, includes_usage: bool) -> Async
         await answer.end()
 
 
-def _text(data: dict[str, Any]) -> str:
+def _text(data: Mapping[str, Any]) -> str:
     return f"data: {json_text(data)}\n\n"

@@ -8,12 +8,13 @@ from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.routing import BaseRoute, WebSocketRoute
 
 from api.cluster import Cluster
 from api.errors import GreenroomError, TooLarge
 from api.http.disconnects import while_connected
 from api.http.models import find_model
+from api.http.operations import JsonObject, Operation
 from api.http.patience import PatientAnswer
 from api.http.petals.chunks import begin
 from api.http.petals.failures import BadParameter, failure_response
@@ -28,6 +29,9 @@ from api.settings import ApiSettings
 
 logger = event_logger("greenroom.petals")
 
+_FORMS = (JsonObject, "application/x-www-form-urlencoded", "multipart/form-data")
+_ANSWERS = {200: JsonObject}
+
 _ONE_LENGTH = "You should set `max_length` or `max_new_tokens` (but not both) to reserve server-side attention caches"
 
 
@@ -35,18 +39,16 @@ def petals_routes(cluster: Cluster, settings: ApiSettings) -> list[BaseRoute]:
     """Both generations of the protocol, side by side."""
     calls = PetalsCalls(cluster, settings)
     return [
-        Route("/api/v1/generate", calls.generate, methods=["POST"]),
-        _get_only("/api/v1/open_inference_session", calls.open_session),
-        _get_only("/api/v1/close_inference_session", calls.close_session),
+        Operation("POST", "/api/v1/generate", calls.generate, takes=_FORMS, answers=_ANSWERS),
+        _get_only("/api/v1/open_inference_session", calls.open_inference_session, {"model": str, "max_length": int}),
+        _get_only("/api/v1/close_inference_session", calls.close_inference_session, {"session_id": str}),
         WebSocketRoute("/api/v2/generate", petals_socket),
     ]
 
 
-def _get_only(path: str, endpoint: Any) -> Route:
+def _get_only(path: str, endpoint: Any, query: dict[str, Any]) -> Operation:
     """A GET that has an effect, and so must not answer HEAD as well."""
-    route = Route(path, endpoint, methods=["GET"])
-    route.methods = {"GET"}
-    return route
+    return Operation("GET", path, endpoint, query=query, answers=_ANSWERS, answers_head=False)
 
 
 class PetalsCalls:
@@ -61,11 +63,11 @@ class PetalsCalls:
         """``POST /api/v1/generate``."""
         return await self._answer(request, self._generate)
 
-    async def open_session(self, request: Request) -> Response:
+    async def open_inference_session(self, request: Request) -> Response:
         """``GET /api/v1/open_inference_session``."""
         return await self._answer(request, self._open_session)
 
-    async def close_session(self, request: Request) -> Response:
+    async def close_inference_session(self, request: Request) -> Response:
         """``GET /api/v1/close_inference_session``."""
         return await self._answer(request, self._close_session)
 

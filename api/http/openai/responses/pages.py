@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from api.http.openai.envelope import InvalidField
 from api.http.openai.responses.items import Item
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100
+
+PAGE_QUERY = {
+    "limit": Annotated[int, Field(ge=1, le=MAX_LIMIT)],
+    "order": Literal["asc", "desc"],
+    "after": str,
+}
+"""Types of what ``page_of`` reads."""
 
 _NUMBER = re.compile(r"-?[0-9]{1,15}")
 

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from api.cluster import Cluster
 from api.errors import SessionNotFound, TooLarge, TurnNotFound
@@ -37,28 +37,32 @@ from api.http.openai.responses.creation import Creation
 from api.http.openai.responses.draft import Draft, draft_of
 from api.http.openai.responses.errors import ResponseNotFound
 from api.http.openai.responses.items import num_chars
-from api.http.openai.responses.pages import number_of, page_of
+from api.http.openai.responses.pages import PAGE_QUERY, number_of, page_of
 from api.http.openai.responses.schemas import ResponseBody
 from api.http.openai.responses.stored import Stored, find_item, find_response, previous_response
 from api.http.openai.responses.stream import event_texts
 from api.http.openai.schemas import parse_body
 from api.http.openai.warnings import with_warnings
+from api.http.operations import EVENTS, JsonObject, Operation
 from api.http.security import owner_of
 from api.settings import ApiSettings
 
 Result = TypeVar("Result")
 
+_PATH = "/v1/responses/{response_id}"
+_FOUND, _MADE = {200: JsonObject}, {200: (JsonObject, EVENTS)}
+
 
 def response_routes() -> list[BaseRoute]:
     """The routes under ``/v1/responses``."""
     return [
-        Route("/v1/responses", create_response, methods=["POST"]),
-        Route("/v1/responses/input_tokens", count_input_tokens, methods=["POST"]),
-        Route("/v1/responses/compact", compact_response, methods=["POST"]),
-        Route("/v1/responses/{response_id}", show_response, methods=["GET"]),
-        Route("/v1/responses/{response_id}", delete_response, methods=["DELETE"]),
-        Route("/v1/responses/{response_id}/cancel", cancel_response, methods=["POST"]),
-        Route("/v1/responses/{response_id}/input_items", list_input_items, methods=["GET"]),
+        Operation("POST", "/v1/responses", create_response, takes=ResponseBody, answers=_MADE),
+        Operation("POST", "/v1/responses/input_tokens", count_input_tokens, takes=ResponseBody, answers=_FOUND),
+        Operation("POST", "/v1/responses/compact", compact_response, takes=ResponseBody, answers=_FOUND),
+        Operation("GET", _PATH, show_response, query={"stream": bool, "starting_after": int}, answers=_MADE),
+        Operation("DELETE", _PATH, delete_response, answers=_FOUND),
+        Operation("POST", f"{_PATH}/cancel", cancel_response, answers=_FOUND),
+        Operation("GET", f"{_PATH}/input_items", list_input_items, query=PAGE_QUERY, answers=_FOUND),
     ]
 
 

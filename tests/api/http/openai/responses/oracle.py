@@ -88,7 +88,7 @@ def check_order(events: Sequence[Event]) -> None:
 
 
 @cache
-def _document() -> Any:
+def open_responses() -> Any:
     """As published, but for the schema of a response's own format, which it lets be nothing but null."""
     document = json.loads((Path(__file__).parent / "openresponses.json").read_text())
     document["components"]["schemas"]["JsonSchemaResponseFormat"]["properties"]["schema"] = {"type": "object"}
@@ -97,7 +97,7 @@ def _document() -> Any:
 
 @cache
 def _events() -> dict[str, str]:
-    schemas = _document()["components"]["schemas"]
+    schemas = open_responses()["components"]["schemas"]
     return {
         schema["properties"]["type"]["enum"][0]: name
         for name, schema in schemas.items()
@@ -107,7 +107,7 @@ def _events() -> dict[str, str]:
 
 @cache
 def _validator(name: str) -> Draft202012Validator:
-    registry: Any = Registry().with_resource(_URN, DRAFT202012.create_resource(_document()))
+    registry: Any = Registry().with_resource(_URN, DRAFT202012.create_resource(open_responses()))
     return Draft202012Validator({"$ref": f"{_URN}#/components/schemas/{name}"}, registry=registry)
 
 
