@@ -30,7 +30,7 @@ from tests.api.live_server import serving
 MAX_WAIT_S = 60
 """A request without an answer for so long hangs; the machine might be busy."""
 
-NUM_REQUESTS = 15
+NUM_REQUESTS = 6
 """Of each call and kind."""
 
 NEEDED: dict[str, dict[str, Any]] = {
@@ -43,6 +43,8 @@ NEEDED: dict[str, dict[str, Any]] = {
 
 Check = Callable[[Case[Any], Response], None]
 
+pytestmark = pytest.mark.timeout(600)
+
 BOTH = pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["right", "wrong"])
 
 
@@ -52,6 +54,8 @@ async def test_no_request_of_our_own_document_breaks_the_server(mode: Generation
         async with httpx.AsyncClient(base_url=url) as client:
             document = (await client.get("/openapi.json")).json()
             for call in _calls(document):
+                if mode is GenerationMode.NEGATIVE and not (call.body or call.query):
+                    continue  # any text is a right one in a path
                 await asyncio.to_thread(_try, call, mode, url, _is_as_described, await _ids(client))
 
 
@@ -59,7 +63,7 @@ async def test_no_request_of_our_own_document_breaks_the_server(mode: Generation
 async def test_no_request_of_the_open_responses_document_breaks_the_server(mode: GenerationMode) -> None:
     async with serving(build_app(_talking_cluster(), ApiSettings())) as url:
         for call in _calls(open_responses()):
-            await asyncio.to_thread(_try, call, mode, f"{url}/v1", _is_open_response, {}, 4 * NUM_REQUESTS)
+            await asyncio.to_thread(_try, call, mode, f"{url}/v1", _is_open_response, {}, 8 * NUM_REQUESTS)
 
 
 def _talking_cluster() -> FakeCluster:
@@ -97,15 +101,6 @@ def _try(
     """Send so many; every other one names what is there, and has what it needs."""
     numbers = count()
 
-    @settings(
-        max_examples=max_requests,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(call.as_strategy(generation_mode=mode))
     def send(case: Case[Any]) -> None:
         number = next(numbers)
         if number % 2:
@@ -118,8 +113,11 @@ def _try(
         if response.headers.get("content-type") == ["application/json"]:
             check(case, response)
 
-    with suppress(Unsatisfiable):  # nothing can be wrong with a call that takes a text, or nothing
-        send()
+    checks = list(HealthCheck)
+    limits = settings(max_examples=max_requests, deadline=None, phases=[Phase.generate], suppress_health_check=checks)
+    same_each_time = settings(limits, derandomize=True, database=None)
+    with suppress(Unsatisfiable):  # nothing can be wrong with a body of any kind
+        same_each_time(given(call.as_strategy(generation_mode=mode))(send))()
 
 
 def _is_as_described(case: Case[Any], response: Response) -> None:
