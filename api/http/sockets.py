@@ -23,7 +23,13 @@ CLOSE_NORMAL = 1000
 logger = logging.getLogger("greenroom.sockets")
 
 
-async def converse(websocket: WebSocket, conversation: Callable[[WebSocket], Awaitable[None]]) -> None:
+ErrorView = Callable[[GreenroomError], Mapping[str, Any]]
+"""The form of a message that tells of an error."""
+
+
+async def converse(
+    websocket: WebSocket, conversation: Callable[[WebSocket], Awaitable[None]], error_view: ErrorView = error_message
+) -> None:
     """Serve one socket to its close. What ends it too early is its last message, and its close code."""
     await websocket.accept(selected_subprotocol(websocket))
     code = CLOSE_NORMAL
@@ -33,11 +39,11 @@ async def converse(websocket: WebSocket, conversation: Callable[[WebSocket], Awa
         pass
     except GreenroomError as error:
         code = close_code(error)
-        await _send_last(websocket, error)
+        await _send_last(websocket, error_view(error))
     except Exception:
         logger.exception("the conversation on %s failed", websocket.url.path)
         code = CLOSE_INTERNAL
-        await _send_last(websocket, GreenroomError())
+        await _send_last(websocket, error_view(GreenroomError()))
     finally:
         await close_socket(websocket, code)
 
@@ -59,8 +65,8 @@ async def send_view(websocket: WebSocket, view: Mapping[str, Any]) -> None:
     await websocket.send_text(json_text(view))
 
 
-async def _send_last(websocket: WebSocket, error: GreenroomError) -> None:
+async def _send_last(websocket: WebSocket, view: Mapping[str, Any]) -> None:
     try:
-        await send_view(websocket, error_message(error))
+        await send_view(websocket, view)
     except (WebSocketDisconnect, RuntimeError):
         pass

@@ -152,7 +152,8 @@ class Tokenizer:
         for place, part in enumerate(parts):
             if isinstance(part, Earlier):
                 front, rest = messages_in(parts[:place]), parts[place + 1 :]
-                ids = self._template.replace_front(part, front, tools)
+                is_same = (front, tuple(tools)) == (part.front, part.tools)
+                ids = part.ids if is_same else self._template.replace_front(part, front, tools)
                 return [*front, *part.messages, *rest] if ids is None else [Tokens(ids), *rest]
         return parts
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, WebSocketRoute
 
 from api.cluster import Cluster
 from api.errors import TooLarge
@@ -30,6 +30,7 @@ from api.http.openai.chat import ChatBody
 from api.http.openai.completions import CompletionBody
 from api.http.openai.models import ModelList, ModelObject, model_view, models_view
 from api.http.openai.responses.routes import response_routes
+from api.http.openai.responses.socket import response_socket
 from api.http.openai.schemas import parse_body
 from api.http.openai.stream import event_texts
 from api.http.openai.warnings import with_warnings
@@ -46,6 +47,7 @@ def openai_routes() -> list[BaseRoute]:
         Operation("POST", "/v1/chat/completions", complete_chat, takes=ChatBody, answers={200: (JsonObject, EVENTS)}),
         Operation("POST", "/v1/completions", complete_text, takes=CompletionBody, answers={200: (JsonObject, EVENTS)}),
         *response_routes(),
+        WebSocketRoute("/v1/responses", response_socket),
     ]
 
 

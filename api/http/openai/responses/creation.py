@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, nullcontext, suppress
 from functools import partial
 
@@ -53,6 +53,14 @@ class Creation:
         context = await context_after(self._cluster, await previous.ended(), draft)
         return await self._begin_anew(draft, (*context, *messages))
 
+    async def begin_after(self, draft: Draft, context: Sequence[Part], names: Mapping[str, str]) -> Reading:
+        """The same, after what is given.
+
+        Args:
+            names: of the tools of the calls in it, by the calls' ids.
+        """
+        return await self._begin_anew(draft, (*context, *messages_of(draft.items, names)))
+
     async def _might_be_full(self, draft: Draft, previous: Stored) -> bool:
         """Whether a response that nobody waits for, and that may be shortened, might not fit after the previous one."""
         if not (self._is_queued and draft.drops_oldest):
@@ -74,10 +82,18 @@ class Creation:
     async def _begin_unstored(self, draft: Draft, prompt: Sequence[Part]) -> Reading:
         response_id = new_response_id()
         request = draft.request(response_id, prompt)
-        turns = await Turns.begin(partial(self._cluster.generate, draft.model.name, owner=self._owner), (request,))
+        generate = partial(self._cluster.generate, draft.model.name, owner=self._owner, hint=draft.hint)
+        turns = await Turns.begin(generate, (request,))
         model, texts = draft.model, self._texts(draft)
         return Reading(
-            response_id, draft.fields, turns.starts[0], _frames_of(turns), model.answers, texts, leave=turns.cancel
+            response_id,
+            draft.fields,
+            turns.starts[0],
+            _frames_of(turns),
+            model.answers,
+            texts,
+            leave=turns.cancel,
+            prompt=tuple(prompt),
         )
 
     async def _go_on(self, draft: Draft, previous: Stored, messages: Sequence[Part]) -> Reading:

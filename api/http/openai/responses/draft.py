@@ -26,6 +26,8 @@ class Draft:
         items: of its input.
         fields: of the response, those that do not change.
         warnings: what was left out, each a sentence.
+        hint: what the client calls the conversation.
+        is_prewarming: its prompt is computed, for those that go on from it, and nothing is answered.
     """
 
     model: ModelInfo
@@ -39,6 +41,8 @@ class Draft:
     parallel_tool_calls: bool
     fields: Mapping[str, Any]
     warnings: tuple[str, ...]
+    hint: str = ""
+    is_prewarming: bool = False
 
     @property
     def front(self) -> str:
@@ -58,6 +62,7 @@ class Draft:
             sampling=self.sampling,
             stop=self.stop,
             constraint=self.constraint,
+            distribution=1 if self.is_prewarming else None,
             tools=self.tools,
             tool_choice=self.tool_choice,
             parallel_tool_calls=self.parallel_tool_calls,
@@ -121,7 +126,7 @@ class Note:
         return cls(**json.loads(text))
 
 
-def draft_of(body: ResponseBody, items: Sequence[Item], model: ModelInfo) -> Draft:
+def draft_of(body: ResponseBody, items: Sequence[Item], model: ModelInfo, hint: str = "") -> Draft:
     """What this body asks for.
 
     Raises:
@@ -177,4 +182,6 @@ def draft_of(body: ResponseBody, items: Sequence[Item], model: ModelInfo) -> Dra
         parallel_tool_calls=body.parallel_tool_calls is not False,
         fields=fields,
         warnings=tuple(f"tools of type {name!r} are not supported here and were left out" for name in skipped),
+        hint=body.prompt_cache_key or hint,
+        is_prewarming=body.is_prewarming,
     )

@@ -72,7 +72,7 @@ class Output:
         if frame.finish is not None:
             self._number = (self.num_tokens + 1) * NUMBERS
             self._add(self._parser.finish(frame.finish.tail))
-            if not self.items:
+            if not self.items and frame.finish.reason != "distribution":
                 self._open("message", role="assistant", content=[])
             self._close("completed" if frame.finish.reason in ("eos", "stop") else "incomplete")
         return self.drain()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -18,7 +18,7 @@ from api.http.openai.responses.output import ENCRYPTED_REASONING, Event, Output
 from api.http.openai.responses.resource import EVENTS, STATUSES, State, Usage, resource
 from api.http.openai.scores import TokenTexts
 from api.http.responses import sentence_of
-from api.turns import Frame, TurnStart
+from api.turns import Frame, Part, TurnStart
 
 
 class Reading:
@@ -31,6 +31,7 @@ class Reading:
         after: events up to this number are left out.
         ended_at: when it ended, where it has; else that is found out.
         leave: called when the reading ends, wherever that is.
+        prompt: of its turn, where that is not stored.
     """
 
     def __init__(
@@ -44,9 +45,12 @@ class Reading:
         after: int = -1,
         ended_at: float | None = None,
         leave: Callable[[], Awaitable[None]] | None = None,
+        prompt: tuple[Part, ...] = (),
     ) -> None:
         has_tools = bool(fields["tools"]) and fields["tool_choice"] != "none"
-        self._id = response_id
+        self.id = response_id
+        self.prompt = prompt
+        self._ids: list[int] = []
         self._fields = fields
         self._start = start
         self._frames = frames
@@ -67,6 +71,21 @@ class Reading:
         """Tokens before its first one."""
         return self._start.base_length + len(self._start.prompt_ids)
 
+    @property
+    def context_ids(self) -> tuple[int, ...]:
+        """What has been read of the context: the prompt of a turn that began it, and the answer."""
+        return (*self._start.prompt_ids, *self._ids)
+
+    @property
+    def output(self) -> Sequence[Item]:
+        """The items of its output, as far as they were read."""
+        return self._output.items
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether it has ended by itself, with an answer."""
+        return bool(self._ids) and self._state.status in ("completed", "incomplete")
+
     async def leave(self) -> None:
         """Read no more of it. Idempotent; ``whole`` and ``events`` do it in their end."""
         if self._leave is not None:
@@ -81,7 +100,7 @@ class Reading:
 
     def view(self) -> dict[str, Any]:
         """As it is now."""
-        return resource(self._id, self._fields, self._state)
+        return resource(self.id, self._fields, self._state)
 
     async def whole(self) -> dict[str, Any]:
         """As it is when it has ended.
@@ -130,6 +149,7 @@ class Reading:
 
     async def _logprobs(self, frame: Frame) -> list[Item]:
         """Of the frame's tokens, but for an end token."""
+        self._ids += frame.ids
         is_ended = frame.finish is not None and frame.finish.reason == "eos"
         ids = frame.ids[:-1] if is_ended else frame.ids
         tokens = [Token(token_id, logprobs, 0) for token_id, logprobs in zip(ids, frame.logprobs, strict=False)]

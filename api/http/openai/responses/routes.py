@@ -5,6 +5,7 @@
 | `POST /v1/responses` | a response, streamed or not: see ``api.http.openai.responses.schemas`` |
 | `POST /v1/responses/input_tokens` | how many tokens the input of the same body comes to |
 | `POST /v1/responses/compact` | what was said as one item: see ``api.http.openai.responses.compaction`` |
+| `WS /v1/responses` | responses over one connection: see ``api.http.openai.responses.socket`` |
 | `GET /v1/responses/{id}` | as it is now; with `?stream=true&starting_after=n` its events after number ``n`` |
 | `DELETE /v1/responses/{id}` | it is found no longer; those that go on from it stay whole |
 | `POST /v1/responses/{id}/cancel` | ends it within a step, if it runs or waits |
@@ -26,20 +27,18 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from api.cluster import Cluster
-from api.errors import SessionNotFound, TooLarge, TurnNotFound
+from api.errors import SessionNotFound, TurnNotFound
 from api.http.disconnects import while_connected
-from api.http.event_stream import EventStream
+from api.http.event_stream import EventStream, kept_alive
 from api.http.json_text import json_text
 from api.http.limits import become_stream
-from api.http.models import find_model
 from api.http.openai.responses.compaction import compact
 from api.http.openai.responses.creation import Creation
-from api.http.openai.responses.draft import Draft, draft_of
+from api.http.openai.responses.drafting import drafted
 from api.http.openai.responses.errors import ResponseNotFound
-from api.http.openai.responses.items import num_chars
 from api.http.openai.responses.pages import PAGE_QUERY, number_of, page_of
 from api.http.openai.responses.schemas import ResponseBody
-from api.http.openai.responses.stored import Stored, find_item, find_response, previous_response
+from api.http.openai.responses.stored import Stored, find_response, previous_response
 from api.http.openai.responses.stream import event_texts
 from api.http.openai.schemas import parse_body
 from api.http.openai.warnings import with_warnings
@@ -71,7 +70,7 @@ async def create_response(request: Request) -> Response:
     owner, cluster = owner_of(request), cluster_of(request)
     settings: ApiSettings = request.app.state.settings
     body = parse_body(ResponseBody, await request.body())
-    draft = await _drafted(cluster, body, owner, settings)
+    draft = await drafted(cluster, body, owner, settings, request.headers.get("session-id", ""))
     is_queued = bool(body.background) and not body.stream
     creation = Creation(cluster, owner, settings.openai.retention_s, is_queued)
     if body.stream:
@@ -79,7 +78,7 @@ async def create_response(request: Request) -> Response:
     begun = creation.begin(draft)
     reading = await while_connected(request, whole_even_if_cancelled(begun) if draft.is_stored else begun)
     if body.stream:
-        texts = event_texts(reading)
+        texts = kept_alive(event_texts(reading))
         answer: Response = EventStream(texts, await anext(texts))
     else:
         answer = json_answer(reading.view() if is_queued else await while_connected(request, reading.whole()))
@@ -89,7 +88,7 @@ async def create_response(request: Request) -> Response:
 async def count_input_tokens(request: Request) -> Response:
     """``POST /v1/responses/input_tokens``: what the same body would be charged with for its input, all told anew."""
     owner, settings = owner_of(request), request.app.state.settings
-    draft = await _drafted(cluster_of(request), parse_body(ResponseBody, await request.body()), owner, settings)
+    draft = await drafted(cluster_of(request), parse_body(ResponseBody, await request.body()), owner, settings)
     draft = replace(draft, fields={**draft.fields, "store": False})
     creation = Creation(cluster_of(request), owner, settings.openai.retention_s, is_queued=False)
     reading = await while_connected(request, creation.begin(draft))
@@ -100,7 +99,7 @@ async def count_input_tokens(request: Request) -> Response:
 async def compact_response(request: Request) -> Response:
     """``POST /v1/responses/compact``."""
     owner, cluster = owner_of(request), cluster_of(request)
-    draft = await _drafted(cluster, parse_body(ResponseBody, await request.body()), owner, request.app.state.settings)
+    draft = await drafted(cluster, parse_body(ResponseBody, await request.body()), owner, request.app.state.settings)
     previous = await previous_response(cluster, draft.fields["previous_response_id"], owner)
     return json_answer(await while_connected(request, compact(cluster, draft, previous, owner)))
 
@@ -113,7 +112,7 @@ async def show_response(request: Request) -> Response:
         return json_answer(await stored.view())
     after = number_of(query.get("starting_after"), "starting_after", -1)
     become_stream(request.scope)
-    texts = event_texts(await while_connected(request, stored.reading(after)))
+    texts = kept_alive(event_texts(await while_connected(request, stored.reading(after))))
     return EventStream(texts, await anext(texts))
 
 
@@ -148,15 +147,6 @@ async def list_input_items(request: Request) -> Response:
 
 async def _found(request: Request) -> Stored:
     return await find_response(cluster_of(request), request.path_params["response_id"], owner_of(request))
-
-
-async def _drafted(cluster: Cluster, body: ResponseBody, owner: str, settings: ApiSettings) -> Draft:
-    body.check()
-    entries = body.entries()
-    items = [await find_item(cluster, entry, owner) if isinstance(entry, str) else entry for entry in entries]
-    if num_chars(items) + len(body.instructions or "") > settings.max_prompt_chars:
-        raise TooLarge(f"the input has more than {settings.max_prompt_chars} characters")
-    return draft_of(body, items, await find_model(cluster, body.model))
 
 
 async def whole_even_if_cancelled(work: Awaitable[Result]) -> Result:

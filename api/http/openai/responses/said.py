@@ -6,7 +6,7 @@ from api.cluster import Cluster
 from api.http.openai.responses.draft import Draft, Note
 from api.http.openai.responses.items import messages_of
 from api.http.openai.responses.stored import Stored, stored_of
-from api.turns import Earlier, Message, Part, Tokens, messages_in
+from api.turns import Earlier, Message, Part, messages_in
 
 
 async def context_after(cluster: Cluster, previous: Stored, draft: Draft) -> tuple[Part, ...]:
@@ -14,8 +14,6 @@ async def context_after(cluster: Cluster, previous: Stored, draft: Draft) -> tup
     record, note = previous.record, previous.note
     ids = await previous.session.tokens(record.end_length)
     failed = record.prompt if record.error is not None else ()
-    if note.front == draft.front and not draft.drops_oldest:
-        return (*((Tokens(ids),) if ids else ()), *failed)
     said = await said_until(cluster, previous)
     failed = failed if ids else failed[note.num_opening :]
     if not ids or note.model != draft.model.name:

@@ -123,8 +123,8 @@ class ResponseBody(SamplingBody):
 
     @property
     def is_stored(self) -> bool:
-        """Whether it is to be found again."""
-        return self.store is not False
+        """Whether it is to be found again; there is nothing to be found of one that is only to compute its prompt."""
+        return self.store is not False and not self.is_prewarming
 
     @property
     def conversation_id(self) -> str | None:
