@@ -42,6 +42,8 @@ arguments to ``super().__init__`` and the sentence is made in ``__str__``.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 def reason_of(error: BaseException) -> str:
     """What an error says; what it is called where it says nothing."""
@@ -59,6 +61,19 @@ class GreenroomError(Exception):
     def retry_after_s(self) -> float | None:
         """Seconds after which trying again makes sense; None where it does not."""
         return 1.0 if self.retryable else None
+
+
+class Named(Exception):
+    """What the errors about one thing have in common: they are given its name or id, and say it in their sentence."""
+
+    sentence: ClassVar[str]
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return self.sentence.format(self.name)
 
 
 class InvalidRequest(GreenroomError):
@@ -132,95 +147,53 @@ class NotFound(GreenroomError):
     code = "not_found"
 
 
-class ModelNotFound(NotFound):
+class ModelNotFound(Named, NotFound):
     """No model of this name is served here."""
 
     code = "model_not_found"
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.name = name
-
-    def __str__(self) -> str:
-        return f"no model is called {self.name!r} here"
+    sentence = "no model is called {!r} here"
 
 
-class SessionNotFound(NotFound):
+class SessionNotFound(Named, NotFound):
     """The session has expired, was closed, or never was; somebody else's session looks the same."""
 
     code = "session_not_found"
-
-    def __init__(self, session_id: str) -> None:
-        super().__init__(session_id)
-        self.session_id = session_id
-
-    def __str__(self) -> str:
-        return f"session {self.session_id!r} expired or does not exist"
+    sentence = "session {!r} expired or does not exist"
 
 
-class TurnNotFound(NotFound):
+class TurnNotFound(Named, NotFound):
     """No turn of this id is known."""
 
     code = "turn_not_found"
-
-    def __init__(self, turn_id: str) -> None:
-        super().__init__(turn_id)
-        self.turn_id = turn_id
-
-    def __str__(self) -> str:
-        return f"turn {self.turn_id!r} is not known here"
+    sentence = "turn {!r} is not known here"
 
 
-class InferletNotFound(NotFound):
+class InferletNotFound(Named, NotFound):
     """The inferlet is gone, or never was; somebody else's looks the same."""
 
     code = "inferlet_not_found"
-
-    def __init__(self, instance_id: str) -> None:
-        super().__init__(instance_id)
-        self.instance_id = instance_id
-
-    def __str__(self) -> str:
-        return f"inferlet {self.instance_id!r} does not exist"
+    sentence = "inferlet {!r} does not exist"
 
 
-class ProgramNotFound(NotFound):
+class ProgramNotFound(Named, NotFound):
     """No program of this hash or name can be launched here."""
 
     code = "program_not_found"
-
-    def __init__(self, program: str) -> None:
-        super().__init__(program)
-        self.program = program
-
-    def __str__(self) -> str:
-        return f"program {self.program!r} was not uploaded and is not in the configured list"
+    sentence = "program {!r} was not uploaded and is not in the configured list"
 
 
-class TopicNotFound(NotFound):
+class TopicNotFound(Named, NotFound):
     """The topic has been deleted, or never was."""
 
     code = "topic_not_found"
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.name = name
-
-    def __str__(self) -> str:
-        return f"topic {self.name!r} was deleted or does not exist"
+    sentence = "topic {!r} was deleted or does not exist"
 
 
-class QueueNotFound(NotFound):
+class QueueNotFound(Named, NotFound):
     """The queue has been deleted, or never was."""
 
     code = "queue_not_found"
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.name = name
-
-    def __str__(self) -> str:
-        return f"queue {self.name!r} was deleted or does not exist"
+    sentence = "queue {!r} was deleted or does not exist"
 
 
 class Conflict(GreenroomError):
@@ -307,18 +280,12 @@ class CapacityExhausted(Unavailable):
     code = "capacity_exhausted"
 
 
-class ContextLost(GreenroomError):
+class ContextLost(Named, GreenroomError):
     """The engine does not hold the context that its caller believes it holds; send all of its tokens."""
 
     code = "context_lost"
     retryable = True
-
-    def __init__(self, context_id: str) -> None:
-        super().__init__(context_id)
-        self.context_id = context_id
-
-    def __str__(self) -> str:
-        return f"context {self.context_id!r} is not held here as expected"
+    sentence = "context {!r} is not held here as expected"
 
 
 class ModelLost(GreenroomError):

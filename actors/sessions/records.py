@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from actors.journal.formats import check_format, of_a_later_release, of_line, to_line
 from actors.models.messages import TurnOutput
 from api.cluster import Retention
 from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
-from api.tools import Tool, ToolCall, ToolChoice
 from api.turns import (
     BeginningOfText,
-    Distribution,
     Earlier,
-    Finish,
     Message,
     Part,
     Sampling,
-    Stop,
     Text,
-    TokenLogprobs,
     Tokens,
     TurnRequest,
 )
@@ -131,10 +129,13 @@ Record = (
     | TurnHidden
     | RolledBack
 )
-_WITH_REQUEST = {kind.__name__: kind for kind in (TurnQueued, TurnDismissed, TurnStarted)}
+_RECORDS = {kind.__name__: kind for kind in get_args(Record)}
 
-PARTS = {"text": Text, "tokens": Tokens, "message": Message, "bos": BeginningOfText, "earlier": Earlier}
-CONSTRAINTS = {"json_schema": JsonSchema, "regex": Regex, "choice": Choice, "grammar": Grammar}
+_NAMES: Mapping[type, str] = {
+    **{Text: "text", Tokens: "tokens", Message: "message", BeginningOfText: "bos", Earlier: "earlier"},
+    **{JsonSchema: "json_schema", Regex: "regex", Choice: "choice", Grammar: "grammar"},
+}
+"""Of the types of fields that have several: such a value is a pair, of its type's name and of what it is made of."""
 
 
 def encode(record: Record) -> bytes:
@@ -161,92 +162,44 @@ def decode(line: bytes) -> Record:
 
 
 def _record(name: str, fields: dict[str, Any]) -> Record:
-    if name == "Opened":
+    if name == Opened.__name__:
         check_format("a session", fields.get("format", 0), FORMAT)
-        return Opened(**{**fields, "retention": Retention(**fields["retention"])})
-    if name in _WITH_REQUEST:
-        return _WITH_REQUEST[name](_request(fields["request"]))
-    if name == "TurnEnded":
-        settled = {"prompt_ids": tuple(fields["prompt_ids"]), "output": _output(fields["output"])}
-        return TurnEnded(**{**fields, **settled})
-    if name == "RolledBack":
-        return RolledBack(fields["length"], tuple(fields["then"]))
-    if name == "Titled":
-        return Titled(**fields)
-    if name == "TurnRestarted":
-        return TurnRestarted(**fields)
-    if name == "TurnHidden":
-        return TurnHidden(**fields)
-    if name == "TurnFailed":
-        return TurnFailed(**fields)
-    raise KeyError(name)
+    record: Record = _reader(_RECORDS[name])(fields)
+    return record
 
 
 def _special_fields(request: TurnRequest) -> dict[str, Any]:
-    """The fields of a request that have several types, with the names of theirs."""
-    names: dict[type, str] = {kind: name for kinds in (PARTS, CONSTRAINTS) for name, kind in kinds.items()}
-    constraint = request.constraint
     return {
-        "prompt": [[names[type(part)], asdict(part)] for part in request.prompt],
-        "constraint": None if constraint is None else [names[type(constraint)], asdict(constraint)],
+        "prompt": [_named(part) for part in request.prompt],
+        "constraint": None if request.constraint is None else _named(request.constraint),
     }
 
 
-def _request(fields: dict[str, Any]) -> TurnRequest:
-    stop = dict(fields["stop"])
-    stop["token_lists"] = tuple(tuple(tokens) for tokens in stop["token_lists"])
-    stop["texts"], stop["suffixes"] = tuple(stop["texts"]), tuple(stop["suffixes"])
-    allowed, constraint = fields.get("allowed_tokens"), fields.get("constraint")
-    choice = fields.get("tool_choice", {"mode": "auto", "names": ()})
-    settled = {
-        "prompt": tuple(_part(name, part) for name, part in fields["prompt"]),
-        "sampling": Sampling.nearest(fields["sampling"]),
-        "stop": Stop(**stop),
-        "allowed_tokens": None if allowed is None else tuple(allowed),
-        "constraint": None if constraint is None else _constraint(*constraint),
-        "tools": tuple(Tool(**tool) for tool in fields.get("tools", ())),
-        "tool_choice": ToolChoice(choice["mode"], tuple(choice["names"])),
-    }
-    return TurnRequest(**{**fields, **settled})
+def _named(value: Part | Constraint) -> tuple[str, dict[str, Any]]:
+    return _NAMES[type(value)], asdict(value)
 
 
-def _part(name: str, fields: dict[str, Any]) -> Part:
-    if name == "tokens":
-        return Tokens(tuple(fields["ids"]))
-    if name == "message":
-        return _message(fields)
-    if name == "earlier":
-        front, messages = (tuple(_message(one) for one in fields[name]) for name in ("front", "messages"))
-        return Earlier(tuple(fields["ids"]), front, tuple(Tool(**tool) for tool in fields["tools"]), messages)
-    part: Part = PARTS[name](**fields)
-    return part
+@cache
+def _reader(kind: Any) -> Callable[[Any], Any]:
+    """How a value of this type is made of its JSON: of a dataclass from its fields, and of a tuple from a list."""
+    if kind is Sampling:
+        return Sampling.nearest
+    if is_dataclass(kind):
+        readers = {name: _reader(hint) for name, hint in get_type_hints(kind).items()}
+        return lambda fields: kind(**{name: readers[name](value) for name, value in fields.items()})
+    if get_origin(kind) is tuple:
+        read = _reader(get_args(kind)[0])
+        return tuple if read is _itself else lambda values: tuple(map(read, values))
+    if get_origin(kind) in (Union, UnionType):
+        return _optional({_NAMES.get(one, ""): _reader(one) for one in get_args(kind) if one is not NoneType})
+    return _itself
 
 
-def _message(fields: dict[str, Any]) -> Message:
-    calls = tuple(ToolCall(**call) for call in fields.get("tool_calls", ()))
-    return Message(**{**fields, "tool_calls": calls})
+def _optional(readers: Mapping[str, Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    if read := readers.get(""):
+        return lambda value: None if value is None else read(value)
+    return lambda pair: None if pair is None else readers[pair[0]](pair[1])
 
 
-def _constraint(name: str, fields: dict[str, Any]) -> Constraint:
-    if name == "choice":
-        return Choice(tuple(fields["options"]))
-    constraint: Constraint = CONSTRAINTS[name](**fields)
-    return constraint
-
-
-def _output(fields: dict[str, Any]) -> TurnOutput:
-    finish = _finish(fields["finish"]) if fields["finish"] else None
-    logprobs = tuple(_logprobs(one) for one in fields.get("logprobs", ()))
-    return TurnOutput(tuple(fields["ids"]), tuple(fields["pieces"]), logprobs, finish)
-
-
-def _logprobs(fields: dict[str, Any]) -> TokenLogprobs:
-    return TokenLogprobs(fields["chosen"], tuple((token_id, logprob) for token_id, logprob in fields["top"]))
-
-
-def _finish(fields: dict[str, Any]) -> Finish:
-    found = fields.get("distribution")
-    if found is None:
-        return Finish(**fields)
-    top = tuple((token_id, logprob) for token_id, logprob in found["top"])
-    return Finish(**{**fields, "distribution": Distribution(top, found["entropy"])})
+def _itself(value: Any) -> Any:
+    return value

@@ -5,24 +5,7 @@ from __future__ import annotations
 import re
 
 from api import errors
-from api.errors import (
-    Fenced,
-    GreenroomError,
-    InferletNotFound,
-    InvalidRequest,
-    LengthExceeded,
-    ModelNotFound,
-    ProgramNotFound,
-    QueueNotFound,
-    SessionNotFound,
-    TopicNotFound,
-    TurnNotFound,
-)
-
-_NAMED = (
-    *(SessionNotFound, TurnNotFound, ModelNotFound, InferletNotFound),
-    *(ProgramNotFound, TopicNotFound, QueueNotFound),
-)
+from api.errors import Fenced, GreenroomError, InvalidRequest, LengthExceeded, Named
 
 
 def error_of(code: str, message: str) -> GreenroomError:
@@ -31,7 +14,7 @@ def error_of(code: str, message: str) -> GreenroomError:
     if kind is LengthExceeded:
         lengths = [int(digits) for digits in re.findall(r"\d+", message)]
         return LengthExceeded(*lengths) if len(lengths) == 3 else InvalidRequest(message)
-    if kind in _NAMED:
+    if issubclass(kind, Named):
         named = re.search(r"(['\"])(.*)\1", message)
         return kind(named[2] if named else message)
     return kind(message)

@@ -40,7 +40,7 @@ def error_line(error: GreenroomError) -> str:
         case ModelNotFound():
             return f"KeyError: {error.name!r}"
         case SessionNotFound():
-            return f"KeyError: {_quoted(error.session_id)!r}"
+            return f"KeyError: {_quoted(error.name)!r}"
         case CapacityExhausted():
             return f"RuntimeError: attention cache is full: {sentence_of(error)}"
         case InvalidRequest() | TooLarge():
