@@ -6,8 +6,9 @@ or ``Lost``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, TypeAlias, get_args
 
 from api.values import Value, from_json, to_json
 
@@ -74,15 +75,7 @@ class Lost:
 
 
 Event: TypeAlias = Message | Stdout | Stderr | Completed | Failed | Terminated | Lost
-KINDS: dict[str, type[Event]] = {
-    "message": Message,
-    "stdout": Stdout,
-    "stderr": Stderr,
-    "completed": Completed,
-    "failed": Failed,
-    "terminated": Terminated,
-    "lost": Lost,
-}
+KINDS: Mapping[str, type[Event]] = {kind.__name__.lower(): kind for kind in get_args(Event)}
 
 
 def value_of(event: Event) -> Value:
@@ -97,23 +90,17 @@ def value_of(event: Event) -> Value:
 
 def event_view(event: Event) -> dict[str, Any]:
     """The event as JSON: ``{"type", "position"}`` with ``text``, ``bytes`` or ``json``, or with ``error``."""
-    kind = next(name for name, kind in KINDS.items() if kind is type(event))
-    view: dict[str, Any] = {"type": kind, "position": event.position}
-    match event:
-        case Message(_, value) | Completed(_, value):
-            view |= to_json(value)
-        case Stdout(_, text) | Stderr(_, text):
-            view["text"] = text
-        case Failed(_, error):
-            view["error"] = error
-    return view
+    view: dict[str, Any] = {
+        "type": type(event).__name__.lower(),
+        **{field.name: getattr(event, field.name) for field in fields(event)},
+    }
+    return view | to_json(view.pop("value")) if "value" in view else view
 
 
 def event_of(view: dict[str, Any]) -> Event:
     """The event that ``event_view`` was given."""
-    kind, position = KINDS[view["type"]], view["position"]
-    if kind is Message or kind is Completed:
-        return kind(position, from_json(view))
-    if kind is Stdout or kind is Stderr:
-        return kind(position, view["text"])
-    return Failed(position, view["error"]) if kind is Failed else kind(position)  # type: ignore[call-arg]
+    kind = KINDS[view["type"]]
+    given: dict[str, Any] = {
+        field.name: from_json(view) if field.name == "value" else view[field.name] for field in fields(kind)
+    }
+    return kind(**given)

@@ -9,6 +9,8 @@ import sys
 import time
 from typing import Any
 
+from typing_extensions import override
+
 
 class EventLogger:
     """Logs events with fields, such as ``session_id`` and ``turn_id``.
@@ -49,8 +51,8 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: time, level, logger, event and the fields."""
 
+    @override
     def format(self, record: logging.LogRecord) -> str:
-        """See ``logging.Formatter.format``."""
         line = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
             "level": record.levelname,
@@ -69,8 +71,8 @@ class TextFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
 
+    @override
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """See ``logging.Formatter.formatMessage``."""
         fields = (f"{name}={value}" for name, value in _fields(record).items())
         return " ".join([super().formatMessage(record), *fields])
 

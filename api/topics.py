@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Protocol, Self, TypeAlias
 
 from api.errors import InvalidRequest
@@ -44,8 +43,21 @@ class Cursor:
         return cls(epoch, int(digits))
 
 
+class Placed:
+    """What has a position in an epoch of a topic."""
+
+    __slots__ = ()
+    position: int
+    epoch: str
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where to go on."""
+        return Cursor(self.epoch, self.position)
+
+
 @dataclass(frozen=True, slots=True)
-class TopicMessage:
+class TopicMessage(Placed):
     """A message; positions of one epoch grow by one. ``published_at`` is in seconds since the epoch of the clock."""
 
     position: int
@@ -53,37 +65,22 @@ class TopicMessage:
     published_at: float
     epoch: str = ""
 
-    @property
-    def cursor(self) -> Cursor:
-        """Where to go on."""
-        return Cursor(self.epoch, self.position)
-
 
 @dataclass(frozen=True, slots=True)
-class Lagged:
+class Lagged(Placed):
     """The reader was too slow: ``missed`` messages, the last of them at ``position``, are no longer retained."""
 
     missed: int
     position: int = -1
     epoch: str = ""
 
-    @property
-    def cursor(self) -> Cursor:
-        """Where to go on."""
-        return Cursor(self.epoch, self.position)
-
 
 @dataclass(frozen=True, slots=True)
-class NewEpoch:
+class NewEpoch(Placed):
     """The topic has begun anew since it was read last, so that messages may be missing; the oldest one comes next."""
 
     epoch: str
     position: int = -1
-
-    @property
-    def cursor(self) -> Cursor:
-        """Where to go on."""
-        return Cursor(self.epoch, self.position)
 
 
 TopicEvent: TypeAlias = TopicMessage | Lagged | NewEpoch
@@ -158,9 +155,7 @@ class Subscription(Protocol):
         """Itself."""
         ...
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         """Close it."""
         ...
 

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from ray import cloudpickle
 from ray.actor import ActorHandle
+from typing_extensions import override
 
 _HEADER = struct.Struct(">IQ")
 _CREDENTIALS = struct.Struct("3i")
@@ -58,14 +59,14 @@ class Wire(asyncio.Protocol):
         """Something may be sent."""
         return bool(not self._transport.is_closing())
 
+    @override
     def connection_made(self, transport: Any) -> None:
-        """See ``asyncio.Protocol``."""
         self._transport = transport
         if not _is_own(transport.get_extra_info("socket")):
             transport.abort()
 
+    @override
     def data_received(self, data: bytes) -> None:
-        """See ``asyncio.Protocol``."""
         self._buffer += data
         start = 0
         while len(self._buffer) - start >= _HEADER.size:
@@ -77,8 +78,8 @@ class Wire(asyncio.Protocol):
             start = end
         del self._buffer[:start]
 
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
-        """See ``asyncio.Protocol``."""
         self._lost(self)
 
     def send(self, number: int, pickled: bytes) -> None:

@@ -17,7 +17,7 @@ from actors.directory.directory import Directory, DirectoryMetrics
 from actors.directory.ref import DIRECTORY_CALLS, DirectoryRef, directory_ref
 from actors.inferlets.actor import InferletActor, end_process
 from actors.inferlets.instance import InferletParts
-from actors.inferlets.launcher import Inferlets
+from actors.inferlets.launcher import InferletFamily
 from actors.inferlets.ports import Surroundings
 from actors.journal.actor import journal_ref
 from actors.journal.keys import INFERLET, SESSION
@@ -63,7 +63,7 @@ class HostedDirectory(Directory):
 
         async def spawn_inferlet(name: str) -> Any:
             own = directory_ref(ray.get_runtime_context().current_actor, timeout_s)
-            around = Surroundings(kept, own, Inferlets(own, kept, timeout_s), broker)
+            around = Surroundings(kept, own, InferletFamily(own, kept, timeout_s), broker)
             parts = InferletParts(own, around, settings.inferlets, timeout_s, end_process)
             return await _spawn(InferletActor, name, parts, own, PYTHONHASHSEED="0")  # sets repeat their order
 

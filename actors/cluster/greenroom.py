@@ -19,9 +19,8 @@ from actors.contexts.marks import prompt_marks
 from actors.contexts.placed import Contents
 from actors.contexts.reader import TurnReader
 from actors.contexts.stream import OwnTurnStream
-from actors.directory.ref import DirectoryRef, directory_ref
+from actors.directory.ref import directory_ref
 from actors.inferlets.launcher import Inferlets
-from actors.inferlets.ref import InferletRef
 from actors.journal.actor import JournalActor, journal_ref
 from actors.sessions.ref import SessionRef
 from actors.settings import NAMESPACE, ClusterSettings
@@ -29,7 +28,6 @@ from actors.topics.actor import BrokerActor, topics_path
 from actors.topics.ref import BrokerRef
 from api.cluster import Cluster, ModelInfo, Retention, SessionOptions, SessionSummary, Warmth
 from api.errors import InvalidRequest, Unavailable
-from api.inferlets import InferletSummary, ProgramInfo
 from api.topics import Topics
 from api.turns import TurnRequest
 
@@ -53,14 +51,11 @@ _OPTIONS: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Greenroom(Cluster):
+class Greenroom(Inferlets, Cluster):
     """The cluster; a ``Cluster``. One per process and event loop. Make it with ``ensure`` or ``connect``."""
 
-    directory: DirectoryRef
-    launcher: Inferlets
     reader: TurnReader
     broker: BrokerRef
-    timeout_s: float = 60.0
 
     @classmethod
     async def connect(cls, timeout_s: float = 60.0, wait_s: float = 0.0) -> Greenroom:
@@ -97,7 +92,7 @@ class Greenroom(Cluster):
     @classmethod
     def _of(cls, directory: Any, journal: Any, broker: BrokerRef, timeout_s: float) -> Greenroom:
         ref = directory_ref(directory, timeout_s)
-        return cls(ref, Inferlets(ref, journal_ref(journal, timeout_s), timeout_s), TurnReader(), broker, timeout_s)
+        return cls(ref, journal_ref(journal, timeout_s), timeout_s, TurnReader(), broker)
 
     @property
     @override
@@ -152,33 +147,6 @@ class Greenroom(Cluster):
     @override
     async def sessions(self, owner: str = "") -> tuple[SessionSummary, ...]:
         return await self.directory.sessions(owner)
-
-    @override
-    async def upload_program(self, source: str, file: str, owner: str = "") -> str:
-        return await self.launcher.upload_program(source, file, owner)
-
-    @override
-    async def programs(self, owner: str = "") -> tuple[ProgramInfo, ...]:
-        return await self.launcher.programs(owner)
-
-    @override
-    async def launch(
-        self,
-        program: str,
-        arguments: tuple[str, ...] = (),
-        owner: str = "",
-        name: str | None = None,
-        request_id: str | None = None,
-    ) -> InferletRef:
-        return await self.launcher.launch(program, arguments, owner, name, request_id)
-
-    @override
-    async def inferlet(self, instance_id: str, owner: str = "") -> InferletRef:
-        return await self.launcher.inferlet(instance_id, owner)
-
-    @override
-    async def inferlets(self, owner: str = "") -> tuple[InferletSummary, ...]:
-        return await self.launcher.inferlets(owner)
 
 
 def _broker_names(num_shards: int) -> list[str]:

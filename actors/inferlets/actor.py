@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 
 import ray
+from typing_extensions import override
 
 import actors.models.actor  # noqa: F401  Ray does when the first handle to one comes: not in a turn
 from actors.calls.priority import stand_back
@@ -43,12 +44,12 @@ class HostedInferlet(InferletSlot):
         order_sets()
         self._before = ProcessState()
 
+    @override
     def clean_up(self) -> tuple[str, ...]:
-        """See ``Slot.clean_up``."""
         return self._before.restore()
 
+    @override
     async def ready(self) -> str | None:
-        """See ``Slot.ready``."""
         await listen(self.call)
         return await super().ready()
 

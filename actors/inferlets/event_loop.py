@@ -17,6 +17,8 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, TypeVar, TypeVarTuple
 
+from typing_extensions import override
+
 from actors.inferlets.task_order import NumberingLoop
 from actors.inferlets.timers import Clock, Waits
 from api.errors import Unsupported
@@ -45,8 +47,8 @@ class IdleSelector(selectors.DefaultSelector):
         self._on_idle = on_idle
         self._num_busy_rounds = 0
 
+    @override
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """See ``selectors.BaseSelector.select``."""
         is_busy = timeout is not None and timeout <= 0
         if is_busy and self._num_busy_rounds < self.MAX_BUSY_ROUNDS:
             self._num_busy_rounds += 1
@@ -71,10 +73,11 @@ class ProgramLoop(NumberingLoop):
         self._waits = waits
         super().__init__(IdleSelector(on_idle))
 
+    @override
     def time(self) -> float:
-        """See ``asyncio.AbstractEventLoop.time``."""
         return self._clock.time()
 
+    @override
     def call_at(
         self,
         when: float,
@@ -82,7 +85,7 @@ class ProgramLoop(NumberingLoop):
         *args: *Arguments,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        """See ``asyncio.AbstractEventLoop.call_at``. As long from now as the program's clock says, though it stands."""
+        """As long from now as the program's clock says, though it stands."""
         context = context or copy_context()
         timer = Timer(when, callback, args, self, context)
 
@@ -100,18 +103,19 @@ class ProgramLoop(NumberingLoop):
         assert isinstance(handle, Timer)
         self._waits.drop(handle.number)
 
+    @override
     async def subprocess_exec(self, *arguments: Any, **options: Any) -> Any:
-        """See ``asyncio.AbstractEventLoop.subprocess_exec``: not here."""
+        """Not here."""
         raise Unsupported(NO_SUBPROCESS)
 
     async def subprocess_shell(self, *arguments: Any, **options: Any) -> Any:
         """The same."""
         raise Unsupported(NO_SUBPROCESS)
 
+    @override
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*Arguments], Answer], *args: *Arguments
     ) -> asyncio.Future[Answer]:
-        """See ``asyncio.AbstractEventLoop.run_in_executor``."""
         work = super().run_in_executor(executor, func, *args)
         told: asyncio.Future[Answer] = self.create_future()
         number = self._waits.begin_thread(partial(_tell, work, told))

@@ -7,13 +7,17 @@ import time
 import uuid
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 from actors.directory.messages import InferletSeed
 from actors.directory.ref import DirectoryRef
+from actors.inferlets.ports import Family
 from actors.inferlets.program import Source, check, program_hash
 from actors.inferlets.records import decode_source, encode_source
 from actors.inferlets.ref import InferletRef
 from actors.journal.contract import Journal
 from actors.journal.keys import INFERLET, journal_key, parse_journal_key
+from api import inferlets
 from api.errors import ProgramNotFound, TooLarge
 from api.inferlet_events import Event, Message
 from api.inferlets import InferletSummary, ProgramInfo
@@ -24,15 +28,15 @@ MAX_SOURCE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Inferlets:
-    """Launches and finds inferlets; an ``api.inferlets.Inferlets``, and a ``Family``."""
+class Inferlets(inferlets.Inferlets):
+    """Launches and finds inferlets."""
 
     directory: DirectoryRef
     journal: Journal
-    timeout_s: float = 60.0
+    timeout_s: float
 
-    async def upload_program(self, source: str, file: str, owner: str) -> str:
-        """See ``api.inferlets.Inferlets.upload_program``."""
+    @override
+    async def upload_program(self, source: str, file: str, owner: str = "") -> str:
         if len(source.encode()) > MAX_SOURCE_BYTES:
             raise TooLarge(f"a program may have {MAX_SOURCE_BYTES} bytes")
         check(source, file)
@@ -40,14 +44,15 @@ class Inferlets:
         await self.journal.put_item(_space(owner), name, encode_source(Source(name, file, source)))
         return name
 
-    async def programs(self, owner: str) -> tuple[ProgramInfo, ...]:
-        """See ``api.inferlets.Inferlets.programs``."""
+    @override
+    async def programs(self, owner: str = "") -> tuple[ProgramInfo, ...]:
         listed = (await self.directory.settings()).inferlets.programs
         found = [ProgramInfo(name, name.partition(":")[0]) for name in listed]
         for name in await self.journal.list_items(_space(owner)):
             found.append(ProgramInfo(name, (await self._source(name, owner)).file))
         return tuple(found)
 
+    @override
     async def launch(
         self,
         program: str,
@@ -56,17 +61,16 @@ class Inferlets:
         name: str | None = None,
         request_id: str | None = None,
     ) -> InferletRef:
-        """See ``api.inferlets.Inferlets.launch``."""
         asked = None if request_id is None else (owner, request_id, program, arguments, name)
         return await self._launch(_instance_id(asked), program, arguments, owner, name, None)
 
+    @override
     async def inferlet(self, instance_id: str, owner: str = "") -> InferletRef:
-        """See ``api.inferlets.Inferlets.inferlet``."""
         location = await self.directory.locate_inferlet(instance_id, owner=owner)
         return InferletRef(location, self.directory, self.timeout_s)
 
+    @override
     async def inferlets(self, owner: str = "") -> tuple[InferletSummary, ...]:
-        """See ``api.inferlets.Inferlets.inferlets``."""
         return await self.directory.inferlets(owner)
 
     async def recorded_ids(self) -> tuple[str, ...]:
@@ -81,34 +85,6 @@ class Inferlets:
             NotFound: there is none of this id.
         """
         return await self.journal.records(journal_key(INFERLET, instance_id))
-
-    async def launch_child(
-        self, child_id: str, program: str, arguments: tuple[str, ...], owner: str, name: str | None, parent: str
-    ) -> None:
-        """See ``Family.launch_child``."""
-        await self._launch(child_id, program, arguments, owner, name, parent)
-
-    async def next_event(self, child_id: str, owner: str, after: int, timeout_s: float | None) -> Event | None:
-        """See ``Family.next_event``."""
-        child = await self.inferlet(child_id, owner)
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            left_s = InferletRef.WAIT_S if deadline is None else max(0.0, deadline - time.monotonic())
-            events = await child.read(after, min(left_s, InferletRef.WAIT_S))
-            for event in events:
-                if isinstance(event, Message) or event.is_end:
-                    return event
-                after = event.position
-            if deadline is not None and time.monotonic() >= deadline:
-                return None
-
-    async def deliver(self, child_id: str, owner: str, key: str, value: Value) -> None:
-        """See ``Family.deliver``."""
-        await (await self.inferlet(child_id, owner)).send(value, key)
-
-    async def terminate(self, child_id: str, owner: str) -> None:
-        """See ``Family.terminate``."""
-        await (await self.inferlet(child_id, owner)).terminate()
 
     async def _launch(
         self,
@@ -136,6 +112,39 @@ class Inferlets:
         if kept is None:
             raise ProgramNotFound(program)
         return decode_source(program, kept)
+
+
+@dataclass(frozen=True, slots=True)
+class InferletFamily(Inferlets, Family):
+    """The same, for the programs themselves."""
+
+    @override
+    async def launch_child(
+        self, child_id: str, program: str, arguments: tuple[str, ...], owner: str, name: str | None, parent: str
+    ) -> None:
+        await self._launch(child_id, program, arguments, owner, name, parent)
+
+    @override
+    async def next_event(self, child_id: str, owner: str, after: int, timeout_s: float | None) -> Event | None:
+        child = await self.inferlet(child_id, owner)
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left_s = InferletRef.WAIT_S if deadline is None else max(0.0, deadline - time.monotonic())
+            events = await child.read(after, min(left_s, InferletRef.WAIT_S))
+            for event in events:
+                if isinstance(event, Message) or event.is_end:
+                    return event
+                after = event.position
+            if deadline is not None and time.monotonic() >= deadline:
+                return None
+
+    @override
+    async def deliver(self, child_id: str, owner: str, key: str, value: Value) -> None:
+        await (await self.inferlet(child_id, owner)).send(value, key)
+
+    @override
+    async def terminate(self, child_id: str, owner: str) -> None:
+        await (await self.inferlet(child_id, owner)).terminate()
 
 
 def _instance_id(asked: tuple[object, ...] | None) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TextIO
 
+from typing_extensions import override
+
 from actors.inferlets.records import OutputCut, Printed
 
 STREAMS = ("stdout", "stderr")
@@ -75,16 +77,17 @@ class RoutedStream(io.TextIOBase):
         self._name = name
         self._behind = behind
 
+    @override
     def write(self, text: str) -> int:
-        """See ``io.TextIOBase.write``."""
         output = current_output.get(None)
         if output is None:
             return self._behind.write(text)
         output.write(self._name, text)
         return len(text)
 
+    @override
     def flush(self) -> None:
-        """See ``io.IOBase.flush``; a program's text needs none."""
+        """A program's text needs none."""
         if current_output.get(None) is None:
             self._behind.flush()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from actors.inferlets.codec import Codec
 from actors.inferlets.program import Source
@@ -167,22 +167,7 @@ Record: TypeAlias = (
 
 _codec = Codec(
     (
-        *(
-            Launched,
-            Delivered,
-            Sent,
-            Printed,
-            OutputCut,
-            Returned,
-            Raised,
-            Woken,
-            Cancelled,
-            Called,
-            Read,
-            PutAway,
-            Resumed,
-            Ended,
-        ),
+        *get_args(Record),
         *(effects.Received, effects.Accepted, effects.Pulled, effects.ChildEvent, Generated, Prefix),
         *(ModelInfo, AnswerFormat, CallFormat, Retention, Sampling, Finish, Distribution),
         *(topics.TopicMessage, topics.Lagged, topics.NewEpoch, topics.Cursor),

@@ -84,7 +84,7 @@ class ProgramHost(Host):
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._arrived: deque[Answer] = deque()
         self._is_turn_of_waits = False
-        self._is_closed = False
+        self.is_closed = False
 
     @override
     def perform(self, effect: Effect[Result]) -> Result:
@@ -119,7 +119,7 @@ class ProgramHost(Host):
     @override
     def tell(self, notice: Notice) -> None:
         """What an earlier life has forked is forked."""
-        if not self._is_closed and not (isinstance(notice, Forked) and self.replay.next()):
+        if not self.is_closed and not (isinstance(notice, Forked) and self.replay.next()):
             self._desk.tell(notice)
 
     @override
@@ -133,23 +133,18 @@ class ProgramHost(Host):
 
     def on_idle(self) -> float | None:
         """Give the program the next of what it waits for; returns for how long there is nothing; None: for ever."""
-        if not self._is_closed:
+        if not self.is_closed:
             self.output.flush()
         is_given = self._give()
         self.is_dormant = self.waits.is_empty and not is_given
         if is_given:
             return 0.0
         self.clock.go()
-        return self.waits.over_in_s if self._is_closed or self.missing is None else None
+        return self.waits.over_in_s if self.is_closed or self.missing is None else None
 
     def close(self) -> None:
         """The program is over here: nothing that it still does counts."""
-        self._is_closed = True
-
-    @property
-    def is_closed(self) -> bool:
-        """See ``close``."""
-        return self._is_closed
+        self.is_closed = True
 
     @property
     def is_settled(self) -> bool:
@@ -178,7 +173,7 @@ class ProgramHost(Host):
             raise Diverged(f"the program ended, and had made {self.missing} before")
 
     def _number(self, effect: Effect[Any]) -> tuple[int, str]:
-        if self._is_closed:
+        if self.is_closed:
             raise asyncio.CancelledError("the inferlet has ended")
         if self.diverged:
             raise self.diverged
@@ -209,7 +204,7 @@ class ProgramHost(Host):
 
     def _give(self) -> bool:
         """Whether there was something. Results and waits take turns, so that neither holds up the other."""
-        if self._is_closed:
+        if self.is_closed:
             return self._wake()
         if given := self.replay.next():
             return self._give_again(given)
@@ -244,7 +239,7 @@ class ProgramHost(Host):
         if wait is None:
             return False
         at = self.clock.stand()
-        if self.is_durable and not self._is_closed:
+        if self.is_durable and not self.is_closed:
             self._desk.hold(Woken(wait, self._num_calls, at))
         return self.waits.end(wait)
 
@@ -271,7 +266,7 @@ class ProgramHost(Host):
 
     def _settled(self, call: int, name: str, digest: str, future: asyncio.Future[Any]) -> None:
         del self._waiting[call]
-        if not future.cancelled() or self._is_closed:
+        if not future.cancelled() or self.is_closed:
             return
         known = self.replay.answer(call, name, digest)
         if known is None:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Coroutine, Generator, Iterable
 from functools import wraps
 from typing import Any, TypeVar
 
+from typing_extensions import override
+
 Result = TypeVar("Result")
 
 
@@ -54,12 +56,13 @@ class NumberingLoop(asyncio.SelectorEventLoop):
         """Each is given once."""
         return next(self._numbers)
 
+    @override
     def create_future(self) -> asyncio.Future[Any]:
-        """See ``asyncio.AbstractEventLoop.create_future``."""
         return NumberedFuture(self.next_number(), self)
 
+    @override
     def set_task_factory(self, factory: Any) -> None:
-        """See ``asyncio.AbstractEventLoop.set_task_factory``. Those of asyncio itself make numbered tasks here too."""
+        """Those of asyncio itself make numbered tasks here too."""
         if factory is None:
             factory = _new_task
         elif factory is getattr(asyncio, "eager_task_factory", self):

@@ -51,6 +51,7 @@ class Recorder(Generic[Record]):
     """Writes the records of one stream in order, many to a write. Belongs to one event loop.
 
     ``on_durable`` is given the records once they are written, and nobody outside sees what they say before.
+    ``num_bytes`` is what the stream takes, of all lives.
     """
 
     RETRY_S = 0.2
@@ -68,7 +69,7 @@ class Recorder(Generic[Record]):
         self._scope = scope
         self.is_fenced = False
         self._stream = OwnedStream(journal, acquired)
-        self._num_bytes = sum(map(len, acquired.records))
+        self.num_bytes = sum(map(len, acquired.records))
         self._expires_after_s = expires_after_s
         self._encode = encode
         self._on_durable = on_durable
@@ -79,11 +80,6 @@ class Recorder(Generic[Record]):
         self._num_wanted = 0
         self._num_written = 0
         self._obstacle = ""
-
-    @property
-    def num_bytes(self) -> int:
-        """What the stream takes, of all lives."""
-        return self._num_bytes
 
     @property
     def is_busy(self) -> bool:
@@ -165,6 +161,6 @@ class Recorder(Generic[Record]):
                 await asyncio.sleep(self.RETRY_S)
         self._obstacle = ""
         self._num_written += len(lines)
-        self._num_bytes += sum(map(len, lines))
+        self.num_bytes += sum(map(len, lines))
         self._on_durable(batch)
         self._changed.set()

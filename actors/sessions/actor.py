@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 
 import ray
+from typing_extensions import override
 
 import actors.models.actor  # noqa: F401  Ray does when the first handle to one comes: not in a turn
 from actors.calls.priority import stand_back
@@ -37,8 +38,8 @@ class HostedSession(SessionSlot):
         stand_back()
         super().__init__(name, parts, directory)
 
+    @override
     async def ready(self) -> str | None:
-        """See ``Slot.ready``."""
         await listen(self.call)
         return await super().ready()
 

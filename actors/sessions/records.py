@@ -184,7 +184,7 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
     """How a value of this type is made of its JSON: of a dataclass from its fields, and of a tuple from a list."""
     if kind is Sampling:
         return Sampling.nearest
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         readers = {name: _reader(hint) for name, hint in get_type_hints(kind).items()}
         return lambda fields: kind(**{name: readers[name](value) for name, value in fields.items()})
     if get_origin(kind) is tuple:

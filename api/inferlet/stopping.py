@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 from api.errors import InvalidRequest
 from api.turns import Stop
 
@@ -40,8 +42,8 @@ class MaxLength(StopCondition):
 
     num_tokens: int
 
+    @override
     def holds(self, ids: Sequence[int], text: str) -> bool:
-        """See ``StopCondition.holds``."""
         return len(ids) >= self.num_tokens
 
 
@@ -51,8 +53,8 @@ class EndsWithTokens(StopCondition):
 
     ids: tuple[int, ...]
 
+    @override
     def holds(self, ids: Sequence[int], text: str) -> bool:
-        """See ``StopCondition.holds``."""
         return tuple(ids[-len(self.ids) :]) == self.ids
 
 
@@ -62,8 +64,8 @@ class EndsWithText(StopCondition):
 
     text: str
 
+    @override
     def holds(self, ids: Sequence[int], text: str) -> bool:
-        """See ``StopCondition.holds``."""
         return self.text in text
 
 
@@ -73,8 +75,8 @@ class Matches(StopCondition):
 
     pattern: re.Pattern[str]
 
+    @override
     def holds(self, ids: Sequence[int], text: str) -> bool:
-        """See ``StopCondition.holds``."""
         return self.pattern.search(text) is not None
 
 
@@ -85,8 +87,8 @@ class Either(StopCondition):
     first: StopCondition
     second: StopCondition
 
+    @override
     def holds(self, ids: Sequence[int], text: str) -> bool:
-        """See ``StopCondition.holds``."""
         return self.first.holds(ids, text) or self.second.holds(ids, text)
 
 
@@ -97,8 +99,8 @@ class Both(StopCondition):
     first: StopCondition
     second: StopCondition
 
+    @override
     def holds(self, ids: Sequence[int], text: str) -> bool:
-        """See ``StopCondition.holds``."""
         return self.first.holds(ids, text) and self.second.holds(ids, text)
 
 
@@ -106,8 +108,8 @@ class Both(StopCondition):
 class Never(StopCondition):
     """Only where the context is full."""
 
+    @override
     def holds(self, ids: Sequence[int], text: str) -> bool:
-        """See ``StopCondition.holds``."""
         return False
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field, model_validator
 
-from api.cluster import SessionDescription, TurnRecord
+from api.cluster import TurnRecord
 from api.errors import GreenroomError
 from api.http.responses import sentence_of
 from api.turns import Reason, Text, messages_in
@@ -105,23 +105,23 @@ class TurnView(View):
     finish: FinishView | None
     usage: UsageView
 
+    @model_validator(mode="before")
     @classmethod
-    def of(cls, turn: TurnRecord) -> TurnView:
-        """From the cluster's value."""
+    def _of_record(cls, turn: object) -> object:
+        if not isinstance(turn, TurnRecord):
+            return turn
         texts = [part.text for part in turn.prompt if isinstance(part, Text)]
         num_prompt = turn.end_length - turn.base_length - turn.num_output
-        return cls(
-            turn_id=turn.turn_id,
-            messages=tuple(
-                MessageView(role=message.role, content=message.content) for message in messages_in(turn.prompt)
-            ),
-            prompt_text="".join(texts) if texts else None,
-            text=turn.text,
-            base_length=turn.base_length,
-            end_length=turn.end_length,
-            finish=FinishView.of(turn.finish) if turn.finish else None,
-            usage=UsageView(prompt_tokens=num_prompt, output_tokens=turn.num_output, context_tokens=turn.end_length),
-        )
+        return {
+            "turn_id": turn.turn_id,
+            "messages": messages_in(turn.prompt),
+            "prompt_text": "".join(texts) if texts else None,
+            "text": turn.text,
+            "base_length": turn.base_length,
+            "end_length": turn.end_length,
+            "finish": turn.finish,
+            "usage": UsageView(prompt_tokens=num_prompt, output_tokens=turn.num_output, context_tokens=turn.end_length),
+        }
 
 
 class RetentionView(View):
@@ -134,36 +134,18 @@ class RetentionView(View):
 class SessionView(View):
     """A session with its history; ``running`` is the id of the turn in progress."""
 
-    id: str
+    id: str = called("id", "session_id")
     model: str
     retention: RetentionView
     length: int
     max_context: int
-    resident_tokens: int
+    resident_tokens: int = called("resident_tokens", "num_resident")
     created_at: float
     last_used_at: float
     running: str | None
     turns: tuple[TurnView, ...]
     adapter: str | None = None
     title: str = ""
-
-    @classmethod
-    def of(cls, description: SessionDescription) -> SessionView:
-        """From the cluster's value."""
-        return cls(
-            id=description.session_id,
-            model=description.model,
-            retention=RetentionView.of(description.retention),
-            length=description.length,
-            max_context=description.max_context,
-            resident_tokens=description.num_resident,
-            created_at=description.created_at,
-            last_used_at=description.last_used_at,
-            running=description.running,
-            turns=tuple(TurnView.of(turn) for turn in description.turns),
-            adapter=description.adapter,
-            title=description.title,
-        )
 
 
 class ModelsView(View):

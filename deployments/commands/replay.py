@@ -32,8 +32,8 @@ def replay(
     text = None if program is None else _read(program)
 
     async def scenario(greenroom: Greenroom, _: Record) -> tuple[str, tuple[bytes, ...]]:
-        found = only_one("inferlet", await greenroom.launcher.recorded_ids(), instance_id, "greenroom ps")
-        return found, await greenroom.launcher.recorded(found)
+        found = only_one("inferlet", await greenroom.recorded_ids(), instance_id, "greenroom ps")
+        return found, await greenroom.recorded(found)
 
     found, lines = with_greenroom(scenario)
     from actors.inferlets import records

@@ -19,7 +19,7 @@ from actors.engine.contract import Feature
 from actors.engine.factory import build_engine
 from actors.inferlets.actor import InferletSlot
 from actors.inferlets.instance import InferletParts, Instance
-from actors.inferlets.launcher import Inferlets
+from actors.inferlets.launcher import InferletFamily
 from actors.inferlets.ports import Surroundings
 from actors.journal.keys import INFERLET, SESSION
 from actors.journal.sqlite import SqliteJournal
@@ -163,8 +163,8 @@ class SmallCluster:
         await self.journal.start()
         self._directory = Loopback(self._make_directory(), "directory", DIRECTORY_CALLS)
         self.directory = directory_ref(self._directory, 10.0)
-        self.inferlets = Inferlets(self.directory, self.journal, 10.0)
-        self.greenroom = Greenroom(self.directory, self.inferlets, TurnReader(), self.topics or BrokerRef(()), 10.0)
+        self.inferlets = InferletFamily(self.directory, self.journal, 10.0)
+        self.greenroom = Greenroom(self.directory, self.journal, 10.0, TurnReader(), self.topics or BrokerRef(()))
         for index in range(self._num_models):
             self.engines.append(FakeEngine())
             self.models.append(Loopback(None, f"model-{index}", MODEL_CALLS))
@@ -247,7 +247,7 @@ class SmallCluster:
 
     async def _spawn_inferlet(self, name: str) -> Loopback:
         slot = self.slots[name] = Loopback(None, name)
-        family = Inferlets(self.directory, self.journal, 10.0)
+        family = InferletFamily(self.directory, self.journal, 10.0)
         around = Surroundings(self.journal, self.directory, family, self.topics)
         parts = InferletParts(
             self.directory, around, self.settings.inferlets, self.settings.recovery_timeout_s, slot.kill

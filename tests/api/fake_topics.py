@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from types import TracebackType
 from typing import Self
 
 from api.errors import Closed, GreenroomError, TopicNotFound
@@ -148,9 +147,7 @@ class FakeSubscription:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.close()
 
     def _event(self) -> TopicEvent | None:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy
 import torch
 from torch import Tensor
+from typing_extensions import override
 
+from actors.engine.constraints.matcher import Matcher
 from actors.engine.text.output import OutputRules
 from api.constraints import Grammar
 from api.errors import InvalidRequest, Unsupported
@@ -81,7 +83,7 @@ class EbnfGrammar:
         return EbnfMatcher(self._xgrammar.GrammarMatcher(self._compiled), bitmask, self._stop_ids, self._vocab_size)
 
 
-class EbnfMatcher:
+class EbnfMatcher(Matcher):
     """A place in a grammar; it has failed when a step of it took too long."""
 
     def __init__(self, matcher: Any, bitmask: Tensor, stop_ids: Collection[int], vocab_size: int) -> None:
@@ -92,16 +94,16 @@ class EbnfMatcher:
         self._allowed: Tensor | None = None
         self.has_failed = False
 
+    @override
     def accept(self, token_id: int) -> bool:
-        """See ``Matcher``."""
         self._allowed = None
         started = time.thread_time()
         accepted = not self.is_ended and bool(self._matcher.accept_token(token_id))
         self._judge(started)
         return accepted
 
+    @override
     def allowed(self) -> Tensor:
-        """See ``Matcher``."""
         if self._allowed is None:
             started = time.thread_time()
             self._matcher.fill_next_token_bitmask(self._bitmask)
@@ -111,13 +113,13 @@ class EbnfMatcher:
         return self._allowed
 
     @property
+    @override
     def is_ended(self) -> bool:
-        """See ``Matcher``."""
         return bool(self._matcher.is_terminated())
 
     @property
+    @override
     def is_exhausted(self) -> bool:
-        """See ``Matcher``."""
         if self.is_ended or not self._matcher.is_completed():
             return self.is_ended
         return not bool(self.continuing().any()) and not self.has_failed

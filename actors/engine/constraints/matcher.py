@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 
 class Matcher(Protocol):
@@ -32,7 +33,7 @@ class Matcher(Protocol):
         ...
 
 
-class GuidedMatcher:
+class GuidedMatcher(Matcher):
     """A place in one of llguidance's grammars, which gives up by itself where a step would take too long."""
 
     def __init__(self, matcher: Any, stop_ids: Collection[int], vocab_size: int) -> None:
@@ -40,20 +41,20 @@ class GuidedMatcher:
         self._stop_ids = frozenset(stop_ids)
         self._vocab_size = vocab_size
         self._allowed: Tensor | None = None
-        self.is_ended = False
+        self._is_ended = False
 
+    @override
     def accept(self, token_id: int) -> bool:
-        """See ``Matcher``."""
         if self.is_ended:
             return False
         if token_id in self._stop_ids:
-            self.is_ended = bool(self._matcher.is_accepting())
-            return self.is_ended
+            self._is_ended = bool(self._matcher.is_accepting())
+            return self._is_ended
         self._allowed = None
         return not self._matcher.is_stopped() and self._matcher.try_consume_tokens([token_id]) == 1
 
+    @override
     def allowed(self) -> Tensor:
-        """See ``Matcher``."""
         if self._allowed is None:
             bits = numpy.frombuffer(self._matcher.compute_bitmask(), dtype=numpy.uint8)
             allowed = numpy.unpackbits(bits, bitorder="little", count=self._vocab_size).astype(bool)
@@ -63,6 +64,11 @@ class GuidedMatcher:
         return self._allowed
 
     @property
+    @override
+    def is_ended(self) -> bool:
+        return self._is_ended
+
+    @property
+    @override
     def is_exhausted(self) -> bool:
-        """See ``Matcher``."""
         return self.is_ended or (bool(self._matcher.is_stopped()) and bool(self._matcher.is_accepting()))

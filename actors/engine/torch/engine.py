@@ -234,8 +234,9 @@ class TorchEngine(Engine):
         return Residency(len(context.ids), context.num_resident)
 
     @_locked
+    @override
     def capacity(self) -> Capacity:
-        """See ``Engine.capacity``; one more counter is ``preemptions``: turns whose KV another turn needed."""
+        """One more counter is ``preemptions``: turns whose KV another turn needed."""
         num_waiting = self._scheduler.num_waiting
         return Capacity(
             block_size=self._settings.block_size,

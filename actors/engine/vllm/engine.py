@@ -164,8 +164,9 @@ class VllmEngine(Engine):
     def closest(self, context_ids: Iterable[str], tokens: Sequence[int], adapter: str | None) -> Prefix | None:
         return closest((self._contexts.get(context_id) for context_id in context_ids), tokens, adapter)
 
+    @override
     def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
-        """See ``Engine.mask``; vLLM cannot."""
+        """Refused: vLLM has no holes in its attention."""
         self._info.require("mask")
 
     @override
@@ -218,8 +219,9 @@ class VllmEngine(Engine):
             counters=dict(self._counters),
         )
 
+    @override
     def check(self) -> None:
-        """See ``Engine.check``; vLLM's own tables are not looked at."""
+        """Of our tables; not of those of vLLM itself."""
         for turn in self._turns.values():
             assert turn.context.turn_id == turn.turn_id, f"turn {turn.turn_id} is misplaced"
             assert turn.finish is None

@@ -6,15 +6,16 @@ import asyncio
 from http import HTTPStatus
 from typing import Any
 
+from typing_extensions import override
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
-from api.http.server.pending import Awaited, PendingConnections
+from api.http.server.pending import Awaited, Expiring, PendingConnections
 
 
-class Connection(HttpToolsProtocol):
+class Connection(HttpToolsProtocol, Expiring):
     """Ends with 408 when the head or the body does not come in time, with 431 when the head is too large, and with 503
     when it is the oldest of too many that have not sent a whole head.
     """
@@ -76,8 +77,9 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         self._pending.set(self, "close" if self.transport.is_closing() else self._awaited())
 
+    @override
     def expire(self, awaited: Awaited) -> None:
-        """See ``Expiring``. A body whose parts this server does not take yet is not late."""
+        """A body whose parts this server does not take yet is not late."""
         if awaited in ("idle", "close"):
             self._end(None)
         elif awaited == "body" and (self.flow.read_paused or self.cycle.waiting_for_100_continue):
@@ -85,8 +87,8 @@ class Connection(HttpToolsProtocol):
         else:
             self._end(HTTPStatus.REQUEST_TIMEOUT)
 
+    @override
     def make_room(self) -> None:
-        """See ``Expiring``."""
         self._end(HTTPStatus.SERVICE_UNAVAILABLE if self._is_in_message else None)
 
     def _awaited(self) -> Awaited | None:

@@ -19,7 +19,7 @@ TEMPLATE = 64
 
 def gateways(small: SmallCluster) -> list[Greenroom]:
     """Two processes' sides of one cluster."""
-    return [Greenroom(small.directory, small.inferlets, TurnReader(), BrokerRef(()), 10.0) for _ in range(2)]
+    return [Greenroom(small.directory, small.journal, 10.0, TurnReader(), BrokerRef(())) for _ in range(2)]
 
 
 async def begin(

@@ -23,7 +23,7 @@ from tests.actors.small_cluster import SmallCluster
 
 def gateway(cluster: SmallCluster) -> Greenroom:
     """What another gateway holds: its own reader of turns, and its own references."""
-    return Greenroom(cluster.directory, cluster.inferlets, TurnReader(), BrokerRef(()), 10.0)
+    return Greenroom(cluster.directory, cluster.journal, 10.0, TurnReader(), BrokerRef(()))
 
 
 @asynccontextmanager
