@@ -13,7 +13,7 @@ from actors.calls.started import Started
 from actors.directory.inferlets import InferletTable
 from actors.directory.messages import InferletSeed, SessionSeed
 from actors.directory.models import ModelTable
-from actors.directory.registry import Limits, Registry
+from actors.directory.registry import Registry
 from actors.journal.contract import Journal, StreamInfo
 from actors.journal.keys import INFERLET, SESSION, parse_journal_key
 from actors.models.messages import StartReport
@@ -65,7 +65,6 @@ class Directory:
             SESSION,
             journal,
             pools[SESSION],
-            _session_limits(settings),
             settings.sessions,
             SessionNotFound,
             metrics.activated,
@@ -85,7 +84,7 @@ class Directory:
         await self.start()
         self._settings = settings
         self._models.configure(settings)
-        self._sessions.configure(_session_limits(settings), settings.sessions)
+        self._sessions.configure(settings.sessions)
         self._inferlets.configure(settings.inferlets)
 
     async def settings(self) -> ClusterSettings:
@@ -213,7 +212,7 @@ class Directory:
             "directory ready",
             sessions=len(self._sessions.entries),
             active=self._sessions.num_active,
-            inferlets=self._inferlets.num_known,
+            inferlets=len(self._inferlets.entries),
         )
 
     async def _streams(self, kind: str, owner: str | None = None) -> dict[str, StreamInfo]:
@@ -239,12 +238,3 @@ class Directory:
         if model and is_orphaned:
             with suppress(ModelLost):
                 await model.close(session_id)
-
-
-def _session_limits(settings: ClusterSettings) -> Limits:
-    sessions = settings.sessions
-    return Limits(
-        sessions.max_sessions,
-        sessions.max_sessions_per_owner or sessions.max_sessions,
-        sessions.max_processes_per_owner or sessions.max_processes,
-    )

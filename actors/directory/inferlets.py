@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Protocol, cast
 
+from typing_extensions import override
+
 from actors.calls.scope import Scope
 from actors.directory.messages import InferletSeed
 from actors.directory.models import ModelTable
-from actors.directory.registry import Limits, Registry
+from actors.directory.registry import Registry
 from actors.journal.contract import Journal, StreamInfo
 from actors.journal.keys import INFERLET
 from actors.pool.pool import SlotPool
@@ -34,7 +36,7 @@ class Metrics(Protocol):
         ...
 
 
-class InferletTable:
+class InferletTable(Registry):
     """A registry that watches over its processes. Belongs to one event loop."""
 
     RETRY_S = 1.0
@@ -48,76 +50,58 @@ class InferletTable:
         models: ModelTable,
         scope: Scope,
     ) -> None:
+        super().__init__(INFERLET, journal, pool, settings, InferletNotFound, metrics.activated, self._free)
         self._scope = scope
-        self._journal = journal
         self._models = models
         self._states: dict[str, State] = {}
         self._watching: dict[str, asyncio.Task[None]] = {}
-        self._registry = Registry(
-            INFERLET, journal, pool, _limits(settings), settings, InferletNotFound, metrics.activated, self._removed
-        )
 
-    @property
-    def num_known(self) -> int:
-        """How many there are."""
-        return len(self._registry.entries)
-
-    def configure(self, settings: InferletSettings) -> None:
-        """Take new settings."""
-        self._registry.configure(_limits(settings), settings)
-
+    @override
     async def recover(self, streams: Mapping[str, StreamInfo]) -> None:
-        """Find what there is, and take up again what ran and has lost its process."""
-        await self._registry.recover(streams)
+        """Resume those that ran and have lost their process, too."""
+        await super().recover(streams)
         for instance_id in await self._journal.list_items(STATES):
             state = await self._journal.get_item(STATES, instance_id)
             self._states[instance_id] = cast(State, (state or b"").decode())
-        for instance_id, entry in self._registry.entries.items():
+        for instance_id, entry in self.entries.items():
             if entry.slot:
-                self._watch(self._location(instance_id))
+                self._watch(entry.location(instance_id, entry.slot))
             elif instance_id not in self._states:
                 self._watching[instance_id] = self._scope.start(self._take_up(instance_id, None))
 
     async def launch(self, seed: InferletSeed) -> Location:
         """See ``DirectoryRef.launch``."""
-        if seed.instance_id in self._registry.entries:
+        if seed.instance_id in self.entries:
             return await self.locate(seed.instance_id, None)
-        location = await self._registry.adopt(seed.instance_id, seed.owner, seed, "launched")
+        location = await self.adopt(seed.instance_id, seed.owner, seed, "launched")
         self._watch(location)
         return location
 
-    async def locate(self, instance_id: str, dead: str | None, owner: str | None = None) -> Location:
-        """See ``DirectoryRef.locate_inferlet``."""
-        before = self._registry.entries.get(instance_id)
-        location = await self._registry.locate(instance_id, dead, owner)
+    @override
+    async def locate(self, tenant_id: str, dead: str | None, owner: str | None = None) -> Location:
+        before = self.entries.get(tenant_id)
+        location = await super().locate(tenant_id, dead, owner)
         if before is None or before.assignment != location.assignment or before.slot is None:
-            if self._states.get(instance_id) == "waiting":
-                del self._states[instance_id]
-                await self._journal.delete_item(STATES, instance_id)
+            if self._states.get(tenant_id) == "waiting":
+                del self._states[tenant_id]
+                await self._journal.delete_item(STATES, tenant_id)
             self._watch(location)
         return location
 
     async def ended(self, instance_id: str, how: str) -> None:
         """See ``DirectoryRef.inferlet_ended``."""
-        if instance_id in self._registry.entries:
+        if instance_id in self.entries:
             await self._note(instance_id, cast(State, how))
         await self._free_contexts(instance_id)
 
-    async def released(self, instance_id: str, slot: str) -> None:
-        """See ``DirectoryRef.released``."""
-        if not await self._registry.released(instance_id, slot):
-            return
-        self._unwatch(instance_id)
-        if instance_id not in self._states:
-            await self._note(instance_id, "waiting")
-
-    async def forget(self, instance_id: str) -> None:
-        """See ``DirectoryRef.forget``."""
-        await self._registry.forget(instance_id)
-
-    async def expire(self, instance_id: str) -> None:
-        """Its time is over."""
-        await self._registry.expire(instance_id)
+    @override
+    async def released(self, tenant_id: str, slot: str) -> bool:
+        if not await super().released(tenant_id, slot):
+            return False
+        self._unwatch(tenant_id)
+        if tenant_id not in self._states:
+            await self._note(tenant_id, "waiting")
+        return True
 
     async def summaries(self, streams: Mapping[str, StreamInfo]) -> tuple[InferletSummary, ...]:
         """These, with how they do."""
@@ -132,11 +116,6 @@ class InferletTable:
         self._states[instance_id] = state
         await self._journal.put_item(STATES, instance_id, state.encode())
 
-    def _location(self, instance_id: str) -> Location:
-        entry = self._registry.entries[instance_id]
-        assert entry.slot is not None
-        return Location(instance_id, entry.owner, entry.assignment, entry.slot.actor)
-
     def _watch(self, location: Location) -> None:
         self._unwatch(location.id)
         self._watching[location.id] = self._scope.start(self._outlive(location))
@@ -148,15 +127,15 @@ class InferletTable:
 
     async def _outlive(self, location: Location) -> None:
         """When its process dies, and it was not over, take it up again."""
-        entry = self._registry.entries[location.id]
+        entry = self.entries[location.id]
         if entry.slot is None:
             return
-        await self._registry.pool.wait_for_death(entry.slot)
-        entry = self._registry.entries.get(location.id, entry)
+        await self.pool.wait_for_death(entry.slot)
+        entry = self.entries.get(location.id, entry)
         if entry.assignment != location.assignment:
             return
         if location.id in self._states:
-            self._registry.vacate(location.id, location.assignment)
+            self.vacate(location.id, location.assignment)
         else:
             await self._take_up(location.id, location.assignment)
 
@@ -171,7 +150,7 @@ class InferletTable:
                 log.warning("an inferlet cannot be taken up again yet", instance_id=instance_id, error=str(error))
             await asyncio.sleep(self.RETRY_S)
 
-    async def _removed(self, instance_id: str, is_orphaned: bool) -> None:
+    async def _free(self, instance_id: str, is_orphaned: bool) -> None:
         self._states.pop(instance_id, None)
         self._unwatch(instance_id)
         await self._journal.delete_item(STATES, instance_id)
@@ -184,11 +163,3 @@ class InferletTable:
             if model:
                 with suppress(ModelLost):
                     await model.close(key)
-
-
-def _limits(settings: InferletSettings) -> Limits:
-    return Limits(
-        settings.max_inferlets,
-        settings.max_inferlets_per_owner or settings.max_inferlets,
-        settings.max_processes_per_owner or settings.max_processes,
-    )

@@ -29,6 +29,10 @@ class Entry:
     slot: Slot | None = None
     assignment: str = ""
 
+    def location(self, tenant_id: str, slot: Slot) -> Location:
+        """Where it lives, on this slot."""
+        return Location(tenant_id, self.owner, self.assignment, slot.actor)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -37,6 +41,15 @@ class Limits:
     total: int
     per_owner: int
     processes_per_owner: int
+
+    @classmethod
+    def of(cls, settings: SessionSettings | InferletSettings) -> Limits:
+        """As configured; where nothing is said of one owner, it may have all."""
+        if isinstance(settings, SessionSettings):
+            total, per_owner = settings.max_sessions, settings.max_sessions_per_owner
+        else:
+            total, per_owner = settings.max_inferlets, settings.max_inferlets_per_owner
+        return cls(total, per_owner or total, settings.max_processes_per_owner or settings.max_processes)
 
 
 class Registry:
@@ -54,13 +67,12 @@ class Registry:
         kind: str,
         journal: Journal,
         pool: SlotPool,
-        limits: Limits,
         settings: SessionSettings | InferletSettings,
         not_found: Callable[[str], NotFound],
         activated: Callable[[str], object],
         removed: Callable[[str, bool], Awaitable[object]],
     ) -> None:
-        self._limits = limits
+        self._limits = Limits.of(settings)
         self._settings = settings
         self.pool = pool
         self.entries: dict[str, Entry] = {}
@@ -74,9 +86,9 @@ class Registry:
         self._num_assigning: Counter[str] = Counter()
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
 
-    def configure(self, limits: Limits, settings: SessionSettings | InferletSettings) -> None:
-        """Take new limits and settings."""
-        self._limits, self._settings = limits, settings
+    def configure(self, settings: SessionSettings | InferletSettings) -> None:
+        """Take new settings."""
+        self._limits, self._settings = Limits.of(settings), settings
         self.pool.resize(settings.pool_size, settings.max_processes)
 
     @property
@@ -101,7 +113,7 @@ class Registry:
             entry = self.entries.get(tenant_id)
             if entry and entry.owner == owner:
                 if entry.slot:
-                    return _location(tenant_id, entry, entry.slot)
+                    return entry.location(tenant_id, entry.slot)
                 return await self._assign(tenant_id, owner, None)
             self._check_limits(owner)
             self._activated(reason)
@@ -118,7 +130,7 @@ class Registry:
             if entry is None or owner not in (None, entry.owner):
                 raise self._not_found(tenant_id)
             if entry.slot and entry.assignment != dead:
-                return _location(tenant_id, entry, entry.slot)
+                return entry.location(tenant_id, entry.slot)
             self._activated("lost" if entry.slot else "passive")
             if entry.slot:
                 log.warning("lost its actor", kind=self._kind, id=tenant_id, slot=entry.slot.name)
@@ -142,7 +154,7 @@ class Registry:
             if entry is None:
                 raise self._not_found(tenant_id)
             if entry.slot:
-                return _location(tenant_id, entry, entry.slot)
+                return entry.location(tenant_id, entry.slot)
             await self._change(tenant_id, left_s)
         return None
 
@@ -256,7 +268,7 @@ class Registry:
                 raise
             entry = self.entries[tenant_id] = Entry(owner, slot, secrets.token_hex(8))
             self._has_changed(tenant_id)
-            return _location(tenant_id, entry, slot)
+            return entry.location(tenant_id, slot)
 
     def _check_limits(self, owner: str) -> None:
         if len(self.entries) >= self._limits.total:
@@ -298,7 +310,3 @@ class Registry:
             self._num_wanting[tenant_id] -= 1
             if not self._num_wanting[tenant_id]:
                 del self._num_wanting[tenant_id], self._locks[tenant_id]
-
-
-def _location(tenant_id: str, entry: Entry, slot: Slot) -> Location:
-    return Location(tenant_id, entry.owner, entry.assignment, slot.actor)

@@ -35,8 +35,7 @@ Answer = TypeVar("Answer")
 class Broker:
     """The topics and queues of one shard. Belongs to one event loop; ``sweep`` it every second or so.
 
-    A process that uses it is a *reader*: it names itself in its calls and is taken for dead when it has been silent for
-    ``reader_timeout_s``. Every call may be repeated when its answer is lost.
+    ``ShardRef`` says what its calls do.
 
     Args:
         shard: this one of ``settings.num_shards``.
@@ -70,26 +69,21 @@ class Broker:
             self._readers.touch(reader_id, now)
 
     async def configure(self, settings: BrokerSettings) -> None:
-        """Take new limits; patterns count for topics and queues that begin from now on."""
         self._settings = self._catalogue.settings = settings
 
     async def publish(self, lanes: Sequence[Lane], wait_s: float) -> tuple[LaneAnswer, ...]:
-        """Append messages, lane by lane; each waits ``wait_s`` for room where its topic says so."""
         return await self._accept_all(lanes, self._catalogue.topic, wait_s)
 
     async def push(self, lanes: Sequence[Lane], wait_s: float) -> tuple[LaneAnswer, ...]:
-        """The same for queues."""
         return await self._accept_all(lanes, self._catalogue.queue, wait_s)
 
     async def subscribe(
         self, reader_id: str, requests: Sequence[SubscribeRequest]
     ) -> tuple[Subscribed | GreenroomError, ...]:
-        """Begin subscriptions of a reader."""
         reader = self._readers.touch(reader_id, self._clock())
         return tuple(self._subscribe(reader, request) for request in requests)
 
     async def unsubscribe(self, reader_id: str, done: Mapping[str, int]) -> None:
-        """End these subscriptions of a reader, each of which has handed out what lies before a position. Idempotent."""
         reader = self._readers.touch(reader_id, self._clock())
         for subscription_id, position in done.items():
             subscription = reader.subscriptions.get(subscription_id)
@@ -98,7 +92,6 @@ class Broker:
                 self._end(reader, subscription_id)
 
     async def poll(self, reader_id: str, progress: Mapping[str, Progress], wait_s: float) -> PollReply:
-        """What is new in these subscriptions, once there is something; ends an earlier poll of this reader."""
         reader = self._readers.touch(reader_id, self._clock())
         reader.ended.intersection_update(progress)
         unknown = tuple(key for key in progress if key not in reader.subscriptions and key not in reader.ended)
@@ -127,15 +120,6 @@ class Broker:
         lease_s: float | None,
         consumer: MessageKey | None = None,
     ) -> Handed | None:
-        """The oldest item that nobody has, once there is one; None after ``wait_s``, or when it was released.
-
-        Args:
-            ticket: names this pull; the same again gets the same item.
-            consumer: see ``actors.topics.queue.Ticket``.
-
-        Raises:
-            TooBusy: there are as many queues as are allowed.
-        """
         reader = self._readers.touch(reader_id, self._clock())
         if ticket in self._given_up:
             return None
@@ -148,29 +132,25 @@ class Broker:
             reader.seen_at = self._clock()
 
     async def ack(self, queue: TopicId, position: int, ticket: str) -> bool:
-        """See ``Queues.ack``."""
         found = self._catalogue.queues.get(queue)
         return found is not None and await self._fenced(found.ack(position, ticket))
 
     async def release(self, queue: TopicId, ticket: str) -> None:
-        """The consumer that pulled with this ticket does not want the item, if the pull comes later too. Idempotent."""
         self._given_up.append(ticket)
         found = self._catalogue.queues.get(queue)
         if found is not None:
             await self._fenced(found.release(ticket))
 
     async def leave(self, publisher: str) -> None:
-        """See ``Queues.leave``."""
         for queue in list(self._catalogue.queues.values()):
             await self._fenced(queue.leave(publisher))
 
     async def delete(self, key: TopicId) -> bool:
-        """See ``Topics.delete``."""
         topic = self._catalogue.topics.get(key)
         if topic is None:
             return False
         await self._fenced(topic.delete())
-        self._catalogue.remove_topic(topic)
+        self._catalogue.remove(topic)
         for reader in topic.readers:
             ended = [id for id, subscription in reader.subscriptions.items() if subscription.topic is topic]
             for subscription_id in ended:
@@ -180,22 +160,19 @@ class Broker:
         return True
 
     async def topics(self, owner: str) -> tuple[TopicInfo, ...]:
-        """See ``Topics.topics``."""
         now = self._clock()
         topics = self._catalogue.topics
         return tuple(topic.info(now) for key, topic in topics.items() if key.is_public or key.owner == owner)
 
     async def delete_queue(self, key: TopicId) -> bool:
-        """See ``Queues.delete_queue``."""
         queue = self._catalogue.queues.get(key)
         if queue is None:
             return False
         await self._fenced(queue.delete())
-        self._catalogue.remove_queue(queue)
+        self._catalogue.remove(queue)
         return True
 
     async def queues(self, owner: str) -> tuple[QueueInfo, ...]:
-        """See ``Queues.queues``."""
         queues = self._catalogue.queues
         return tuple(queue.info for key, queue in queues.items() if key.is_public or key.owner == owner)
 

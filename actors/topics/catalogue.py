@@ -6,6 +6,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from typing import Any
 
 from actors.journal.contract import Journal
 from actors.settings import BrokerSettings
@@ -69,25 +70,20 @@ class Catalogue:
             queue = self.queues[key] = Queue(key, settings, self._clock, segments)
         return queue
 
-    def remove_topic(self, topic: Topic) -> None:
+    def remove(self, log: Topic | Queue) -> None:
         """It was deleted. Idempotent."""
-        if self.topics.get(topic.id) is topic:
-            del self.topics[topic.id]
-            self.num_owned[topic.id.owner] -= 1
-
-    def remove_queue(self, queue: Queue) -> None:
-        """It was deleted. Idempotent."""
-        if self.queues.get(queue.id) is queue:
-            del self.queues[queue.id]
-            self.num_owned[queue.id.owner] -= 1
+        logs: dict[TopicId, Any] = self.topics if isinstance(log, Topic) else self.queues
+        if logs.get(log.id) is log:
+            del logs[log.id]
+            self.num_owned[log.id.owner] -= 1
 
     def forget_idle(self) -> None:
         """Those by which nobody would miss anything."""
         now, idle_s = self._clock(), self.settings.idle_timeout_s
-        for topic in [topic for topic in self.topics.values() if topic.is_idle(now, idle_s)]:
-            self.remove_topic(topic)
-        for queue in [queue for queue in self.queues.values() if queue.is_idle(now, idle_s)]:
-            self.remove_queue(queue)
+        logs: list[Topic | Queue] = [*self.topics.values(), *self.queues.values()]
+        for log in logs:
+            if log.is_idle(now, idle_s):
+                self.remove(log)
         self.num_owned += Counter()  # without the zeros
 
     def _count(self, key: TopicId) -> None:

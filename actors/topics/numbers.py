@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from actors.topics.messages import Lane
+
 
 @dataclass(slots=True)
 class _Taken:
@@ -24,14 +26,12 @@ class Numbers:
     def __init__(self) -> None:
         self._publishers: dict[str, _Taken] = {}
 
-    def is_taken(self, publisher: str, number: int) -> bool:
-        """Whether this number, or a later one, has been taken."""
-        taken = self._publishers.get(publisher)
-        return taken is not None and number <= taken.last
-
-    def position(self, publisher: str, number: int) -> int:
-        """Where a taken number is; -1 where that is not known any longer."""
-        return self._publishers[publisher].positions.get(number, -1)
+    def known(self, lane: Lane) -> tuple[int, ...]:
+        """Where the first messages of a lane are that were taken before; -1 where that is not known any longer."""
+        taken = self._publishers.get(lane.publisher)
+        if taken is None:
+            return ()
+        return tuple(taken.positions.get(number, -1) for number, _ in lane.messages if number <= taken.last)
 
     def take(self, publisher: str, number: int, position: int, now: float) -> None:
         """The number is taken, by the message at this position."""

@@ -11,7 +11,7 @@ from actors.settings import QueueSettings
 from actors.topics.leases import Item, Leases, Ticket, consumer_of
 from actors.topics.messages import Handed, Lane, LaneAnswer
 from actors.topics.numbers import Numbers
-from actors.topics.room import Room
+from actors.topics.room import Room, num_that_fit
 from actors.topics.segments import Segments, of_record, to_record
 from api.errors import QueueNotFound, TooBusy
 from api.names import TopicId
@@ -172,13 +172,14 @@ class Queue:
 
     async def _accept(self, lane: Lane, now: float) -> LaneAnswer:
         """To its end, whoever waits: what is written must be here too."""
+        settings = self.settings
         async with self._lock:
             if self._is_deleted:
                 raise QueueNotFound(self.id.name)
-            is_taken, publisher = self._numbers.is_taken, lane.publisher
-            known = [self._numbers.position(publisher, n) for n, _ in lane.messages if is_taken(publisher, n)]
+            known, publisher = self._numbers.known(lane), lane.publisher
             fresh = lane.messages[len(known) :]
-            fresh = fresh[: self._num_that_fit(fresh)]
+            num_left, num_bytes_left = settings.max_items - len(self._items), settings.max_bytes - self._num_bytes
+            fresh = fresh[: num_that_fit(fresh, num_left, num_bytes_left)]
             items = [Item(self._end + index, now, data) for index, (_, data) in enumerate(fresh)]
             records = [
                 to_record(["push", item.position, now, publisher, number], item.data)
@@ -193,7 +194,7 @@ class Queue:
             self._match()
         positions = (*(position if position in self._items else -1 for position in known), *(i.position for i in items))
         is_whole = len(positions) == len(lane.messages)
-        is_refused = not is_whole and self.settings.when_full == "refuse"
+        is_refused = not is_whole and settings.when_full == "refuse"
         return LaneAnswer(positions, 0, TooBusy(f"queue {self.id.name!r} is full") if is_refused else None)
 
     def _match(self) -> None:
@@ -222,15 +223,6 @@ class Queue:
         self._leases.end(item)
         heapq.heappush(self._ready, item.position)
         self._match()
-
-    def _num_that_fit(self, messages: Sequence[tuple[int, bytes]]) -> int:
-        num_left = max(0, self.settings.max_items - len(self._items))
-        num_bytes = self._num_bytes
-        for index, (_, data) in enumerate(messages[:num_left]):
-            num_bytes += len(data)
-            if num_bytes > self.settings.max_bytes:
-                return index
-        return min(num_left, len(messages))
 
     def _add(self, item: Item) -> None:
         self._items[item.position] = item

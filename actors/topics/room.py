@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 
 class Room:
@@ -20,3 +21,12 @@ class Room:
         """There may be."""
         self._event.set()
         self._event = asyncio.Event()
+
+
+def num_that_fit(messages: Sequence[tuple[int, bytes]], num_left: int, num_bytes_left: int) -> int:
+    """How many of the first of these messages there is room for."""
+    for index, (_, data) in enumerate(messages[: max(0, num_left)]):
+        num_bytes_left -= len(data)
+        if num_bytes_left < 0:
+            return index
+    return max(0, min(num_left, len(messages)))

@@ -18,33 +18,34 @@ from api.topics import TopicInfo
 class ShardRef(Protocol):
     """A reference to one shard of the broker. Ray restarts it when it dies; calls wait for that, and may be repeated.
 
-    Every call raises ``Unavailable`` when it is not back within ``timeout_s``. See ``actors.topics.broker.Broker``.
+    A process that uses it is a *reader*: it names itself in its calls and is taken for dead when it has been silent for
+    ``reader_timeout_s``. Every call raises ``Unavailable`` when the shard is not back within ``timeout_s``.
     """
 
     async def configure(self, settings: BrokerSettings) -> None:
-        """Take new settings."""
+        """Take new limits; patterns count for topics and queues that begin from now on."""
         ...
 
     async def publish(self, lanes: Sequence[Lane], wait_s: float) -> tuple[LaneAnswer, ...]:
-        """Append messages to topics."""
+        """Append messages, lane by lane; each waits ``wait_s`` for room where its topic says so."""
         ...
 
     async def push(self, lanes: Sequence[Lane], wait_s: float) -> tuple[LaneAnswer, ...]:
-        """Append items to queues."""
+        """The same for queues."""
         ...
 
     async def subscribe(
         self, reader_id: str, requests: Sequence[SubscribeRequest]
     ) -> tuple[Subscribed | GreenroomError, ...]:
-        """Begin subscriptions."""
+        """Begin subscriptions of a reader."""
         ...
 
     async def unsubscribe(self, reader_id: str, done: Mapping[str, int]) -> None:
-        """End subscriptions."""
+        """End these subscriptions of a reader, each of which has handed out what lies before a position. Idempotent."""
         ...
 
     async def poll(self, reader_id: str, progress: Mapping[str, Progress], wait_s: float) -> PollReply:
-        """What is new in subscriptions."""
+        """What is new in these subscriptions, once there is something; ends an earlier poll of this reader."""
         ...
 
     async def pull(
@@ -56,35 +57,43 @@ class ShardRef(Protocol):
         lease_s: float | None,
         consumer: MessageKey | None,
     ) -> Handed | None:
-        """An item of a queue."""
+        """The oldest item that nobody has, once there is one; None after ``wait_s``, or when it was released.
+
+        Args:
+            ticket: names this pull; the same again gets the same item.
+            consumer: see ``actors.topics.leases.Ticket``.
+
+        Raises:
+            TooBusy: there are as many queues as are allowed.
+        """
         ...
 
     async def ack(self, queue: TopicId, position: int, ticket: str) -> bool:
-        """An item is done."""
+        """See ``Queues.ack``."""
         ...
 
     async def release(self, queue: TopicId, ticket: str) -> None:
-        """An item is not wanted."""
+        """The consumer that pulled with this ticket does not want the item, if the pull comes later too. Idempotent."""
         ...
 
     async def leave(self, publisher: str) -> None:
-        """The pulls of a publisher are over."""
+        """See ``Queues.leave``."""
         ...
 
     async def delete(self, key: TopicId) -> bool:
-        """Delete a topic; whether it was there."""
+        """See ``Topics.delete``."""
         ...
 
     async def topics(self, owner: str) -> tuple[TopicInfo, ...]:
-        """The topics of an owner, and the public ones."""
+        """See ``Topics.topics``."""
         ...
 
     async def delete_queue(self, key: TopicId) -> bool:
-        """Delete a queue; whether it was there."""
+        """See ``Queues.delete_queue``."""
         ...
 
     async def queues(self, owner: str) -> tuple[QueueInfo, ...]:
-        """The queues of an owner, and the public ones."""
+        """See ``Queues.queues``."""
         ...
 
 

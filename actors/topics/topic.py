@@ -11,7 +11,7 @@ from actors.settings import TopicSettings
 from actors.topics.messages import Batch, Entry, Lane, LaneAnswer, Subscribed, SubscribeRequest
 from actors.topics.numbers import Numbers
 from actors.topics.retained import Retained
-from actors.topics.room import Room
+from actors.topics.room import Room, num_that_fit
 from actors.topics.segments import Segments, of_record, to_record
 from api.errors import GreenroomError, TooBusy, TopicNotFound
 from api.names import TopicId
@@ -226,10 +226,7 @@ class Topic:
             return self._append(lane, plan, now)
 
     def _plan(self, lane: Lane, now: float) -> _Plan:
-        is_taken, publisher = self._numbers.is_taken, lane.publisher
-        known = tuple(
-            self._numbers.position(publisher, number) for number, _ in lane.messages if is_taken(publisher, number)
-        )
+        known = self._numbers.known(lane)
         fresh = lane.messages[len(known) :]
         num_fresh = self._num_that_fit(fresh)
         refusal = None
@@ -245,11 +242,7 @@ class Topic:
         slowest = min(subscription.done for subscription in self._subscriptions)
         num_left = self.settings.max_messages - (self.retained.end - max(slowest, self.retained.first))
         num_bytes_left = self.settings.max_bytes - self.retained.bytes_from(slowest)
-        for index, (_, data) in enumerate(messages[: max(0, num_left)]):
-            num_bytes_left -= len(data)
-            if num_bytes_left < 0:
-                return index
-        return max(0, min(num_left, len(messages)))
+        return num_that_fit(messages, num_left, num_bytes_left)
 
     def _append(self, lane: Lane, plan: _Plan, now: float) -> LaneAnswer:
         for entry, number in zip(plan.entries, plan.numbers, strict=True):
