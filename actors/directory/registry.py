@@ -81,8 +81,8 @@ class Registry:
         self._not_found = not_found
         self._activated = activated
         self._removed = removed
-        self._locks: dict[str, asyncio.Lock] = {}
-        self._num_wanting: Counter[str] = Counter()
+        self._locks: dict[object, asyncio.Lock] = {}
+        self._num_wanting: Counter[object] = Counter()
         self._num_assigning: Counter[str] = Counter()
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
 
@@ -225,12 +225,12 @@ class Registry:
     async def _share_of(self, owner: str) -> AsyncIterator[None]:
         """A place among the processes of an owner, while it is on its way to one."""
         try:
-            async with asyncio.timeout(self.pool.TIMEOUT_S):
+            async with asyncio.timeout(self.pool.TIMEOUT_S), self._lock(("owner", owner)):
                 await self._make_room_for(owner)
+                self._num_assigning[owner] += 1
         except TimeoutError:
             limit = self._limits.processes_per_owner
             raise TooBusy(f"{limit} of your {self._kind}s are at work, as many as one owner may have") from None
-        self._num_assigning[owner] += 1
         try:
             yield
         finally:
@@ -299,14 +299,14 @@ class Registry:
                 del self._waiting[tenant_id]
 
     @asynccontextmanager
-    async def _lock(self, tenant_id: str) -> AsyncIterator[None]:
-        """One at a time for each id; a lock is there for as long as somebody wants it, and no longer."""
-        lock = self._locks.setdefault(tenant_id, asyncio.Lock())
-        self._num_wanting[tenant_id] += 1
+    async def _lock(self, key: object) -> AsyncIterator[None]:
+        """One at a time for each tenant's id, and those that make room for one owner; there only while it is wanted."""
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        self._num_wanting[key] += 1
         try:
             async with lock:
                 yield
         finally:
-            self._num_wanting[tenant_id] -= 1
-            if not self._num_wanting[tenant_id]:
-                del self._num_wanting[tenant_id], self._locks[tenant_id]
+            self._num_wanting[key] -= 1
+            if not self._num_wanting[key]:
+                del self._num_wanting[key], self._locks[key]

@@ -130,6 +130,29 @@ async def test_an_owner_has_its_share_of_the_processes_and_its_idle_ones_make_ro
         assert num_processes(cluster, "inferlet") == 4
 
 
+async def test_many_waiting_launches_of_an_owner_ask_its_processes_no_more_often_than_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SlotPool, "TIMEOUT_S", 1.0)
+    num_asked = 0
+    real = Slot.leave
+
+    async def leave(slot: Slot) -> None:
+        nonlocal num_asked
+        num_asked += 1
+        await real(slot)
+
+    monkeypatch.setattr(Slot, "leave", leave)
+    settings = InferletSettings(pool_size=0, max_processes=4, max_processes_per_owner=2, memory_limit_bytes=1 << 40)
+    async with SmallCluster(tmp_path, inferlets=settings, pool_size=0) as cluster:
+        for _ in range(2):
+            await launched(cluster, BUSY, owner="ada")
+        launches = [launched(cluster, ECHO, owner="ada") for _ in range(20)]
+        refused = await asyncio.gather(*launches, return_exceptions=True)
+        assert all(isinstance(one, TooBusy) for one in refused)
+        assert num_asked <= 2 * (1 + SlotPool.TIMEOUT_S / SlotPool.ASK_AGAIN_S)
+
+
 class Frozen:
     """An actor on a node that has lost its power: nothing that is asked of it returns, and nobody says that it died."""
 
