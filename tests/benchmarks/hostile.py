@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 from websockets.asyncio.client import connect
@@ -30,7 +31,7 @@ NUM_STREAMS, NUM_SOCKETS, NUM_BODIES, NUM_INFERLETS = 300, 300, 40, 30
 """Some more than one owner may have."""
 PROMPT, LONG = 48, 1500
 """Tokens."""
-NICENESS = 10
+NICENESS = 19
 """It stands for another machine, and leaves this one's processor to the server."""
 SLEEPER = """
 from api.inferlet import Args, inferlet
@@ -164,9 +165,15 @@ class Hostile:
         return True
 
 
+def stand_back() -> None:
+    """Leave the processor to the server: Linux shares it among sessions of processes, and within each by niceness."""
+    os.nice(NICENESS)
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(NICENESS))
+
+
 async def main() -> None:
     """Take, wait, tell, leave."""
-    os.nice(NICENESS)
     hostile = Hostile(sys.argv[1])
     await hostile.start()
     with suppress(TimeoutError):
@@ -180,4 +187,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    stand_back()
     asyncio.run(main())

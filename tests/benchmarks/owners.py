@@ -48,7 +48,7 @@ MAX_INFERLETS = 4
 async def hostile_owner(url: str) -> AsyncIterator[Callable[[], Awaitable[dict[str, Any]]]]:
     """It runs, in a process of its own; what is given ends it and tells what it had."""
     arguments = (sys.executable, "-m", "tests.benchmarks.hostile", url)
-    process = await asyncio.create_subprocess_exec(*arguments, stdin=PIPE, stdout=PIPE)
+    process = await asyncio.create_subprocess_exec(*arguments, stdin=PIPE, stdout=PIPE, start_new_session=True)
     assert process.stdin is not None
     assert process.stdout is not None
     stdin, stdout = process.stdin, process.stdout
