@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from deployments.console import new_console
 
@@ -22,3 +22,13 @@ def show_listing(rows: Sequence[Mapping[str, Any]], as_json: bool, table: Callab
         new_console().print(table())
     else:
         new_console().print(nothing)
+
+
+def new_table(*columns: Column | str) -> Table:
+    """A table with these columns."""
+    return Table(*columns, box=None, padding=(0, 2, 0, 0), header_style="bold")
+
+
+def id_column() -> Column:
+    """A column of ids, which are not broken."""
+    return Column("id", no_wrap=True, min_width=32)

@@ -8,15 +8,14 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from api.client.remote_errors import error_of
 from api.client.retries import Patience
-from api.errors import GreenroomError, SessionNotFound, TurnNotFound, Unauthorized, Unavailable
+from api.errors import GreenroomError, SessionNotFound, TurnNotFound, Unavailable
 from api.wire.views import FinishView, UsageView
 
-_HTTP_UNAUTHORIZED = (401, 403)
-_CLOSE_UNAUTHORIZED, _CLOSE_NO_SESSION = 1008, 4404
+_CLOSE_NO_SESSION = 4404
 
 OpenSocket = Callable[[], AbstractAsyncContextManager[ClientConnection]]
 
@@ -76,17 +75,13 @@ class Answer:
                     await self._take_up(self._socket)
                     async for piece in self._follow(self._socket):
                         yield piece
-            except (ConnectionClosed, InvalidHandshake, OSError, TimeoutError) as error:
-                await self._patience.wait(self._what_it_means(error))
             except TurnNotFound:
                 if self._request is None or self._offset:
                     raise
                 self.has_started = False
                 await self._patience.wait(TurnNotFound(self.turn_id))
-            except GreenroomError as error:
-                if not error.retryable:
-                    raise
-                await self._patience.wait(error, error.retry_after_s or 0.0)
+            except (ConnectionClosed, InvalidHandshake, OSError, TimeoutError, GreenroomError) as error:
+                await self._patience.outlast(error, {_CLOSE_NO_SESSION: SessionNotFound(self._session_id)})
             finally:
                 self._socket = None
 
@@ -136,14 +131,3 @@ class Answer:
 
     def _cancellation(self) -> str:
         return json.dumps({"type": "cancel", "turn_id": self.turn_id})
-
-    def _what_it_means(self, error: Exception) -> GreenroomError:
-        """The error to raise when patience ends; raises at once what trying again cannot mend."""
-        if isinstance(error, ConnectionClosed) and error.rcvd is not None:
-            if error.rcvd.code == _CLOSE_UNAUTHORIZED:
-                raise Unauthorized("the API key is missing or not known") from error
-            if error.rcvd.code == _CLOSE_NO_SESSION:
-                raise SessionNotFound(self._session_id) from error
-        if isinstance(error, InvalidStatus) and error.response.status_code in _HTTP_UNAUTHORIZED:
-            raise Unauthorized("the API key is missing or not known") from error
-        return self._patience.unreachable(error)

@@ -192,9 +192,7 @@ class Client:
                 view = await self._server.ask(InferletView, "POST", "/api/inferlets", body)
                 return self._attached(view.id, -1)
             except GreenroomError as error:
-                if not error.retryable:
-                    raise
-                await patience.wait(error, error.retry_after_s or 0.0)
+                await patience.outlast(error)
 
     async def attach_instance(self, instance_id: str, after: int | None = None) -> ClientInstance:
         """Attach to an inferlet, and receive its events behind a position; from the first one on, without.

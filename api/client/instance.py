@@ -10,11 +10,11 @@ from typing import Any
 from uuid import uuid4
 
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from api.client.remote_errors import error_of
 from api.client.retries import Patience
-from api.errors import Closed, GreenroomError, InferletEnded, InferletNotFound, Unauthorized, Unavailable
+from api.errors import Closed, GreenroomError, InferletEnded, InferletNotFound, Unavailable
 from api.inferlet_events import KINDS, Completed, Event, Failed, event_of, value_of
 from api.values import Value, snapshot, to_json
 from api.wire.inferlet_views import InferletView
@@ -22,8 +22,7 @@ from api.wire.inferlet_views import InferletView
 MAX_UNREAD = 1000
 """Events that wait to be received here; behind them the rest waits in the cluster."""
 
-_HTTP_UNAUTHORIZED = (401, 403)
-_CLOSE_NORMAL, _CLOSE_UNAUTHORIZED, _CLOSE_NOT_FOUND = 1000, 1008, 4404
+_CLOSE_NORMAL, _CLOSE_NOT_FOUND = 1000, 4404
 
 OpenSocket = Callable[[int], AbstractAsyncContextManager[ClientConnection]]
 
@@ -150,9 +149,12 @@ class ClientInstance:
                 await self._wait(error)
 
     async def _wait(self, error: Exception) -> None:
+        closed = {
+            _CLOSE_NOT_FOUND: InferletNotFound(self.instance_id),
+            _CLOSE_NORMAL: InferletEnded(f"the end of inferlet {self.instance_id!r} has been received before"),
+        }
         try:
-            said_s = error.retry_after_s if isinstance(error, GreenroomError) else None
-            await self._patience.wait(self._what_it_means(error), said_s or 0.0)
+            await self._patience.outlast(error, closed)
         except GreenroomError as last:
             self._end(last)
 
@@ -228,25 +230,8 @@ class ClientInstance:
             if not accepted.done():
                 accepted.set_exception(error)
 
-    def _what_it_means(self, error: Exception) -> GreenroomError:
-        """The error to raise when patience ends; raises at once what trying again cannot mend."""
-        if isinstance(error, GreenroomError):
-            if not error.retryable:
-                raise error
-            return error
-        if isinstance(error, ConnectionClosed) and error.rcvd is not None:
-            if error.rcvd.code == _CLOSE_UNAUTHORIZED:
-                raise Unauthorized("the API key is missing or not known") from error
-            if error.rcvd.code == _CLOSE_NOT_FOUND:
-                raise InferletNotFound(self.instance_id) from error
-            if error.rcvd.code == _CLOSE_NORMAL:
-                raise InferletEnded(f"the end of inferlet {self.instance_id!r} has been received before") from error
-        if isinstance(error, InvalidStatus) and error.response.status_code in _HTTP_UNAUTHORIZED:
-            raise Unauthorized("the API key is missing or not known") from error
-        return self._patience.unreachable(error)
-
 
 def _retrieve(accepted: asyncio.Future[int]) -> None:
-    """Nobody may be waiting."""
+    """Retrieve the exception so that asyncio does not log it when no caller awaits this message."""
     if not accepted.cancelled():
         accepted.exception()

@@ -104,13 +104,8 @@ class ClientSubscription(Subscription):
             try:
                 await self._follow()
                 raise Unavailable("the server ended the stream")
-            except (httpx.TransportError, httpx.StreamError) as error:
-                lost = self._patience.unreachable(error)
-                await self._patience.wait(lost)
-            except GreenroomError as error:
-                if not error.retryable:
-                    raise
-                await self._patience.wait(error, error.retry_after_s or 0.0)
+            except (httpx.TransportError, httpx.StreamError, GreenroomError) as error:
+                await self._patience.outlast(error)
 
     async def _follow(self) -> None:
         """One connection, until it breaks."""

@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute
 
-from api.cluster import Cluster
 from api.errors import ModelNotFound, Unavailable
+from api.http.models import cluster_of
 from api.http.operations import JsonObject, Operation
 
 
@@ -27,8 +27,7 @@ async def check_health(request: Request) -> JSONResponse:
 
 
 async def check_readiness(request: Request) -> JSONResponse:
-    cluster: Cluster = request.app.state.cluster
-    models = await cluster.models()
+    models = await cluster_of(request).models()
     if (name := request.query_params.get("model")) is not None:
         models = tuple(model for model in models if name in (model.name, *model.aliases))
         if not models:

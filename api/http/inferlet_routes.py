@@ -31,11 +31,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, WebSocketRoute
 
-from api.cluster import Cluster
 from api.errors import GreenroomError, InvalidRequest
 from api.http.event_stream import KEEP_ALIVE, KEEP_ALIVE_S, EventStream, error_text, event_text
 from api.http.inferlet_socket import inferlet_socket, position_of
+from api.http.models import cluster_of
 from api.http.operations import EVENTS, JsonObject, Operation
+from api.http.responses import answer
 from api.http.schemas import LaunchBody, ProgramBody, parse_body
 from api.http.security import owner_of
 from api.http.uploads import check_upload
@@ -50,7 +51,6 @@ from api.wire.inferlet_views import (
     ProgramsView,
     ProgramView,
 )
-from api.wire.views import View
 
 _PATH = "/api/inferlets/{instance_id}"
 
@@ -74,25 +74,25 @@ async def upload_program(request: Request) -> Response:
     owner = owner_of(request)
     check_upload(request)
     body = parse_body(ProgramBody, await request.body())
-    program = await _cluster(request).upload_program(body.source, body.file, owner)
-    return _answer(ProgramView.of(ProgramInfo(program, body.file)), 201)
+    program = await cluster_of(request).upload_program(body.source, body.file, owner)
+    return answer(ProgramView.of(ProgramInfo(program, body.file)), 201)
 
 
 async def list_programs(request: Request) -> Response:
-    programs = await _cluster(request).programs(owner_of(request))
-    return _answer(ProgramsView(programs=tuple(ProgramView.of(program) for program in programs)))
+    programs = await cluster_of(request).programs(owner_of(request))
+    return answer(ProgramsView(programs=tuple(ProgramView.of(program) for program in programs)))
 
 
 async def launch(request: Request) -> Response:
     owner = owner_of(request)
     body = parse_body(LaunchBody, await request.body())
-    handle = await _cluster(request).launch(body.program, body.arguments, owner, body.name, body.request_id)
+    handle = await cluster_of(request).launch(body.program, body.arguments, owner, body.name, body.request_id)
     return await _described(handle, 201, {"Location": f"{request.url.path}/{handle.instance_id}"})
 
 
 async def list_inferlets(request: Request) -> Response:
-    found = await _cluster(request).inferlets(owner_of(request))
-    return _answer(InferletsView(inferlets=tuple(InferletSummaryView.of(summary) for summary in found)))
+    found = await cluster_of(request).inferlets(owner_of(request))
+    return answer(InferletsView(inferlets=tuple(InferletSummaryView.of(summary) for summary in found)))
 
 
 async def show_inferlet(request: Request) -> Response:
@@ -111,7 +111,7 @@ async def send_message(request: Request) -> Response:
     key = body.get("key")
     if key is not None and not (isinstance(key, str) and 0 < len(key) <= 200):
         raise InvalidRequest("key: a string of 1 to 200 characters is expected")
-    return _answer(AcceptedView(position=await handle.send(from_json(body), key)), 202)
+    return answer(AcceptedView(position=await handle.send(from_json(body), key)), 202)
 
 
 async def show_events(request: Request) -> Response:
@@ -157,17 +157,8 @@ def _object(data: bytes) -> dict[str, Any]:
 
 
 async def _inferlet(request: Request) -> InferletHandle:
-    return await _cluster(request).inferlet(request.path_params["instance_id"], owner_of(request))
+    return await cluster_of(request).inferlet(request.path_params["instance_id"], owner_of(request))
 
 
 async def _described(handle: InferletHandle, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return _answer(InferletView.described(await handle.describe()), status, headers)
-
-
-def _answer(view: View, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(view.model_dump_json(), status, headers, "application/json")
-
-
-def _cluster(request: Request) -> Cluster:
-    cluster: Cluster = request.app.state.cluster
-    return cluster
+    return answer(InferletView.described(await handle.describe()), status, headers)

@@ -20,8 +20,8 @@ from typing import Any
 
 from starlette.websockets import WebSocket
 
-from api.cluster import Cluster
 from api.errors import GreenroomError, InferletNotFound, InvalidRequest
+from api.http.models import cluster_of
 from api.http.security import owner_of
 from api.http.sockets import converse, receive_data, send_view
 from api.inferlet_events import event_view
@@ -49,8 +49,7 @@ async def inferlet_socket(websocket: WebSocket) -> None:
 
 
 async def _talk(websocket: WebSocket) -> None:
-    cluster: Cluster = websocket.app.state.cluster
-    handle = await cluster.inferlet(websocket.path_params["instance_id"], owner_of(websocket))
+    handle = await cluster_of(websocket).inferlet(websocket.path_params["instance_id"], owner_of(websocket))
     await Talk(websocket, handle, position_of(websocket.query_params.get("after"))).serve()
 
 

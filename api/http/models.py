@@ -1,9 +1,17 @@
-"""The model that a request names."""
+"""The cluster, and the model that a request names."""
 
 from __future__ import annotations
 
+from starlette.requests import HTTPConnection
+
 from api.cluster import Cluster, ModelInfo
 from api.errors import ModelNotFound, Unavailable
+
+
+def cluster_of(connection: HTTPConnection) -> Cluster:
+    """The cluster that answers."""
+    cluster: Cluster = connection.app.state.cluster
+    return cluster
 
 
 async def find_model(cluster: Cluster, name: str | None) -> ModelInfo:

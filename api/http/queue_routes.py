@@ -14,13 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from api.cluster import Cluster
 from api.errors import QueueNotFound
+from api.http.models import cluster_of
 from api.http.operations import Operation
 from api.http.paths import NAME, check_own
+from api.http.responses import answer
 from api.http.security import owner_of
 from api.names import TopicId
-from api.queues import Queues
 from api.wire.topic_views import QueuesView, QueueView
 
 
@@ -33,19 +33,14 @@ def queue_routes() -> list[BaseRoute]:
 
 
 async def list_queues(request: Request) -> Response:
-    infos = await _queues(request).queues(owner_of(request))
+    infos = await cluster_of(request).topics.queues(owner_of(request))
     view = QueuesView(queues=tuple(QueueView.of(info) for info in infos))
-    return Response(view.model_dump_json(), media_type="application/json")
+    return answer(view)
 
 
 async def delete_queue(request: Request) -> Response:
     queue = TopicId(request.path_params["queue"], owner_of(request))
     check_own(queue, request)
-    if not await _queues(request).delete_queue(queue):
+    if not await cluster_of(request).topics.delete_queue(queue):
         raise QueueNotFound(queue.name)
     return Response(status_code=204)
-
-
-def _queues(request: Request) -> Queues:
-    cluster: Cluster = request.app.state.cluster
-    return cluster.topics

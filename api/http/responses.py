@@ -1,12 +1,14 @@
-"""Errors as HTTP answers and as WebSocket closes."""
+"""Views and errors as HTTP answers, and errors as WebSocket closes."""
 
 from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from http import HTTPStatus
 from inspect import getdoc
 
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -132,3 +134,8 @@ async def close_socket(socket: WebSocket, code: int, reason: str = "") -> None:
             await socket.close(code, reason)
     except (WebSocketDisconnect, RuntimeError, OSError):
         logger.debug("the client had left before its socket was closed with %d", code)
+
+
+def answer(view: BaseModel, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A view as JSON."""
+    return Response(view.model_dump_json(), status, headers, "application/json")

@@ -28,13 +28,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, WebSocketRoute
 
-from api.cluster import Cluster, SessionHandle
+from api.cluster import SessionHandle
 from api.errors import SessionNotFound, TurnNotFound
+from api.http.models import cluster_of
 from api.http.operations import Operation
+from api.http.responses import answer
 from api.http.schemas import ForkBody, OpenSessionBody, RenameBody, RollbackBody, parse_body
 from api.http.security import owner_of
 from api.http.session_socket import session_socket
-from api.wire.views import ModelsView, ModelView, SessionsView, SessionView, SummaryView, View
+from api.wire.views import ModelsView, ModelView, SessionsView, SessionView, SummaryView
 
 _PATH = "/api/sessions/{session_id}"
 
@@ -56,19 +58,19 @@ def session_routes() -> list[BaseRoute]:
 
 async def list_models(request: Request) -> Response:
     owner_of(request)
-    models = await _cluster(request).models()
-    return _answer(ModelsView(models=tuple(ModelView.of(model) for model in models)))
+    models = await cluster_of(request).models()
+    return answer(ModelsView(models=tuple(ModelView.of(model) for model in models)))
 
 
 async def list_sessions(request: Request) -> Response:
-    summaries = await _cluster(request).sessions(owner_of(request))
-    return _answer(SessionsView(sessions=tuple(SummaryView.of(summary) for summary in summaries)))
+    summaries = await cluster_of(request).sessions(owner_of(request))
+    return answer(SessionsView(sessions=tuple(SummaryView.of(summary) for summary in summaries)))
 
 
 async def open_session(request: Request) -> Response:
     owner = owner_of(request)
     options = parse_body(OpenSessionBody, await request.body()).options()
-    handle = await _cluster(request).open_session(options, owner)
+    handle = await cluster_of(request).open_session(options, owner)
     return await _described(handle, 201, {"Location": f"{request.url.path}/{handle.session_id}"})
 
 
@@ -107,7 +109,7 @@ async def roll_session_back(request: Request) -> Response:
 
 
 async def _session(request: Request) -> SessionHandle:
-    return await _cluster(request).session(request.path_params["session_id"], owner_of(request))
+    return await cluster_of(request).session(request.path_params["session_id"], owner_of(request))
 
 
 async def _base_length(handle: SessionHandle, turn_id: str) -> int:
@@ -119,13 +121,4 @@ async def _base_length(handle: SessionHandle, turn_id: str) -> int:
 
 
 async def _described(handle: SessionHandle, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return _answer(SessionView.of(await handle.describe()), status, headers)
-
-
-def _answer(view: View, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(view.model_dump_json(), status, headers, "application/json")
-
-
-def _cluster(request: Request) -> Cluster:
-    cluster: Cluster = request.app.state.cluster
-    return cluster
+    return answer(SessionView.of(await handle.describe()), status, headers)

@@ -42,8 +42,9 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from api.cluster import Cluster, SessionHandle, TurnStream
+from api.cluster import SessionHandle, TurnStream
 from api.errors import GreenroomError, SessionNotFound, TooBusy, TooLarge
+from api.http.models import cluster_of
 from api.http.schemas import CancelBody, GenerateBody, PingBody, ResumeBody, TypingBody, parse_message, turn_id_in
 from api.http.security import owner_of
 from api.http.sockets import converse, receive_data, send_view
@@ -65,8 +66,7 @@ async def session_socket(websocket: WebSocket) -> None:
 
 
 async def _converse(websocket: WebSocket) -> None:
-    cluster: Cluster = websocket.app.state.cluster
-    handle = await cluster.session(websocket.path_params["session_id"], owner_of(websocket))
+    handle = await cluster_of(websocket).session(websocket.path_params["session_id"], owner_of(websocket))
     max_context = (await handle.describe()).max_context
     await Conversation(websocket, handle, max_context, websocket.app.state.settings).serve()
 

@@ -26,12 +26,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from api.cluster import Cluster
 from api.errors import Closed, GreenroomError, InvalidRequest, TopicNotFound
 from api.http.disconnects import while_connected
 from api.http.event_stream import KEEP_ALIVE, KEEP_ALIVE_S, EventStream, error_text, event_text
+from api.http.models import cluster_of
 from api.http.operations import EVENTS, Operation
 from api.http.paths import NAME, check_own
+from api.http.responses import answer
 from api.http.security import owner_of
 from api.names import TopicId
 from api.topics import Cursor, Published, Subscription, Topics
@@ -57,23 +58,23 @@ def topic_routes() -> list[BaseRoute]:
 
 
 async def list_topics(request: Request) -> Response:
-    infos = await _topics(request).topics(owner_of(request))
+    infos = await cluster_of(request).topics.topics(owner_of(request))
     view = TopicsView(topics=tuple(TopicView.of(info) for info in infos))
-    return Response(view.model_dump_json(), media_type="application/json")
+    return answer(view)
 
 
 async def publish(request: Request) -> Response:
     topic = _topic(request)
     value = _value(request.headers.get("content-type", ""), await request.body())
-    published = await while_connected(request, _publish(_topics(request), topic, value))
+    published = await while_connected(request, _publish(cluster_of(request).topics, topic, value))
     view = PublishedView(position=published.position, num_subscribers=published.num_subscribers)
-    return Response(view.model_dump_json(), media_type="application/json")
+    return answer(view)
 
 
 async def delete_topic(request: Request) -> Response:
     topic = _topic(request)
     check_own(topic, request)
-    if not await _topics(request).delete(topic):
+    if not await cluster_of(request).topics.delete(topic):
         raise TopicNotFound(topic.name)
     return Response(status_code=204)
 
@@ -81,7 +82,7 @@ async def delete_topic(request: Request) -> Response:
 async def follow_topic(request: Request) -> Response:
     topic, place = _topic(request), request.headers.get("last-event-id") or request.query_params.get("after")
     after = Cursor.parse(place) if place else None
-    subscription = await _topics(request).subscribe(topic, after=after, replay=_wants_replay(request))
+    subscription = await cluster_of(request).topics.subscribe(topic, after=after, replay=_wants_replay(request))
     return EventStream(_events(subscription))
 
 
@@ -113,11 +114,6 @@ async def _next_chunk(subscription: Subscription) -> str:
 
 async def _publish(topics: Topics, topic: TopicId, value: Value) -> Published:
     return await topics.publish(topic, value)
-
-
-def _topics(request: Request) -> Topics:
-    cluster: Cluster = request.app.state.cluster
-    return cluster.topics
 
 
 def _topic(request: Request) -> TopicId:

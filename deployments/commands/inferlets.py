@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -14,16 +12,14 @@ from rich.table import Table
 from api.client import Client
 from api.wire.inferlet_views import InferletSummaryView
 from deployments.abbreviations import only_one
-from deployments.address import Key, Url, last_url
+from deployments.address import Key, Url, with_client
 from deployments.ago import ago
 from deployments.console import new_console
 from deployments.failures import CommandFailed
-from deployments.listing import AsJson, show_listing
+from deployments.listing import AsJson, id_column, new_table, show_listing
 from deployments.terminal_inferlet import TerminalInferlet
 
 InferletId = Annotated[str, typer.Argument(metavar="ID", help="The id, or so much of its start as is unique.")]
-
-Answer = TypeVar("Answer")
 
 
 def launch(
@@ -52,7 +48,7 @@ def launch(
             return 0
         return await TerminalInferlet(instance, new_console(), new_console(stderr=True)).run()
 
-    raise typer.Exit(_with_client(url, api_key, scenario))
+    raise typer.Exit(with_client(url, api_key, scenario))
 
 
 def attach(
@@ -67,16 +63,12 @@ def attach(
         instance = await client.attach_instance((await _find(client, instance_id)).id, after)
         return await TerminalInferlet(instance, new_console(), new_console(stderr=True)).run()
 
-    raise typer.Exit(_with_client(url, api_key, scenario))
+    raise typer.Exit(with_client(url, api_key, scenario))
 
 
 def ps(as_json: AsJson = False, url: Url = None, api_key: Key = None) -> None:
     """Inferlets, the latest used first."""
-
-    async def scenario(client: Client) -> tuple[InferletSummaryView, ...]:
-        return await client.list_instances()
-
-    found = _with_client(url, api_key, scenario)
+    found = with_client(url, api_key, Client.list_instances)
     rows = [one.model_dump(mode="json") for one in found]
     show_listing(rows, as_json, lambda: _table(found), "There are no inferlets.")
 
@@ -91,17 +83,7 @@ def kill(instance_id: InferletId, url: Url = None, api_key: Key = None) -> None:
         await client.terminate_instance(found.id)
         return found.id
 
-    new_console().print(f"Inferlet {_with_client(url, api_key, scenario)} is terminated.")
-
-
-def _with_client(
-    url: str | None, api_key: str | None, scenario: Callable[[Client], Coroutine[Any, Any, Answer]]
-) -> Answer:
-    async def run() -> Answer:
-        async with Client(url or last_url(), api_key) as client:
-            return await scenario(client)
-
-    return asyncio.run(run())
+    new_console().print(f"Inferlet {with_client(url, api_key, scenario)} is terminated.")
 
 
 async def _find(client: Client, start: str) -> InferletSummaryView:
@@ -110,10 +92,7 @@ async def _find(client: Client, start: str) -> InferletSummaryView:
 
 
 def _table(inferlets: tuple[InferletSummaryView, ...]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("id", no_wrap=True, min_width=32)
-    for name in ("name", "program", "state", "launched", "last used"):
-        table.add_column(name)
+    table = new_table(id_column(), "name", "program", "state", "launched", "last used")
     now = time.time()
     for one in inferlets:
         program = one.program if ":" in one.program else one.program[:12]

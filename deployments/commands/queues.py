@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -11,9 +10,9 @@ from rich.table import Table
 from api.client import Client
 from api.queues import QueueInfo
 from api.wire.topic_views import QueueView
-from deployments.address import Key, Url, last_url
+from deployments.address import Key, Url, with_client
 from deployments.console import new_console
-from deployments.listing import AsJson, show_listing
+from deployments.listing import AsJson, new_table, show_listing
 
 app = typer.Typer(help="List and delete queues.", no_args_is_help=True)
 
@@ -21,7 +20,7 @@ app = typer.Typer(help="List and delete queues.", no_args_is_help=True)
 @app.command("list")
 def list_queues(as_json: AsJson = False, url: Url = None, api_key: Key = None) -> None:
     """The caller's queues and the public ones, by name."""
-    found = asyncio.run(_list(url, api_key))
+    found = with_client(url, api_key, Client.queues)
     rows = [QueueView.of(queue).model_dump(mode="json") for queue in found]
     show_listing(rows, as_json, lambda: _table(found), "There are no queues.")
 
@@ -33,24 +32,12 @@ def delete(
     api_key: Key = None,
 ) -> None:
     """Delete a queue with its items, those in the hands of consumers too."""
-    asyncio.run(_delete(url, api_key, queue))
+    with_client(url, api_key, lambda client: client.delete_queue(queue))
     new_console().print(f"Queue {queue} is deleted.")
 
 
-async def _list(url: str | None, api_key: str | None) -> tuple[QueueInfo, ...]:
-    async with Client(url or last_url(), api_key) as client:
-        return await client.queues()
-
-
-async def _delete(url: str | None, api_key: str | None, queue: str) -> None:
-    async with Client(url or last_url(), api_key) as client:
-        await client.delete_queue(queue)
-
-
 def _table(queues: tuple[QueueInfo, ...]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("queue", "items", "in hands", "consumers waiting", "durable"):
-        table.add_column(name)
+    table = new_table("queue", "items", "in hands", "consumers waiting", "durable")
     for one in queues:
         counts = (one.num_ready, one.num_held, one.num_waiting)
         table.add_row(one.queue.name, *map(str, counts), "yes" if one.is_durable else "no")

@@ -20,7 +20,7 @@ from deployments.attached import with_greenroom
 from deployments.console import new_console
 from deployments.failures import CommandFailed
 from deployments.home import Record
-from deployments.listing import AsJson, show_listing
+from deployments.listing import AsJson, id_column, new_table, show_listing
 
 if TYPE_CHECKING:
     from actors.cluster.greenroom import Greenroom
@@ -129,10 +129,7 @@ async def _find(greenroom: Greenroom, start: str) -> SessionSummary:
 
 
 def _table(sessions: tuple[SessionSummary, ...]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("id", no_wrap=True, min_width=32)
-    for name in ("owner", "model", "state", "opened", "last used", "title"):
-        table.add_column(name)
+    table = new_table(id_column(), "owner", "model", "state", "opened", "last used", "title")
     now = time.time()
     for session in sessions:
         times = (ago(now - session.created_at), ago(now - session.last_used_at))

@@ -16,7 +16,7 @@ from deployments.attached import ANSWER_S, with_cluster
 from deployments.console import new_console
 from deployments.failures import CommandFailed
 from deployments.home import Record
-from deployments.listing import AsJson
+from deployments.listing import AsJson, new_table
 
 if TYPE_CHECKING:
     from deployments.overview import ModelOverview, Overview
@@ -72,7 +72,7 @@ def _show(found: Overview, console: Console) -> None:
 
 
 def _table(models: tuple[ModelOverview, ...]) -> Table:
-    table = Table("model", "engine", box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = new_table("model", "engine")
     for name in ("ready", "context", "contexts", "running", "waiting", "KV in use"):
         table.add_column(name, justify="right")
     for model in models:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from typing import Annotated
@@ -15,9 +14,9 @@ from api.errors import reason_of
 from api.topics import Cursor, Lagged, NewEpoch, TopicEvent, TopicInfo, TopicMessage
 from api.values import Value
 from api.wire.topic_views import TopicView
-from deployments.address import Key, Url, last_url
+from deployments.address import Key, Url, with_client
 from deployments.console import new_console
-from deployments.listing import AsJson, show_listing
+from deployments.listing import AsJson, new_table, show_listing
 
 app = typer.Typer(help="List and delete topics.", no_args_is_help=True)
 
@@ -37,7 +36,8 @@ def pub(
         value: Value = json.loads(text) if as_json else text
     except ValueError as error:
         raise typer.BadParameter(f"the message is not JSON: {reason_of(error)}") from None
-    asyncio.run(_publish(url, api_key, topic, value))
+    published = with_client(url, api_key, lambda client: client.publish(topic, value))
+    new_console(stderr=True).print(f"position {published.position}, {published.num_subscribers} subscribers")
 
 
 def sub(
@@ -51,7 +51,7 @@ def sub(
     """Print a topic's messages as they come, one a line; what is missing is said on stderr."""
     place = Cursor.parse(after) if after else None
     try:
-        asyncio.run(_follow(url, api_key, topic, place, replay, count))
+        with_client(url, api_key, lambda client: _follow(client, topic, place, replay, count))
     except KeyboardInterrupt:
         return
 
@@ -59,7 +59,7 @@ def sub(
 @app.command("list")
 def list_topics(as_json: AsJson = False, url: Url = None, api_key: Key = None) -> None:
     """The caller's topics and the public ones, by name."""
-    found = asyncio.run(_list(url, api_key))
+    found = with_client(url, api_key, Client.topics)
     rows = [TopicView.of(topic).model_dump(mode="json") for topic in found]
     show_listing(rows, as_json, lambda: _table(found), "There are no topics.")
 
@@ -67,44 +67,21 @@ def list_topics(as_json: AsJson = False, url: Url = None, api_key: Key = None) -
 @app.command()
 def delete(topic: Topic, url: Url = None, api_key: Key = None) -> None:
     """Delete a topic with its messages; those who read it are told."""
-    asyncio.run(_delete(url, api_key, topic))
+    with_client(url, api_key, lambda client: client.delete_topic(topic))
     new_console().print(f"Topic {topic} is deleted.")
 
 
-async def _list(url: str | None, api_key: str | None) -> tuple[TopicInfo, ...]:
-    async with Client(url or last_url(), api_key) as client:
-        return await client.topics()
-
-
-async def _delete(url: str | None, api_key: str | None, topic: str) -> None:
-    async with Client(url or last_url(), api_key) as client:
-        await client.delete_topic(topic)
-
-
 def _table(topics: tuple[TopicInfo, ...]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("topic", "retained", "end", "subscribers", "messages/s", "durable"):
-        table.add_column(name)
+    table = new_table("topic", "retained", "end", "subscribers", "messages/s", "durable")
     for one in topics:
         counts = (one.end - one.first, one.end, one.num_subscribers, round(one.rate, 1))
         table.add_row(one.topic.name, *map(str, counts), "yes" if one.is_durable else "no")
     return table
 
 
-async def _publish(url: str | None, api_key: str | None, topic: str, value: Value) -> None:
-    async with Client(url or last_url(), api_key) as client:
-        published = await client.publish(topic, value)
-    new_console(stderr=True).print(f"position {published.position}, {published.num_subscribers} subscribers")
-
-
-async def _follow(
-    url: str | None, api_key: str | None, topic: str, after: Cursor | None, replay: bool, count: int | None
-) -> None:
+async def _follow(client: Client, topic: str, after: Cursor | None, replay: bool, count: int | None) -> None:
     num_left = count
-    async with (
-        Client(url or last_url(), api_key) as client,
-        await client.subscribe(topic, after=after, replay=replay) as subscription,
-    ):
+    async with await client.subscribe(topic, after=after, replay=replay) as subscription:
         async for event in subscription:
             _show(event)
             if num_left is not None and isinstance(event, TopicMessage):

@@ -10,8 +10,8 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from api.cluster import Cluster
 from api.errors import GreenroomError, TooBusy, TooLarge
+from api.http.models import cluster_of
 from api.http.petals.conversation import Call, Conversation
 from api.http.petals.failures import BadParameter, failure_body
 from api.http.petals.messages import parse_frame
@@ -45,10 +45,9 @@ class PetalsSocket:
     """
 
     def __init__(self, websocket: WebSocket, owner: str) -> None:
-        cluster: Cluster = websocket.app.state.cluster
         self._settings: ApiSettings = websocket.app.state.settings
         self._websocket = websocket
-        self._conversation = Conversation(cluster, self._settings, owner, self._send)
+        self._conversation = Conversation(cluster_of(websocket), self._settings, owner, self._send)
         self._pending: deque[Call] = deque()
         self._serving: Call | None = None
         self._arrived = asyncio.Event()
