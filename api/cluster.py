@@ -313,13 +313,20 @@ class Cluster(Inferlets, Protocol):
         ...
 
     async def generate(
-        self, model: str | None, request: TurnRequest, owner: str, warmth: Warmth = "cold", hint: str = ""
+        self,
+        model: str | None,
+        request: TurnRequest,
+        owner: str,
+        warmth: Warmth = "cold",
+        hint: str = "",
+        keep_s: float = 0.0,
     ) -> TurnStream:
         """One turn of this owner on a context that costs no actor. Leaving the stream cancels it.
 
         The prompt is the whole of what the model is to see. What of it is held of earlier turns of this owner is not
         computed again, as ``TurnStart.num_resident`` says; the answer is the same. Turns of one ``hint`` go to one
-        model actor where their prompts do not say more.
+        model actor where their prompts do not say more. What one leaves that is to be kept for ``keep_s`` seconds makes
+        room for others after what is not.
 
         Raises:
             ModelNotFound, InvalidRequest, LengthExceeded, Unavailable

@@ -115,7 +115,13 @@ class Greenroom(Inferlets, Cluster):
 
     @override
     async def generate(
-        self, model: str | None, request: TurnRequest, owner: str = "", warmth: Warmth = "cold", hint: str = ""
+        self,
+        model: str | None,
+        request: TurnRequest,
+        owner: str = "",
+        warmth: Warmth = "cold",
+        hint: str = "",
+        keep_s: float = 0.0,
     ) -> OwnTurnStream:
         marks = () if warmth == "cold" else prompt_marks(model or "", owner, request, hint)
         placement = await self.directory.place(model, "", marks=marks)
@@ -125,10 +131,11 @@ class Greenroom(Inferlets, Cluster):
             placement.name,
             self.timeout_s,
             owner,
-            Retention("adaptive" if warmth == "kept" else "drop"),
+            Retention("drop" if warmth != "kept" else "keep" if keep_s else "adaptive"),
             placement,
             is_temporary=warmth != "kept",
             is_warm=warmth != "cold",
+            keep_s=keep_s,
         )
         run = context.run(request, Contents())
         await run.start()

@@ -41,7 +41,7 @@ class PlacedContext:
         timeout_s: for how long its turns wait for a model actor.
         placement: the model actor that it was last on; None where that is not known here.
         is_temporary: it ends with its only turn.
-        is_warm: for one turn, which begins from what its owner's warm contexts hold; see ``StartTurn``.
+        is_warm, keep_s: for one turn, which begins from what its owner's warm contexts hold; see ``StartTurn``.
         scope: has its tasks, and those of its forks.
     """
 
@@ -54,6 +54,7 @@ class PlacedContext:
     placement: Placement | None = None
     is_temporary: bool = False
     is_warm: bool = False
+    keep_s: float = 0.0
     scope: Scope = field(default_factory=Scope)
 
     async def place(self, lost: str | None = None) -> Placement:

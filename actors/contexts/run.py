@@ -239,4 +239,5 @@ class TurnRun:
             adapter=contents.adapter,
             is_suspect=self.deaths.are_any,
             is_warm=context.is_warm,
+            keep_s=context.keep_s,
         )

@@ -56,6 +56,7 @@ class StartTurn:
         is_suspect: a model actor has died of it, or of another turn beside it.
         is_warm: it begins from what the owner's warm contexts hold of its tokens, and runs on one of them, which stays;
             a temporary one runs on a context of its own. ``base_length`` is 0.
+        keep_s: for so long that context is closed after others that may go.
     """
 
     request: TurnRequest
@@ -74,6 +75,7 @@ class StartTurn:
     adapter: str | None = None
     is_suspect: bool = False
     is_warm: bool = False
+    keep_s: float = 0.0
 
     @property
     def key(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -22,16 +23,18 @@ class WarmContext:
     Attributes:
         num_prompt: tokens of its last turn's prompt; what comes after them is the answer.
         turn_key: the turn that runs on it; None while it is idle.
+        kept_until: of ``time.monotonic``.
     """
 
     owner: str
     num_prompt: int
     turn_key: str | None
+    kept_until: float
 
 
 class WarmContexts:
     """The warm contexts of one engine: the least recently used ones are closed beyond ``max_contexts``, and those of
-    one owner beyond its share. No owner begins from what another one holds.
+    one owner beyond its share, those that are to be kept after the others. No owner begins from what another one holds.
 
     A request that goes on after a context's last answer takes the context over. One that parts from it before, or
     comes while a turn runs on it, gets a fork of what they have in common.
@@ -43,8 +46,11 @@ class WarmContexts:
         self._max_of_owner = math.ceil(max_contexts * owner_share)
         self._contexts: OrderedDict[str, WarmContext] = OrderedDict()
 
-    def admit(self, admission: Admission) -> Residency:
+    def admit(self, admission: Admission, keep_s: float = 0.0) -> Residency:
         """Have a turn admitted that brings all of its tokens; whether it is temporary, its admission says.
+
+        Args:
+            keep_s: for so long its context is to be kept, where others may go.
 
         Raises:
             GreenroomError: as ``Engine.admit``.
@@ -58,7 +64,9 @@ class WarmContexts:
             raise
         if not admission.is_temporary:
             num_prompt = len(admission.tokens) - admission.num_prior_output
-            self._contexts[context_id] = WarmContext(admission.owner, num_prompt, admission.turn_id)
+            known, kept_until = self._contexts.get(context_id), time.monotonic() + keep_s
+            kept_until = max(kept_until, known.kept_until) if known else kept_until
+            self._contexts[context_id] = WarmContext(admission.owner, num_prompt, admission.turn_id, kept_until)
             self._contexts.move_to_end(context_id)
             self._close_oldest(admission.owner)
         return residency
@@ -89,7 +97,9 @@ class WarmContexts:
         self._close(list(self._contexts), self._max_contexts)
 
     def _close(self, context_ids: Sequence[str], limit: int) -> None:
+        now = time.monotonic()
         idle = [context_id for context_id in context_ids if self._contexts[context_id].turn_key is None]
+        idle.sort(key=lambda context_id: self._contexts[context_id].kept_until > now)
         for context_id in idle[: max(0, len(context_ids) - limit)]:
             del self._contexts[context_id]
             self._engine.close(context_id)

@@ -53,7 +53,7 @@ class FakeCluster(FakeInferlets):
         turns: every turn that was begun, oldest first.
         begun: released once for each of them, for tests to wait on.
         temporary_ids: token ids of the contexts of turns without a session, oldest first.
-        owners, warmths, hints: of these turns.
+        owners, warmths, hints, keeps_s: of these turns.
         topics: the broker.
     """
 
@@ -70,6 +70,7 @@ class FakeCluster(FakeInferlets):
         self.owners: list[str] = []
         self.warmths: list[Warmth] = []
         self.hints: list[str] = []
+        self.keeps_s: list[float] = []
         self.topics = FakeTopics()
         self.max_queued_turns = max_queued_turns
         self._max_sessions = max_sessions
@@ -89,7 +90,13 @@ class FakeCluster(FakeInferlets):
         return tuple(bytes([token]) if token < 256 else toy_model.TEXT_OF[token].encode() for token in ids)
 
     async def generate(
-        self, model: str | None, request: TurnRequest, owner: str = "", warmth: Warmth = "cold", hint: str = ""
+        self,
+        model: str | None,
+        request: TurnRequest,
+        owner: str = "",
+        warmth: Warmth = "cold",
+        hint: str = "",
+        keep_s: float = 0.0,
     ) -> FakeStream:
         """A turn on an empty context."""
         context: list[int] = []
@@ -98,6 +105,7 @@ class FakeCluster(FakeInferlets):
         self.owners.append(owner)
         self.warmths.append(warmth)
         self.hints.append(hint)
+        self.keeps_s.append(keep_s)
         return FakeStream(turn, is_temporary=True)
 
     async def open_session(self, options: SessionOptions, owner: str) -> FakeSession:

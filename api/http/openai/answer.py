@@ -79,16 +79,17 @@ class Answer:
         self._choices = [Choice(plan.stops, plan.parser(f"call_{uuid4().hex[:20]}_")) for _ in plan.requests]
 
     @classmethod
-    async def begin(cls, cluster: Cluster, plan: Plan, owner: str, hint: str = "") -> Answer:
+    async def begin(cls, cluster: Cluster, plan: Plan, owner: str, hint: str = "", keep_s: float = 0.0) -> Answer:
         """Begin to compute it.
 
         Args:
             hint: what the client calls the conversation.
+            keep_s: for how long what is computed is to be kept.
 
         Raises:
             GreenroomError: it cannot be.
         """
-        generate = partial(cluster.generate, plan.model.name, owner=owner, hint=hint)
+        generate = partial(cluster.generate, plan.model.name, owner=owner, hint=hint, keep_s=keep_s)
         turns = await Turns.begin(generate, plan.requests, plan.num_choices)
         return cls(plan, turns, TokenTexts(cluster, plan.model.name))
 

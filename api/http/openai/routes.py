@@ -84,14 +84,14 @@ async def _complete(request: Request, kind: type[ChatBody] | type[CompletionBody
     hint = body.prompt_cache_key or request.headers.get("session-id", "")
     if body.stream:
         become_stream(request.scope)
-        answer = await while_connected(request, Answer.begin(cluster, plan, owner, hint))
+        answer = await while_connected(request, Answer.begin(cluster, plan, owner, hint, body.keep_s))
         texts = kept_alive(event_texts(answer, body.view(answer), body.includes_usage))
         return with_warnings(EventStream(texts, await anext(texts)), answer.warnings)
     return await while_connected(request, _whole(cluster, body, plan, owner, hint))
 
 
 async def _whole(cluster: Cluster, body: ChatBody | CompletionBody, plan: Plan, owner: str, hint: str) -> Response:
-    answer = await Answer.begin(cluster, plan, owner, hint)
+    answer = await Answer.begin(cluster, plan, owner, hint, body.keep_s)
     try:
         return with_warnings(_json(body.view(answer).whole(await whole(answer))), answer.warnings)
     finally:

@@ -13,6 +13,9 @@ from api.turns import BOUNDS, Sampling
 
 MAX_CHOICES = 128
 MAX_STOPS = 4
+MAX_KEEP_S = 86_400.0
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 _SUGGESTED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 _PLAIN = ("presence_penalty", "frequency_penalty", "seed")
@@ -37,9 +40,14 @@ class StreamOptions(Lenient):
 
 
 class PromptCacheOptions(Lenient):
-    """``prompt_cache_options``; ``prewarm`` is ours: compute the prompt for later requests, and answer nothing."""
+    """``prompt_cache_options``.
+
+    With ``prewarm`` the prompt is computed for later requests, and nothing is answered. What is computed is kept for
+    ``ttl``, such as "30m", where others may go.
+    """
 
     prewarm: bool | None = None
+    ttl: Annotated[str, Field(pattern="^[0-9]{1,4}[smh]$")] | None = None
 
 
 class SamplingBody(Lenient):
@@ -75,6 +83,12 @@ class SamplingBody(Lenient):
     def is_prewarming(self) -> bool:
         """Whether the prompt is computed and nothing else."""
         return bool(self.prompt_cache_options and self.prompt_cache_options.prewarm)
+
+    @property
+    def keep_s(self) -> float:
+        """For how long what is computed is to be kept, in seconds, ``MAX_KEEP_S`` at most."""
+        ttl = self.prompt_cache_options.ttl if self.prompt_cache_options else None
+        return min(float(ttl[:-1]) * _SECONDS[ttl[-1]], MAX_KEEP_S) if ttl else 0.0
 
     @property
     def includes_usage(self) -> bool:

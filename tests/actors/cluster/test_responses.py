@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import httpx
 import pytest_asyncio
 
 from api.http.app import build_app
-from api.settings import ApiSettings
+from api.settings import ApiSettings, OpenAISettings
 from tests.actors.small_cluster import SmallCluster
 from tests.api.http.openai.responses.oracle import check_response, events_of
 
@@ -23,9 +24,9 @@ async def small(tmp_path: Path) -> AsyncIterator[SmallCluster]:
         yield small
 
 
-def gateway(small: SmallCluster) -> httpx.AsyncClient:
+def gateway(small: SmallCluster, settings: OpenAISettings | None = None) -> httpx.AsyncClient:
     """A client of a gateway of its own."""
-    app = build_app(small.greenroom, ApiSettings())
+    app = build_app(small.greenroom, ApiSettings(openai=settings or OpenAISettings()))
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost", timeout=60)
 
 
@@ -82,6 +83,17 @@ async def test_responses_in_the_background_are_made_after_the_death_of_their_ses
         undisturbed = await create(client, "one")
         again = await create(client, "two", previous_response_id=undisturbed["id"])
         assert events[-1]["response"]["output"][0]["content"] == again["output"][0]["content"]
+
+
+async def test_a_stored_response_is_kept_for_its_time_after_the_last_use_of_its_session(small: SmallCluster) -> None:
+    async with gateway(small, OpenAISettings(retention_days=2.0 / 86_400)) as brief, gateway(small) as lasting:
+        kept, gone = await create(lasting, "one"), await create(brief, "one")
+        while len(await small.greenroom.sessions()) > 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        assert (await brief.get(f"/v1/responses/{kept['id']}")).status_code == 200
+        assert (await lasting.get(f"/v1/responses/{gone['id']}")).status_code == 404
+        again = await brief.post("/v1/responses", json={"input": "x", "previous_response_id": gone["id"]})
+        assert again.json()["error"]["code"] == "previous_response_not_found"
 
 
 async def test_the_last_deleted_response_of_a_session_ends_it(small: SmallCluster) -> None:

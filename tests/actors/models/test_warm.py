@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import pytest
+
 from actors.engine.contract import Admission, tokens_hash
 from actors.models.warm import MIN_SHARED, WarmContexts
 from api.errors import LengthExceeded
@@ -19,7 +23,14 @@ class Requests:
         self.warm = WarmContexts(self.engine, max_contexts, owner_share)
         self._num_begun = 0
 
-    def begin(self, tokens: list[int], owner: str = "", is_temporary: bool = False, num_tokens: int = 1) -> str:
+    def begin(
+        self,
+        tokens: list[int],
+        owner: str = "",
+        is_temporary: bool = False,
+        num_tokens: int = 1,
+        keep_s: float = 0.0,
+    ) -> str:
         """The turn's key; its context is the one that is left with its tokens."""
         self._num_begun += 1
         key = f"turn-{self._num_begun}"
@@ -35,7 +46,8 @@ class Requests:
                 create=True,
                 is_temporary=is_temporary,
                 owner=owner,
-            )
+            ),
+            keep_s,
         )
         return key
 
@@ -53,9 +65,9 @@ class Requests:
         self.warm.ended(key)
         return context_id
 
-    async def answered(self, tokens: list[int], owner: str = "") -> str:
+    async def answered(self, tokens: list[int], owner: str = "", keep_s: float = 0.0) -> str:
         """A context with a question and its answer."""
-        return await self.end(self.begin(tokens, owner))
+        return await self.end(self.begin(tokens, owner, keep_s=keep_s))
 
 
 async def test_what_goes_on_after_an_answer_takes_the_context_over() -> None:
@@ -149,3 +161,25 @@ async def test_what_is_refused_leaves_no_fork() -> None:
     else:
         raise AssertionError("it does not fit")
     assert requests.engine.contexts.keys() == {first}
+
+
+async def test_what_is_to_be_kept_goes_after_the_others_and_no_longer_than_it_is_to_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("actors.models.warm.time", SimpleNamespace(monotonic=lambda: now))
+    requests = Requests(max_contexts=3)
+    kept, brief, plain = [
+        await requests.answered([number] * 20, keep_s=keep_s) for number, keep_s in ((1, 60.0), (2, 5.0), (3, 0.0))
+    ]
+    assert await requests.answered([*[1] * 20, *ANSWER, *NEXT]) == kept, "a later turn without a wish does not end it"
+    await requests.answered([4] * 20)
+    assert {kept, brief} <= requests.engine.contexts.keys()
+    assert plain not in requests.engine.contexts
+    now += 10
+    await requests.answered([5] * 20)
+    assert kept in requests.engine.contexts
+    assert brief not in requests.engine.contexts
+    for number in range(6, 12):
+        await requests.answered([number] * 20, keep_s=60.0)
+    assert len(requests.engine.contexts) == 3

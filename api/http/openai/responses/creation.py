@@ -82,7 +82,8 @@ class Creation:
     async def _begin_unstored(self, draft: Draft, prompt: Sequence[Part]) -> Reading:
         response_id = new_response_id()
         request = draft.request(response_id, prompt)
-        generate = partial(self._cluster.generate, draft.model.name, owner=self._owner, hint=draft.hint)
+        name, hint, keep_s = draft.model.name, draft.hint, draft.keep_s
+        generate = partial(self._cluster.generate, name, owner=self._owner, hint=hint, keep_s=keep_s)
         turns = await Turns.begin(generate, (request,))
         model, texts = draft.model, self._texts(draft)
         return Reading(

@@ -27,6 +27,7 @@ class Draft:
         fields: of the response, those that do not change.
         warnings: what was left out, each a sentence.
         hint: what the client calls the conversation.
+        keep_s: for how long what is computed is to be kept, where it is not stored.
         is_prewarming: its prompt is computed, for those that go on from it, and nothing is answered.
     """
 
@@ -42,6 +43,7 @@ class Draft:
     fields: Mapping[str, Any]
     warnings: tuple[str, ...]
     hint: str = ""
+    keep_s: float = 0.0
     is_prewarming: bool = False
 
     @property
@@ -183,5 +185,6 @@ def draft_of(body: ResponseBody, items: Sequence[Item], model: ModelInfo, hint: 
         fields=fields,
         warnings=tuple(f"tools of type {name!r} are not supported here and were left out" for name in skipped),
         hint=body.prompt_cache_key or hint,
+        keep_s=body.keep_s,
         is_prewarming=body.is_prewarming,
     )

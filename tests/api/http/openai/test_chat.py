@@ -289,9 +289,18 @@ async def test_hints_reach_the_cluster_and_prewarming_computes_the_prompt_and_an
             extra_body={"prompt_cache_options": {"prewarm": True}},
         )
         await client.chat.completions.create(
-            model="toy", messages=HELLO, max_tokens=1, extra_headers={"session-id": "chat 2"}
+            model="toy",
+            messages=HELLO,
+            max_tokens=1,
+            extra_headers={"session-id": "chat 2"},
+            extra_body={"prompt_cache_options": {"ttl": "30m"}},
         )
+        with pytest.raises(BadRequestError):
+            await client.chat.completions.create(
+                model="toy", messages=HELLO, extra_body={"prompt_cache_options": {"ttl": "1 week"}}
+            )
     assert cluster.hints == ["chat 1", "chat 2"]
+    assert cluster.keeps_s == [0, 1800]
     assert cluster.warmths == ["kept", "kept"]
     assert [turn.request.distribution for turn in cluster.turns] == [1, None]
     assert (warmed.choices[0].message.content, warmed.choices[0].finish_reason) == ("", "stop")

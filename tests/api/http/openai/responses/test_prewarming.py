@@ -33,7 +33,8 @@ async def test_the_cache_key_or_the_session_header_names_the_conversation() -> N
     cluster = FakeCluster()
     async with shell(cluster=cluster) as client:
         await create(client, "one", store=False, prompt_cache_key="mine")
-        call = {"input": "one", "store": False, "max_output_tokens": 2}
+        call = {"input": "one", "store": False, "max_output_tokens": 2, "prompt_cache_options": {"ttl": "12h"}}
         await client.post("/v1/responses", json=call, headers={"session-id": "theirs"})
         await client.post("/v1/responses", json={**call, "prompt_cache_key": "mine"}, headers={"session-id": "theirs"})
     assert cluster.hints == ["mine", "theirs", "mine"]
+    assert cluster.keeps_s == [0, 43_200, 43_200]
