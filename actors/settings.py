@@ -223,6 +223,7 @@ class ClusterSettings:
     """Everything that the detached actors need to know; the first model is the default one.
 
     Attributes:
+        agents: ``module:name`` of those that everybody may prompt, by name.
         listens_at: host and port where gateways listen themselves; None where a proxy does.
         recovery_timeout_s: how long a caller waits for a lost actor to come back before it is told "unavailable".
         model_timeout_s: a model actor that has not reported for so long gets no new turns.
@@ -234,6 +235,7 @@ class ClusterSettings:
     inferlets: InferletSettings = field(default_factory=InferletSettings)
     journal: JournalSettings = field(default_factory=JournalSettings)
     listens_at: tuple[str, int] | None = None
+    agents: Mapping[str, str] = field(default_factory=dict)
     recovery_timeout_s: float = 60.0
     model_timeout_s: float = 5.0
     sweep_interval_s: float = 5.0

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 from api.answers.formats import AnswerFormat
 from api.errors import Unavailable
 from api.inferlets import Inferlets
+from api.threads.contract import Agents
 from api.topics import Topics
 from api.turns import Finish, Frame, Part, Sampling, TurnRequest, TurnStart
 
@@ -290,6 +291,11 @@ class Cluster(Inferlets, Protocol):
     @property
     def topics(self) -> Topics:
         """The broker."""
+        ...
+
+    @property
+    def agents(self) -> Agents:
+        """The agents and their threads."""
         ...
 
     async def models(self) -> tuple[ModelInfo, ...]:

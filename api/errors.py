@@ -15,7 +15,13 @@
     │   ├── InferletNotFound        404  inferlet_not_found
     │   ├── ProgramNotFound         404  program_not_found
     │   ├── TopicNotFound           404  topic_not_found
-    │   └── QueueNotFound           404  queue_not_found
+    │   ├── QueueNotFound           404  queue_not_found
+    │   ├── AgentNotFound           404  agent_not_found
+    │   ├── ThreadNotFound          404  thread_not_found
+    │   ├── RunNotFound             404  run_not_found
+    │   ├── BlockNotFound           404  block_not_found
+    │   ├── AskNotFound             404  ask_not_found
+    │   └── ThreadDeleted           410  thread_deleted
     ├── Conflict                    409  conflict
     │   ├── TurnRunning             409  turn_running
     │   ├── NotLast                 409  not_last
@@ -24,7 +30,12 @@
     │   ├── EndOfEvents             409  end_of_events
     │   ├── Closed                  409  closed
     │   ├── IdTaken                 409  id_taken
-    │   └── InUse                   409  in_use
+    │   ├── InUse                   409  in_use
+    │   ├── ThreadBusy              409  thread_busy
+    │   ├── RunEnded                409  run_ended
+    │   ├── AlreadyAnswered         409  already_answered
+    │   ├── IdempotencyConflict     409  idempotency_conflict
+    │   └── NameTaken               409  name_taken
     ├── TooLarge                    413  too_large
     ├── TooBusy                     429  too_busy           retryable
     ├── Unavailable                 503  unavailable        retryable
@@ -34,6 +45,7 @@
         ├── ModelLost                    model_lost         retryable
         ├── Moved                        moved              retryable
         ├── RecordsMissing               records_missing
+        ├── WorkerLost                   worker_lost
         └── Fenced                       fenced
 
 Exceptions are rebuilt from ``args`` when they cross a process, so every constructor hands its own positional
@@ -196,6 +208,49 @@ class QueueNotFound(Named, NotFound):
     sentence = "queue {!r} was deleted or does not exist"
 
 
+class AgentNotFound(Named, NotFound):
+    """No agent of this name can be prompted here."""
+
+    code = "agent_not_found"
+    sentence = "no agent is called {!r} here"
+
+
+class ThreadNotFound(Named, NotFound):
+    """The thread never was, or has expired; somebody else's looks the same."""
+
+    code = "thread_not_found"
+    sentence = "thread {!r} does not exist"
+
+
+class RunNotFound(Named, NotFound):
+    """The thread has no such run."""
+
+    code = "run_not_found"
+    sentence = "run {!r} does not exist"
+
+
+class BlockNotFound(Named, NotFound):
+    """The thread has no such block."""
+
+    code = "block_not_found"
+    sentence = "block {!r} does not exist"
+
+
+class AskNotFound(Named, NotFound):
+    """The run has no such ask."""
+
+    code = "ask_not_found"
+    sentence = "ask {!r} does not exist in this run"
+
+
+class ThreadDeleted(Named, NotFound):
+    """The thread was deleted."""
+
+    status = 410
+    code = "thread_deleted"
+    sentence = "thread {!r} was deleted"
+
+
 class Conflict(GreenroomError):
     """The request contradicts what is going on; each kind of this says what that is."""
 
@@ -249,6 +304,36 @@ class InUse(Conflict):
     """It has to be idle for this, and is not; try again later."""
 
     code = "in_use"
+
+
+class ThreadBusy(Conflict):
+    """A run is there already, and the prompt is not to wait for it; the sentence names the run."""
+
+    code = "thread_busy"
+
+
+class RunEnded(Conflict):
+    """The run has ended: it takes no more answers or prompts."""
+
+    code = "run_ended"
+
+
+class AlreadyAnswered(Conflict):
+    """The ask has its answer, or has expired."""
+
+    code = "already_answered"
+
+
+class IdempotencyConflict(Conflict):
+    """The key was used before, with another body."""
+
+    code = "idempotency_conflict"
+
+
+class NameTaken(Conflict):
+    """The name belongs to something else."""
+
+    code = "name_taken"
 
 
 class TooLarge(GreenroomError):
@@ -313,6 +398,12 @@ class RecordsMissing(GreenroomError):
     """A write to a stream would leave a gap after its last record."""
 
     code = "records_missing"
+
+
+class WorkerLost(GreenroomError):
+    """The process that ran a function died, and the function cannot be run twice: it might have run."""
+
+    code = "worker_lost"
 
 
 class Moved(GreenroomError):

@@ -32,6 +32,8 @@ EMBEDDED = "pocket"
 _MODEL, _CLUSTER = ModelSettings("", ""), ClusterSettings(())
 """What the actors' own settings say where the operator says nothing."""
 
+AgentName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^/\x00-\x1f\x7f]+$")]
+
 Limits = TypeVar("Limits", SessionSettings, InferletSettings, BrokerSettings)
 
 
@@ -149,7 +151,7 @@ class ListenConfig(_Config):
 
 
 class GreenroomConfig(_Config):
-    """The whole. The first model is the default one."""
+    """The whole. The first model is the default one; ``agents`` are ``module:name`` by what callers call them."""
 
     listen: ListenConfig | None = None
 
@@ -157,6 +159,7 @@ class GreenroomConfig(_Config):
     sessions: SessionSettings = SessionSettings()
     broker: BrokerSettings = BrokerSettings()
     inferlets: InferletSettings = InferletSettings()
+    agents: dict[AgentName, str] = Field(default_factory=dict)
     journal: JournalSettings = JournalSettings()
     api: ApiSettings = ApiSettings()
     num_gateways: int = Field(1, ge=1)
@@ -180,9 +183,11 @@ class GreenroomConfig(_Config):
     @model_validator(mode="after")
     def _programs_are_imports(self) -> GreenroomConfig:
         for program in self.inferlets.programs:
-            module, colon, function = program.partition(":")
-            if not (colon and function.isidentifier() and all(name.isidentifier() for name in module.split("."))):
+            if not _is_import(program):
                 raise ValueError(f"inferlets.programs: {program!r} is not written module:function")
+        for name, path in self.agents.items():
+            if not _is_import(path):
+                raise ValueError(f"agents: {name}: {path!r} is not written module:name")
         return self
 
     @property
@@ -199,9 +204,16 @@ class GreenroomConfig(_Config):
             broker=_shared(self.broker, share),
             inferlets=_shared(self.inferlets, share),
             journal=self.journal,
+            agents=self.agents,
             listens_at=(self.listen.host, self.listen.port) if self.listen else None,
             recovery_timeout_s=self.recovery_timeout_s,
         )
+
+
+def _is_import(path: str) -> bool:
+    """Whether it is written ``module:name``."""
+    module, colon, name = path.partition(":")
+    return bool(colon) and name.isidentifier() and all(part.isidentifier() for part in module.split("."))
 
 
 def _shared(settings: Limits, share: float) -> Limits:

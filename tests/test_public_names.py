@@ -8,6 +8,7 @@ import inspect
 import pytest
 
 NAMES = {
+    "api.agents": "Agent CallContext ClientTool File FunctionTool ask client_tool context status tool",
     "api.client": "Answer Client ClientInstance ClientSession ClientSubscription",
     "api.inferlet": """
         Args Candidates Child ChildFailed Choice Context Generation Grammar Item JsonSchema Lagged LanguageModel
@@ -16,11 +17,12 @@ NAMES = {
         recv send store_delete store_get store_list store_put subscribe
     """,
     "api.errors": """
-        CapacityExhausted Closed Conflict ContextLost EndOfEvents Fenced Forbidden GenerationUnread
-        GreenroomError IdTaken InUse InferletEnded InferletNotFound InvalidRequest LengthExceeded Misdirected
-        ModelLost ModelNotFound Moved NotFound NotLast ProgramNotFound QueueNotFound RecordsMissing SessionNotFound
-        TooBusy TooLarge TopicNotFound TurnNotFound TurnRunning Unauthorized Unavailable UnknownAdapter
-        Unsupported reason_of
+        AgentNotFound AlreadyAnswered AskNotFound BlockNotFound CapacityExhausted Closed Conflict ContextLost
+        EndOfEvents Fenced Forbidden GenerationUnread GreenroomError IdTaken IdempotencyConflict InUse InferletEnded
+        InferletNotFound InvalidRequest LengthExceeded Misdirected ModelLost ModelNotFound Moved NameTaken Named
+        NotFound NotLast ProgramNotFound QueueNotFound RecordsMissing RunEnded RunNotFound SessionNotFound ThreadBusy
+        ThreadDeleted ThreadNotFound TooBusy TooLarge TopicNotFound TurnNotFound TurnRunning Unauthorized Unavailable
+        UnknownAdapter Unsupported WorkerLost reason_of
     """,
     "actors.cluster.greenroom": "Greenroom",
     "deployments.app": "application",
@@ -42,7 +44,7 @@ def test_a_module_offers_what_it_did(module: str) -> None:
     assert [name for name in NAMES[module].split() if not hasattr(found, name)] == []
 
 
-@pytest.mark.parametrize("module", ["api.client", "api.inferlet"])
+@pytest.mark.parametrize("module", ["api.agents", "api.client", "api.inferlet"])
 def test_a_package_exports_nothing_else(module: str) -> None:
     exported = importlib.import_module(module).__all__
     assert exported == sorted(NAMES[module].split())

@@ -24,6 +24,7 @@ from actors.inferlets.launcher import Inferlets
 from actors.journal.actor import JournalActor, journal_ref
 from actors.sessions.ref import SessionRef
 from actors.settings import NAMESPACE, ClusterSettings
+from actors.threads.agents import ThreadAgents
 from actors.topics.actor import BrokerActor, topics_path
 from actors.topics.ref import BrokerRef
 from api.cluster import Cluster, ModelInfo, Retention, SessionOptions, SessionSummary, Warmth
@@ -98,6 +99,11 @@ class Greenroom(Inferlets, Cluster):
     @override
     def topics(self) -> Topics:
         return self.broker
+
+    @property
+    @override
+    def agents(self) -> ThreadAgents:
+        return ThreadAgents(self.directory, self.journal, self.timeout_s)
 
     @override
     async def models(self) -> tuple[ModelInfo, ...]:

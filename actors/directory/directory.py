@@ -204,6 +204,10 @@ class Directory:
         await self.start()
         await self._sessions.close(session_id)
 
+    async def close_inferlet(self, instance_id: str) -> None:
+        await self.start()
+        await self._inferlets.close(instance_id)
+
     async def _start(self) -> None:
         await self._sessions.recover(await self._streams(SESSION))
         await self._inferlets.recover(await self._streams(INFERLET))

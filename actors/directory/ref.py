@@ -132,6 +132,10 @@ class DirectoryRef(Protocol):
         """Close a session for good, wherever it is. Idempotent."""
         ...
 
+    async def close_inferlet(self, instance_id: str) -> None:
+        """Delete an inferlet, wherever it is. Idempotent."""
+        ...
+
     async def sessions(self, owner: str | None) -> tuple[SessionSummary, ...]:
         """The sessions of an owner (None: of all), the latest used first."""
         ...

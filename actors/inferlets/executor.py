@@ -18,11 +18,13 @@ from actors.inferlets.ports import Surroundings
 from actors.inferlets.records import Answer, Called, Record, Returned
 from actors.inferlets.replayer import Desk
 from actors.inferlets.topics import Exchange
+from actors.inferlets.works import Works
 from actors.journal.writer import Recorder
 from api.errors import NotFound
 from api.inferlet import context_effects, effects
 from api.inferlet.context_effects import Notice
 from api.inferlet.effects import Effect
+from api.inferlet.work_effects import Abandoned, AnswerWork, NextOutput, Output, Shown
 from api.inferlet_events import value_of
 from api.values import decode, encode
 
@@ -43,6 +45,7 @@ class EffectDesk(Desk):
         outbox: Outbox,
         recorder: Recorder[Record],
         is_again: bool,
+        works: Works,
         scope: Scope,
     ) -> None:
         self.arrived: Callable[[Answer], object]
@@ -54,6 +57,7 @@ class EffectDesk(Desk):
         self._scope = scope
         self._crossing = Crossing(scope)
         self._exchange = Exchange(instance_id, owner, surroundings.topics, scope, is_again)
+        self._works = works
         self._running: dict[int, tuple[Effect[Any], asyncio.Task[None]]] = {}
         self._outward = asyncio.Lock()
         self._receiving = asyncio.Lock()
@@ -121,6 +125,7 @@ class EffectDesk(Desk):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._works.stop()
         if is_over:
             await self._exchange.leave()
         await self._exchange.close()
@@ -136,8 +141,15 @@ class EffectDesk(Desk):
             self._recorder.hold(record)
 
     def _tell(self, notice: Notice) -> None:
-        if not self._crossing.is_closed:
-            self._contexts.tell(notice)
+        if self._crossing.is_closed:
+            return
+        match notice:
+            case Shown():
+                self._recorder.add(notice)
+            case Abandoned(work_id):
+                self._works.abandon(work_id)
+            case _:
+                self._contexts.tell(notice)
 
     def _start(self, call: int, digest: str, effect: Effect[Any]) -> None:
         if not self._crossing.is_closed:
@@ -205,6 +217,10 @@ class EffectDesk(Desk):
                 return await self._exchange.next_event(effect)
             case effects.Pull(queue, timeout_s):
                 return await self._exchange.pull(queue, timeout_s, call)
+            case NextOutput():
+                return await self._next_output(call, digest, effect)
+            case AnswerWork(work_id, value):
+                return self._works.answer(work_id, value)
             case effects.NextChildEvent(child_id, after, timeout_s):
                 return await self._next_child_event(child_id, after, timeout_s)
         return await self._perform_outward(call, digest, effect)
@@ -252,6 +268,13 @@ class EffectDesk(Desk):
             case context_effects.Import(model, name):
                 return await self._import(model, name)
         raise AssertionError(f"no such effect: {effect}")
+
+    async def _next_output(self, call: int, digest: str, effect: NextOutput) -> Output:
+        """A function begins once that is recorded, so that no later life begins it without knowing."""
+        if self._works.begins(effect):
+            self._recorder.add(Called(call, type(effect).__name__, digest))
+            await self._recorder.flushed()
+        return await self._works.next_output(call, effect)
 
     async def _receive(self, call: int, timeout_s: float | None) -> effects.Received | None:
         """The next takes none before the program has this message or has left the call: they come in their order."""

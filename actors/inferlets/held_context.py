@@ -55,7 +55,8 @@ class HeldContext:
             await asyncio.shield(self._before_next(run.cancel_and_wait()))
             raise
         await self._ended(turn, run, len(output.ids))
-        return Generated(run.started.prompt_ids, output.ids, output.pieces, output.finish)
+        started = run.started
+        return Generated(started.prompt_ids, output.ids, output.pieces, output.finish, started.num_resident)
 
     async def next_piece(self, turn: Turn, delivered: Generated) -> Generated:
         """What a turn has made after what was delivered.
@@ -82,7 +83,8 @@ class HeldContext:
             await self._ended(turn, run, num_output)
         start, output = len(delivered.ids), _joined(before, frame)
         assert len(output.ids) == num_output, "frames follow each other"
-        return Generated(run.started.prompt_ids, output.ids[start:], output.pieces[start:], frame.finish)
+        ids, pieces, started = output.ids[start:], output.pieces[start:], run.started
+        return Generated(started.prompt_ids, ids, pieces, frame.finish, started.num_resident)
 
     async def distribution(self, turn: Turn) -> tuple[tuple[int, ...], Distribution]:
         """Run a turn that samples nothing: the ids of its prompt, and what may come next."""

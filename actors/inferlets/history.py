@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from actors.inferlets.records import Answer, Called, Given, Record, Returned, Sent, Woken
+from actors.inferlets.records import Answer, Called, Given, Logged, Record, Returned, Sent, Woken
 
 
 class Diverged(BaseException):
@@ -22,13 +22,13 @@ class Replay:
     """
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
-        self._sent: dict[int, Sent] = {}
+        self._sent: dict[int, Sent | Logged] = {}
         self._answers: dict[int, Answer] = {}
         self._called: dict[int, Called] = {}
         self._order: deque[int | Woken] = deque()
         self.last_call = 0
         for record in records:
-            if isinstance(record, Sent):
+            if isinstance(record, Sent | Logged):
                 self._sent[record.call] = record
             elif isinstance(record, Called):
                 self._called[record.call] = record
@@ -42,8 +42,8 @@ class Replay:
         self.last_call = max((self.last_call, *self._sent, *self._called))
         self.num_taken = 0
 
-    def sent(self, call: int, effect: str, digest: str) -> Sent | None:
-        """What this call sent; None where it is made for the first time.
+    def sent(self, call: int, effect: str, digest: str) -> Sent | Logged | None:
+        """What this call sent or logged; None where it is made for the first time.
 
         Raises:
             Diverged: it was another call.
@@ -53,7 +53,7 @@ class Replay:
             self._check(call, other.effect, other.digest, effect, digest)
         sent = self._sent.get(call)
         if sent:
-            self._check(call, "Send", sent.digest, effect, digest)
+            self._check(call, _effect(sent), sent.digest, effect, digest)
         return sent
 
     def answer(self, call: int, effect: str, digest: str) -> Answer | None:
@@ -62,8 +62,8 @@ class Replay:
         Raises:
             Diverged: it was another call.
         """
-        if call in self._sent and effect != "Send":
-            self._check(call, "Send", self._sent[call].digest, effect, digest)
+        if sent := self._sent.get(call):
+            self._check(call, _effect(sent), sent.digest, effect, digest)
         answer = self._answers.get(call)
         known = answer or self._called.get(call)
         if known:
@@ -99,6 +99,10 @@ class Replay:
             raise Diverged(f"call {call} was {was} before, and is {now} now")
         if was_digest != digest:
             raise Diverged(f"call {call} ({now}) has other arguments than before")
+
+
+def _effect(sent: Sent | Logged) -> str:
+    return "Send" if isinstance(sent, Sent) else "Log"
 
 
 def described(given: Given) -> str:

@@ -27,6 +27,8 @@ from actors.inferlets.program import Source
 from actors.inferlets.records import Ended, Launched, Printed, PutAway, Record, Resumed, Returned
 from actors.inferlets.replayer import ProgramHost
 from actors.inferlets.run import ProgramRun
+from actors.inferlets.thread_desk import ThreadDesk
+from actors.inferlets.works import Works
 from actors.journal.contract import Acquired
 from actors.journal.formats import check_format
 from actors.journal.keys import INFERLET, journal_key
@@ -37,6 +39,9 @@ from api.inferlet import effects
 from api.inferlet_events import Event
 from api.inferlets import InferletDescription, InferletSummary, State
 from api.logs import event_logger
+from api.threads.blocks import Block
+from api.threads.contract import BlockQuery, EventBatch, StreamQuery
+from api.threads.runs import Run
 from api.values import Value
 
 log = event_logger("greenroom.inferlet")
@@ -90,10 +95,12 @@ class Instance(InferletCalls):
         self._parts = parts
         self._launched = history[0]
         self._created_at = acquired.info.created_at
-        self._recorder = Recorder(journal, acquired, expires_after_s, records.encode, self._on_durable, self.scope)
+        self._recorder = Recorder(journal, acquired, expires_after_s, records.line_of, self._on_durable, self.scope)
         self._reception = Reception(instance_id, settings, parts.recovery_timeout_s, self._recorder, ended)
         results = [record.result for record in history if isinstance(record, Returned)]
         self._reception.recover(history, [one.position for one in results if isinstance(one, effects.Received)])
+        self._thread = ThreadDesk(self._reception, parts.recovery_timeout_s)
+        self._thread.log.append(history)
         self._run: ProgramRun | None = None
         self._finishing: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -139,6 +146,21 @@ class Instance(InferletCalls):
 
     async def read(self, after: int, wait_s: float) -> tuple[Event, ...]:
         return await self._reception.read(after, wait_s)
+
+    async def command(self, key: str, value: Value) -> tuple[Run, int]:
+        return await self._thread.command(key, value)
+
+    async def thread_run(self, run_id: str, wait_s: float) -> Run:
+        return await self._thread.thread_run(run_id, wait_s)
+
+    async def thread_blocks(self, query: BlockQuery) -> tuple[tuple[Block, ...], bool]:
+        return await self._thread.thread_blocks(query)
+
+    async def thread_block(self, block_id: str) -> Block:
+        return await self._thread.thread_block(block_id)
+
+    async def thread_events(self, after: str | None, query: StreamQuery, wait_s: float) -> EventBatch:
+        return await self._thread.thread_events(after, query, wait_s)
 
     async def describe(self) -> InferletDescription:
         launched = self._launched
@@ -207,8 +229,11 @@ class Instance(InferletCalls):
         contexts = Contexts(parts.directory, TurnReader(), parts.recovery_timeout_s, self.owner, self.scope)
         reception = self._reception
         inbox, outbox, is_again = reception.inbox, reception.outbox, len(history) > 1
+        answered = {record.call for record in history if isinstance(record, records.Answer)}
+        called = {record.call for record in history if isinstance(record, records.Called)}
+        works, around = Works(called - answered), parts.surroundings
         desk = EffectDesk(
-            self.id, self.owner, parts.surroundings, contexts, inbox, outbox, self._recorder, is_again, self.scope
+            self.id, self.owner, around, contexts, inbox, outbox, self._recorder, is_again, works, self.scope
         )
         output = Output(desk.emit, parts.settings.max_output_chars)
         for record in history:
@@ -256,6 +281,7 @@ class Instance(InferletCalls):
 
     def _on_durable(self, written: Sequence[Record]) -> None:
         self._reception.on_durable(written)
+        self._thread.log.append(written)
         limit = self._parts.settings.max_journal_bytes
         if self._recorder.num_bytes > limit:
             self._end(Ended("failed", JOURNAL_FULL.format(limit >> 20)))

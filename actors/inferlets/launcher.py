@@ -12,7 +12,7 @@ from typing_extensions import override
 from actors.directory.messages import InferletSeed
 from actors.directory.ref import DirectoryRef
 from actors.inferlets.ports import Family
-from actors.inferlets.program import Source, check, program_hash
+from actors.inferlets.program import AGENT, Source, check, program_hash
 from actors.inferlets.records import decode_source, encode_source
 from actors.inferlets.ref import InferletRef
 from actors.journal.contract import Journal
@@ -71,7 +71,8 @@ class Inferlets(inferlets.Inferlets):
 
     @override
     async def inferlets(self, owner: str = "") -> tuple[InferletSummary, ...]:
-        return await self.directory.inferlets(owner)
+        found = await self.directory.inferlets(owner)
+        return tuple(summary for summary in found if not summary.program.startswith(AGENT))
 
     async def recorded_ids(self) -> tuple[str, ...]:
         """The ids of all inferlets that have a history, of all owners."""

@@ -7,10 +7,41 @@ from typing import Protocol
 from actors.calls.interface import Interface
 from api.inferlet_events import Event
 from api.inferlets import InferletDescription
+from api.threads.blocks import Block
+from api.threads.contract import BlockQuery, EventBatch, StreamQuery
+from api.threads.runs import Run
 from api.values import Value
 
 
-class InferletCalls(Protocol):
+class ThreadCalls(Protocol):
+    """The calls of an inferlet that is a thread of an agent; of others nothing is found."""
+
+    async def command(self, key: str, value: Value) -> tuple[Run, int]:
+        """A command, once for each key; the run that it concerns, and the seq before the run's first entry.
+
+        Raises:
+            GreenroomError: the thread refuses it; see ``ThreadHandle``.
+        """
+        ...
+
+    async def thread_run(self, run_id: str, wait_s: float) -> Run:
+        """See ``ThreadHandle.wait``."""
+        ...
+
+    async def thread_blocks(self, query: BlockQuery) -> tuple[tuple[Block, ...], bool]:
+        """See ``ThreadHandle.blocks``."""
+        ...
+
+    async def thread_block(self, block_id: str) -> Block:
+        """See ``ThreadHandle.block``."""
+        ...
+
+    async def thread_events(self, after: str | None, query: StreamQuery, wait_s: float) -> EventBatch:
+        """Events after a position, once there are some; none after ``wait_s``. Not more than a batch."""
+        ...
+
+
+class InferletCalls(ThreadCalls, Protocol):
     """The calls of an inferlet. Each raises ``Moved`` where the inferlet is not on this actor, or leaves it."""
 
     async def deliver(self, key: str, value: Value) -> int:

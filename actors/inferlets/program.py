@@ -16,11 +16,16 @@ from typing import Any, TypeVar
 
 from api.errors import InvalidRequest, reason_of
 from api.inferlet.program import Program
+from api.names import check_name
 
 OWN_PACKAGES = ("api", "actors", "asyncio", "importlib", "concurrent", "threading")
 """Whose frames a program's traceback does not show."""
 
 Answer = TypeVar("Answer")
+Found = TypeVar("Found")
+
+AGENT = "agent/"
+"""What the name of a program begins with that is run for the threads of an agent; the agent's name follows."""
 
 MAX_BLAME_CHARS = 20_000
 
@@ -45,10 +50,7 @@ def check(text: str, file: str) -> None:
     Raises:
         InvalidRequest: it is not Python, or has no ``@inferlet``.
     """
-    try:
-        tree = _parsing(lambda: ast.parse(text, file))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise InvalidRequest(_syntax_sentence(error, file)) from None
+    tree = _parsed(text, file)
     names = {"inferlet"} | {
         alias.asname
         for node in ast.walk(tree)
@@ -62,23 +64,59 @@ def check(text: str, file: str) -> None:
 
 
 def load(source: Source) -> Program:
-    """Run the source's own lines, and return what it has under ``@inferlet``.
+    """Run the source's own lines, and return what it has under ``@inferlet``, or the program of an agent's threads.
 
     Raises:
         InvalidRequest: there is no such thing, or more than one.
         BaseException: whatever its lines raise.
     """
+    if source.program.startswith(AGENT):
+        return _agent_program(source)
     if source.text is None:
-        return _imported(source.program)
-    module = ModuleType("__inferlet__")
-    module.__file__ = source.file
-    linecache.cache[source.file] = (len(source.text), None, source.text.splitlines(keepends=True), source.file)
-    sys.modules[module.__name__] = module
-    exec(compile(source.text, source.file, "exec"), module.__dict__)
-    programs = {id(value): value for value in vars(module).values() if isinstance(value, Program)}
+        return _imported(source.program, Program, "is not under @inferlet")
+    programs = {id(value): value for value in _executed(source, source.text) if isinstance(value, Program)}
     if len(programs) != 1:
         raise InvalidRequest(f"{source.file} has {len(programs) or 'no'} functions under @inferlet; it takes one")
     return next(iter(programs.values()))
+
+
+def agent_names(text: str, file: str) -> tuple[str, ...]:
+    """The names of the agents of a source, which is looked at without running it.
+
+    Raises:
+        InvalidRequest: it is not Python, or an agent's name is not written in it, or twice.
+    """
+    calls = [node for node in ast.walk(_parsed(text, file)) if isinstance(node, ast.Call)]
+    given = [one.value for call in calls if _decorator(call) == "Agent" for one in call.keywords if one.arg == "name"]
+    names = tuple(str(one.value) for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str))
+    if not names or len(names) < len(given) or len(set(names)) < len(names):
+        raise InvalidRequest(f'{file} has no Agent(name="…"), or one whose name is not a text of its own')
+    for name in names:
+        check_name("the name of an agent", name)
+    return names
+
+
+def _agent_program(source: Source) -> Program:
+    from api.agents.agent import Agent  # only here: what it imports no other program needs
+    from api.agents.program import program_of
+
+    if source.text is None:
+        return program_of(_imported(source.file, Agent, "is not an Agent"))
+    name = source.program.removeprefix(AGENT)
+    found = [value for value in _executed(source, source.text) if isinstance(value, Agent) and value.name == name]
+    if not found:
+        raise InvalidRequest(f"{source.file} has no agent that is called {name!r}")
+    return program_of(found[0])
+
+
+def _executed(source: Source, text: str) -> list[Any]:
+    """What the source's lines have made."""
+    module = ModuleType("__inferlet__")
+    module.__file__ = source.file
+    linecache.cache[source.file] = (len(text), None, text.splitlines(keepends=True), source.file)
+    sys.modules[module.__name__] = module
+    exec(compile(text, source.file, "exec"), module.__dict__)
+    return list(vars(module).values())
 
 
 def blame(error: BaseException, source: Source) -> str:
@@ -114,15 +152,22 @@ def _cut(text: str) -> str:
     return f"{text[:half]}\n[{len(text) - 2 * half} characters are left out]\n{text[-half:]}"
 
 
-def _imported(name: str) -> Program:
+def _imported(name: str, kind: type[Found], otherwise: str) -> Found:
     module_name, _, attribute = name.partition(":")
     try:
         found = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise InvalidRequest(f"{name} cannot be imported: {reason_of(error)}") from error
-    if not isinstance(found, Program):
-        raise InvalidRequest(f"{name} is not under @inferlet")
+    if not isinstance(found, kind):
+        raise InvalidRequest(f"{name} {otherwise}")
     return found
+
+
+def _parsed(text: str, file: str) -> ast.Module:
+    try:
+        return _parsing(lambda: ast.parse(text, file))
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise InvalidRequest(_syntax_sentence(error, file)) from None
 
 
 def _decorator(node: ast.expr) -> str:

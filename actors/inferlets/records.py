@@ -13,6 +13,7 @@ from api.cluster import ModelInfo, Retention
 from api.errors import GreenroomError
 from api.inferlet import effects
 from api.inferlet.context_effects import Generated, Prefix
+from api.inferlet.work_effects import Output, Shown
 from api.turns import Distribution, Finish, Sampling
 from api.values import Value
 
@@ -53,6 +54,15 @@ class Sent:
     digest: str
     value: Value
     is_waiting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """The program appended this to its own log with its call of this number."""
+
+    call: int
+    digest: str
+    value: Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +172,25 @@ class Ended:
 Answer: TypeAlias = Returned | Raised | Cancelled
 Given: TypeAlias = Answer | Woken
 Record: TypeAlias = (
-    Launched | Delivered | Sent | Printed | OutputCut | Given | Called | Read | PutAway | Resumed | Ended
+    Launched
+    | Delivered
+    | Sent
+    | Logged
+    | Shown
+    | Printed
+    | OutputCut
+    | Given
+    | Called
+    | Read
+    | PutAway
+    | Resumed
+    | Ended
 )
 
 _codec = Codec(
     (
-        *get_args(Record),
+        *(kind for kind in get_args(Record) if kind is not Shown),
+        Output,
         *(effects.Received, effects.Accepted, effects.Pulled, effects.ChildEvent, Generated, Prefix),
         *(ModelInfo, AnswerFormat, CallFormat, Retention, Sampling, Finish, Distribution),
         *(topics.TopicMessage, topics.Lagged, topics.NewEpoch, topics.Cursor),
@@ -176,6 +199,11 @@ _codec = Codec(
 )
 encode = _codec.encode
 decode = _codec.decode
+
+
+def line_of(record: Record) -> bytes | None:
+    """What the journal keeps of a record; None where it keeps nothing."""
+    return None if isinstance(record, Shown) else encode(record)
 
 
 def encode_source(source: Source) -> bytes:

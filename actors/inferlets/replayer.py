@@ -16,11 +16,12 @@ from typing_extensions import override
 from actors.inferlets.digest import FORMAT, digest
 from actors.inferlets.history import Diverged, Replay, described
 from actors.inferlets.output import Output
-from actors.inferlets.records import Answer, Cancelled, Given, Raised, Record, Returned, Sent, Woken
+from actors.inferlets.records import Answer, Cancelled, Given, Logged, Raised, Record, Returned, Sent, Woken
 from actors.inferlets.timers import Clock, Waits
 from api.inferlet.context_effects import Forked, Notice
 from api.inferlet.effects import Effect, Now, Random, Received, Send
 from api.inferlet.host import Host, Place
+from api.inferlet.work_effects import Log
 from api.values import encode
 
 Result = TypeVar("Result")
@@ -105,7 +106,7 @@ class ProgramHost(Host):
     def begin(self, effect: Effect[Result]) -> Awaitable[Result]:
         call, digest = self._number(effect)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        if isinstance(effect, Send) and not self._send(call, digest, effect):
+        if isinstance(effect, Send | Log) and not self._say(call, digest, effect):
             future.set_result(None)
             return future
         name = type(effect).__name__
@@ -189,15 +190,18 @@ class ProgramHost(Host):
             self.diverged = error
             raise
 
-    def _send(self, call: int, digest: str, effect: Send) -> bool:
+    def _say(self, call: int, digest: str, effect: Send | Log) -> bool:
         """Whether the program is to wait for room."""
         try:
-            sent = self.replay.sent(call, "Send", digest)
+            said = self.replay.sent(call, type(effect).__name__, digest)
         except Diverged as error:
             self.diverged = error
             raise
-        if sent:
-            return sent.is_waiting
+        if said:
+            return isinstance(said, Sent) and said.is_waiting
+        if isinstance(effect, Log):
+            self._desk.emit(Logged(call, digest, effect.value))
+            return False
         is_waiting = not self._desk.take_room(len(encode(effect.value)))
         self._desk.emit(Sent(call, digest, effect.value, is_waiting))
         return is_waiting

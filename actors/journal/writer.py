@@ -50,7 +50,9 @@ def expiry(after_s: float | None) -> float | None:
 class Recorder(Generic[Record]):
     """Writes the records of one stream in order, many to a write. Belongs to one event loop.
 
-    ``on_durable`` is given the records once they are written, and nobody outside sees what they say before.
+    ``on_durable`` is given the records once they are written, and nobody outside sees what they say before. A record
+    that ``encode`` has no line for is not written, and takes its place among the others all the same.
+
     ``num_bytes`` is what the stream takes, of all lives.
     """
 
@@ -62,7 +64,7 @@ class Recorder(Generic[Record]):
         journal: Journal,
         acquired: Acquired,
         expires_after_s: float | None,
-        encode: Callable[[Record], bytes],
+        encode: Callable[[Record], bytes | None],
         on_durable: Callable[[Sequence[Record]], object],
         scope: Scope,
     ) -> None:
@@ -147,8 +149,8 @@ class Recorder(Generic[Record]):
             self._changed.set()
 
     async def _append(self, batch: Sequence[Record]) -> None:
-        lines = [self._encode(record) for record in batch]
-        while True:
+        lines = [line for record in batch if (line := self._encode(record)) is not None]
+        while lines:
             try:
                 await self._stream.append(lines, self._expires_after_s)
                 break
@@ -160,7 +162,7 @@ class Recorder(Generic[Record]):
                 log.warning("the journal does not take records", key=self._stream.info.key, error=str(error))
                 await asyncio.sleep(self.RETRY_S)
         self._obstacle = ""
-        self._num_written += len(lines)
+        self._num_written += len(batch)
         self.num_bytes += sum(map(len, lines))
         self._on_durable(batch)
         self._changed.set()

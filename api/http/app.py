@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute
 
 from api.cluster import Cluster
 from api.errors import GreenroomError
+from api.http.agent_routes import agent_routes
 from api.http.cors import Cors
 from api.http.errors import Faults
 from api.http.health import health_routes
@@ -28,6 +29,7 @@ from api.http.request_log import RequestLog
 from api.http.responses import on_client_disconnect, on_greenroom_error, on_http_exception
 from api.http.session_routes import session_routes
 from api.http.size_limit import SizeLimit
+from api.http.thread_routes import thread_routes
 from api.http.topic_routes import topic_routes
 from api.settings import ApiSettings
 
@@ -53,6 +55,8 @@ def build_app(
         *topic_routes(),
         *queue_routes(),
         *inferlet_routes(),
+        *agent_routes(),
+        *thread_routes(),
         *page_routes(),
         *routes,
     ]

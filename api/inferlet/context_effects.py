@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from api.cluster import ModelInfo, Retention
 from api.inferlet.effects import Effect
+from api.inferlet.work_effects import Abandoned, Shown
 from api.turns import Distribution, Finish, Part, Role, TurnRequest
 
 Hole: TypeAlias = tuple[int, int, int]
@@ -59,12 +60,16 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """A turn's output, or a part of it; ``prompt_ids`` as the prompt came to. ``finish`` None while there is more."""
+    """A turn's output, or a part of it; ``prompt_ids`` as the prompt came to. ``finish`` None while there is more.
+
+    ``num_resident`` says how many tokens of the context and the prompt had KV when the turn began.
+    """
 
     prompt_ids: tuple[int, ...]
     ids: tuple[int, ...]
     pieces: tuple[str, ...]
     finish: Finish | None = None
+    num_resident: int = 0
 
     @property
     def text(self) -> str:
@@ -183,5 +188,5 @@ class Closed:
     context_id: str
 
 
-Notice: TypeAlias = Forked | Left | Dropped | Refilled | Closed
-"""What concerns KV only, changes no result, and so is neither answered nor kept."""
+Notice: TypeAlias = Forked | Left | Dropped | Refilled | Closed | Shown | Abandoned
+"""What changes no result, and so is neither answered nor kept."""

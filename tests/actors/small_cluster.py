@@ -140,8 +140,12 @@ class SmallCluster:
         model: ModelSettings | None = None,
         features: frozenset[Feature] = frozenset({"distribution"}),
         recovery_timeout_s: float = 10.0,
+        engine: type[FakeEngine] = FakeEngine,
+        tokenizer: type[FakeTokenizer] = FakeTokenizer,
+        agents: Mapping[str, str] | None = None,
         **session_settings: Any,
     ) -> None:
+        self._engine, self._tokenizer = engine, tokenizer
         self._is_fake = model is None
         self._features = features
         model = model or self.model_settings
@@ -149,6 +153,7 @@ class SmallCluster:
             (model,),
             SessionSettings(**session_settings),
             inferlets=inferlets or InferletSettings(pool_size=0, memory_limit_bytes=1 << 40),  # of all tests here
+            agents=agents or {},
             recovery_timeout_s=recovery_timeout_s,
             sweep_interval_s=0.05,
         )
@@ -166,7 +171,7 @@ class SmallCluster:
         self.inferlets = InferletFamily(self.directory, self.journal, 10.0)
         self.greenroom = Greenroom(self.directory, self.journal, 10.0, TurnReader(), self.topics or BrokerRef(()))
         for index in range(self._num_models):
-            self.engines.append(FakeEngine())
+            self.engines.append(self._engine())
             self.models.append(Loopback(None, f"model-{index}", MODEL_CALLS))
             await self.start_model(index)
         return self
@@ -184,12 +189,12 @@ class SmallCluster:
 
     async def start_model(self, index: int, adapters: tuple[str, ...] = ("formal", "pirate")) -> None:
         """Start or restart a model actor, with nothing in its cache."""
-        engine = FakeEngine(features=self._features, adapters=adapters)
+        engine = self._engine(features=self._features, adapters=adapters)
         self.engines[index] = engine
         actor = self.models[index]
         model = Model(
             self.settings.models[0],
-            (lambda settings: (engine, FakeTokenizer())) if self._is_fake else build_engine,
+            (lambda settings: (engine, self._tokenizer())) if self._is_fake else build_engine,
             lambda: model_ref(actor),
             actor.kill,
             self.directory,

@@ -20,8 +20,10 @@ from api.errors import (
     TurnRunning,
     UnknownAdapter,
 )
+from api.threads.contract import Agents
 from api.turns import Finish, TurnRequest
 from tests.api import toy_model
+from tests.api.fake_agents import NoAgents
 from tests.api.fake_inferlets import FakeInferlets
 from tests.api.fake_topics import FakeTopics
 from tests.api.fake_turn import DismissedStream, FakeStream, FakeTurn, Pace
@@ -72,6 +74,7 @@ class FakeCluster(FakeInferlets):
         self.hints: list[str] = []
         self.keeps_s: list[float] = []
         self.topics = FakeTopics()
+        self.agents: Agents = NoAgents()
         self.max_queued_turns = max_queued_turns
         self._max_sessions = max_sessions
 

@@ -61,6 +61,7 @@ def test_the_examples_show_a_gpu_autoscaling_and_keys() -> None:
 
 
 EXAMPLES = {
+    "agents",
     *("api.allow_upload", "api.cors_origins"),
     *("broker.queues.0.is_durable", "broker.queues.0.when_full"),
     *("broker.topics.0.is_durable", "broker.topics.0.when_full"),

@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from api.cluster import Cluster, SessionHandle, SessionOptions, TurnStream
 from api.errors import (
+    AgentNotFound,
     Closed,
     InferletEnded,
     InferletNotFound,
@@ -24,6 +25,7 @@ from api.errors import (
     NotLast,
     ProgramNotFound,
     SessionNotFound,
+    ThreadNotFound,
     TooBusy,
     TooLarge,
     TopicNotFound,
@@ -705,6 +707,19 @@ async def test_deleting_a_queue_deletes_what_consumers_have(cluster: Cluster) ->
     waiting = asyncio.create_task(queues.pull(WORK, PROMPTLY_S))
     await queues.push(WORK, "c")
     assert (await waiting).value == "c"
+
+
+# Agents
+
+
+async def test_a_cluster_without_agents_knows_none(cluster: Cluster) -> None:
+    agents = cluster.agents
+    assert await agents.agents("ada") == ()
+    assert await agents.threads("ada") == ()
+    with pytest.raises(AgentNotFound):
+        await agents.open("helper", None, "ada")
+    with pytest.raises(ThreadNotFound):
+        await agents.thread("nothing", "ada")
 
 
 # The suite itself

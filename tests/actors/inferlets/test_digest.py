@@ -49,6 +49,7 @@ from api.inferlet.effects import (
     StorePut,
     TerminateChild,
 )
+from api.inferlet.work_effects import AnswerWork, Log, NextOutput, Work
 from api.topics import Cursor
 from api.turns import BeginningOfText, Message, Sampling, Stop, Text, Tokens, TurnRequest
 
@@ -68,6 +69,7 @@ PLAIN = Turn("c", "pocket", (1,), TurnRequest("t", ()), Retention())
 PULLED = Pulled("work", 3, {"a": [1, None]}, "receipt", 1)
 FROZEN: list[tuple[Effect[Any], str, str]] = [
     (Acknowledge(PULLED), "00c0031c4db02294", "00c0031c4db02294"),
+    (AnswerWork("call_1", ["x"]), "03478d3e55d321f0", "03478d3e55d321f0"),
     (BeginTopic("news", False), "94ec7455e1166e70", "94ec7455e1166e70"),
     (Broadcast("news", "value"), "f2cc09dd27376429", "f2cc09dd27376429"),
     (Decode("pocket", (1, 2)), "ed6a1a3219b90ccb", "8e3f38747b2a2dd9"),
@@ -77,10 +79,12 @@ FROZEN: list[tuple[Effect[Any], str, str]] = [
     (Generate(PLAIN), "f4c67e2f8370c36c", "c2d61d6f85b63592"),
     (Import("pocket", "name"), "21dd53e9e3b2c03a", "21dd53e9e3b2c03a"),
     (Launch("program", ("a", "b"), "name"), "79f01c49c42a142b", "79f01c49c42a142b"),
+    (Log({"a": 1}), "0754baea6c82c76b", "0754baea6c82c76b"),
     (Mask("c", "pocket", (1, 2, 3), ((2, 0, 1),), 0, 1), "efb3700596c2bbec", "efb3700596c2bbec"),
     (Models(), "333290208a5a1cf4", "333290208a5a1cf4"),
     (NextChildEvent("child", -1, None), "e98098e303260ac2", "e98098e303260ac2"),
     (NextDistribution(PLAIN), "f09cf2ca0a54d9e9", "e137ec1134892be3"),
+    (NextOutput(Work("call_1", str), 2, True), "5f4b80640adac5fc", "5f4b80640adac5fc"),
     (NextPiece(TURN, Generated((1,), (2, 3), ("a", "b"))), "e56da90968b654d8", "e56da90968b654d8"),
     (NextTopicEvent("news", Cursor("epoch", 4), 0.5), "7db0e3181b45f917", "7db0e3181b45f917"),
     (Now(), "d9e7d0ef64dd2b9c", "d9e7d0ef64dd2b9c"),

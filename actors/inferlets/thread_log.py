@@ -1,0 +1,220 @@
+"""The log of a thread: what its program has logged, numbered, and its open blocks as far as they have come."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from actors.inferlets.records import Ended, Logged, Record
+from api import errors
+from api.errors import BlockNotFound, GreenroomError, RunNotFound
+from api.inferlet.work_effects import Shown
+from api.threads.blocks import Block, BlockError, Part
+from api.threads.contract import BlockQuery, EventName
+from api.threads.runs import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry: a block or a run as it was then."""
+
+    seq: int
+    name: EventName
+    block: Block | None = None
+    run: Run | None = None
+
+    @property
+    def run_id(self) -> str:
+        """The run that it concerns."""
+        return self.run.id if self.run else self.block.run_id if self.block else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    run_id: str | None
+    error: GreenroomError | None
+    seq_before: int
+
+
+class ThreadLog:
+    """Belongs to one event loop.
+
+    Attributes:
+        entries: the one of seq n stands at n - 1.
+        blocks, runs: by id, as they are now; in the order of their creation.
+        is_over: no more will come.
+    """
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.blocks: dict[str, Block] = {}
+        self.runs: dict[str, Run] = {}
+        self.is_over = False
+        self._open: dict[str, list[tuple[Part, bytearray]]] = {}
+        self._outcomes: dict[int, _Outcome] = {}
+        self._of_run: defaultdict[str, list[str]] = defaultdict(list)
+        self._seqs: list[int] = []
+        self._ids: list[str] = []
+        self._watchers: set[asyncio.Event] = set()
+
+    @property
+    def end(self) -> int:
+        """The seq of the last entry."""
+        return len(self.entries)
+
+    def append(self, records: Sequence[Record]) -> None:
+        """These records are durable."""
+        for record in records:
+            match record:
+                case Logged(value=value):
+                    self._log(value)
+                case Shown(value):
+                    self._show(value)
+                case Ended(how):
+                    self._close(how)
+        for watcher in self._watchers:
+            watcher.set()
+
+    def outcome(self, position: int) -> tuple[Run, int] | GreenroomError | None:
+        """What became of a command: its run and the seq before that began, or an error; None until it is taken."""
+        found = self._outcomes.get(position)
+        if found is None:
+            return None
+        if found.error:
+            return found.error
+        return self.run(found.run_id or ""), found.seq_before
+
+    def run(self, run_id: str) -> Run:
+        """A run as it is now.
+
+        Raises:
+            RunNotFound
+        """
+        if run_id not in self.runs:
+            raise RunNotFound(run_id)
+        return self.runs[run_id]
+
+    def block(self, block_id: str) -> Block:
+        """A block, as far as it has come.
+
+        Raises:
+            BlockNotFound
+        """
+        block = self.blocks.get(block_id)
+        if block is None:
+            raise BlockNotFound(block_id)
+        shown = self._open.get(block_id)
+        if shown:
+            parts = tuple(replace(part, text=data.decode()) for part, data in shown)
+            block = replace(block, parts=parts)
+        reason = self.runs[block.run_id].reason if block.run_id in self.runs else None
+        return replace(block, rolled_back=True) if reason == "rollback" else block
+
+    def open_blocks(self) -> list[str]:
+        """The ids of blocks that grow."""
+        return list(self._open)
+
+    def texts(self, block_id: str) -> list[tuple[Part, bytes]]:
+        """The parts of a block and the bytes of each, as far as they have come."""
+        if shown := self._open.get(block_id):
+            return [(part, bytes(data)) for part, data in shown]
+        return [(part, part.text.encode()) for part in self.blocks[block_id].parts]
+
+    def page(self, query: BlockQuery) -> tuple[tuple[Block, ...], bool]:
+        """See ``ThreadHandle.blocks``."""
+        if query.run_id is not None:
+            self.run(query.run_id)
+            ids = [id for id in self._of_run[query.run_id] if self.blocks[id].seq > query.after]
+        else:
+            ids = self._ids[bisect_right(self._seqs, query.after) :]
+        if query.is_descending:
+            ids = ids[::-1]
+        found: list[Block] = []
+        for block_id in ids:
+            block = self.block(block_id)
+            if (query.before is None or block.seq < query.before) and _is_asked_for(block, query):
+                if len(found) == query.limit:
+                    return tuple(found), True
+                found.append(block)
+        return tuple(found), False
+
+    def watch(self, event: asyncio.Event) -> None:
+        """Set the event whenever something comes. Idempotent."""
+        self._watchers.add(event)
+
+    def unwatch(self, event: asyncio.Event) -> None:
+        """Stop setting the event. Idempotent."""
+        self._watchers.discard(event)
+
+    def _log(self, value: Any) -> None:
+        match value["log"]:
+            case "run":
+                self._take_run(Run.of(value["run"]))
+            case "created":
+                self._create(Block.of(value["block"]))
+            case "completed":
+                self._complete(Block.of(value["block"]))
+            case "outcome":
+                failure = value["error"]
+                error = getattr(errors, failure[0], GreenroomError)(*failure[1]) if failure else None
+                first = next((e.seq for e in self._entries_of(value["run_id"])), self.end + 1)
+                self._outcomes[value["position"]] = _Outcome(value["run_id"], error, first - 1)
+
+    def _entries_of(self, run_id: str | None) -> list[Entry]:
+        """Those that are near the end, where those of a run that begins are."""
+        return [entry for entry in self.entries[-8:] if entry.run_id == run_id]
+
+    def _take_run(self, run: Run) -> None:
+        self.runs[run.id] = run
+        self.entries.append(Entry(self.end + 1, "run.ended" if run.is_over else "run.updated", run=run))
+
+    def _create(self, block: Block) -> None:
+        block = replace(block, seq=self.end + 1)
+        self.blocks[block.id] = block
+        self._ids.append(block.id)
+        self._seqs.append(block.seq)
+        self._of_run[block.run_id].append(block.id)
+        self._open[block.id] = [(part, bytearray(part.text.encode())) for part in block.parts]
+        self.entries.append(Entry(block.seq, "block.created", block=block))
+
+    def _complete(self, block: Block) -> None:
+        block = replace(block, seq=self.blocks[block.id].seq)
+        self.blocks[block.id] = block
+        self._open.pop(block.id, None)
+        self.entries.append(Entry(self.end + 1, "block.completed", block=block))
+
+    def _show(self, value: Any) -> None:
+        """Of a block that is closed nothing is missing: a program that runs again shows it again."""
+        shown = self._open.get(value["block"])
+        if shown is None:
+            return
+        if value["part"] == len(shown):
+            shown.append((Part(value["type"], value["mime_type"]), bytearray()))
+        shown[value["part"]][1].extend(value["text"].encode())
+
+    def _close(self, how: str) -> None:
+        """The program has ended, and with it what it worked on."""
+        is_deleted = how == "terminated"
+        error = None if is_deleted else BlockError("worker_lost", "the process of this thread was lost")
+        for block_id in list(self._open):
+            block = self.block(block_id)
+            at = max(block.created_at, self.runs[block.run_id].created_at)
+            self._complete(replace(block, state="cancelled" if is_deleted else "failed", error=error, closed_at=at))
+        for run in [run for run in self.runs.values() if not run.is_over]:
+            ended = replace(run, ended_at=run.started_at or run.created_at, error=error)
+            if is_deleted:
+                self._take_run(replace(ended, state="cancelled", reason="deleted"))
+            else:
+                self._take_run(replace(ended, state="failed", reason="worker_lost"))
+        self.is_over = True
+
+
+def _is_asked_for(block: Block, query: BlockQuery) -> bool:
+    if not query.kinds and not query.roles:
+        is_of_transcript = block.kind == "message" and block.role in ("user", "assistant")
+        return is_of_transcript and (query.run_id is not None or not block.rolled_back)
+    return (not query.kinds or block.kind in query.kinds) and (not query.roles or block.role in query.roles)

@@ -1,0 +1,131 @@
+"""The asks of one run, and whether it waits for nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from api.agents.tools import IfExpired
+from api.agents.writer import OpenBlock
+from api.errors import AlreadyAnswered, AskNotFound, InvalidRequest
+from api.inferlet import now
+from api.threads.blocks import Answer
+from api.threads.commands import GivenAnswer
+
+_JSON_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "object": (dict,),
+    "array": (list,),
+    "null": (type(None),),
+}
+
+
+class Expired(Exception):
+    """Nobody answered in time."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    block: OpenBlock
+    answer: asyncio.Future[Answer]
+    if_expired: IfExpired
+
+
+class Asks:
+    """Counts what goes on in a run: ``on_change`` is called with whether it can only wait for answers."""
+
+    def __init__(self, on_change: Callable[[bool], object]) -> None:
+        self._waiting: dict[str, _Waiting] = {}
+        self._closed: set[str] = set()
+        self._on_change = on_change
+        self._num_active = 1
+        self._is_idle = False
+
+    def active(self, change: int) -> None:
+        """So many more things go on."""
+        self._num_active += change
+        is_idle = self._num_active == 0 and bool(self._waiting)
+        if is_idle != self._is_idle:
+            self._is_idle = is_idle
+            self._on_change(is_idle)
+
+    async def answer_to(self, block: OpenBlock, timeout_s: float | None, if_expired: IfExpired) -> Answer:
+        """The answer to an ask; what asked goes on after it.
+
+        Raises:
+            Expired: there is none, and the run is to fail of that.
+        """
+        loop = asyncio.get_running_loop()
+        waiting = self._waiting[block.block.id] = _Waiting(block, loop.create_future(), if_expired)
+        timer = None if timeout_s is None else loop.call_later(timeout_s, self._expire, waiting)
+        self.active(-1)
+        try:
+            return await waiting.answer
+        finally:
+            if timer:
+                timer.cancel()
+            self._close(waiting)
+            self.active(1)
+
+    def take(self, answers: tuple[GivenAnswer, ...]) -> None:
+        """Answers from outside: all of them, or none.
+
+        Raises:
+            AskNotFound, AlreadyAnswered
+            InvalidRequest: one is not what was asked for.
+        """
+        if len({given.ask_id for given in answers}) < len(answers):
+            raise InvalidRequest("answers: an ask is answered once")
+        for given in answers:
+            self._check(given)
+        at = now()
+        for given in answers:
+            waiting = self._waiting[given.ask_id]
+            answer = Answer(at, given.approve, given.value, given.reason)
+            waiting.block.close(answer=answer)
+            self._closed.add(given.ask_id)
+            waiting.answer.set_result(answer)
+
+    def _check(self, given: GivenAnswer) -> None:
+        if given.ask_id in self._closed:
+            raise AlreadyAnswered(f"ask {given.ask_id!r} is answered, or has expired")
+        waiting = self._waiting.get(given.ask_id)
+        ask = waiting.block.block.ask if waiting else None
+        if ask is None:
+            raise AskNotFound(given.ask_id)
+        if ask.type == "approval":
+            if given.approve is None:
+                raise InvalidRequest(f"ask {given.ask_id!r} is an approval: approve is true or false")
+        elif given.approve is not False and not _fits(given.value, ask.schema):
+            raise InvalidRequest(f"ask {given.ask_id!r}: the value is not of its schema")
+
+    def _expire(self, waiting: _Waiting) -> None:
+        if waiting.answer.done():
+            return
+        if waiting.if_expired == "fail":
+            waiting.answer.set_exception(Expired(waiting.block.text))
+        else:
+            waiting.answer.set_result(Answer(now(), approve=False, reason="expired"))
+
+    def _close(self, waiting: _Waiting) -> None:
+        block_id = waiting.block.block.id
+        self._waiting.pop(block_id, None)
+        self._closed.add(block_id)
+        future = waiting.answer
+        is_answered = future.done() and not future.cancelled() and future.exception() is None
+        waiting.block.close("complete" if is_answered else "cancelled", answer=future.result() if is_answered else None)
+
+
+def _fits(value: Any, schema: dict[str, Any]) -> bool:
+    """As far as the schema's own type and its list of values say."""
+    if "enum" in schema and value not in schema["enum"]:
+        return False
+    kinds = _JSON_TYPES.get(schema.get("type", ""))
+    if kinds is None:
+        return True
+    return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))

@@ -1,0 +1,144 @@
+"""Tools of agents: Python functions that the model may call, and functions of the caller's."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_type_hints, overload
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from api.errors import InvalidRequest
+from api.tools import Tool
+
+IfExpired = Literal["fail", "deny"]
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionTool:
+    """A function that the model may call; calling this calls it. See ``tool``."""
+
+    spec: Tool
+    function: Callable[..., Any]
+    model: type[BaseModel]
+    needs_approval: bool | Callable[..., bool] = False
+    approval_timeout_s: float | None = None
+    if_expired: IfExpired = "fail"
+    timeout_s: float = 30.0
+    max_calls: int | None = None
+    retry_safe: bool = False
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return self.function(*arguments, **named)
+
+    @property
+    def name(self) -> str:
+        """What the model calls it by."""
+        return self.spec.name
+
+    def arguments(self, text: str) -> dict[str, Any]:
+        """The arguments of a call, as the function takes them.
+
+        Raises:
+            InvalidRequest: they are not valid.
+        """
+        try:
+            found = self.model.model_validate_json(text)
+        except ValidationError as error:
+            problems = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+            raise InvalidRequest("; ".join(problems)) from None
+        return {name: getattr(found, name) for name in self.model.model_fields}
+
+    def asks_for(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether a call with these arguments needs an approval."""
+        if callable(self.needs_approval):
+            return bool(self.needs_approval(**arguments))
+        return self.needs_approval
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTool:
+    """A tool that the caller runs: a call of it is an ask, and the answer's value its result."""
+
+    spec: Tool
+    max_calls: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What the model calls it by."""
+        return self.spec.name
+
+
+AnyTool = FunctionTool | ClientTool
+
+
+@overload
+def tool(function: Callable[..., Any], /) -> FunctionTool: ...
+
+
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    needs_approval: bool | Callable[..., bool] = False,
+    approval_timeout_s: float | None = None,
+    if_expired: IfExpired = "fail",
+    timeout_s: float = 30.0,
+    max_calls: int | None = None,
+    retry_safe: bool = False,
+) -> Callable[[Callable[..., Any]], FunctionTool]: ...
+
+
+def tool(function: Callable[..., Any] | None = None, /, *, name: str | None = None, **options: Any) -> Any:
+    """Make a function a tool: its name, its docstring and its signature are what the model is told.
+
+    It may be ``def`` or ``async def``, and either may yield. What it returns or yields is text, a ``File``, bytes, a
+    value that JSON has a form for, or a tuple of these. What it raises the model is told. It runs in a thread of its
+    own, beside the agent, and once: where its process dies the run fails.
+
+    Args:
+        needs_approval: a call waits until a person approves it; or a function of the arguments that says so.
+        approval_timeout_s: for so long; None for ever.
+        if_expired: what becomes of a call that nobody has approved in time: its run fails, or it counts as denied.
+        timeout_s: time for one call.
+        max_calls: calls of it in one run.
+        retry_safe: running it twice does no harm, so it is run again where its process dies.
+
+    Raises:
+        InvalidRequest: a parameter is positional-only or variadic.
+    """
+    if function is None:
+        return lambda decorated: _tool(decorated, name, options)
+    return _tool(function, name, options)
+
+
+def client_tool(
+    name: str, schema: Mapping[str, Any], description: str = "", *, max_calls: int | None = None
+) -> ClientTool:
+    """A tool that the caller runs. ``schema`` is of its arguments, an object."""
+    return ClientTool(Tool(name, description, json.dumps(schema)), max_calls)
+
+
+def _tool(function: Callable[..., Any], name: str | None, options: Mapping[str, Any]) -> FunctionTool:
+    name = name or function.__name__
+    model = _arguments_model(function, name)
+    schema = model.model_json_schema()
+    schema.pop("title", None)
+    for field in schema.get("properties", {}).values():
+        field.pop("title", None)
+    spec = Tool(name, inspect.getdoc(function) or "", json.dumps(schema))
+    return FunctionTool(spec, function, model, **options)
+
+
+def _arguments_model(function: Callable[..., Any], name: str) -> type[BaseModel]:
+    hints = get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {}
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise InvalidRequest(f"tool {name!r}: parameter {parameter.name!r} cannot be given by its name")
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[parameter.name] = (hints.get(parameter.name, Any), default)
+    found: type[BaseModel] = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+    return found

@@ -1,0 +1,1 @@
+"""Threads: conversations with agents, as the routes and callers see them."""

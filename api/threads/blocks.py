@@ -1,0 +1,147 @@
+"""A block: one thing that was said or done in a thread."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+from api.errors import InvalidRequest
+
+Kind = Literal["message", "reasoning", "status", "tool_call", "tool_result", "ask", "error"]
+Role = Literal["user", "assistant", "tool", "system"]
+BlockState = Literal["open", "complete", "failed", "cancelled"]
+KINDS: tuple[Kind, ...] = ("message", "reasoning", "status", "tool_call", "tool_result", "ask", "error")
+ROLES: tuple[Role, ...] = ("user", "assistant", "tool", "system")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of what a block says.
+
+    Attributes:
+        text: of a text; of ``json``, JSON text.
+        data: the bytes of a ``file``, as base64.
+    """
+
+    type: Literal["text", "json", "file"] = "text"
+    mime_type: str = "text/plain"
+    text: str = ""
+    data: str = ""
+    name: str | None = None
+
+    @classmethod
+    def of_json(cls, value: Any) -> Part:
+        """A JSON value."""
+        return cls("json", "application/json", json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+    @classmethod
+    def of_file(cls, data: bytes, mime_type: str, name: str | None = None) -> Part:
+        """Bytes."""
+        return cls("file", mime_type, data=b64encode(data).decode(), name=name)
+
+    @property
+    def content(self) -> bytes:
+        """What ``/raw`` answers."""
+        return b64decode(self.data) if self.type == "file" else self.text.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a block of kind ``ask`` wants to know. ``expires_at`` is seconds since the epoch."""
+
+    type: Literal["approval", "question", "client_tool"]
+    question: str
+    schema: dict[str, Any]
+    call_id: str | None = None
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to an ask."""
+
+    at: float
+    approve: bool | None = None
+    value: Any = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BlockError:
+    """Why a block failed."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """See the module. Times are seconds since the epoch.
+
+    Attributes:
+        seq: of the entry that created it; 0 until the log has numbered that.
+        turn: the step of its run, from 0.
+        name: of a tool, or of a status.
+        call_id: the call that it is, or that it belongs to.
+    """
+
+    id: str
+    run_id: str
+    turn: int
+    kind: Kind
+    role: Role
+    agent: str
+    created_at: float
+    seq: int = 0
+    state: BlockState = "open"
+    parts: tuple[Part, ...] = ()
+    name: str | None = None
+    call_id: str | None = None
+    parent_run_id: str | None = None
+    closed_at: float | None = None
+    error: BlockError | None = None
+    ask: Ask | None = None
+    answer: Answer | None = None
+    rolled_back: bool = False
+
+    @classmethod
+    def of(cls, kept: dict[str, Any]) -> Self:
+        """From ``kept``."""
+        nested = {name: kept[name] and kind(**kept[name]) for name, kind in _NESTED.items()}
+        return cls(**(kept | nested | {"parts": tuple(Part(**part) for part in kept["parts"])}))
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """As plain JSON, with everything."""
+        return asdict(self) | {"parts": [asdict(part) for part in self.parts]}
+
+    @property
+    def text(self) -> str:
+        """The text of its parts."""
+        return "".join(part.text for part in self.parts)
+
+    def part(self, number: int) -> Part:
+        """One of its parts.
+
+        Raises:
+            InvalidRequest: there is none of this number.
+        """
+        if not 0 <= number < len(self.parts):
+            raise InvalidRequest(f"block {self.id!r} has no part {number}")
+        return self.parts[number]
+
+
+_NESTED: dict[str, type[Any]] = {"ask": Ask, "answer": Answer, "error": BlockError}
+
+
+def number_of(block_id: str) -> int:
+    """The number of a block in its thread."""
+    return int(block_id.rpartition(".b")[2])
+
+
+def thread_of(entry_id: str) -> str:
+    """The thread that the id of a block or of a run names; "" where it is none of these."""
+    thread_id, dot, number = entry_id.rpartition(".")
+    return thread_id if dot and number[:1] in ("b", "r") and number[1:].isascii() and number[1:].isdigit() else ""

@@ -1,0 +1,97 @@
+"""What callers ask of a thread, as its program receives it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias
+
+IfBusy = Literal["queue", "reject", "interrupt", "rollback", "steer"]
+CancelMode = Literal["keep", "rollback"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a request allows its run; an agent's own limits cannot be raised."""
+
+    max_actions: int | None = None
+    max_tokens: int | None = None
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Begin a run, or have it wait for its place.
+
+    Attributes:
+        if_busy: None for what the agent says.
+        tool_choice: for the first steps, one each: "auto", "none", "required", or a tool's name.
+    """
+
+    text: str
+    if_busy: IfBusy | None = None
+    tool_choice: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    labels: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """End a run. With ``rollback`` it leaves the transcript and the model's context too."""
+
+    run_id: str
+    mode: CancelMode = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """Let a prompt join a run at its next step."""
+
+    run_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class GivenAnswer:
+    """The answer to one ask."""
+
+    ask_id: str
+    approve: bool | None = None
+    value: Any = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Answers to asks of one run: all are taken, or none."""
+
+    run_id: str
+    answers: tuple[GivenAnswer, ...]
+
+
+Command: TypeAlias = Prompt | Cancel | Steer | Answers
+_KINDS: dict[str, type[Command]] = {"prompt": Prompt, "cancel": Cancel, "steer": Steer, "answers": Answers}
+
+
+def sent(command: Command) -> dict[str, Any]:
+    """The command as the message that carries it."""
+    kind = next(name for name, kind in _KINDS.items() if kind is type(command))
+    return {"command": kind, **asdict(command)}
+
+
+def received(message: object) -> Command:
+    """The command that a message carries.
+
+    Raises:
+        ValueError: it carries none.
+    """
+    try:
+        fields: dict[str, Any] = dict(message)  # type: ignore[call-overload]
+        kind = _KINDS[fields.pop("command")]
+        if kind is Prompt:
+            fields |= {"limits": Limits(**fields["limits"]), "tool_choice": tuple(fields["tool_choice"])}
+        elif kind is Answers:
+            fields["answers"] = tuple(GivenAnswer(**one) for one in fields["answers"])
+        return kind(**fields)
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError("this message is no command") from error

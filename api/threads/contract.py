@@ -1,0 +1,225 @@
+"""What the routes and the Python caller need of threads and agents, whatever cluster is there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from api.threads.blocks import Block, Kind, Role
+from api.threads.commands import CancelMode, GivenAnswer, Prompt
+from api.threads.positions import Position
+from api.threads.runs import Run
+
+
+@dataclass(frozen=True, slots=True)
+class AgentInfo:
+    """An agent that can be prompted.
+
+    Attributes:
+        source: ``module:name`` of one that is configured, the file of one that was uploaded.
+    """
+
+    name: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadInfo:
+    """A thread in a list. Times are seconds since the epoch. ``context_id`` is its id where it was not named."""
+
+    id: str
+    agent: str
+    context_id: str
+    created_at: float
+    last_used_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class BlockQuery:
+    """Which blocks, in order of their creation.
+
+    Attributes:
+        kinds, roles: any, where it is empty; where both are, the transcript: messages of user and assistant.
+        after, before: seqs.
+    """
+
+    run_id: str | None = None
+    kinds: frozenset[Kind] = frozenset()
+    roles: frozenset[Role] = frozenset()
+    after: int = 0
+    before: int | None = None
+    limit: int = 100
+    is_descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StreamQuery:
+    """Which events. With ``run_id`` they end with that run's."""
+
+    run_id: str | None = None
+    kinds: frozenset[Kind] = frozenset()
+    has_deltas: bool = True
+
+
+EventName = Literal["block.created", "block.delta", "block.completed", "run.updated", "run.ended"]
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadEvent:
+    """Something that happened in a thread: an entry of its log, or a piece of an open block.
+
+    Attributes:
+        position: where to go on after it.
+        data: ``{seq, block}``, ``{seq, run}`` or ``{block_id, run_id, part, offset, text}``.
+    """
+
+    position: str
+    name: EventName
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EventBatch:
+    """Events that follow each other, and where to go on after them; ``is_over`` where none will follow."""
+
+    events: tuple[ThreadEvent, ...]
+    position: Position
+    is_over: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a prompt: its run, and the position in the log before the run's first entry."""
+
+    run: Run
+    cursor: str
+
+
+class ThreadHandle(Protocol):
+    """The caller's side of one thread. All calls raise ``ThreadNotFound`` or ``ThreadDeleted`` once it is gone."""
+
+    thread_id: str
+
+    async def prompt(self, prompt: Prompt, key: str | None = None) -> Outcome:
+        """Begin a run. Durable on return. The same key again is the same run.
+
+        Raises:
+            ThreadBusy: a run is there, and the policy is to refuse.
+            IdempotencyConflict: the key was used with another prompt.
+            TooBusy: as many runs as are allowed wait.
+        """
+        ...
+
+    async def steer(self, run_id: str, text: str) -> Run:
+        """Let a prompt join a run at its next step; the run.
+
+        Raises:
+            RunEnded, RunNotFound
+        """
+        ...
+
+    async def cancel(self, run_id: str, mode: CancelMode = "keep") -> Run:
+        """End a run; where it has ended nothing changes.
+
+        Raises:
+            RunNotFound
+        """
+        ...
+
+    async def answer(self, run_id: str, answers: tuple[GivenAnswer, ...]) -> Run:
+        """Answer asks of a run; all of these, or none.
+
+        Raises:
+            AskNotFound, AlreadyAnswered, RunEnded, RunNotFound
+            InvalidRequest: an answer is not of the kind that was asked for.
+        """
+        ...
+
+    async def run(self, run_id: str) -> Run:
+        """A run as it is now.
+
+        Raises:
+            RunNotFound
+        """
+        ...
+
+    async def wait(self, run_id: str, timeout_s: float) -> Run:
+        """The same, once it has ended or waits for an answer, or when the time is over."""
+        ...
+
+    async def blocks(self, query: BlockQuery) -> tuple[tuple[Block, ...], bool]:
+        """Blocks, and whether there are more.
+
+        Raises:
+            RunNotFound
+        """
+        ...
+
+    async def block(self, block_id: str) -> Block:
+        """One block, as far as it has come.
+
+        Raises:
+            BlockNotFound
+        """
+        ...
+
+    def stream(self, after: str | None, query: StreamQuery) -> AsyncIterator[ThreadEvent]:
+        """Events after a position (None: all), then those that come, without gap or repeat, over crashes.
+
+        It ends with the thread, or with the run that is asked for.
+
+        Raises:
+            InvalidRequest: there is no such position.
+            RunNotFound
+        """
+        ...
+
+    async def describe(self) -> ThreadInfo:
+        """What it is."""
+        ...
+
+    async def delete(self) -> None:
+        """Remove it with its runs and blocks. Idempotent."""
+        ...
+
+
+class Agents(Protocol):
+    """The agents and threads of the cluster. ``owner`` is the name of the API key, or "" without keys."""
+
+    async def upload(self, source: str, file: str, owner: str) -> tuple[AgentInfo, ...]:
+        """Keep the agents of a Python source; a name again is a new version, for threads that begin later.
+
+        Raises:
+            InvalidRequest: it is not Python, or has no ``Agent`` with a name that is written in it.
+            NameTaken: the configuration has an agent of one of these names.
+            TooLarge: it has more than 1 MiB.
+        """
+        ...
+
+    async def agents(self, owner: str) -> tuple[AgentInfo, ...]:
+        """Those that this owner can prompt."""
+        ...
+
+    async def open(self, agent: str, name: str | None, owner: str, key: str | None = None) -> ThreadHandle:
+        """The thread of this name of an agent; a new one where there is none, or without a name.
+
+        Without a name, the same key again is the same thread.
+
+        Raises:
+            AgentNotFound, TooBusy
+        """
+        ...
+
+    async def thread(self, thread_id: str, owner: str) -> ThreadHandle:
+        """The thread of this id.
+
+        Raises:
+            ThreadNotFound: not there, or somebody else's.
+            ThreadDeleted
+        """
+        ...
+
+    async def threads(self, owner: str) -> tuple[ThreadInfo, ...]:
+        """This owner's threads, the latest used first."""
+        ...

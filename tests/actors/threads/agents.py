@@ -1,0 +1,121 @@
+"""Agents for tests. What their tools did is in ``RECORDED``, which outlives every actor of a small cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+
+from api.agents import Agent, File, ask, client_tool, context, status, tool
+
+RECORDED: list[str] = []
+HELD: defaultdict[str, threading.Event] = defaultdict(threading.Event)
+"""What ``hold`` waits for, by name."""
+
+
+@tool
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    RECORDED.append(f"add {a} {b}")
+    return a + b
+
+
+@tool
+async def weather(city: str) -> str:
+    """Today's weather in a city."""
+    RECORDED.append(f"weather {city}")
+    await asyncio.sleep(0)
+    return f"sunny in {city}"
+
+
+@tool
+def fail(why: str) -> str:
+    """Fails."""
+    raise ValueError(why)
+
+
+@tool
+def hold(name: str) -> str:
+    """Waits until the test says so."""
+    RECORDED.append(f"hold {name}")
+    status(f"holding {name}")
+    HELD[name].wait()
+    RECORDED.append(f"held {name}")
+    return name
+
+
+@tool(retry_safe=True)
+def hold_safely(name: str) -> str:
+    """The same, and may be run again."""
+    RECORDED.append(f"hold {name}")
+    HELD[name].wait()
+    return name
+
+
+@tool(timeout_s=0.05)
+async def slow() -> str:
+    """Takes too long."""
+    await asyncio.sleep(60)
+    return "never"
+
+
+@tool(needs_approval=lambda amount: amount > 10)
+def pay(amount: int) -> str:
+    """Pay."""
+    RECORDED.append(f"pay {amount}")
+    return f"paid {amount}"
+
+
+@tool(max_calls=1)
+def once() -> str:
+    """May be called once in a run."""
+    RECORDED.append("once")
+    return "once"
+
+
+@tool
+def letters(text: str) -> Iterator[str]:
+    """Letters, as they come."""
+    yield from text
+
+
+@tool
+async def several(number: int) -> AsyncIterator[object]:
+    """Parts of several kinds."""
+    yield "text"
+    yield {"number": number}
+    yield File(b"\x00\xff", "image/x-test", "dot")
+
+
+@tool
+async def order() -> str:
+    """Asks what to order."""
+    dish = await ask("Which dish?", str)
+    number = await ask("How many?", int)
+    RECORDED.append(f"order {number} {dish}")
+    return f"{number} {dish} for {context().call_id}"
+
+
+@tool(needs_approval=True, approval_timeout_s=0.05, if_expired="deny")
+def denied() -> str:
+    """Never approved in time."""
+    return "no"
+
+
+@tool(needs_approval=True, approval_timeout_s=0.05)
+def strict() -> str:
+    """The same; its run fails then."""
+    return "no"
+
+
+TOOLS = [add, weather, fail, hold, hold_safely, slow, pay, once, letters, several, order]
+helper = Agent(name="helper", system="Help.", tools=[*TOOLS, client_tool("pick", {"type": "object"})])
+quiet = Agent(name="quiet", tools=[add, pay], statuses=False)
+limited = Agent(name="limited", tools=TOOLS, max_actions=2, max_tokens=400)
+safe = Agent(
+    name="safe",
+    tools=[tool(retry_safe=True, needs_approval=one is pay)(one.function) for one in (add, weather, pay)],
+)
+hurried = Agent(name="hurried", tools=[denied, strict])
+plain = Agent(name="plain")

@@ -1,0 +1,127 @@
+"""What waits for a person: approvals, questions of tools, and tools of the caller."""
+
+from __future__ import annotations
+
+import asyncio
+
+from actors.inferlets.instance import Instance
+from tests.actors.small_cluster import SmallCluster
+from tests.actors.threads.agents import RECORDED
+from tests.actors.threads.caller import Caller, Json, calling, check, text_of
+from tests.actors.threads.test_promises import called
+
+
+async def asks_of(caller: Caller, begun: Json) -> list[Json]:
+    """Those of a run, once it waits for them."""
+    assert (await caller.wait(begun["run_id"]))["state"] == "waiting"
+    return await caller.blocks(begun["thread_id"], f"run_id={begun['run_id']}&kinds=ask")
+
+
+async def test_a_waiting_run_takes_no_actor_and_goes_on_when_everything_died_meanwhile(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        begun = await caller.begin(called("pay", amount=20))
+        [ask] = await asks_of(caller, begun)
+        assert (ask["ask"]["type"], ask["state"], ask["call_id"]) == ("approval", "open", ask["ask"]["call_id"])
+        await rests(small, begun["thread_id"])
+        small.kill_model()
+        await small.start_model(0)
+        small.restart_directory()
+        assert RECORDED == []
+        await caller.answer(begun["run_id"], ask_id=ask["id"], approve=True)
+        assert (await caller.wait(begun["run_id"]))["state"] == "succeeded"
+        final = check(await caller.events(begun), begun["run_id"])
+        assert final[ask["id"]]["answer"]["approve"] is True
+        assert RECORDED == ["pay 20"]
+        small.kill_inferlet(begun["thread_id"])
+        answer = await caller.prompt("say on", begun["thread_id"])
+        assert text_of(answer["blocks"][0]) == "on"
+        assert RECORDED == ["pay 20"]
+
+
+async def test_several_asks_are_answered_in_any_order_and_each_once(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        lines = (called("pay", amount=amount) for amount in (30, 5, 40))
+        begun = await caller.begin("\n".join(lines))
+        first, second = await asks_of(caller, begun)
+        await caller.answer(begun["run_id"], ask_id=second["id"], approve=False, reason="too much")
+        assert (await caller.wait(begun["run_id"], 0.0))["state"] == "waiting"
+        again = await caller.answer(begun["run_id"], 409, ask_id=second["id"], approve=True)
+        assert again["error"]["code"] == "already_answered"
+        unknown = await caller.answer(begun["run_id"], 404, ask_id="nothing", approve=True)
+        assert unknown["error"]["code"] == "ask_not_found"
+        unfit = await caller.answer(begun["run_id"], 400, ask_id=first["id"], value="yes")
+        assert unfit["error"]["code"] == "invalid_request"
+        await caller.answer(begun["run_id"], ask_id=first["id"], approve=True)
+        final = check(await caller.events(begun), begun["run_id"])
+        said = [text_of(block) for block in final.values() if block["kind"] == "message"]
+        assert said[-1] == "told paid 30, paid 5, Error: too much"
+        assert sorted(RECORDED) == ["pay 30", "pay 5"]
+        late = await caller.answer(begun["run_id"], 409, ask_id=first["id"], approve=True)
+        assert late["error"]["code"] == "run_ended"
+
+
+async def test_a_tool_asks_twice_and_its_time_stands_meanwhile(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        begun = await caller.begin(called("order"))
+        [dish] = await asks_of(caller, begun)
+        assert dish["ask"]["schema"] == {"type": "string"}
+        await caller.answer(begun["run_id"], ask_id=dish["id"], value="soup")
+        await caller.until(begun, "block.created", kind="ask", parts=[_text("How many?")])
+        _, number = await asks_of(caller, begun)
+        unfit = await caller.answer(begun["run_id"], 400, ask_id=number["id"], value="two")
+        assert unfit["error"]["code"] == "invalid_request"
+        await caller.answer(begun["run_id"], ask_id=number["id"], value=2)
+        final = check(await caller.events(begun), begun["run_id"])
+        [result] = [block for block in final.values() if block["kind"] == "tool_result"]
+        assert text_of(result) == f"2 soup for {result['call_id']}"
+        assert RECORDED == ["order 2 soup"]
+
+
+async def test_the_caller_runs_a_tool_of_its_own(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        begun = await caller.begin(called("pick", kind="file"))
+        [ask] = await asks_of(caller, begun)
+        assert ask["ask"]["type"] == "client_tool"
+        await caller.answer(begun["run_id"], ask_id=ask["id"], value={"path": "a.txt"})
+        assert (await caller.wait(begun["run_id"]))["state"] == "succeeded"
+        [*_, said] = await caller.blocks(begun["thread_id"])
+        assert text_of(said) == 'told {"path": "a.txt"}'
+
+
+async def test_an_ask_that_nobody_answers_in_time_counts_as_denied_where_its_tool_says_so(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        denied = await caller.begin(called("denied"), agent="hurried")
+        final = check(await caller.events(denied), denied["run_id"])
+        assert text_of([*final.values()][-1]) == "told Error: expired"
+        strict = await caller.begin(called("strict"), agent="hurried")
+        [*_, ended] = await caller.events(strict)
+        assert (ended.data["run"]["state"], ended.data["run"]["reason"]) == ("failed", "ask_expired")
+
+
+async def test_a_waiting_run_is_cancelled_and_its_tool_never_begins(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        begun = await caller.begin(called("pay", amount=20))
+        [ask] = await asks_of(caller, begun)
+        await rests(small, begun["thread_id"])
+        await caller.ask("POST", f"/api/runs/{begun['run_id']}/cancel", {}, 202)
+        run = await caller.wait(begun["run_id"])
+        assert (run["state"], run["reason"]) == ("cancelled", "user")
+        final = check(await caller.events(begun), begun["run_id"])
+        assert final[ask["id"]]["state"] == "cancelled"
+        assert RECORDED == []
+
+
+async def rests(small: SmallCluster, thread_id: str) -> None:
+    """Until its actor has given it back, as it does after a minute without readers."""
+    async with asyncio.timeout(30):
+        while holders := [slot.target for slot in small.slots.values() if _holds(slot.target.tenant, thread_id)]:
+            await holders[0].leave()
+            await asyncio.sleep(0.01)
+
+
+def _holds(tenant: object, thread_id: str) -> bool:
+    return isinstance(tenant, Instance) and tenant.id == thread_id
+
+
+def _text(text: str) -> Json:
+    return {"type": "text", "mime_type": "text/plain", "name": None, "text": text}

@@ -1,0 +1,104 @@
+"""Threads over the death of their actors, at every point of a run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from tests.actors.small_cluster import SmallCluster
+from tests.actors.threads.agents import HELD, RECORDED
+from tests.actors.threads.caller import Caller, Event, Json, calling, check, text_of
+from tests.actors.threads.test_asks import rests
+from tests.actors.threads.test_promises import ADD, called
+
+TWO_CALLS = f"{ADD}\n{called('weather', city='Oslo')}\n{called('pay', amount=20)}"
+
+
+@pytest.mark.parametrize("agent", ["safe", "helper"])
+async def test_a_death_at_any_event_changes_nothing_but_that_a_tool_may_be_lost(
+    small: SmallCluster, agent: str
+) -> None:
+    async with calling(small) as caller:
+        undisturbed, run = await _run(small, caller, agent)
+        assert run["state"] == "succeeded"
+        assert sorted(RECORDED) == ["add 1 2", "pay 20", "weather Oslo"]
+        for start in range(4):
+            RECORDED.clear()
+            blocks, run = await _run(small, caller, agent, kills_at=range(start, 1000, 5))
+            if agent == "helper":  # whose tools are not run twice, whatever that costs
+                assert len(set(RECORDED)) == len(RECORDED)
+                assert run["state"] == "succeeded" or run["reason"] == "worker_lost"
+            if agent == "safe" or run["state"] == "succeeded":
+                assert blocks == undisturbed
+                assert sorted(set(RECORDED)) == ["add 1 2", "pay 20", "weather Oslo"]
+
+
+async def _run(
+    small: SmallCluster, caller: Caller, agent: str, kills_at: Sequence[int] = ()
+) -> tuple[list[Json], Json]:
+    """The final blocks, without what differs from run to run, and the run. Its actor dies at these events."""
+    begun = await caller.begin(TWO_CALLS, agent=agent)
+    events: list[Event] = []
+    async for event in caller.stream(begun["stream_url"]):
+        if len(events) in kills_at:
+            small.kill_inferlet(begun["thread_id"])
+        events.append(event)
+        block = event.data.get("block", {})
+        if event.name == "block.created" and block["kind"] == "ask":
+            answers = {"answers": [{"ask_id": block["id"], "approve": True}]}
+            answered = await caller.http.post(f"/api/runs/{begun['run_id']}/answers", json=answers)
+            assert answered.status_code in (202, 409), "a run that has lost a tool takes none"
+    final = check(events, begun["run_id"])
+    ordered = sorted(final.values(), key=lambda block: (block["turn"], block["kind"], str(block["call_id"])))
+    varying = ("id", "seq", "run_id", "agent", "created_at", "closed_at", "ask", "answer")
+    blocks = [{name: value for name, value in block.items() if name not in varying} for block in ordered]
+    return blocks, events[-1].data["run"]
+
+
+async def test_a_tool_whose_process_dies_fails_the_run_and_is_not_run_again(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        begun = await caller.begin(called("hold", name="x"))
+        await caller.until(begun, "block.created", kind="status", name=None)
+        small.kill_inferlet(begun["thread_id"])
+        run = await caller.wait(begun["run_id"])
+        assert (run["state"], run["reason"]) == ("failed", "worker_lost")
+        final = check(await caller.events(begun), begun["run_id"])
+        [result] = [block for block in final.values() if block["kind"] == "tool_result"]
+        assert "might have run" in result["error"]["message"]
+        HELD["x"].set()
+        answer = await caller.prompt("say on", begun["thread_id"])
+        assert text_of(answer["blocks"][0]) == "on"
+        assert RECORDED.count("hold x") == 1
+
+
+async def test_a_tool_that_is_safe_to_retry_is_run_again(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        begun = await caller.begin(called("hold_safely", name="y"))
+        async with asyncio.timeout(30):
+            while not RECORDED:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        small.kill_inferlet(begun["thread_id"])
+        HELD["y"].set()
+        run = await caller.wait(begun["run_id"])
+        assert run["state"] == "succeeded"
+        assert RECORDED == ["hold y", "hold y"]
+
+
+@pytest.mark.parametrize("is_passive", [False, True])
+async def test_a_thread_whose_process_died_knows_what_was_said(small: SmallCluster, is_passive: bool) -> None:
+    async with calling(small) as caller:
+        begun = await caller.begin("say one")
+        await caller.wait(begun["run_id"])
+        await caller.prompt(ADD, begun["thread_id"])
+        before = await caller.blocks(begun["thread_id"], "kinds=message,tool_call,tool_result")
+        if is_passive:
+            await rests(small, begun["thread_id"])
+        else:
+            small.kill_inferlet(begun["thread_id"])
+        assert await caller.blocks(begun["thread_id"], "kinds=message,tool_call,tool_result") == before
+        answer = await caller.prompt("list", begun["thread_id"])
+        listed = text_of(answer["blocks"][0])
+        assert listed.startswith(f"system: Help. | user: say one | assistant: one | user: {ADD} | assistant: <call>")
+        assert "tool: 3 | assistant: told 3 | user: list" in listed

@@ -1,0 +1,32 @@
+"""A cluster's agents where there are none, for the routes."""
+
+from __future__ import annotations
+
+from typing_extensions import override
+
+from api.errors import AgentNotFound, ThreadNotFound, Unsupported
+from api.threads.contract import AgentInfo, Agents, ThreadHandle, ThreadInfo
+
+
+class NoAgents(Agents):
+    """Agents themselves need the real cluster, which is fast enough without Ray: see ``tests.actors.threads``."""
+
+    @override
+    async def upload(self, source: str, file: str, owner: str) -> tuple[AgentInfo, ...]:
+        raise Unsupported("agents cannot be uploaded here")
+
+    @override
+    async def agents(self, owner: str) -> tuple[AgentInfo, ...]:
+        return ()
+
+    @override
+    async def open(self, agent: str, name: str | None, owner: str, key: str | None = None) -> ThreadHandle:
+        raise AgentNotFound(agent)
+
+    @override
+    async def thread(self, thread_id: str, owner: str) -> ThreadHandle:
+        raise ThreadNotFound(thread_id)
+
+    @override
+    async def threads(self, owner: str) -> tuple[ThreadInfo, ...]:
+        return ()
