@@ -9,7 +9,10 @@ import pytest
 
 NAMES = {
     "api.agents": "Agent CallContext ClientTool File FunctionTool ask client_tool context status tool",
-    "api.client": "Answer Client ClientInstance ClientSession ClientSubscription",
+    "api.client": """
+        Answer ChatHistory Client ClientAgent ClientBlock ClientInstance ClientSession ClientSubscription ClientTask
+        ClientThread RunFailed StreamingResponse Tag
+    """,
     "api.inferlet": """
         Args Candidates Child ChildFailed Choice Context Generation Grammar Item JsonSchema Lagged LanguageModel
         NewEpoch Regex Retention Sampler StopCondition TopicReader broadcast ends_with ends_with_any
@@ -32,6 +35,7 @@ NAMES = {
 
 CALLS = {
     "api.client.Client": """
+        agent agents task thread threads upload_agents
         attach_instance close delete_queue delete_topic launch_instance list_instances list_programs models open_session
         program_exists publish queues session sessions subscribe terminate_instance topics upload_program
     """,

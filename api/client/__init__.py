@@ -1,9 +1,25 @@
-"""The Python client: sessions, inferlets and topics over HTTP and WebSocket, from outside the cluster."""
+"""The Python client: sessions, inferlets, topics and agents over HTTP and WebSocket, from outside the cluster."""
 
+from api.client.agent import ChatHistory, ClientAgent, ClientTask, ClientThread, RunFailed, StreamingResponse
 from api.client.answer import Answer
 from api.client.client import Client
 from api.client.instance import ClientInstance
 from api.client.session import ClientSession
 from api.client.subscription import ClientSubscription
+from api.client.thread_stream import ClientBlock, Tag
 
-__all__ = ["Answer", "Client", "ClientInstance", "ClientSession", "ClientSubscription"]
+__all__ = [
+    "Answer",
+    "ChatHistory",
+    "Client",
+    "ClientAgent",
+    "ClientBlock",
+    "ClientInstance",
+    "ClientSession",
+    "ClientSubscription",
+    "ClientTask",
+    "ClientThread",
+    "RunFailed",
+    "StreamingResponse",
+    "Tag",
+]

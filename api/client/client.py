@@ -23,6 +23,7 @@ from weakref import WeakSet
 
 from websockets.asyncio.client import connect
 
+from api.client.agent import ClientAgent, ClientTask, ClientThread
 from api.client.instance import ClientInstance
 from api.client.server import Server
 from api.client.session import ClientSession
@@ -34,6 +35,7 @@ from api.queues import QueueInfo
 from api.topics import Cursor, TopicInfo
 from api.values import Value, snapshot
 from api.wire.inferlet_views import InferletSummaryView, InferletsView, InferletView, ProgramsView, ProgramView
+from api.wire.thread_views import AgentsView, AgentView, ThreadsView, ThreadView
 from api.wire.topic_views import PublishedView, QueuesView, TopicsView
 from api.wire.views import ModelsView, ModelView, SessionsView, SessionView, SummaryView
 
@@ -63,6 +65,36 @@ class Client:
         """Close the connections; sessions and inferlets stay on the server."""
         await asyncio.gather(*(instance.detach() for instance in self._instances))
         await self._server.close()
+
+    def agent(self, name: str) -> ClientAgent:
+        """An agent, to be prompted."""
+        return ClientAgent(self._server, name)
+
+    async def agents(self) -> tuple[AgentView, ...]:
+        """The agents that can be prompted."""
+        return (await self._server.ask(AgentsView, "GET", "/api/agents")).agents
+
+    async def upload_agents(self, path: str | Path) -> tuple[AgentView, ...]:
+        """Upload a Python file with agents.
+
+        Raises:
+            InvalidRequest, NameTaken, Forbidden
+        """
+        source = await asyncio.to_thread(Path(path).read_text)
+        body = {"source": source, "file": Path(path).name}
+        return (await self._server.ask(AgentsView, "POST", "/api/agents", body)).agents
+
+    async def threads(self) -> tuple[ThreadView, ...]:
+        """The caller's threads, the latest used first."""
+        return (await self._server.ask(ThreadsView, "GET", "/api/threads")).threads
+
+    def thread(self, thread_id: str) -> ClientThread:
+        """A thread that was begun earlier; whether it is still there shows with its first use."""
+        return ClientThread(self._server, thread_id)
+
+    def task(self, run_id: str) -> ClientTask:
+        """A run that was begun earlier."""
+        return ClientTask(self._server, run_id)
 
     async def models(self) -> tuple[ModelView, ...]:
         """The models, the default one first."""

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
+from api.client.event_lines import SILENCE_S
 from api.client.remote_errors import error_of
 from api.client.retries import Patience, unreachable
-from api.client.subscription import SILENCE_S
 from api.errors import Unavailable
 from api.wire.views import View
 

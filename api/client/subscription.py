@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Self
+from typing import Self
 from urllib.parse import quote
 
 import httpx
 from typing_extensions import override
 
+from api.client.event_lines import events_in
 from api.client.remote_errors import error_of
 from api.client.retries import Patience
 from api.errors import Closed, GreenroomError, InvalidRequest, Unavailable
-from api.http.event_stream import KEEP_ALIVE_S
 from api.names import TopicId
 from api.topics import Cursor, Subscription, TopicEvent
 from api.values import Value
@@ -23,9 +23,6 @@ from api.wire.topic_views import event_of
 
 MAX_WAITING = 256
 """Events that have come and were not taken yet; then the server waits."""
-
-SILENCE_S = 3 * KEEP_ALIVE_S
-"""A connection on which nothing at all has come for so long is given up."""
 
 OpenStream = Callable[[dict[str, str]], AbstractAsyncContextManager[httpx.Response]]
 
@@ -113,7 +110,7 @@ class ClientSubscription(Subscription):
         if self._place:
             query["after"] = self._place
         async with self._open_stream(query) as response:
-            async for name, data, event_id in _events(response.aiter_lines()):
+            async for name, data, event_id in events_in(response.aiter_lines()):
                 self._patience.renew()
                 if name == "error":
                     raise error_of(data["code"], data["message"])
@@ -163,16 +160,3 @@ def _utf8(text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError:
         raise InvalidRequest("the text has lone surrogates, which are no characters") from None
-
-
-async def _events(lines: AsyncIterator[str]) -> AsyncIterator[tuple[str, dict[str, Any], str]]:
-    """Name, data and id of each event; a block that has only an id has no name."""
-    fields: dict[str, str] = {}
-    async for line in lines:
-        if line:
-            name, _, value = line.partition(": ")
-            fields[name] = value
-        else:
-            if fields.keys() & {"data", "id"}:
-                yield fields.get("event", ""), json.loads(fields.get("data", "{}")), fields.get("id", "")
-            fields = {}
