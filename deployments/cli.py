@@ -11,6 +11,7 @@ import typer
 
 from api.errors import GreenroomError, reason_of
 from deployments.commands import queues, sessions, topics
+from deployments.commands.agents import agents, prompt, threads
 from deployments.commands.chat import chat
 from deployments.commands.check import check
 from deployments.commands.deploy import deploy
@@ -46,7 +47,24 @@ def greenroom(
     """Sessions with language models that survive any crash, on Ray."""
 
 
-for command in (up, check, deploy, status, chat, launch, attach, ps, kill, replay, pub, sub, down):
+for command in (
+    up,
+    check,
+    deploy,
+    status,
+    chat,
+    launch,
+    attach,
+    ps,
+    kill,
+    agents,
+    threads,
+    prompt,
+    replay,
+    pub,
+    sub,
+    down,
+):
     app.command()(command)
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(topics.app, name="topics")
