@@ -97,6 +97,8 @@ class TurnRecord:
         ended_at: seconds since the epoch; None before, or where that was not recorded.
         error: why it failed; the context is as before then.
         is_waiting: it has not begun, since others are before it.
+        num_told: parts at the front of its prompt that edits had it tell.
+        is_past: the context has begun anew since, and does not hold it as it was.
     """
 
     turn_id: str
@@ -110,6 +112,66 @@ class TurnRecord:
     ended_at: float | None = None
     error: str | None = None
     is_waiting: bool = False
+    num_told: int = 0
+    is_past: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A change of a session that is no turn. The session keeps its texts, and does not look at them.
+
+    Attributes:
+        edit_id: chosen by the caller, unique in the session; making an edit twice is making it once.
+        note: of the session, in the place of the one before; None leaves that.
+        addition: an entry of the log; "" for none.
+        told: what the next turn tells the model before its own prompt, after what earlier edits have it tell.
+        is_anew: the context begins anew, with ``told`` and nothing else; the turns before stay in the log as past ones.
+        front: the caller's name for what the context begins with, until it begins anew; None leaves that.
+        hidden: names that are added to those in ``SessionLog.hidden``.
+        model, max_context: of a context that begins anew; None leaves them.
+        is_delisted: the session goes from lists, and is there no longer but for its turns that have a note.
+    """
+
+    edit_id: str
+    note: str | None = None
+    addition: str = ""
+    told: tuple[Part, ...] = ()
+    is_anew: bool = False
+    front: str | None = None
+    hidden: tuple[str, ...] = ()
+    model: str | None = None
+    max_context: int | None = None
+    is_delisted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLog:
+    """What was said in a session and added to it, in order, as far as it was asked for.
+
+    Attributes:
+        note, front, hidden: as the edits say; None where none does.
+        version: the id of the turn or the edit that was accepted last, for ``after``; None where that is not known.
+        unfinished: the ids of the turns that run or wait, in their order.
+        is_stale: names were hidden since the context began.
+        is_delisted: as an edit says.
+        num_entries: of the whole log: the turns that ended, and the edits with an addition. Turns that are hidden are
+            in it only where there is a note or a front.
+        num_past: of these were there when the context began anew.
+        entries: those that were asked for.
+    """
+
+    model: str
+    created_at: float
+    note: str | None
+    front: str | None
+    hidden: frozenset[str]
+    version: str | None
+    unfinished: tuple[str, ...]
+    is_stale: bool
+    is_delisted: bool
+    num_entries: int
+    num_past: int
+    entries: tuple[TurnRecord | Edit, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,19 +235,21 @@ class SessionHandle(Protocol):
 
     session_id: str
 
-    async def begin(self, request: TurnRequest, after: str | None = None) -> TurnStream:
+    async def begin(self, request: TurnRequest, after: str | None = None, edit: Edit | None = None) -> TurnStream:
         """Start a turn, or wait for its place in the session's queue. The turn's start is durable on return.
 
         The same ``turn_id`` again follows the turn that was begun first.
 
         Args:
-            after: the turn that this one is to follow immediately; None for whichever is the last.
+            after: the turn or edit that this one is to follow immediately; None for whichever is the last.
+            edit: made before it, where it is accepted.
 
         Raises:
             InvalidRequest, LengthExceeded: the turn cannot be; the session is as before.
             NotLast: the context does not end, or will not end, with the turn ``after``.
             TooBusy: the session's queue is full.
             TurnNotFound: the turn ``after`` is hidden.
+            TurnRunning: the context is to begin anew, and a turn runs or waits.
             Unavailable: no model actor could be had in time.
         """
         ...
@@ -199,14 +263,30 @@ class SessionHandle(Protocol):
         """
         ...
 
-    async def enqueue(self, request: TurnRequest, after: str | None = None) -> None:
+    async def enqueue(self, request: TurnRequest, after: str | None = None, edit: Edit | None = None) -> None:
         """Have a turn begun in its place in the queue, also after crashes. That it will is durable on return.
 
         Where it cannot begin then, its record says why. The same ``turn_id`` again changes nothing.
 
         Raises:
-            NotLast, TooBusy: as ``begin``.
+            NotLast, TooBusy, TurnRunning: as ``begin``.
         """
+        ...
+
+    async def edit(self, edit: Edit, after: str | None = None) -> None:
+        """Change the session. Durable on return.
+
+        Args:
+            after: the turn or edit that this one is to follow immediately; None for whichever is the last.
+
+        Raises:
+            NotLast: another turn or edit was accepted after that.
+            TurnRunning: the context is to begin anew, and a turn runs or waits.
+        """
+        ...
+
+    async def log(self, start: int = 0, stop: int | None = None) -> SessionLog:
+        """The log, with its entries from ``start`` to ``stop``, which count as those of a slice do."""
         ...
 
     async def turn(self, turn_id: str) -> TurnRecord:
@@ -220,7 +300,7 @@ class SessionHandle(Protocol):
     async def hide(self, turn_id: str) -> bool:
         """Cancel a turn and leave it out of ``turn`` from now on, though not of the context. Durable on return.
 
-        Returns whether the session has other turns that are not hidden.
+        Returns whether the session has other turns that are not hidden, or is more than its turns: it has a note.
 
         Raises:
             TurnNotFound: not one of this session's turns, or hidden.

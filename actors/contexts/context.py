@@ -102,6 +102,12 @@ class ContextRef(PlacedContext):
         if self._refilling:
             await asyncio.gather(self._refilling, return_exceptions=True)
 
+    async def move(self, model: str) -> None:
+        """Have another model compute it from now on."""
+        if model != self.model:
+            await self.close()
+            self.model = model
+
     async def close(self) -> None:
         """Free it."""
         await self.stop()

@@ -187,6 +187,7 @@ class Directory:
                 stream.title,
             )
             for session_id, stream in (await self._streams(SESSION, owner)).items()
+            if stream.is_listed or owner is None
         )
 
     async def give(self, session_id: str, owner: str) -> None:

@@ -17,7 +17,7 @@ class StreamInfo:
     """A stream without its records. Times are seconds since the epoch; ``expires_at`` None means never.
 
     For lists of streams, which do not read records, ``model`` is a session's model or an inferlet's program, ``title``
-    the title of a session or the name of an inferlet.
+    the title of a session or the name of an inferlet. One that is not ``is_listed`` is in no owner's list.
     """
 
     key: str
@@ -28,6 +28,16 @@ class StreamInfo:
     last_used_at: float
     expires_at: float | None
     title: str = ""
+    is_listed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What lists show of a stream; see ``StreamInfo``."""
+
+    title: str
+    model: str
+    is_listed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +84,11 @@ class Journal(Protocol):
         position: int,
         records: Sequence[bytes],
         expires_at: float | None,
-        title: str | None = None,
+        listing: Listing | None = None,
     ) -> None:
         """Add records at a position, and count as use. What is there already from this position on is left as it is.
 
-        A title that is not None becomes the stream's.
+        A listing that is not None becomes the stream's.
 
         Raises:
             Fenced: the epoch is not the stream's, or the stream is gone.

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from typing_extensions import override
 
-from actors.journal.contract import Acquired, Journal, StreamInfo
+from actors.journal.contract import Acquired, Journal, Listing, StreamInfo
 from actors.journal.file import erase, open_file, refusal
 from api.errors import Fenced, GreenroomError, IdTaken, InvalidRequest, NotFound, RecordsMissing, reason_of
 from api.logs import event_logger
@@ -44,10 +44,12 @@ MIGRATIONS = (
     _TABLES,
     "ALTER TABLE streams ADD COLUMN title TEXT NOT NULL DEFAULT ''",
     _INFERLETS_NAMED_BY_TITLE,
+    "ALTER TABLE streams ADD COLUMN is_listed INTEGER NOT NULL DEFAULT 1",
 )
 """Format 0 had the first tables, and did not say so."""
 
 COLUMNS = "key, owner, model, epoch, created_at, last_used_at, expires_at, title"
+_ALL = f"{COLUMNS}, is_listed"
 
 
 class SqliteJournal(Journal):
@@ -139,15 +141,16 @@ class SqliteJournal(Journal):
         position: int,
         records: Sequence[bytes],
         expires_at: float | None,
-        title: str | None = None,
+        listing: Listing | None = None,
     ) -> None:
         now = time.time()
+        shown = (listing.title, listing.model, listing.is_listed) if listing else (None, None, None)
 
         def write(connection: sqlite3.Connection) -> None:
             changed = connection.execute(
-                "UPDATE streams SET last_used_at = ?, expires_at = ?, title = coalesce(?, title)"
-                " WHERE key = ? AND epoch = ?",
-                (now, expires_at, title, key, epoch),
+                "UPDATE streams SET last_used_at = ?, expires_at = ?, title = coalesce(?, title),"
+                " model = coalesce(?, model), is_listed = coalesce(?, is_listed) WHERE key = ? AND epoch = ?",
+                (now, expires_at, *shown, key, epoch),
             )
             if changed.rowcount == 0:
                 raise Fenced(key, epoch)
@@ -186,7 +189,7 @@ class SqliteJournal(Journal):
     @override
     async def streams(self, owner: str | None = None) -> tuple[StreamInfo, ...]:
         where, values = ("", ()) if owner is None else ("WHERE owner = ?", (owner,))
-        query = f"SELECT {COLUMNS} FROM streams {where} ORDER BY last_used_at DESC"
+        query = f"SELECT {_ALL} FROM streams {where} ORDER BY last_used_at DESC"
         return await self._write(
             lambda connection: tuple(StreamInfo(*row) for row in connection.execute(query, values))
         )
@@ -311,7 +314,7 @@ def _settle(future: asyncio.Future[Any], answer: Any) -> None:
 
 
 def _find(connection: sqlite3.Connection, key: str) -> StreamInfo | None:
-    row = connection.execute(f"SELECT {COLUMNS} FROM streams WHERE key = ?", (key,)).fetchone()
+    row = connection.execute(f"SELECT {_ALL} FROM streams WHERE key = ?", (key,)).fetchone()
     return StreamInfo(*row) if row else None
 
 

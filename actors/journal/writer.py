@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from actors.calls.scope import Scope
-from actors.journal.contract import Acquired, Journal
+from actors.journal.contract import Acquired, Journal, Listing
 from api.errors import Fenced, GreenroomError, Unavailable
 from api.logs import event_logger
 
@@ -30,11 +30,11 @@ class OwnedStream:
         self._journal = journal
 
     async def append(
-        self, records: Sequence[bytes], expires_after_s: float | None = None, title: str | None = None
+        self, records: Sequence[bytes], expires_after_s: float | None = None, listing: Listing | None = None
     ) -> None:
         """Add records at the end; see ``Journal.append``. The stream expires when it is not used for so long."""
         expires_at = expiry(expires_after_s)
-        await self._journal.append(self.info.key, self.info.epoch, self.num_records, records, expires_at, title)
+        await self._journal.append(self.info.key, self.info.epoch, self.num_records, records, expires_at, listing)
         self.num_records += len(records)
 
     async def delete(self) -> None:

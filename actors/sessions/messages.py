@@ -8,19 +8,29 @@ from actors.calls.interface import Interface
 from actors.contexts.run import Ticket
 from actors.models.messages import TurnOutput
 from actors.sessions.listeners import Heard
-from api.cluster import SessionDescription, TurnRecord
+from api.cluster import Edit, SessionDescription, SessionLog, TurnRecord
 from api.turns import TurnRequest
 
 
 class SessionCalls(Protocol):
     """The calls of a session. Each raises ``Moved`` where the session is not on this actor, or leaves it."""
 
-    async def begin(self, request: TurnRequest, listener: str = "", after: str | None = None) -> Ticket:
+    async def begin(
+        self, request: TurnRequest, listener: str = "", after: str | None = None, edit: Edit | None = None
+    ) -> Ticket:
         """See ``SessionHandle.begin``; ``listener`` is not told of this turn by ``next_turn``."""
         ...
 
-    async def enqueue(self, request: TurnRequest, after: str | None = None) -> None:
+    async def enqueue(self, request: TurnRequest, after: str | None = None, edit: Edit | None = None) -> None:
         """See ``SessionHandle.enqueue``."""
+        ...
+
+    async def edit(self, edit: Edit, after: str | None = None) -> None:
+        """See ``SessionHandle.edit``."""
+        ...
+
+    async def log(self, start: int = 0, stop: int | None = None) -> SessionLog:
+        """See ``SessionHandle.log``."""
         ...
 
     async def turn(self, turn_id: str) -> TurnRecord:

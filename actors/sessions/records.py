@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from actors.journal.formats import check_format, of_a_later_release, of_line, to_line
 from actors.models.messages import TurnOutput
-from api.cluster import Retention
+from api.cluster import Edit, Retention
 from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
 from api.turns import (
     BeginningOfText,
@@ -61,9 +61,13 @@ class TurnDismissed:
 
 @dataclass(frozen=True, slots=True)
 class TurnStarted:
-    """A turn was accepted; nothing of it may be delivered before this is durable. The seed is settled."""
+    """A turn was accepted; nothing of it may be delivered before this is durable. The seed is settled.
+
+    Its prompt begins with ``num_told`` parts that edits had it tell.
+    """
 
     request: TurnRequest
+    num_told: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,13 @@ class RolledBack:
     then: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """The session was changed otherwise than by a turn."""
+
+    edit: Edit
+
+
 FORMAT = 1
 """The format of new streams. Format 0 wrote none."""
 
@@ -128,6 +139,7 @@ Record = (
     | TurnFailed
     | TurnHidden
     | RolledBack
+    | Edited
 )
 _RECORDS = {kind.__name__: kind for kind in get_args(Record)}
 
@@ -143,6 +155,8 @@ def encode(record: Record) -> bytes:
     fields = asdict(record)
     if isinstance(record, TurnQueued | TurnDismissed | TurnStarted):
         fields["request"] |= _special_fields(record.request)
+    if isinstance(record, Edited):
+        fields["edit"]["told"] = [_named(part) for part in record.edit.told]
     if isinstance(record, TurnEnded) and not record.output.logprobs:
         del fields["output"]["logprobs"]
     return to_line([type(record).__name__, fields])

@@ -18,7 +18,7 @@ from actors.directory.ref import DirectoryRef
 from actors.journal.keys import SESSION
 from actors.pool.ref import Location, TenantCall
 from actors.sessions.messages import SESSION_CALLS
-from api.cluster import SessionDescription, SessionHandle, TurnRecord
+from api.cluster import Edit, SessionDescription, SessionHandle, SessionLog, TurnRecord
 from api.errors import InvalidRequest, Moved, TooBusy, Unavailable
 from api.turns import TurnRequest
 
@@ -43,13 +43,23 @@ class SessionRef(SessionHandle):
         self._listener = secrets.token_hex(8)
 
     @override
-    async def begin(self, request: TurnRequest, after: str | None = None) -> SessionTurnStream:
-        ticket = await self._session.begin(request, self._listener, after)
+    async def begin(
+        self, request: TurnRequest, after: str | None = None, edit: Edit | None = None
+    ) -> SessionTurnStream:
+        ticket = await self._session.begin(request, self._listener, after, edit)
         return self._stream(request.turn_id, ticket, 0)
 
     @override
-    async def enqueue(self, request: TurnRequest, after: str | None = None) -> None:
-        await self._session.enqueue(request, after)
+    async def enqueue(self, request: TurnRequest, after: str | None = None, edit: Edit | None = None) -> None:
+        await self._session.enqueue(request, after, edit)
+
+    @override
+    async def edit(self, edit: Edit, after: str | None = None) -> None:
+        await self._session.edit(edit, after)
+
+    @override
+    async def log(self, start: int = 0, stop: int | None = None) -> SessionLog:
+        return await self._session.log(start, stop)
 
     @override
     async def turn(self, turn_id: str) -> TurnRecord:

@@ -22,8 +22,8 @@ from actors.sessions.records import RolledBack, Titled, TurnHidden, encode
 from actors.sessions.stream import SessionRecords
 from actors.sessions.turns import SessionTurns
 from actors.settings import SessionSettings
-from api.cluster import SessionDescription, TurnRecord
-from api.errors import InvalidRequest, Moved, TurnRunning
+from api.cluster import Edit, SessionDescription, SessionLog, TurnRecord
+from api.errors import InvalidRequest, Moved, SessionNotFound, TurnRunning
 from api.turns import TurnRequest
 
 
@@ -93,26 +93,51 @@ class Session(SessionCalls):
             session._turns.wait_again(request)
         return session
 
-    async def begin(self, request: TurnRequest, listener: str = "", after: str | None = None) -> Ticket:
-        self._use()
+    async def begin(
+        self, request: TurnRequest, listener: str = "", after: str | None = None, edit: Edit | None = None
+    ) -> Ticket:
+        self._use(is_delisted_too=after is not None)
         self._context.message()
-        return await self._turns.begin(request, listener, after)
+        return await self._turns.begin(request, listener, after, edit)
 
-    async def enqueue(self, request: TurnRequest, after: str | None = None) -> None:
-        self._use()
+    async def enqueue(self, request: TurnRequest, after: str | None = None, edit: Edit | None = None) -> None:
+        self._use(is_delisted_too=after is not None)
         self._context.message()
-        await self._turns.enqueue(request, after)
+        await self._turns.enqueue(request, after, edit)
+
+    async def edit(self, edit: Edit, after: str | None = None) -> None:
+        self._use()
+        await self._turns.edit(edit, after)
+
+    async def log(self, start: int = 0, stop: int | None = None) -> SessionLog:
+        self._use(is_delisted_too=True)
+        history, shown = self._records.history, self._records.history.shown_entries
+        return SessionLog(
+            self._records.opened.model,
+            self._records.created_at,
+            history.note,
+            history.front,
+            frozenset(history.hidden_names),
+            self._turns.version,
+            self._turns.unfinished,
+            history.is_stale,
+            history.is_delisted,
+            len(shown),
+            history.num_past,
+            tuple(entry if isinstance(entry, Edit) else entry.record() for entry in shown[start:stop]),
+        )
 
     async def turn(self, turn_id: str) -> TurnRecord:
-        self._use()
+        self._use(is_delisted_too=True)
         return self._turns.record(turn_id)
 
     async def hide(self, turn_id: str) -> bool:
-        self._use()
+        self._use(is_delisted_too=True)
         self._turns.record(turn_id)
         await self._turns.cancel(turn_id)
         await self._records.write(TurnHidden(turn_id))
-        return bool(self._turns.shown_ids)
+        history = self._records.history
+        return bool(self._turns.shown_ids) or (history.note is not None and not history.is_delisted)
 
     async def next_turn(self, after: int | None, listener: str, wait_s: float) -> Heard:
         if self.is_fenced:
@@ -124,15 +149,15 @@ class Session(SessionCalls):
     async def ticket(
         self, turn_id: str, lost_attempt: int | None = None, delivered: TurnOutput | None = None
     ) -> Ticket:
-        self._use()
+        self._use(is_delisted_too=True)
         return await self._turns.ticket(turn_id, lost_attempt, delivered)
 
     async def ended(self, turn_id: str) -> TurnOutput:
-        self._use()
+        self._use(is_delisted_too=True)
         return await self._turns.ended(turn_id)
 
     async def cancel(self, turn_id: str | None = None) -> bool:
-        self._use()
+        self._use(is_delisted_too=True)
         return await self._turns.cancel(turn_id)
 
     async def typing(self) -> None:
@@ -141,7 +166,7 @@ class Session(SessionCalls):
             self._context.refill()
 
     async def fork(self, target_id: str, length: int | None) -> None:
-        self._use()
+        self._use(is_delisted_too=length is not None)
         if length is None and self._turns.running_id:
             raise TurnRunning("a turn is running; say at which length to fork")
         records = tuple(encode(record) for record in self._records.history.prefix(length))
@@ -175,6 +200,7 @@ class Session(SessionCalls):
         await self._records.write(Titled(title))
 
     async def describe(self) -> SessionDescription:
+        self._check_listed()
         num_resident = await self._context.residency()
         turns = self._records.history.records()
         length = len(self._records.history.tokens)
@@ -196,7 +222,7 @@ class Session(SessionCalls):
         )
 
     async def tokens(self, length: int) -> tuple[int, ...]:
-        self._use()
+        self._use(is_delisted_too=True)
         self._records.history.check_length(length)
         return tuple(self._records.history.tokens[:length])
 
@@ -233,7 +259,13 @@ class Session(SessionCalls):
         timeout_s = self._records.opened.idle_timeout_s
         return timeout_s is not None and self.idle_s() >= timeout_s
 
-    def _use(self) -> None:
+    def _use(self, is_delisted_too: bool = False) -> None:
         if self.is_fenced:
             raise Moved(f"session {self.session_id!r} is not here any longer")
+        if not is_delisted_too:
+            self._check_listed()
         self._last_used_at = time.time()
+
+    def _check_listed(self) -> None:
+        if self._records.history.is_delisted:
+            raise SessionNotFound(self.session_id)

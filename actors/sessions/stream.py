@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from actors.directory.messages import SessionSeed
-from actors.journal.contract import Acquired, Journal
+from actors.journal.contract import Acquired, Journal, Listing
 from actors.journal.writer import OwnedStream, expiry
 from actors.sessions.history import History
-from actors.sessions.records import FORMAT, Opened, Record, Titled, TurnHidden, TurnStarted, decode, encode
+from actors.sessions.records import FORMAT, Edited, Opened, Record, Titled, TurnHidden, TurnStarted, decode, encode
 from actors.sessions.title import title_of
 from api.errors import Fenced
 
@@ -77,8 +77,8 @@ class SessionRecords:
             self.history.apply(record)
 
     async def _append(self, record: Record) -> None:
-        title = _title_after(self.history, record)
-        await self._stream.append([encode(record)], self.opened.idle_timeout_s, title)
+        listing = _listing_after(self.history, record)
+        await self._stream.append([encode(record)], self.opened.idle_timeout_s, listing)
 
     def leave(self) -> None:
         """Write nothing here any longer."""
@@ -89,12 +89,16 @@ class SessionRecords:
         await self._journal.delete(self._stream.info.key)
 
 
-def _title_after(history: History, record: Record) -> str:
+def _listing_after(history: History, record: Record) -> Listing:
+    assert history.opened is not None, "the first record opens the session"
+    model, is_listed = history.opened.model, not history.is_delisted
     match record:
         case Titled(given):
-            return given
+            return Listing(given, model, is_listed)
         case TurnStarted(request):
-            return history.title or title_of(request.prompt)
+            return Listing(history.title or title_of(request.prompt), model, is_listed)
         case TurnHidden(turn_id):
-            return history.title_without(turn_id)
-    return history.title
+            return Listing(history.title_without(turn_id), model, is_listed)
+        case Edited(edit):
+            return Listing(history.title_after(edit), edit.model or model, is_listed and not edit.is_delisted)
+    return Listing(history.title, model, is_listed)

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import TypeGuard
 
 from actors.calls.scope import Scope
 from actors.contexts.context import ContextRef
@@ -19,9 +20,9 @@ from actors.models.messages import TurnOutput
 from actors.sessions.history import running_record
 from actors.sessions.listeners import Listeners
 from actors.sessions.queue import TurnQueue
-from actors.sessions.records import TurnDismissed, TurnEnded, TurnFailed, TurnQueued, TurnRestarted, TurnStarted
+from actors.sessions.records import Edited, TurnDismissed, TurnEnded, TurnFailed, TurnQueued, TurnRestarted, TurnStarted
 from actors.sessions.stream import SessionRecords
-from api.cluster import TurnRecord
+from api.cluster import Edit, TurnRecord
 from api.errors import Fenced, GreenroomError, NotLast, TurnNotFound, TurnRunning, reason_of
 from api.logs import event_logger
 from api.turns import Finish, TurnRequest, TurnStart
@@ -54,6 +55,7 @@ class SessionTurns:
         self._run: TurnRun | None = None
         self._running: asyncio.Task[None] | None = None
         self._failed: OrderedDict[str, GreenroomError] = OrderedDict()
+        self._accepted: str | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -71,7 +73,22 @@ class SessionTurns:
         """The id of the turn that runs."""
         return self._run.request.turn_id if self._run else None
 
-    async def begin(self, request: TurnRequest, listener: str, after: str | None = None) -> Ticket:
+    @property
+    def version(self) -> str | None:
+        """See ``SessionLog``."""
+        history = self._records.history
+        version = self._accepted or history.version
+        return None if version in history.hidden else version
+
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """The ids of those that run or wait, in their order."""
+        running = self.running_id
+        return (*((running,) if running else ()), *(turn_id for turn_id in self._beginning if turn_id != running))
+
+    async def begin(
+        self, request: TurnRequest, listener: str, after: str | None = None, edit: Edit | None = None
+    ) -> Ticket:
         """See ``SessionHandle.begin``. All but this listener are told of it."""
         known = self._ticket_now(request.turn_id)
         if known:
@@ -82,21 +99,57 @@ class SessionTurns:
             return await self.ticket(request.turn_id, None, None)
         if request.turn_id not in self._beginning:
             self._check_last(after)
-            self._accept(self._settled(request), listener)
+            writing = self._scope.start(self._write_edit(edit)) if self._is_to_make(edit) else None
+            self._accept(self._settled(request, edit), listener, writing)
         return await asyncio.shield(self._beginning[request.turn_id])
 
-    async def enqueue(self, request: TurnRequest, after: str | None) -> None:
+    async def enqueue(self, request: TurnRequest, after: str | None, edit: Edit | None = None) -> None:
         """See ``SessionHandle.enqueue``."""
         turn_id, history = request.turn_id, self._records.history
         if turn_id in (*self._beginning, self.running_id) or turn_id in history.shown_ids | history.hidden:
             return
         self._check_last(after)
         self._queue.check_room()
-        request = self._settled(request)
+        is_edited, request = self._is_to_make(edit), self._settled(request, edit)
         self._enqueued.add(turn_id)
-        writing = self._scope.start(self._records.write(TurnQueued(request)))
+        writing = self._scope.start(self._write_queued(request, edit if is_edited else None))
         self._accept(request, "", writing).add_done_callback(_retrieve)
         await asyncio.shield(writing)
+
+    async def edit(self, edit: Edit, after: str | None) -> None:
+        """See ``SessionHandle.edit``."""
+        if edit.edit_id in self._records.history.edit_ids:
+            return
+        self._check_last(after)
+        if not self._is_to_make(edit):
+            return
+        self._accepted = edit.edit_id
+        if not edit.is_anew:
+            return await self._write_edit(edit)
+        async with self.held_off():
+            await self._write_edit(edit)
+
+    def _is_to_make(self, edit: Edit | None) -> TypeGuard[Edit]:
+        """Whether there is an edit that has not been made.
+
+        Raises:
+            TurnRunning: it cannot be now.
+        """
+        if edit is None or edit.edit_id in self._records.history.edit_ids:
+            return False
+        if edit.is_anew and (self._beginning or not self._queue.is_idle):
+            raise TurnRunning("a turn is running: the context cannot begin anew")
+        return True
+
+    async def _write_edit(self, edit: Edit) -> None:
+        await self._records.write(Edited(edit))
+        if edit.model is not None:
+            await self._context.move(edit.model)
+
+    async def _write_queued(self, request: TurnRequest, edit: Edit | None) -> None:
+        if edit is not None:
+            await self._write_edit(edit)
+        await self._records.write(TurnQueued(request))
 
     def record(self, turn_id: str) -> TurnRecord:
         """See ``SessionHandle.turn``."""
@@ -113,6 +166,7 @@ class SessionTurns:
     ) -> asyncio.Task[Ticket]:
         """Let a turn wait for its place, and start it; what is ``before`` must succeed first."""
         turn_id = request.turn_id
+        self._accepted = turn_id
         self._waiting[turn_id] = request
         task = self._beginning[turn_id] = self._scope.start(self._begin(request, listener, before))
         return task
@@ -121,12 +175,14 @@ class SessionTurns:
         if after in self._records.history.hidden:
             raise TurnNotFound(after)
         if after is not None and not self._will_end_with(after):
-            raise NotLast(f"the session does not end with turn {after!r:.100}")
+            raise NotLast(f"the session does not end with {after!r:.100}")
 
     def _will_end_with(self, turn_id: str) -> bool:
-        """Whether this is the last turn, once those that run or wait have ended."""
-        last = next(reversed(self._beginning), self.running_id)
-        return last == turn_id if last else self._records.history.ends_with(turn_id)
+        """Whether nothing comes after this turn or edit, once the turns that run or wait have ended."""
+        last, history = next(reversed(self._beginning), self.running_id), self._records.history
+        is_end = last == turn_id if last else history.ends_with(turn_id)
+        is_changed = bool(history.told) or history.is_stale or history.is_delisted
+        return (is_end and not is_changed) or turn_id == self.version
 
     async def take_up(self, request: TurnRequest) -> None:
         """Go on with the turn that an earlier actor left unfinished; before any other begins."""
@@ -198,6 +254,7 @@ class SessionTurns:
         try:
             yield
         finally:
+            self._accepted = next(reversed(self._beginning), None)
             self._queue.leave()
 
     async def stop(self) -> None:
@@ -210,11 +267,11 @@ class SessionTurns:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _settled(self, request: TurnRequest) -> TurnRequest:
+    def _settled(self, request: TurnRequest, edit: Edit | None = None) -> TurnRequest:
         sampling = request.sampling
         if sampling.seed is None and sampling.temperature > 0:
             sampling = replace(sampling, seed=secrets.randbits(31))
-        limit = self._records.opened.max_context
+        limit = (edit and edit.max_context) or self._records.opened.max_context
         return replace(request, sampling=sampling, max_context=min(request.max_context or limit, limit))
 
     def _failure(self, turn_id: str) -> GreenroomError:
@@ -254,8 +311,10 @@ class SessionTurns:
         return Ticket(0, start, None, TurnOutput(finish=Finish("cancelled")))
 
     async def _start(self, request: TurnRequest, listener: str) -> Ticket:
+        told = self._records.history.told
+        request = replace(request, prompt=(*told, *request.prompt))
         run = self._run_of(request)
-        writing = self._scope.start(self._records.write(TurnStarted(request)))
+        writing = self._scope.start(self._records.write(TurnStarted(request, len(told))))
         try:
             await run.start()
         except Exception as error:

@@ -12,6 +12,8 @@
 | `POST /api/sessions/{id}/rollback` | `length` or `turn_id` | 200 session; 409 `turn_running` |
 | `WS /api/sessions/{id}` | | see ``api.http.session_socket`` |
 
+A session is also a conversation of OpenAI's API, by the same id after `conv_`; both names are taken here.
+
 A session is `{id, title, model, adapter, retention, length, max_context, resident_tokens, created_at, last_used_at,
 running, turns}`, a turn `{turn_id, messages, prompt_text, text, base_length, end_length, finish: {reason, stop} | null,
 usage}`. Lengths are tokens, times are seconds since the epoch. ``turn_id`` in a fork or a rollback means: right before
@@ -35,7 +37,7 @@ from api.http.operations import Operation
 from api.http.responses import answer
 from api.http.schemas import ForkBody, OpenSessionBody, RenameBody, RollbackBody, parse_body
 from api.http.security import owner_of
-from api.http.session_socket import session_socket
+from api.http.session_socket import session_named, session_socket
 from api.wire.views import ModelsView, ModelView, SessionsView, SessionView, SummaryView
 
 _PATH = "/api/sessions/{session_id}"
@@ -109,7 +111,7 @@ async def roll_session_back(request: Request) -> Response:
 
 
 async def _session(request: Request) -> SessionHandle:
-    return await cluster_of(request).session(request.path_params["session_id"], owner_of(request))
+    return await cluster_of(request).session(session_named(request.path_params["session_id"]), owner_of(request))
 
 
 async def _base_length(handle: SessionHandle, turn_id: str) -> int:

@@ -66,9 +66,15 @@ async def session_socket(websocket: WebSocket) -> None:
 
 
 async def _converse(websocket: WebSocket) -> None:
-    handle = await cluster_of(websocket).session(websocket.path_params["session_id"], owner_of(websocket))
+    session_id = session_named(websocket.path_params["session_id"])
+    handle = await cluster_of(websocket).session(session_id, owner_of(websocket))
     max_context = (await handle.describe()).max_context
     await Conversation(websocket, handle, max_context, websocket.app.state.settings).serve()
+
+
+def session_named(name: str) -> str:
+    """The id of the session that is called so, by its id or as a conversation of OpenAI's API."""
+    return name.removeprefix("conv_")
 
 
 def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:

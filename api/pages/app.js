@@ -135,7 +135,7 @@ async function openFromAddress() {
   if (!sessionId) return startNew();
   if (sessionId === conversation.sessionId) return undefined;
   return attempt(async () => {
-    if (await conversation.open(sessionId)) sidebar.show(sessions, sessionId);
+    if (await conversation.open(sessionId)) sidebar.show(sessions, conversation.sessionId);
     composer.focus();
   }, async (error) => {
     conversation.clear();

@@ -12,7 +12,7 @@ from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field, mode
 from api.cluster import TurnRecord
 from api.errors import GreenroomError
 from api.http.responses import sentence_of
-from api.turns import Reason, Text, messages_in
+from api.turns import Message, Reason, Text, messages_in
 
 
 class View(BaseModel):
@@ -60,6 +60,10 @@ class MessageView(View):
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
+
+
+def _role(message: Message) -> Literal["system", "user", "assistant", "tool"]:
+    return "system" if message.role == "developer" else message.role
 
 
 class DistributionView(View):
@@ -114,7 +118,7 @@ class TurnView(View):
         num_prompt = turn.end_length - turn.base_length - turn.num_output
         return {
             "turn_id": turn.turn_id,
-            "messages": messages_in(turn.prompt),
+            "messages": [MessageView(role=_role(one), content=one.content) for one in messages_in(turn.prompt)],
             "prompt_text": "".join(texts) if texts else None,
             "text": turn.text,
             "base_length": turn.base_length,

@@ -8,7 +8,16 @@ from dataclasses import replace
 from uuid import uuid4
 
 from actors.sessions.title import title_of
-from api.cluster import ModelInfo, SessionDescription, SessionOptions, SessionSummary, TurnRecord, Warmth
+from api.cluster import (
+    Edit,
+    ModelInfo,
+    SessionDescription,
+    SessionLog,
+    SessionOptions,
+    SessionSummary,
+    TurnRecord,
+    Warmth,
+)
 from api.errors import (
     GreenroomError,
     InvalidRequest,
@@ -24,6 +33,7 @@ from api.threads.contract import Agents
 from api.turns import Finish, TurnRequest
 from tests.api import toy_model
 from tests.api.fake_agents import NoAgents
+from tests.api.fake_edits import FakeEdits
 from tests.api.fake_inferlets import FakeInferlets
 from tests.api.fake_topics import FakeTopics
 from tests.api.fake_turn import DismissedStream, FakeStream, FakeTurn, Pace
@@ -134,7 +144,7 @@ class FakeCluster(FakeInferlets):
         return tuple(
             SessionSummary(session.session_id, owner, session.info.name, "active", 0.0, 0.0, session.title)
             for session in reversed(self.open_sessions.values())
-            if session.owner == owner
+            if session.owner == owner and not session.edits.is_delisted
         )
 
     def use(self, session: FakeSession) -> None:
@@ -185,11 +195,12 @@ class FakeSession:
         self._hidden: set[str] = set()
         self._unmade: dict[str, TurnRecord] = {}
         self._beginning: dict[str, asyncio.Task[None]] = {}
+        self.edits = FakeEdits()
 
     @property
     def title(self) -> str:
         """As given, or made from the first message."""
-        return self.given_title or (title_of(self.turns[0].request.prompt) if self.turns else "")
+        return self.given_title or title_of(self.turns[0].request.prompt if self.turns else self.edits.told)
 
     @property
     def length(self) -> int:
@@ -206,20 +217,87 @@ class FakeSession:
         """The turn in progress."""
         return self.turns[-1] if self.turns and self.turns[-1].is_running else None
 
-    async def begin(self, request: TurnRequest, after: str | None = None) -> FakeStream | DismissedStream:
+    async def begin(
+        self, request: TurnRequest, after: str | None = None, edit: Edit | None = None
+    ) -> FakeStream | DismissedStream:
         """Start a turn when those before it have ended."""
         self._cluster.use(self)
-        for turn in self.turns:
+        self._check_listed(after)
+        for turn in (*self.turns, *self.edits.past):
             if turn.request.turn_id == request.turn_id:
                 return FakeStream(turn)
         self._check_last(after)
+        self._make(edit)
+        self.edits.version = request.turn_id
+        return await self._begin(request)
+
+    async def _begin(self, request: TurnRequest) -> FakeStream | DismissedStream:
         if (self.running or self._waiting) and not await self._has_turn(request.turn_id):
             return DismissedStream(request.turn_id, self.length)
         self._check_open()
-        turn = self._cluster.run(request, self.ids, self.max_context)
+        turn = self._cluster.run(self.edits.tell(request), self.ids, self.max_context)
+        self.edits.started(turn)
         self.turns.append(turn)
         self._tell()
         return FakeStream(turn)
+
+    async def edit(self, edit: Edit, after: str | None = None) -> None:
+        """Change it."""
+        self._cluster.use(self)
+        self._check_listed()
+        if edit.edit_id not in self.edits.made:
+            self._check_last(after)
+            self._make(edit)
+
+    def _make(self, edit: Edit | None) -> None:
+        if edit is None or edit.edit_id in self.edits.made:
+            return
+        if edit.is_anew and (self.running or self._waiting or self._starting):
+            raise TurnRunning("a turn is running")
+        if edit.is_anew:
+            self.edits.past += self.turns
+            self.turns, self.ids = [], []
+        if edit.model is not None:
+            self.info = self._cluster.info(edit.model)
+            self.options = replace(self.options, max_context=edit.max_context)
+        self.edits.make(edit)
+
+    @property
+    def _starting(self) -> bool:
+        """A turn was enqueued, and is about to begin."""
+        return any(record.is_waiting for record in self._unmade.values())
+
+    async def log(self, start: int = 0, stop: int | None = None) -> SessionLog:
+        """What was said and added."""
+        self._check_open()
+        edits = self.edits
+        shown = [entry for entry in edits.entries if isinstance(entry, Edit) or self._is_shown(entry)]
+        entries = [entry if isinstance(entry, Edit) else self._logged(entry) for entry in shown]
+        running = [self.running.request.turn_id] if self.running else []
+        waiting = [turn_id for turn_id, record in self._unmade.items() if record.is_waiting]
+        return SessionLog(
+            model=self.info.name,
+            created_at=0.0,
+            note=edits.note,
+            front=edits.front,
+            hidden=frozenset(edits.hidden),
+            version=None if edits.version in self._hidden else edits.version,
+            unfinished=tuple(dict.fromkeys((*running, *self._waiting, *waiting))),
+            is_stale=edits.is_stale,
+            is_delisted=edits.is_delisted,
+            num_entries=len(entries),
+            num_past=sum(entry in edits.past or entry in edits.old for entry in shown),
+            entries=tuple(entries[start:stop]),
+        )
+
+    def _is_shown(self, turn: FakeTurn) -> bool:
+        return turn.finish is not None and not self._is_untold(turn.request.turn_id)
+
+    def _is_untold(self, turn_id: str) -> bool:
+        return turn_id in self._hidden and self.edits.note is None and self.edits.front is None
+
+    def _logged(self, turn: FakeTurn) -> TurnRecord:
+        return replace(_record(turn), num_told=self.edits.num_told(turn), is_past=turn in self.edits.past)
 
     def _check_last(self, after: str | None) -> None:
         if after in self._hidden:
@@ -229,12 +307,15 @@ class FakeSession:
 
     def _will_end_with(self, turn_id: str) -> bool:
         last = next(reversed(self._waiting), self.turns[-1].request.turn_id if self.turns else None)
-        return last == turn_id
+        is_changed = bool(self.edits.told) or self.edits.is_stale or self.edits.is_delisted
+        return (last == turn_id and not is_changed) or turn_id == self.edits.version
 
-    async def enqueue(self, request: TurnRequest, after: str | None = None) -> None:
+    async def enqueue(self, request: TurnRequest, after: str | None = None, edit: Edit | None = None) -> None:
         """Begin it in a task."""
-        self._check_open()
+        self._check_listed(after)
         self._check_last(after)
+        self._make(edit)
+        self.edits.version = request.turn_id
         if len(self._waiting) >= self._cluster.max_queued_turns:
             raise TooBusy(f"{len(self._waiting)} turns are waiting in this session already")
         base, turn_id = self.length, request.turn_id
@@ -243,7 +324,7 @@ class FakeSession:
 
         async def begin() -> None:
             try:
-                if isinstance(await self.begin(request), DismissedStream):
+                if isinstance(await self._begin(request), DismissedStream):
                     self._unmade[turn_id] = replace(record, finish=Finish("cancelled"), is_waiting=False)
                 else:
                     del self._unmade[turn_id]
@@ -258,14 +339,16 @@ class FakeSession:
         self._cluster.use(self)
         if turn_id in self._hidden:
             raise TurnNotFound(turn_id)
-        return self._unmade.get(turn_id) or _record(self._turn(turn_id))
+        return self._unmade.get(turn_id) or self._logged(self._turn(turn_id))
 
     async def hide(self, turn_id: str) -> bool:
         """Cancel it and leave it out."""
         await self.turn(turn_id)
         await self.cancel(turn_id)
         self._hidden.add(turn_id)
-        return not all(turn.request.turn_id in self._hidden for turn in self.turns)
+        if self.edits.note is not None and not self.edits.is_delisted:
+            return True
+        return not all(turn.request.turn_id in self._hidden for turn in (*self.turns, *self.edits.past))
 
     async def _has_turn(self, turn_id: str) -> bool:
         """Once those before it have ended; False where it was cancelled before."""
@@ -332,35 +415,40 @@ class FakeSession:
 
     async def fork(self, length: int | None = None) -> FakeSession:
         """A session with a copy of the first tokens and of the turns within them."""
-        self._check_open()
+        self._check_listed(length)
         if length is None and self.running:
             raise TurnRunning("a turn is running")
+        is_whole = length is None
         length = self._checked(self.length if length is None else length)
         forked = FakeSession(self._cluster, self.info, self.options, self.owner, self.ids[:length])
         forked.given_title = self.title or None
         forked.turns = [turn for turn in self.turns if turn is not self.running and _end_of(turn) <= length]
         forked._hidden = set(self._hidden)
+        forked.edits = self.edits.copy(forked.turns, is_whole)
         self._cluster.open_sessions[forked.session_id] = forked
         return forked
 
     async def rollback(self, length: int, then: tuple[int, ...] = ()) -> None:
         """Cut back and append."""
-        self._check_open()
+        self._check_listed()
         if self.running:
             raise TurnRunning("a turn is running")
         if self._checked(length) + len(then) > self.max_context + 1:
             raise InvalidRequest(f"this context holds at most {self.max_context + 1} tokens")
         self.ids[length:] = list(then)
-        self.turns = [turn for turn in self.turns if _end_of(turn) <= length]
+        kept = [turn for turn in self.turns if _end_of(turn) <= length]
+        if len(kept) < len(self.turns):
+            self.edits = self.edits.copy(kept, is_whole=False)
+        self.turns, self.edits.version = kept, None
 
     async def rename(self, title: str) -> None:
         """Keep the title."""
-        self._check_open()
+        self._check_listed()
         self.given_title = title
 
     async def describe(self) -> SessionDescription:
         """The state now."""
-        self._check_open()
+        self._check_listed()
         return SessionDescription(
             session_id=self.session_id,
             model=self.info.name,
@@ -377,7 +465,7 @@ class FakeSession:
         )
 
     def _shown(self, record: TurnRecord) -> TurnRecord:
-        return replace(record, prompt=(), text="", note="") if record.turn_id in self._hidden else record
+        return replace(record, prompt=(), text="", note="") if self._is_untold(record.turn_id) else record
 
     async def tokens(self, length: int) -> tuple[int, ...]:
         """The first ones."""
@@ -401,13 +489,18 @@ class FakeSession:
         if self.session_id not in self._cluster.open_sessions:
             raise SessionNotFound(self.session_id)
 
+    def _check_listed(self, after: object = None) -> None:
+        self._check_open()
+        if self.edits.is_delisted and after is None:
+            raise SessionNotFound(self.session_id)
+
     def _checked(self, length: int) -> int:
         if not 0 <= length <= self.length:
             raise InvalidRequest(f"the context has {self.length} tokens")
         return length
 
     def _turn(self, turn_id: str) -> FakeTurn:
-        for turn in self.turns:
+        for turn in (*self.turns, *self.edits.past):
             if turn.request.turn_id == turn_id:
                 return turn
         raise TurnNotFound(turn_id)

@@ -28,6 +28,7 @@ from api.http.models import find_model
 from api.http.openai.answer import Answer, Plan, whole
 from api.http.openai.chat import ChatBody
 from api.http.openai.completions import CompletionBody
+from api.http.openai.conversations.routes import conversation_routes
 from api.http.openai.models import ModelList, ModelObject, model_view, models_view
 from api.http.openai.responses.routes import response_routes
 from api.http.openai.responses.socket import response_socket
@@ -48,6 +49,7 @@ def openai_routes() -> list[BaseRoute]:
         Operation("POST", "/v1/completions", complete_text, takes=CompletionBody, answers={200: (JsonObject, EVENTS)}),
         *response_routes(),
         WebSocketRoute("/v1/responses", response_socket),
+        *conversation_routes(),
     ]
 
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from api.cluster import Cluster, SessionHandle, SessionOptions, TurnStream
+from api.cluster import Cluster, Edit, SessionHandle, SessionOptions, TurnRecord, TurnStream
 from api.errors import (
     AgentNotFound,
     Closed,
@@ -496,6 +496,124 @@ async def test_a_hidden_turn_is_not_found_and_stays_in_the_context(session: Sess
     assert second.prompt
     assert second.base_length == first.end_length > 0
     assert not await session.hide("b")
+
+
+async def logged(session: SessionHandle, start: int = 0, stop: int | None = None) -> list[tuple[str, int, bool]]:
+    """Of each entry its id, how many parts edits had it tell, and whether it is past."""
+    log = await session.log(start, stop)
+    found = [
+        (entry.turn_id, entry.num_told, entry.is_past) if isinstance(entry, TurnRecord) else (entry.edit_id, 0, False)
+        for entry in log.entries
+    ]
+    assert log.num_entries >= len(found)
+    return found
+
+
+async def test_what_an_edit_adds_is_told_with_the_next_turn_and_stands_in_the_log(
+    side: Side, session: SessionHandle
+) -> None:
+    await ids(await session.begin(turn("ab", 2, "a")))
+    for edit in Edit("e", addition="one", told=(Text("x"),)), Edit("f", addition="two", told=(Text("yz"),)):
+        await session.edit(edit)
+        await session.edit(edit)
+    assert await logged(session) == [("a", 0, False), ("e", 0, False), ("f", 0, False)]
+    whole, part = await session.fork(), await session.fork(4)
+    side.hold()
+    running = await session.begin(turn("q", 2, "b"))
+    await session.edit(Edit("g", addition="three", told=(Text("w"),)))
+    assert (await session.log()).unfinished == ("b",)
+    side.release()
+    await ids(running)
+    assert (await session.turn("b")).prompt == (Text("x"), Text("yz"), Text("q"))
+    entries = [("a", 0, False), ("e", 0, False), ("f", 0, False), ("b", 2, False), ("g", 0, False)]
+    assert await logged(session) == entries
+    assert [await logged(session, -2), await logged(session, 1, 3)] == [entries[-2:], entries[1:3]]
+    await ids(await whole.begin(turn("q", 2, "b")))
+    assert (await whole.turn("b")).prompt == (Text("x"), Text("yz"), Text("q"))
+    await ids(await part.begin(turn("q", 2, "b")))
+    assert await logged(part) == [("a", 0, False), ("b", 0, False)]
+
+
+async def test_what_a_turn_told_that_failed_is_told_again(session: SessionHandle) -> None:
+    await session.edit(Edit("e", addition="one", told=(Text("x"),)))
+    with pytest.raises(LengthExceeded):
+        await session.begin(turn("abc", max_context=1, turn_id="a"))
+    await ids(await session.begin(turn("q", 2, "b")))
+    assert (await session.turn("b")).prompt == (Text("x"), Text("q"))
+
+
+async def test_a_context_that_begins_anew_keeps_its_turns_in_the_log_alone(side: Side, session: SessionHandle) -> None:
+    first = await ids(await session.begin(replace(turn("ab", 3, "a"), note="mine")))
+    await session.edit(Edit("e", addition="one", told=(Text("x"),)))
+    side.hold()
+    running = await session.begin(turn("b", 2, "b"))
+    with pytest.raises(TurnRunning):
+        await session.edit(Edit("f", is_anew=True))
+    side.release()
+    await ids(running)
+    anew = Edit("f", told=(Text("uv"),), is_anew=True, front="new", hidden=("name",))
+    third = await ids(await session.begin(turn("c", 2, "c"), "b", anew))
+    past = [("a", 0, True), ("e", 0, False), ("b", 1, True)]
+    for one in session, await session.fork():
+        log = await one.log()
+        assert (log.front, log.hidden, log.num_past, log.is_stale) == ("new", frozenset({"name"}), 3, False)
+        assert await logged(one) == [*past, ("c", 1, False)]
+        assert await ids(await one.resume("a", 0)) == first
+        (described,) = (await one.describe()).turns
+        assert (described.turn_id, described.base_length, described.end_length) == ("c", 0, 3 + len(third))
+    with pytest.raises(NotLast):
+        await session.begin(turn(), "a")
+    await session.rollback(3)
+    assert (await session.log()).entries == ()
+
+
+async def test_an_edit_or_a_turn_follows_the_last_one_that_was_accepted(side: Side, session: SessionHandle) -> None:
+    assert (await session.log()).version is None
+    await session.edit(Edit("e", note="first"))
+    with pytest.raises(NotLast):
+        await session.edit(Edit("x", note="refused"), "a")
+    side.hold()
+    running = await session.begin(turn(turn_id="a"), "e", Edit("f", front="old"))
+    await session.enqueue(replace(turn(turn_id="b"), note="b"), "a")
+    log = await session.log()
+    assert (log.note, log.front, log.version, log.unfinished) == ("first", "old", "b", ("a", "b"))
+    await session.edit(Edit("g", hidden=("n",)), "b")
+    for after in "a", "b", "f":
+        with pytest.raises(NotLast):
+            await session.edit(Edit("x"), after)
+    side.release()
+    await ids(running)
+    await ids(await session.resume("b", 0))
+    log = await session.log()
+    assert (log.version, log.is_stale, log.hidden) == ("g", True, frozenset({"n"}))
+    await ids(await session.begin(turn(turn_id="c"), "g"))
+
+
+async def test_a_delisted_session_is_there_for_its_turns_alone(cluster: Cluster, session: SessionHandle) -> None:
+    await ids(await session.begin(replace(turn(turn_id="a"), note="mine")))
+    await session.edit(Edit("e", note="note", is_delisted=True))
+    assert await cluster.sessions("") == ()
+    begun = turn(turn_id="b")
+    for refused in session.describe(), session.begin(begun), session.edit(Edit("f")), session.fork():
+        with pytest.raises(SessionNotFound):
+            await refused
+    again = await cluster.session(session.session_id, "")
+    assert (await again.log()).is_delisted
+    assert (await again.turn("a")).note == "mine"
+    await ids(await again.resume("a", 0))
+    with pytest.raises(NotLast):
+        await again.begin(begun, "a")
+    await ids(await (await again.fork(2)).begin(begun))
+    assert not await session.hide("a")
+
+
+async def test_a_session_with_a_note_is_more_than_its_turns(session: SessionHandle) -> None:
+    await session.edit(Edit("e", note=""))
+    await ids(await session.begin(turn(turn_id="a")))
+    assert await session.hide("a")
+    assert await logged(session) == [("a", 0, False)]
+    assert (await session.describe()).turns[0].prompt == turn().prompt
+    assert (await session.log()).version is None
 
 
 # Programs and inferlets

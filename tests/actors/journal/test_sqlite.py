@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from actors.journal.contract import Listing
 from actors.journal.sqlite import SqliteJournal, Write
 from api.errors import Fenced, IdTaken, InvalidRequest, NotFound, RecordsMissing
 
@@ -191,14 +192,16 @@ async def test_a_file_from_before_streams_had_titles_opens_and_gets_them(tmp_pat
         assert (stream.key, stream.created_at, stream.title) == ("a", 1.0, title)
         assert (await journal.acquire("a")).records[0] == b"first"
         epoch = (await journal.acquire("a")).info.epoch
-        await journal.append("a", epoch, 1, [b"1"], None, "mine")
+        await journal.append("a", epoch, 1, [b"1"], None, Listing("mine", "pocket"))
         await journal.append("a", epoch, 2, [], None)
         await journal.stop()
 
 
-async def test_a_title_is_the_last_one_that_was_given(journal: SqliteJournal) -> None:
+async def test_a_listing_is_the_last_one_that_was_given(journal: SqliteJournal) -> None:
     await journal.create("a", "", "pocket", [], None, "first")
-    assert [stream.title for stream in await journal.streams()] == ["first"]
-    await journal.append("a", 1, 0, [b"0"], None, "second")
+    (stream,) = await journal.streams()
+    assert (stream.title, stream.model, stream.is_listed) == ("first", "pocket", True)
+    await journal.append("a", 1, 0, [b"0"], None, Listing("second", "other", is_listed=False))
     await journal.append("a", 1, 1, [b"1"], None)
-    assert [stream.title for stream in await journal.streams()] == ["second"]
+    (stream,) = await journal.streams()
+    assert (stream.title, stream.model, stream.is_listed) == ("second", "other", False)

@@ -10,6 +10,7 @@ import pytest
 from actors.models.messages import TurnOutput
 from actors.sessions.history import History
 from actors.sessions.records import (
+    Edited,
     Opened,
     Record,
     RolledBack,
@@ -25,7 +26,7 @@ from actors.sessions.records import (
     encode,
 )
 from actors.sessions.title import title_of
-from api.cluster import Retention
+from api.cluster import Edit, Retention
 from api.constraints import Choice, Grammar, JsonSchema, Regex
 from api.errors import InvalidRequest
 from api.tools import Tool, ToolCall, ToolChoice
@@ -73,7 +74,7 @@ EARLIER = Earlier((1, 2, 3), (Message("system", "Be kind."),), (Tool("time"),), 
         Opened("s", "pocket", Retention("adaptive", 9), 100, None),
         Opened("s", "pocket", Retention(), 100, 60.0, "pirate"),
         TurnStarted(REQUEST),
-        TurnStarted(WITH_TOOLS),
+        TurnStarted(WITH_TOOLS, 1),
         TurnStarted(replace(REQUEST, prompt=(EARLIER, Message("user", "more")))),
         TurnStarted(replace(REQUEST, note='{"metadata": {}}')),
         TurnEnded("t", (1,), TurnOutput((2,), ("a",)), 1, 1.5),
@@ -95,6 +96,8 @@ EARLIER = Earlier((1, 2, 3), (Message("system", "Be kind."),), (Tool("time"),), 
         Titled("Grüße 🙂"),
         Opened("s", "pocket", Retention(), 100, None, "pirate", title="a title"),
         RolledBack(3, (1, 2)),
+        Edited(Edit("e", note="{}", addition="[]", told=(Message("user", "é"), Text("x")), hidden=("a", "b"))),
+        Edited(Edit("e", is_anew=True, front="f", model="other", max_context=9, is_delisted=True)),
     ],
     ids=lambda record: type(record).__name__,
 )

@@ -18,21 +18,18 @@ from api.http.openai.responses.draft import Draft
 from api.http.openai.responses.ids import new_response_id
 from api.http.openai.responses.items import compaction, messages_of
 from api.http.openai.responses.resource import Usage
-from api.http.openai.responses.said import said_until
-from api.http.openai.responses.stored import Stored
 from api.turns import Message, Stop, TurnRequest, TurnStart
 
 _SYSTEM = ("system", "developer")
 
 
-async def compact(cluster: Cluster, draft: Draft, previous: Stored | None, owner: str) -> dict[str, Any]:
-    """The compacted conversation as its client sees it.
+async def compact(cluster: Cluster, draft: Draft, before: Sequence[Message], owner: str) -> dict[str, Any]:
+    """What was said before, and the draft's input, compacted, as its client sees it.
 
     Raises:
         InvalidField: nothing was said.
         LengthExceeded: the last message alone does not fit.
     """
-    before = await said_until(cluster, await previous.ended()) if previous else ()
     said = (*before, *messages_of(draft.items))
     kept = [Message(one.role, one.content) for one in said if one.role != "tool" and one.content]
     if not kept:

@@ -6,12 +6,13 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, nullcontext, suppress
 from functools import partial
 
-from api.cluster import Cluster, Retention, SessionHandle, SessionOptions
+from api.cluster import Cluster, Edit, Retention, SessionHandle, SessionOptions
 from api.errors import LengthExceeded, NotLast, SessionNotFound, TurnNotFound
 from api.http.openai.responses.draft import Draft
 from api.http.openai.responses.errors import PreviousResponseNotFound
 from api.http.openai.responses.ids import new_response_id
 from api.http.openai.responses.items import Item, messages_of, num_chars
+from api.http.openai.responses.joining import Joining
 from api.http.openai.responses.reading import Reading
 from api.http.openai.responses.said import context_after
 from api.http.openai.responses.stored import Stored, frames_of, previous_response
@@ -41,6 +42,11 @@ class Creation:
             PreviousResponseNotFound: what it is to go on from is not there.
             GreenroomError: it cannot be, and nothing is left of it.
         """
+        if (joined := draft.fields["conversation"]) is not None:
+            joining = Joining(self._cluster, self._owner, self._is_queued, self._begin_in)
+            if draft.is_stored:
+                return await joining.begin(draft, joined["id"])
+            return await self._begin_unstored(draft, await joining.prompt(draft, joined["id"]))
         previous = await previous_response(self._cluster, draft.fields["previous_response_id"], self._owner)
         if previous is None:
             return await self._begin_anew(draft, (*draft.opening, *messages_of(draft.items)))
@@ -100,11 +106,15 @@ class Creation:
     async def _go_on(self, draft: Draft, previous: Stored, messages: Sequence[Part]) -> Reading:
         """In the previous one's session, where that is the last of it; else in a fork after it."""
         try:
+            if previous.note.fields["conversation"] is not None:
+                raise NotLast("only what names the conversation is in it")
             return await self._begin_in(previous.session, draft, _with_failed(previous, messages), previous.id)
         except (SessionNotFound, TurnNotFound):
             raise PreviousResponseNotFound(previous.id) from None
         except NotLast:
             previous = await previous.ended()
+        if previous.record.is_past:
+            return await self._begin_anew(draft, (*await context_after(self._cluster, previous, draft), *messages))
         fork = await previous.session.fork(previous.record.end_length)
         try:
             return await self._begin_in(fork, draft, _with_failed(previous, messages))
@@ -113,14 +123,19 @@ class Creation:
             raise
 
     async def _begin_in(
-        self, session: SessionHandle, draft: Draft, prompt: Sequence[Part], after: str | None = None
+        self,
+        session: SessionHandle,
+        draft: Draft,
+        prompt: Sequence[Part],
+        after: str | None = None,
+        edit: Edit | None = None,
     ) -> Reading:
         response_id = new_response_id(session.session_id)
         request = draft.request(response_id, prompt)
         if self._is_queued:
-            await session.enqueue(request, after)
+            await session.enqueue(request, after, edit)
             return Reading.queued(response_id, draft.fields, draft.model.answers, self._texts(draft))
-        stream = await session.begin(request, after)
+        stream = await session.begin(request, after, edit)
         frames, answers = frames_of(stream), draft.model.answers
         return Reading(response_id, draft.fields, stream.start, frames, answers, self._texts(draft))
 

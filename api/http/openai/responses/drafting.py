@@ -5,10 +5,10 @@ from __future__ import annotations
 from api.cluster import Cluster
 from api.errors import TooLarge
 from api.http.models import find_model
+from api.http.openai.responses.conversation import find_item
 from api.http.openai.responses.draft import Draft, draft_of
 from api.http.openai.responses.items import num_chars
 from api.http.openai.responses.schemas import ResponseBody
-from api.http.openai.responses.stored import find_item
 from api.settings import ApiSettings
 
 

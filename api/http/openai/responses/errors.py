@@ -42,3 +42,16 @@ class ItemNotFound(NotFound):
 
     def __str__(self) -> str:
         return f"Item with id {self.item_id!r:.100} not found."
+
+
+class ConversationNotFound(NotFound):
+    """There is no such conversation, or it is another owner's."""
+
+    code = "conversation_not_found"
+
+    def __init__(self, conversation_id: str) -> None:
+        super().__init__(conversation_id)
+        self.conversation_id = conversation_id
+
+    def __str__(self) -> str:
+        return f"Conversation with id {self.conversation_id!r:.100} not found."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from uuid import uuid4
@@ -43,6 +44,16 @@ def output_item_id(response_id: str, kind: str, number: int) -> str:
     return f"{_PREFIXES[kind]}_{_key(response_id)}_o{number}"
 
 
+def new_addition_id(session_id: str) -> str:
+    """An id for an edit that adds items to a conversation."""
+    return session_id + secrets.token_hex(8)
+
+
+def response_of_turn(session_id: str, turn_id: str) -> str:
+    """The response id from which the ids of a turn's items are made that no response made."""
+    return f"resp_{session_id}{hashlib.blake2b(turn_id.encode(errors='replace'), digest_size=8).hexdigest()}"
+
+
 def call_ids(response_id: str) -> str:
     """What the ids of its calls begin with; a number follows."""
     return f"call_{_key(response_id)}_"
@@ -52,6 +63,18 @@ def response_of_item(item_id: str) -> str | None:
     """The response that an item belongs to; None where this is no id of one."""
     found = _ITEM.fullmatch(item_id)
     return f"resp_{found[1]}" if found else None
+
+
+def key_of_item(item_id: str) -> str | None:
+    """What the ids of items of one response, or added at one time, have in common; None where this is no such id."""
+    found = _ITEM.fullmatch(item_id)
+    return found[1] if found else None
+
+
+def session_of_item(item_id: str) -> str | None:
+    """The session that it was said in, or added to; None where this is no id of an item."""
+    key = key_of_item(item_id)
+    return key[:32] if key else None
 
 
 def _key(response_id: str) -> str:

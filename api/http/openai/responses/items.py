@@ -128,6 +128,11 @@ def num_chars(items: Iterable[Item]) -> int:
     )
 
 
+def result_ids(items: Iterable[Item]) -> frozenset[str]:
+    """The ids of the calls whose results are among these items."""
+    return frozenset(item["call_id"] for item in items if item["type"] == "function_call_output")
+
+
 def messages_of(items: Iterable[Item], names: Mapping[str, str] = {}) -> tuple[Message, ...]:
     """The same for the model: reasoning, an answer and its calls are one message.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -36,32 +37,56 @@ def number_of(text: str | None, name: str, default: int) -> int:
     return int(text)
 
 
+@dataclass(frozen=True, slots=True)
+class PageQuery:
+    """Which page is asked for: so many items after this one, or from the first on."""
+
+    limit: int
+    is_newest_first: bool
+    after: str | None
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> PageQuery:
+        """That of a query with ``order``, ``after`` and ``limit``.
+
+        Raises:
+            InvalidField: there is no such page.
+        """
+        limit, order = number_of(query.get("limit"), "limit", DEFAULT_LIMIT), query.get("order", "desc")
+        if not 1 <= limit <= MAX_LIMIT:
+            raise InvalidField(f"limit must lie between 1 and {MAX_LIMIT}", "limit")
+        if order not in ("asc", "desc"):
+            raise InvalidField("order must be 'asc' or 'desc'", "order")
+        return cls(limit, order == "desc", query.get("after"))
+
+
 def page_of(items: Sequence[Item], query: Mapping[str, str]) -> dict[str, Any]:
-    """The page of these items, the oldest of which comes first, that ``order``, ``after`` and ``limit`` name.
+    """The page of these items, the oldest of which comes first, that the query asks for.
 
     Raises:
         InvalidField: there is no such page.
     """
-    limit, order, after = (
-        number_of(query.get("limit"), "limit", DEFAULT_LIMIT),
-        query.get("order", "desc"),
-        query.get("after"),
-    )
-    if not 1 <= limit <= MAX_LIMIT:
-        raise InvalidField(f"limit must lie between 1 and {MAX_LIMIT}", "limit")
-    if order not in ("asc", "desc"):
-        raise InvalidField("order must be 'asc' or 'desc'", "order")
-    ordered = list(items) if order == "asc" else list(reversed(items))
-    if after is not None:
-        place = next((place for place, item in enumerate(ordered) if item["id"] == after), None)
+    asked = PageQuery.of(query)
+    ordered = list(reversed(items)) if asked.is_newest_first else list(items)
+    if asked.after is not None:
+        place = next((place for place, item in enumerate(ordered) if item["id"] == asked.after), None)
         if place is None:
-            raise InvalidField(f"there is no item {after!r:.100}", "after")
+            raise no_such_item(asked.after)
         ordered = ordered[place + 1 :]
-    page = ordered[:limit]
+    return page_view(ordered[: asked.limit], len(ordered) > asked.limit)
+
+
+def no_such_item(item_id: str) -> InvalidField:
+    """``after`` names an item that is not in the list."""
+    return InvalidField(f"there is no item {item_id!r:.100}", "after")
+
+
+def page_view(page: Sequence[Item], has_more: bool) -> dict[str, Any]:
+    """A page as clients see it."""
     return {
         "object": "list",
-        "data": page,
+        "data": list(page),
         "first_id": page[0]["id"] if page else None,
         "last_id": page[-1]["id"] if page else None,
-        "has_more": len(ordered) > limit,
+        "has_more": has_more,
     }

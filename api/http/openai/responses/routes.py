@@ -33,10 +33,14 @@ from api.http.event_stream import EventStream, kept_alive
 from api.http.json_text import json_text
 from api.http.limits import become_stream
 from api.http.openai.responses.compaction import compact
+from api.http.openai.responses.conversation import find_conversation
 from api.http.openai.responses.creation import Creation
+from api.http.openai.responses.draft import Draft
 from api.http.openai.responses.drafting import drafted
 from api.http.openai.responses.errors import ResponseNotFound
+from api.http.openai.responses.items import messages_of
 from api.http.openai.responses.pages import PAGE_QUERY, number_of, page_of
+from api.http.openai.responses.said import said_until
 from api.http.openai.responses.schemas import ResponseBody
 from api.http.openai.responses.stored import Stored, find_response, previous_response
 from api.http.openai.responses.stream import event_texts
@@ -45,6 +49,7 @@ from api.http.openai.warnings import with_warnings
 from api.http.operations import EVENTS, JsonObject, Operation
 from api.http.security import owner_of
 from api.settings import ApiSettings
+from api.turns import Message
 
 Result = TypeVar("Result")
 
@@ -100,8 +105,15 @@ async def compact_response(request: Request) -> Response:
     """``POST /v1/responses/compact``."""
     owner, cluster = owner_of(request), cluster_of(request)
     draft = await drafted(cluster, parse_body(ResponseBody, await request.body()), owner, request.app.state.settings)
+    compacted = compact(cluster, draft, await _said_before(cluster, draft, owner), owner)
+    return json_answer(await while_connected(request, compacted))
+
+
+async def _said_before(cluster: Cluster, draft: Draft, owner: str) -> tuple[Message, ...]:
+    if (joined := draft.fields["conversation"]) is not None:
+        return messages_of(await (await find_conversation(cluster, joined["id"], owner)).all_items())
     previous = await previous_response(cluster, draft.fields["previous_response_id"], owner)
-    return json_answer(await while_connected(request, compact(cluster, draft, previous, owner)))
+    return await said_until(cluster, await previous.ended()) if previous else ()
 
 
 async def show_response(request: Request) -> Response:

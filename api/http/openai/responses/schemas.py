@@ -24,7 +24,7 @@ Metadata = Annotated[
 ]
 ShortName = Annotated[str, Field(max_length=512)]
 
-_UNSUPPORTED = ("prompt", "context_management", "stop", "conversation")
+_UNSUPPORTED = ("prompt", "context_management", "stop")
 _LOGPROBS = "message.output_text.logprobs"
 _INCLUDED = (ENCRYPTED_REASONING, _LOGPROBS)
 

@@ -10,8 +10,8 @@ from api.answers.formats import AnswerFormat
 from api.cluster import Cluster, SessionHandle, TurnRecord, TurnStream
 from api.errors import GreenroomError, SessionNotFound, TurnNotFound
 from api.http.openai.responses.draft import Note
-from api.http.openai.responses.errors import ItemNotFound, PreviousResponseNotFound, ResponseNotFound
-from api.http.openai.responses.ids import response_of_item, session_of_response
+from api.http.openai.responses.errors import PreviousResponseNotFound, ResponseNotFound
+from api.http.openai.responses.ids import session_of_response
 from api.http.openai.responses.items import Item
 from api.http.openai.responses.reading import Reading
 from api.http.openai.responses.resource import State, resource
@@ -122,24 +122,6 @@ async def stored_of(cluster: Cluster, session: SessionHandle, record: TurnRecord
     note = Note.read(record.note)
     answers = next((model.answers for model in await cluster.models() if model.name == note.model), AnswerFormat())
     return Stored(record.turn_id, session, record, note, answers, TokenTexts(cluster, note.model))
-
-
-async def find_item(cluster: Cluster, item_id: str, owner: str) -> Item:
-    """An item of a stored response's input or output.
-
-    Raises:
-        ItemNotFound: there is none, or it is another owner's.
-    """
-    response_id = response_of_item(item_id)
-    try:
-        if response_id is not None:
-            stored = await (await find_response(cluster, response_id, owner)).ended()
-            for item in (*stored.note.items, *await stored.output()):
-                if item["id"] == item_id:
-                    return item
-    except ResponseNotFound:
-        pass
-    raise ItemNotFound(item_id)
 
 
 async def frames_of(stream: TurnStream) -> AsyncGenerator[Frame]:

@@ -161,7 +161,6 @@ async def test_an_error_in_mid_stream_is_told_and_followed_by_the_failed_respons
         ({"n": 2}, "n", "unsupported"),
         ({"stop": "x"}, "stop", "unsupported"),
         ({"background": True, "store": False}, "background", "invalid_value"),
-        ({"conversation": "conv_1"}, "conversation", "unsupported"),
         ({"tools": [{"type": "file_search"}]}, "tools", "unsupported_content"),
         ({"tools": [{"type": "web_search"}], "tool_choice": "required"}, None, "invalid_request"),
         ({"tool_choice": {"type": "mcp", "name": "x"}}, "tool_choice", "unsupported"),
@@ -236,7 +235,7 @@ async def test_a_client_that_leaves_before_the_first_token_ends_a_response_that_
     assert cluster.turns[0].finish == Finish("cancelled")
 
 
-@pytest.mark.parametrize("call", ["POST /v1/conversations", "GET /v1/conversations/x"])
+@pytest.mark.parametrize("call", ["GET /v1/assistants", "POST /v1/batches"])
 async def test_what_is_not_built_is_refused_by_its_address(call: str) -> None:
     async with shell() as client:
         answer = await client.request(*call.split())

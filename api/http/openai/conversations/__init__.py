@@ -1,0 +1,1 @@
+"""OpenAI's Conversations: each is a session."""

@@ -1,0 +1,204 @@
+"""A conversation: a session, as the items that were said in it and added to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from api.cluster import Cluster, SessionHandle, SessionLog, TurnRecord
+from api.errors import GreenroomError, SessionNotFound
+from api.http.openai.responses.entries import Entry, items_of, key_of_entry
+from api.http.openai.responses.errors import ConversationNotFound, ItemNotFound, ResponseNotFound
+from api.http.openai.responses.ids import key_of_item, session_of_conversation, session_of_item
+from api.http.openai.responses.items import Item
+from api.http.openai.responses.pages import PageQuery, no_such_item, page_view
+from api.http.openai.responses.stored import find_response, frames_of
+
+WINDOW = 32
+"""Entries of a session's log that are read at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One that was found, as it was then. ``log`` is without its entries."""
+
+    id: str
+    session: SessionHandle
+    log: SessionLog
+    cluster: Cluster
+
+    def view(self) -> dict[str, Any]:
+        """As clients see it."""
+        metadata = json.loads(self.log.note) if self.log.note else {}
+        created_at = int(self.log.created_at)
+        return {"id": self.id, "object": "conversation", "created_at": created_at, "metadata": metadata}
+
+    async def items(self, is_newest_first: bool = False, after: str | None = None) -> AsyncGenerator[Item]:
+        """The items that are not deleted, as they are asked for.
+
+        Raises:
+            InvalidField: there is no item ``after``, after which they begin.
+        """
+        key = after and key_of_item(after)
+        async with aclosing(self.entries(is_newest_first)) as entries:
+            async for entry in entries:
+                if after is not None and key_of_entry(self.session.session_id, entry) != key:
+                    continue
+                items = await items_of(self.cluster, self.session, entry)
+                for item in reversed(items) if is_newest_first else items:
+                    if after is None and item["id"] not in self.log.hidden:
+                        yield item
+                    after = None if item["id"] == after else after
+        if after is not None:
+            raise no_such_item(after)
+
+    async def page(self, asked: PageQuery) -> dict[str, Any]:
+        """A page of the items.
+
+        Raises:
+            InvalidField: there is no item that it begins after.
+        """
+        page: list[Item] = []
+        async with aclosing(self.items(asked.is_newest_first, asked.after)) as items:
+            async for item in items:
+                if len(page) == asked.limit:
+                    return page_view(page, has_more=True)
+                page.append(item)
+        return page_view(page, has_more=False)
+
+    async def all_items(self) -> list[Item]:
+        """The same, the oldest first, read side by side."""
+        found: list[Item] = []
+        for start in range(0, self.log.num_entries, WINDOW):
+            window = await self._window(start)
+            for items in await asyncio.gather(*map(self._items_of, window)):
+                found += items
+        return found
+
+    async def added_items(self) -> list[Item]:
+        """Those that were added after the last turn, the oldest first."""
+        found: list[Item] = []
+        async with aclosing(self.entries(is_newest_first=True)) as entries:
+            async for entry in entries:
+                if isinstance(entry, TurnRecord):
+                    break
+                found[:0] = await self._items_of(entry)
+        return found
+
+    async def last_turn(self) -> TurnRecord | None:
+        """The turn that the context ends with; None where it is empty."""
+        async with aclosing(self.entries(is_newest_first=True)) as entries:
+            async for entry in entries:
+                if isinstance(entry, TurnRecord):
+                    return None if entry.is_past else entry
+        return None
+
+    async def item(self, item_id: str) -> Item:
+        """The item of this id.
+
+        Raises:
+            ItemNotFound: there is none here, or it was deleted.
+        """
+        key = key_of_item(item_id)
+        async with aclosing(self.entries(is_newest_first=True)) as entries:
+            async for entry in entries:
+                if key_of_entry(self.session.session_id, entry) == key:
+                    for item in await self._items_of(entry):
+                        if item["id"] == item_id:
+                            return item
+        raise ItemNotFound(item_id)
+
+    async def names(self, call_ids: Iterable[str]) -> dict[str, str]:
+        """The tools that these calls are of, as far as they are here."""
+        wanted, names = set(call_ids), dict[str, str]()
+        async with aclosing(self.items(is_newest_first=True)) as items:
+            async for item in items:
+                if item["type"] == "function_call" and item["call_id"] in wanted:
+                    names[item["call_id"]] = item["name"]
+                if wanted == names.keys():
+                    break
+        return names
+
+    async def idle(self) -> None:
+        """Wait until the turns that run or wait have ended."""
+        if self.log.unfinished:
+            with suppress(GreenroomError):
+                async for _ in frames_of(await self.session.resume(self.log.unfinished[-1], 0)):
+                    pass
+
+    async def again(self) -> Conversation:
+        """The same as it is now.
+
+        Raises:
+            ConversationNotFound: it was deleted.
+        """
+        return await _conversation(self.cluster, self.id, self.session)
+
+    async def entries(self, is_newest_first: bool = False) -> AsyncGenerator[Entry]:
+        """The entries of the log, as they are asked for."""
+        starts = range(0, self.log.num_entries, WINDOW)
+        for start in reversed(starts) if is_newest_first else starts:
+            window = await self._window(start)
+            for entry in reversed(window) if is_newest_first else window:
+                yield entry
+
+    async def _window(self, start: int) -> tuple[Entry, ...]:
+        stop = min(start + WINDOW, self.log.num_entries)
+        return (await self.session.log(start, stop)).entries
+
+    async def _items_of(self, entry: Entry) -> list[Item]:
+        items = await items_of(self.cluster, self.session, entry)
+        return [item for item in items if item["id"] not in self.log.hidden]
+
+
+async def find_conversation(cluster: Cluster, conversation_id: str, owner: str) -> Conversation:
+    """The conversation of this id.
+
+    Raises:
+        ConversationNotFound: there is none, or it is another owner's.
+    """
+    session_id = session_of_conversation(conversation_id)
+    if session_id is None:
+        raise ConversationNotFound(conversation_id)
+    try:
+        session = await cluster.session(session_id, owner)
+    except SessionNotFound:
+        raise ConversationNotFound(conversation_id) from None
+    return await _conversation(cluster, conversation_id, session)
+
+
+async def find_item(cluster: Cluster, item_id: str, owner: str) -> Item:
+    """An item of a conversation, or of a stored response's input or output.
+
+    Raises:
+        ItemNotFound: there is none, or it is another owner's.
+    """
+    session_id = session_of_item(item_id)
+    if session_id is None:
+        raise ItemNotFound(item_id)
+    try:
+        conversation = await find_conversation(cluster, f"conv_{session_id}", owner)
+    except ConversationNotFound:
+        raise ItemNotFound(item_id) from None
+    try:
+        stored = await (await find_response(cluster, f"resp_{key_of_item(item_id)}", owner)).ended()
+    except ResponseNotFound:
+        return await conversation.item(item_id)
+    for item in (*stored.note.items, *await stored.output()):
+        if item["id"] == item_id and item_id not in conversation.log.hidden:
+            return item
+    raise ItemNotFound(item_id)
+
+
+async def _conversation(cluster: Cluster, conversation_id: str, session: SessionHandle) -> Conversation:
+    try:
+        log = await session.log(0, 0)
+    except SessionNotFound:
+        raise ConversationNotFound(conversation_id) from None
+    if log.is_delisted:
+        raise ConversationNotFound(conversation_id)
+    return Conversation(conversation_id, session, log, cluster)

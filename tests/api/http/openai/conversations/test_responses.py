@@ -1,0 +1,423 @@
+"""Responses in conversations, on the toy model: what the model is told, and in what order."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from api.errors import Unavailable
+from api.turns import Message, messages_in
+from tests.api import toy_model
+from tests.api.fake_cluster import TOY, FakeCluster, FakeSession
+from tests.api.http.openai.responses.oracle import check_item, check_response, events_of
+from tests.api.http.openai.responses.test_output import FORMAT, TOOL
+from tests.api.shell import shell
+
+Body = dict[str, Any]
+
+
+async def converse(client: httpx.AsyncClient, **fields: Any) -> str:
+    """The id of a new conversation."""
+    answer = await client.post("/v1/conversations", json=fields)
+    assert answer.status_code == 200, answer.text
+    made: str = answer.json()["id"]
+    return made
+
+
+async def respond(client: httpx.AsyncClient, conversation: Any, text: Any, **fields: Any) -> Body:
+    """The body of a response of a few tokens."""
+    body = {"input": text, "conversation": conversation, "max_output_tokens": 3, **fields}
+    answer = await client.post("/v1/responses", json=body)
+    assert answer.status_code == 200, answer.text
+    response: Body = answer.json()
+    check_response(response)
+    return response
+
+
+async def items(client: httpx.AsyncClient, conversation: str) -> list[Body]:
+    """All items, the oldest first, each checked."""
+    answer = await client.get(f"/v1/conversations/{conversation}/items?order=asc&limit=100")
+    assert answer.status_code == 200, answer.text
+    for item in answer.json()["data"]:
+        check_item(item)
+    found: list[Body] = answer.json()["data"]
+    return found
+
+
+def texts(found: list[Body]) -> list[str]:
+    """Of messages."""
+    return [item["content"][0]["text"] for item in found]
+
+
+def asked(cluster: FakeCluster) -> list[tuple[Message, ...]]:
+    """The messages of each turn."""
+    return [messages_in(turn.request.prompt) for turn in cluster.turns]
+
+
+def user(text: str) -> Message:
+    """A message of the user's."""
+    return Message("user", text)
+
+
+def said(body: Body) -> Message:
+    """A response's answer."""
+    return Message("assistant", body["output"][0]["content"][0]["text"])
+
+
+def session_of_id(conversation: str) -> str:
+    """The id of the session that it is."""
+    return conversation.removeprefix("conv_")
+
+
+def session_of(cluster: FakeCluster, conversation: str) -> FakeSession:
+    """The session that it is."""
+    return cluster.open_sessions[session_of_id(conversation)]
+
+
+async def test_responses_follow_each_other_in_one_session_and_their_items_are_listed() -> None:
+    cluster = FakeCluster()
+    async with shell(cluster=cluster) as client:
+        conversation = await converse(client, items=[{"role": "user", "content": "zero"}])
+        first = await respond(client, conversation, "one")
+        assert first["conversation"] == {"id": conversation}
+        await client.post(f"/v1/conversations/{conversation}/items", json={"items": [{"role": "user", "content": "x"}]})
+        second = await respond(client, {"id": conversation}, [{"role": "user", "content": "two"}])
+        found = await items(client, conversation)
+        for item in found:
+            answer = await client.get(f"/v1/conversations/{conversation}/items/{item['id']}")
+            assert answer.json() == item
+    assert asked(cluster) == [(user("zero"), user("one")), (user("x"), user("two"))]
+    answers = [said(first).content, said(second).content]
+    assert texts(found) == ["zero", "one", answers[0], "x", "two", answers[1]]
+    assert [item["id"] for item in (found[2], found[5])] == [body["output"][0]["id"] for body in (first, second)]
+    assert len({item["id"] for item in found}) == 6
+    assert len(cluster.open_sessions) == 1
+    assert second["usage"]["input_tokens_details"]["cached_tokens"] == first["usage"]["total_tokens"]
+
+
+async def test_other_instructions_tell_everything_anew_in_the_same_session() -> None:
+    cluster = FakeCluster()
+    async with shell(cluster=cluster) as client:
+        conversation = await converse(client)
+        first = await respond(client, conversation, "one", instructions="Be kind.")
+        again = await respond(client, conversation, "two", instructions="Be kind.")
+        other = await respond(client, conversation, "three", instructions="Be short.")
+        none = await respond(client, conversation, "four")
+        found = await items(client, conversation)
+        for body in first, again, other, none:
+            shown = (await client.get(f"/v1/responses/{body['id']}")).json()
+            assert shown | {"completed_at": None} == body | {"completed_at": None}
+        fork = await client.post(
+            "/v1/responses", json={"input": "five", "previous_response_id": first["id"], "max_output_tokens": 1}
+        )
+        check_response(fork.json())
+    before = (user("one"), said(first), user("two"), said(again))
+    kind, short = Message("system", "Be kind."), Message("system", "Be short.")
+    assert asked(cluster)[:4] == [
+        (kind, user("one")),
+        (user("two"),),
+        (short, *before, user("three")),
+        (*before, user("three"), said(other), user("four")),
+    ]
+    assert asked(cluster)[4] == (user("one"), said(first), user("five"))
+    told = [message.content for message in (*before, user("three"), said(other), user("four"), said(none))]
+    assert texts(found) == told
+    assert len(cluster.open_sessions) == 2, "the branch is another session"
+
+
+async def test_another_model_goes_on_with_all_that_was_said() -> None:
+    cluster = FakeCluster(TOY, replace(TOY, name="other", aliases=(), max_context_tokens=900))
+    async with shell(cluster=cluster) as client:
+        conversation = await converse(client)
+        first = await respond(client, conversation, "one", model="other")
+        assert session_of(cluster, conversation).info.name == "other"
+        second = await respond(client, conversation, "two", model="toy")
+    assert (first["model"], second["model"]) == ("other", "toy")
+    assert asked(cluster) == [(user("one"),), (user("one"), said(first), user("two"))]
+    assert session_of(cluster, conversation).max_context == TOY.max_context_tokens
+
+
+async def test_a_deleted_item_is_told_no_longer_wherever_it_was() -> None:
+    cluster = FakeCluster()
+    async with shell(cluster=cluster) as client:
+        conversation = await converse(client, items=[{"role": "user", "content": text} for text in ("zero", "secret")])
+        path = f"/v1/conversations/{conversation}/items"
+        await client.delete(f"{path}/{(await items(client, conversation))[1]['id']}")
+        first = await respond(client, conversation, "one", instructions="Be kind.")
+        second = await respond(client, conversation, "password", instructions="Be kind.")
+        await client.delete(f"{path}/{(await items(client, conversation))[3]['id']}")
+        listed = (await client.get("/api/sessions")).json()["sessions"]
+        third = await respond(client, conversation, "three", instructions="Be kind.")
+        assert texts(await items(client, conversation)) == [
+            *("zero", "one", said(first).content, said(second).content, "three", said(third).content)
+        ]
+    kind = Message("system", "Be kind.")
+    assert asked(cluster)[0] == (kind, user("zero"), user("one"))
+    assert asked(cluster)[2] == (kind, user("zero"), user("one"), said(first), said(second), user("three"))
+    assert listed[0]["title"] == "zero"
+    assert b"password" not in bytes(session_of(cluster, conversation).ids)
+
+
+async def test_the_first_item_that_is_deleted_leaves_the_title_too() -> None:
+    async with shell() as client:
+        conversation = await converse(client, items=[{"role": "user", "content": text} for text in ("secret", "one")])
+        (item, _) = await items(client, conversation)
+        await client.delete(f"/v1/conversations/{conversation}/items/{item['id']}")
+        assert "secret" not in (await client.get("/api/sessions")).text
+
+
+async def test_results_are_read_with_the_names_of_their_tools_also_from_items() -> None:
+    cluster = FakeCluster(replace(TOY, answers=FORMAT))
+    cluster.model = toy_model.says('<tool_call>\n{"name": "weather", "arguments": {}}\n</tool_call></s>')
+    async with shell(cluster=cluster) as client:
+        conversation = await converse(client)
+        first = await respond(client, conversation, "Sun?", tools=[TOOL], max_output_tokens=None)
+        (call,) = first["output"]
+        result = {"type": "function_call_output", "call_id": call["call_id"], "output": "sunny"}
+        await respond(client, conversation, [result], tools=[TOOL], max_output_tokens=None)
+        await client.post(f"/v1/conversations/{conversation}/items", json={"items": [result]})
+        await respond(client, conversation, "Well?", tools=[TOOL], max_output_tokens=None)
+        kinds = [item["type"] for item in await items(client, conversation)]
+    told = Message("tool", "sunny", tool_call_id=call["call_id"], name="weather")
+    assert asked(cluster)[1:] == [(told,), (told, user("Well?"))]
+    answers = [kind for kind in kinds if kind in ("function_call_output", "function_call")]
+    assert answers[:3] == ["function_call", "function_call_output", "function_call_output"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"previous_response_id": "resp_1"}, "conversation"),
+        ({"store": False}, "conversation"),
+        ({"conversation": {"id": 1}}, "conversation"),
+        ({"conversation": {}}, "conversation"),
+        ({"conversation": []}, "conversation"),
+        ({"conversation": "c" * 513}, "conversation"),
+    ],
+)
+async def test_what_cannot_be_together_is_refused_by_name(fields: Body, param: str) -> None:
+    async with shell() as client:
+        conversation = await converse(client)
+        answer = await client.post("/v1/responses", json={"input": "x", "conversation": conversation, **fields})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+@pytest.mark.parametrize("text", [None, []])
+async def test_a_response_may_be_to_the_items_alone(text: Any) -> None:
+    cluster = FakeCluster()
+    async with shell(cluster=cluster) as client:
+        conversation = await converse(client, items=[{"role": "user", "content": "zero"}])
+        await respond(client, conversation, text)
+    assert asked(cluster) == [(user("zero"),)]
+
+
+async def test_responses_at_one_time_are_made_in_the_order_of_their_acceptance_and_too_many_are_refused() -> None:
+    cluster = FakeCluster(max_queued_turns=2)
+    cluster.pace.hold()
+    async with shell(cluster=cluster) as client, shell(cluster=cluster) as other:
+        conversation = await converse(client)
+        for number, gateway in enumerate((client, other, client)):
+            body = await respond(gateway, conversation, str(number), background=True)
+            assert body["status"] == "queued"
+        answer = await other.post("/v1/responses", json={"input": "3", "conversation": conversation})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+        assert await items(client, conversation) == []
+        cluster.pace.release()
+        await client.get(f"/v1/responses/{body['id']}?stream=true")
+        found = await items(client, conversation)
+    assert asked(cluster) == [(user("0"),), (user("1"),), (user("2"),)]
+    assert texts(found)[::2] == ["0", "1", "2"]
+
+
+async def test_at_one_time_with_other_instructions_each_is_told_all_of_those_before() -> None:
+    cluster = FakeCluster()
+    cluster.pace.hold()
+    async with shell(cluster=cluster) as client, shell(cluster=cluster) as other:
+        conversation = await converse(client)
+        making = [asyncio.create_task(respond(client, conversation, "0", instructions="A"))]
+        await cluster.begun.acquire()
+        making += [
+            asyncio.create_task(respond(gateway, conversation, letter, instructions=letter))
+            for gateway, letter in ((client, "B"), (other, "C"), (client, "D"))
+        ]
+        cluster.pace.release()
+        bodies = await asyncio.gather(*making)
+        found = await items(client, conversation)
+    order = [turn.request.prompt[-1].content for turn in cluster.turns]  # type: ignore[union-attr]
+    assert sorted(order) == ["0", "B", "C", "D"]
+    answers = {body["instructions"]: said(body) for body in bodies} | {"0": said(bodies[0])}
+    told: list[Message] = []
+    for letter, messages in zip(order, asked(cluster), strict=True):
+        assert messages == (Message("system", "A" if letter == "0" else letter), *told, user(letter))
+        told += [user(letter), answers[letter]]
+    assert texts(found) == [message.content for message in told]
+
+
+async def test_a_cancelled_response_leaves_what_it_said_and_a_failed_one_nothing() -> None:
+    cluster = FakeCluster()
+    cluster.pace.hold()
+    async with shell(cluster=cluster) as client:
+        conversation = await converse(client, items=[{"role": "user", "content": "zero"}])
+        first = await respond(client, conversation, "one", background=True)
+        waiting = await respond(client, conversation, "never", background=True)
+        await client.post(f"/v1/responses/{waiting['id']}/cancel")
+        cluster.pace.allow(2)
+        await cluster.turns[0].has_sampled(2)
+        cancelled = (await client.post(f"/v1/responses/{first['id']}/cancel")).json()
+        assert cancelled["status"] == "cancelled"
+        cluster.pace.release()
+        cluster.refusal = Unavailable("there is no room")
+        refused = await client.post("/v1/responses", json={"input": "refused", "conversation": conversation})
+        assert refused.status_code == 503
+        cluster.refusal = Unavailable("there is no room")
+        failed = await respond(client, conversation, "failed", background=True)
+        await client.get(f"/v1/responses/{failed['id']}?stream=true")
+        assert (await client.get(f"/v1/responses/{failed['id']}")).json()["status"] == "failed"
+        last = await respond(client, conversation, "two")
+        found = texts(await items(client, conversation))
+        assert (found[:2], len(found[2]), found[3:]) == (["zero", "one"], 2, ["two", said(last).content])
+    assert asked(cluster) == [(user("zero"), user("one")), (user("two"),)]
+
+
+async def test_what_was_added_is_told_again_after_a_response_that_failed_on_its_way() -> None:
+    cluster = FakeCluster()
+
+    def breaks(context: Any) -> int:
+        raise Unavailable("the model is gone")
+
+    cluster.model = breaks
+    async with shell(cluster=cluster) as client:
+        conversation = await converse(client, items=[{"role": "user", "content": "zero"}])
+        answer = await client.post("/v1/responses", json={"input": "one", "conversation": conversation, "stream": True})
+        assert events_of(answer)[-1]["type"] == "response.failed"
+        cluster.model = toy_model.letters
+        await respond(client, conversation, "two")
+        assert texts(await items(client, conversation))[:2] == ["zero", "two"]
+    assert asked(cluster)[1] == (user("zero"), user("two"))
+
+
+async def _delete_item(client: httpx.AsyncClient, conversation: str, item_id: str) -> httpx.Response:
+    return await client.delete(f"/v1/conversations/{conversation}/items/{item_id}")
+
+
+async def test_an_item_can_be_deleted_while_a_response_reads_it() -> None:
+    cluster = FakeCluster()
+    async with shell(cluster=cluster) as client, shell(cluster=cluster) as other:
+        conversation = await converse(client, items=[{"role": "user", "content": text} for text in ("zero", "secret")])
+        (_, secret) = await items(client, conversation)
+        cluster.pace.hold()
+        making = asyncio.create_task(respond(client, conversation, "one"))
+        await cluster.begun.acquire()
+        deleting = asyncio.create_task(_delete_item(other, conversation, secret["id"]))
+        while secret in await items(client, conversation):
+            pass
+        cluster.pace.release()
+        first, deleted = await asyncio.gather(making, deleting)
+        assert (first["status"], deleted.status_code) == ("incomplete", 200)
+        await respond(client, conversation, "two")
+    assert asked(cluster)[1] == (user("zero"), user("one"), said(first), user("two"))
+
+
+async def test_a_conversation_can_be_deleted_while_a_response_runs_and_its_responses_stay() -> None:
+    cluster = FakeCluster()
+    async with shell(cluster=cluster) as client, shell(cluster=cluster) as other:
+        conversation = await converse(client)
+        before = await respond(client, conversation, "zero")
+        cluster.pace.hold()
+        making = asyncio.create_task(respond(client, conversation, "one"))
+        await cluster.begun.acquire()
+        await cluster.begun.acquire()
+        late = asyncio.create_task(
+            client.post("/v1/responses", json={"input": "x", "conversation": conversation, "instructions": "Other."})
+        )
+        await asyncio.sleep(0)
+        assert (await other.delete(f"/v1/conversations/{conversation}")).status_code == 200
+        cluster.pace.release()
+        body = await making
+        assert (await late).status_code == 404
+        for path in f"/v1/conversations/{conversation}", f"/api/sessions/{conversation}":
+            assert (await client.get(path)).status_code == 404
+        assert (await client.get("/api/sessions")).json() == {"sessions": []}
+        for made in before, body:
+            shown = (await client.get(f"/v1/responses/{made['id']}")).json()
+            assert shown | {"completed_at": None} == made | {"completed_at": None}
+        for fields in {}, {"instructions": "Other."}:
+            more = {"input": "y", "previous_response_id": body["id"], "max_output_tokens": 1, **fields}
+            assert (await client.post("/v1/responses", json=more)).status_code == 200
+        assert asked(cluster)[-1][1:] == (user("zero"), said(before), user("one"), said(body), user("y"))
+        for made in before, body:
+            assert (await client.delete(f"/v1/responses/{made['id']}")).status_code == 200
+    assert conversation.removeprefix("conv_") not in cluster.open_sessions
+
+
+async def test_a_deleted_response_leaves_the_conversation_as_it_is() -> None:
+    cluster = FakeCluster()
+    async with shell(cluster=cluster) as client:
+        conversation = await converse(client, items=[{"role": "user", "content": "zero"}])
+        first = await respond(client, conversation, "one")
+        assert (await client.delete(f"/v1/responses/{first['id']}")).status_code == 200
+        assert (await client.get(f"/v1/responses/{first['id']}")).status_code == 404
+        assert texts(await items(client, conversation)) == ["zero", "one", said(first).content]
+        await respond(client, conversation, "two")
+    assert asked(cluster) == [(user("zero"), user("one")), (user("two"),)]
+
+
+async def test_a_response_to_a_response_of_a_conversation_is_not_in_it() -> None:
+    cluster = FakeCluster()
+    async with shell(cluster=cluster) as client:
+        conversation = await converse(client)
+        first = await respond(client, conversation, "one")
+        await respond(client, None, "branch", previous_response_id=first["id"])
+        await respond(client, conversation, "two")
+        assert "branch" not in texts(await items(client, conversation))
+    assert asked(cluster) == [(user("one"),), (user("branch"),), (user("two"),)]
+
+
+async def test_the_tokens_of_a_response_to_come_are_counted_with_all_that_was_said() -> None:
+    async with shell() as client:
+        conversation = await converse(client, items=[{"role": "user", "content": "zero"}])
+        await respond(client, conversation, "one", instructions="Be kind.")
+        for instructions in "Be kind.", None:
+            fields: Body = {"input": "two", "conversation": conversation, "instructions": instructions}
+            counted = (await client.post("/v1/responses/input_tokens", json=fields)).json()["input_tokens"]
+            fields |= {"max_output_tokens": 1}
+            made = (await client.post("/v1/responses", json={**fields, "input": "two"})).json()
+            assert counted == made["usage"]["input_tokens"]
+            assert len(await items(client, conversation)) == (5 if instructions else 7)
+
+
+async def test_what_was_said_in_a_conversation_can_be_compacted() -> None:
+    async with shell() as client:
+        conversation = await converse(client, items=[{"role": "user", "content": "zero"}])
+        first = await respond(client, conversation, "one")
+        answer = await client.post("/v1/responses/compact", json={"conversation": conversation, "input": "two"})
+        assert answer.json()["output_text"] == f"user: zero\nuser: one\nassistant: {said(first).content}\nuser: two"
+
+
+async def test_a_stream_in_a_conversation_is_read_like_any_other() -> None:
+    async with shell() as client:
+        conversation = await converse(client)
+        body = {"input": "one", "conversation": conversation, "stream": True, "max_output_tokens": 9}
+        events = events_of(await client.post("/v1/responses", json=body))
+        assert events[-1]["response"]["conversation"] == {"id": conversation}
+        again = events_of(await client.get(f"/v1/responses/{events[0]['response']['id']}?stream=true"))
+    assert again[-1]["response"]["output"] == events[-1]["response"]["output"]
+
+
+async def test_truncation_leaves_the_oldest_items_out_of_the_context_and_not_of_the_conversation() -> None:
+    cluster = FakeCluster(replace(TOY, max_context_tokens=200))
+    async with shell(cluster=cluster) as client:
+        conversation = await converse(client)
+        for number in range(4):
+            await respond(client, conversation, str(number) * 70, truncation="auto", instructions="Kind.")
+        found = texts(await items(client, conversation))
+        body = {"input": "x" * 150, "conversation": conversation, "instructions": "Kind."}
+        assert (await client.post("/v1/responses", json=body)).json()["error"]["code"] == "context_length_exceeded"
+    assert found[::2] == [str(number) * 70 for number in range(4)]
+    context = bytes(session_of(cluster, conversation).ids)
+    assert context.startswith(b"<system>Kind.")
+    assert (b"0" * 70 in context, b"3" * 70 in context) == (False, True)
