@@ -28,7 +28,7 @@ def test_a_plain_model_is_served_without_transformers() -> None:
     program = (
         "import asyncio, sys; from actors.engine.factory import build_engine;"
         "from actors.settings import ModelSettings; from deployments.config import embedded_model;"
-        "asyncio.run(build_engine(ModelSettings('pocket', embedded_model()))[0].start());"
+        "asyncio.run(build_engine(ModelSettings('pocket', embedded_model()))[0]());"
         "print(*(name for name in ('transformers', 'sympy') if name in sys.modules))"
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from actors.engine.contract import EVICT_LAST, Hole, Prefix, holes_within, tokens_hash
+from actors.engine.contract import EVICT_LAST, Hole, Prefix, Residency, holes_within, tokens_hash
 from actors.engine.visibility import Visibility, held
+from api.errors import ContextLost, IdTaken
 
 
 @dataclass(slots=True, eq=False)
@@ -49,6 +51,11 @@ class Context:
         return len(self.ids) - self.num_resident
 
     @property
+    def residency(self) -> Residency:
+        """How much of it is held."""
+        return Residency(len(self.ids), self.num_resident)
+
+    @property
     def num_held(self) -> int:
         """Blocks that it holds."""
         return len(self.blocks) if self.visibility is None else len(held(self.blocks))
@@ -75,6 +82,30 @@ class Context:
                 break
             length += 1
         return length
+
+
+class Contexts(Protocol):
+    """What is forked here: an engine's contexts."""
+
+    def get(self, context_id: str) -> Context | None:
+        """The context of this id."""
+        ...
+
+    def fork(self, source: Context, target_id: str, length: int) -> Context:
+        """A new context with the first tokens of another."""
+        ...
+
+
+def forked(contexts: Contexts, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> Residency:
+    """See ``Engine.fork``."""
+    target, source = contexts.get(target_id), contexts.get(source_id)
+    if target is not None and len(target.ids) == length and target.starts_with(length, prefix_hash):
+        return target.residency
+    if source is None or not source.starts_with(length, prefix_hash):
+        raise ContextLost(source_id)
+    if target is not None:
+        raise IdTaken(f"context {target_id!r} exists with other tokens")
+    return contexts.fork(source, target_id, length).residency
 
 
 def closest(contexts: Iterable[Context | None], tokens: Sequence[int], adapter: str | None) -> Prefix | None:

@@ -187,11 +187,11 @@ def tell_nobody(stage: str) -> None:
     """For a start that nobody waits for."""
 
 
-class Engine(Protocol):
-    """Runs one model; holds the KV cache of many contexts."""
+class OpenEngine(Protocol):
+    """Makes an engine."""
 
-    async def start(self, tell: Callable[[str], object] = tell_nobody) -> EngineInfo:
-        """Load the model; may take minutes.
+    async def __call__(self, tell: Callable[[str], object] = tell_nobody) -> Engine:
+        """An engine that has loaded its model; may take minutes.
 
         Args:
             tell: is given the stages of it for people to read, on the event loop.
@@ -200,6 +200,16 @@ class Engine(Protocol):
             InvalidRequest: one sentence on what is wrong with the model directory or the settings.
         """
         ...
+
+
+class Engine(Protocol):
+    """Runs one model; holds the KV cache of many contexts.
+
+    Attributes:
+        info: what it has loaded.
+    """
+
+    info: EngineInfo
 
     async def stop(self) -> None:
         """Release the device and end what runs. Idempotent."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from actors.engine.adapter_files import AdapterFiles
 from actors.engine.choice import ENGINES, has_vllm, require_vllm
-from actors.engine.contract import Engine
+from actors.engine.contract import OpenEngine
 from actors.engine.text.tokenizer import Tokenizer
 from actors.settings import ModelSettings
 from api.errors import InvalidRequest, reason_of
 
 
-def build_engine(settings: ModelSettings) -> tuple[Engine, Tokenizer]:
-    """The engine and the tokenizer for a model, not started yet. Imports what they need, which takes seconds.
+def build_engine(settings: ModelSettings) -> tuple[OpenEngine, Tokenizer]:
+    """What makes the engine for a model, and its tokenizer. Imports what they need, which takes seconds.
 
     Raises:
         InvalidRequest: one sentence on what is wrong with the directory or the settings.
@@ -35,7 +36,7 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _torch(settings: ModelSettings, path: Path, adapters: tuple[AdapterFiles, ...]) -> tuple[Engine, Tokenizer]:
+def _torch(settings: ModelSettings, path: Path, adapters: tuple[AdapterFiles, ...]) -> tuple[OpenEngine, Tokenizer]:
     from actors.engine.torch.engine import TorchEngine, TorchSettings
 
     tokenizer = Tokenizer.load(path, settings.tool_format)
@@ -43,10 +44,10 @@ def _torch(settings: ModelSettings, path: Path, adapters: tuple[AdapterFiles, ..
         torch_settings = TorchSettings.of(path, adapters, settings.owner_share, settings.engine_args)
     except InvalidRequest as error:
         raise InvalidRequest(f"model {settings.name!r}: {reason_of(error)}") from None
-    return TorchEngine(torch_settings, tokenizer), tokenizer
+    return partial(TorchEngine.open, torch_settings, tokenizer), tokenizer
 
 
-def _vllm(settings: ModelSettings, path: Path, adapters: tuple[AdapterFiles, ...]) -> tuple[Engine, Tokenizer]:
+def _vllm(settings: ModelSettings, path: Path, adapters: tuple[AdapterFiles, ...]) -> tuple[OpenEngine, Tokenizer]:
     require_vllm()
     from actors.engine.vllm.settings import set_environment
 
@@ -57,5 +58,4 @@ def _vllm(settings: ModelSettings, path: Path, adapters: tuple[AdapterFiles, ...
     if "hf_overrides" not in settings.engine_args:
         check_plain(path)
     tokenizer = Tokenizer.load(path, settings.tool_format)
-    engine = VllmEngine(path, dict(settings.engine_args), tokenizer, adapters, settings.owner_share)
-    return engine, tokenizer
+    return partial(VllmEngine.open, path, settings.engine_args, tokenizer, adapters, settings.owner_share), tokenizer

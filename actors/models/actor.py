@@ -39,7 +39,7 @@ class HostedModel(Model):
     async def _start(self) -> Loaded:
         await listen(self.call)
         loaded = await super()._start()
-        if loaded.info.engine == "vllm":  # it computes in processes of its own
+        if loaded.engine.info.engine == "vllm":  # it computes in processes of its own
             wake_gently()
         return loaded
 

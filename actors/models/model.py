@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from actors.calls.scope import Scope
-from actors.engine.contract import Engine, EngineInfo, Feature, Residency
+from actors.engine.contract import Engine, EngineInfo, Feature, OpenEngine, Residency
 from actors.engine.generation_config import suggested_sampling
 from actors.models.messages import AttachedTurn, PollReply, StartReport, StartTurn, TurnOutput
 from actors.models.metrics import ModelMetrics
@@ -75,7 +75,6 @@ class Loaded:
 
     engine: Engine
     tokenizer: PromptTokenizer
-    info: EngineInfo
     sampling: Sampling
     turns: ModelTurns
 
@@ -92,7 +91,7 @@ class Model:
     def __init__(
         self,
         settings: ModelSettings,
-        build: Callable[[ModelSettings], tuple[Engine, PromptTokenizer]],
+        build: Callable[[ModelSettings], tuple[OpenEngine, PromptTokenizer]],
         own_ref: Callable[[], ModelRef],
         die: Callable[[], object],
         directory: Directory | None = None,
@@ -115,11 +114,11 @@ class Model:
         Raises:
             InvalidRequest: one sentence on what is wrong with the model directory or the settings.
         """
-        return (await self._ready()).info
+        return (await self._ready()).engine.info
 
     async def start_turn(self, message: StartTurn) -> TurnStart:
         loaded = await self._ready()
-        _require_features(loaded.info, message)
+        _require_features(loaded.engine.info, message)
         return await loaded.turns.start(message)
 
     async def poll(self, reader_id: str, cursors: Mapping[str, int], wait_s: float) -> PollReply:
@@ -142,7 +141,7 @@ class Model:
 
     async def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
         loaded = await self._ready()
-        loaded.info.require("mask")
+        loaded.engine.info.require("mask")
         loaded.engine.mask(context_id, start, end, length, prefix_hash)
 
     async def drop(self, context_id: str) -> None:
@@ -216,11 +215,11 @@ class Model:
         log.info("loading", model=self._settings.name, path=self._settings.path)
         interval_s = self._settings.report_interval_s
         async with Progress(self._settings.name, self._incarnation, self._directory, interval_s) as progress:
-            engine, tokenizer = await asyncio.to_thread(self._build, self._settings)
+            open_engine, tokenizer = await asyncio.to_thread(self._build, self._settings)
             sampling = await asyncio.to_thread(suggested_sampling, Path(self._settings.path))
-            info = await engine.start(progress.reached)
-        turns = ModelTurns(self._settings, engine, tokenizer, info.max_context_tokens, self._metrics)
-        self._loaded = loaded = Loaded(engine, tokenizer, info, sampling, turns)
+            engine = await open_engine(progress.reached)
+        turns = ModelTurns(self._settings, engine, tokenizer, engine.info.max_context_tokens, self._metrics)
+        self._loaded = loaded = Loaded(engine, tokenizer, sampling, turns)
         loops = self._run(loaded), turns.sweep(), self._keep_reporting(loaded)
         for loop in loops:
             self.scope.start(loop)
@@ -257,7 +256,7 @@ class Model:
             name=self._settings.name,
             incarnation=self._incarnation,
             model=self._own_ref(),
-            info=loaded.info,
+            info=loaded.engine.info,
             capacity=loaded.engine.capacity(),
             bos_id=bos_id,
             bos_text="" if bos_id is None else tokenizer.decode([bos_id], skip_special_tokens=False),

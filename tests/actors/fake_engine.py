@@ -122,15 +122,16 @@ class FakeEngine:
     calls: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.info = EngineInfo("fake", "none", self.max_context, VOCABULARY, (EOS,), self.features, self.adapters)
         self._turns: dict[str, _Turn] = {}
         self._work = asyncio.Event()
         self.hold = asyncio.Event()
         self.hold.set()
 
-    async def start(self, tell: Callable[[str], object] = tell_nobody) -> EngineInfo:
-        """See ``Engine``."""
+    async def open(self, tell: Callable[[str], object] = tell_nobody) -> FakeEngine:
+        """See ``OpenEngine``."""
         tell("the fake engine starts")
-        return EngineInfo("fake", "none", self.max_context, VOCABULARY, (EOS,), self.features, self.adapters)
+        return self
 
     async def stop(self) -> None:
         """See ``Engine``."""

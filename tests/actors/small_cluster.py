@@ -194,7 +194,7 @@ class SmallCluster:
         actor = self.models[index]
         model = Model(
             self.settings.models[0],
-            (lambda settings: (engine, self._tokenizer())) if self._is_fake else build_engine,
+            (lambda settings: (engine.open, self._tokenizer())) if self._is_fake else build_engine,
             lambda: model_ref(actor),
             actor.kill,
             self.directory,

@@ -123,8 +123,8 @@ async def run(arguments: argparse.Namespace, path: Path) -> None:
     settings = TorchSettings(
         model_path=path, num_threads=arguments.threads, device=arguments.device, is_lean=arguments.is_lean
     )
-    engine = TorchEngine(settings, Tokenizer.load(path))
-    info = await engine.start()
+    engine = await TorchEngine.open(settings, Tokenizer.load(path))
+    info = engine.info
     model = AutoModelForCausalLM.from_pretrained(path, dtype="auto" if info.device != "cpu" else torch.float32)
     model = model.to(info.device).eval()
     num_parameters = sum(parameter.numel() for parameter in model.parameters())

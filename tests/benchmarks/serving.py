@@ -78,8 +78,8 @@ class EngineAlone:
 
     async def start(self) -> None:
         """Load the model and begin to step."""
-        self._engine, _ = build_engine(self._settings)
-        await self._engine.start()
+        open_engine, _ = build_engine(self._settings)
+        self._engine = await open_engine()
         self._stepping = asyncio.create_task(self._step())
 
     async def stop(self) -> None:

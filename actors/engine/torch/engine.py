@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from actors.engine.constraints.answers import EngineConstraint
 from actors.engine.constraints.grammars import Grammars
-from actors.engine.context import Context, closest
+from actors.engine.context import closest, forked
 from actors.engine.contract import (
     Admission,
     Capacity,
@@ -42,7 +42,7 @@ from actors.engine.torch.runner import Runner
 from actors.engine.torch.scheduler import Scheduler
 from actors.engine.torch.settings import TorchSettings
 from actors.engine.torch.step_thread import StepThread
-from api.errors import ContextLost, IdTaken, InvalidRequest, TurnRunning
+from api.errors import ContextLost, InvalidRequest, TurnRunning
 
 __all__ = ["TorchEngine", "TorchSettings"]
 
@@ -76,29 +76,25 @@ class TorchEngine(Engine):
     in flight is not written to by another context before that step has ended.
     """
 
-    def __init__(self, settings: TorchSettings, tokenizer: Tokenizer) -> None:
-        self._settings = settings
-        self._tokenizer = tokenizer
+    def __init__(self, settings: TorchSettings, tokenizer: Tokenizer, runner: Runner) -> None:
+        loaded = runner.loaded
+        self.info = EngineInfo(
+            engine="torch",
+            device=str(loaded.device),
+            max_context_tokens=min(loaded.max_context_tokens, settings.max_context_tokens or loaded.max_context_tokens),
+            vocab_size=loaded.vocab_size,
+            eos_ids=tokenizer.eos_ids,
+            features=_FEATURES if loaded.has_holes else _FEATURES - {"mask"},
+            adapters=tuple(files.name for files in settings.adapters),
+        )
+        rules = OutputRules.of(tokenizer)
         self._lock = threading.RLock()
         self._thread = StepThread(self._advance, settings.steps_ahead)
         self._compiler = ThreadPoolExecutor(max_workers=1, thread_name_prefix="grammar-compiler")
         self._counters: Counter[str] = Counter()
         self._is_stepping = False
-        self._runner: Runner
-        self._info: EngineInfo
-        self._contexts: ContextStore
-        self._scheduler: Scheduler
-        self._grammars: Grammars
-        self._admissions: Admissions
-        self._settlement: Settlement
-
-    @override
-    async def start(self, tell: Callable[[str], object] = tell_nobody) -> EngineInfo:
-        tell("torch loads the weights")
-        settings = self._settings
-        self._runner = await self._load_in_passing()
-        loaded = self._runner.loaded
-        self._contexts = ContextStore(self._runner.num_blocks, settings.block_size, self._counters)
+        self._runner = runner
+        self._contexts = ContextStore(runner.num_blocks, settings.block_size, self._counters)
         self._scheduler = Scheduler(
             self._contexts,
             self._counters,
@@ -108,21 +104,19 @@ class TorchEngine(Engine):
             settings.max_waiting,
             _MOST_WORK_ON_CPU if loaded.device.type == "cpu" else math.inf,
         )
-        self._settlement = Settlement(self._contexts, self._scheduler, self._counters, self._runner.clear)
-        self._info = EngineInfo(
-            engine="torch",
-            device=str(loaded.device),
-            max_context_tokens=min(loaded.max_context_tokens, settings.max_context_tokens or loaded.max_context_tokens),
-            vocab_size=loaded.vocab_size,
-            eos_ids=self._tokenizer.eos_ids,
-            features=_FEATURES if loaded.has_holes else _FEATURES - {"mask"},
-            adapters=tuple(files.name for files in settings.adapters),
-        )
-        rules = OutputRules.of(self._tokenizer)
+        self._settlement = Settlement(self._contexts, self._scheduler, self._counters, runner.clear)
         self._grammars = Grammars(rules, loaded.vocab_size, self._compiler)
-        self._admissions = Admissions(self._contexts, self._scheduler, self._info, rules, self._grammars, loaded.device)
-        self._thread.start()
-        return self._info
+        self._admissions = Admissions(self._contexts, self._scheduler, self.info, rules, self._grammars, loaded.device)
+
+    @classmethod
+    async def open(
+        cls, settings: TorchSettings, tokenizer: Tokenizer, tell: Callable[[str], object] = tell_nobody
+    ) -> TorchEngine:
+        """An engine that has loaded its model; see ``OpenEngine``."""
+        tell("torch loads the weights")
+        engine = cls(settings, tokenizer, await _load_in_passing(settings))
+        engine._thread.start()
+        return engine
 
     @override
     async def stop(self) -> None:
@@ -141,7 +135,7 @@ class TorchEngine(Engine):
         self._counters["prompt_tokens"] += len(admission.tokens)
         self._counters["resident_tokens"] += context.num_resident
         self._thread.wake()
-        return self.residency_of(context)
+        return context.residency
 
     @override
     async def step(self) -> Sequence[Output]:
@@ -163,15 +157,7 @@ class TorchEngine(Engine):
     @_locked
     @override
     def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> Residency:
-        target = self._contexts.get(target_id)
-        if target is not None and len(target.ids) == length and target.starts_with(length, prefix_hash):
-            return self.residency_of(target)
-        source = self._contexts.get(source_id)
-        if source is None or not source.starts_with(length, prefix_hash):
-            raise ContextLost(source_id)
-        if target is not None:
-            raise IdTaken(f"context {target_id!r} exists with other tokens")
-        return self.residency_of(self._contexts.fork(source, target_id, length))
+        return forked(self._contexts, source_id, target_id, length, prefix_hash)
 
     @_locked
     @override
@@ -181,7 +167,7 @@ class TorchEngine(Engine):
     @_locked
     @override
     def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
-        self._info.require("mask")
+        self.info.require("mask")
         if not 0 <= start < end <= length:
             raise InvalidRequest(f"a hole from {start} to {end} does not lie within {length} tokens")
         context, hole = self._contexts.get(context_id), Hole(length, start, end)
@@ -226,12 +212,7 @@ class TorchEngine(Engine):
     @override
     def residency(self, context_id: str) -> Residency | None:
         context = self._contexts.get(context_id)
-        return None if context is None else self.residency_of(context)
-
-    @staticmethod
-    def residency_of(context: Context) -> Residency:
-        """How much of a context is held."""
-        return Residency(len(context.ids), context.num_resident)
+        return None if context is None else context.residency
 
     @_locked
     @override
@@ -239,7 +220,7 @@ class TorchEngine(Engine):
         """One more counter is ``preemptions``: turns whose KV another turn needed."""
         num_waiting = self._scheduler.num_waiting
         return Capacity(
-            block_size=self._settings.block_size,
+            block_size=self._contexts.block_size,
             num_blocks=self._contexts.pool.num_blocks,
             num_free_blocks=self._contexts.pool.num_free,
             num_claimed_blocks=self._contexts.num_claimed,
@@ -254,25 +235,6 @@ class TorchEngine(Engine):
     def check(self) -> None:
         self._contexts.check(self._is_stepping)
         self._scheduler.check()
-
-    async def _load_in_passing(self) -> Runner:
-        """In a thread that ends: its share of OpenMP's threads would count against those that compute the steps.
-
-        Where more are alive than cores they sleep between two operations instead of waiting awake: on two threads of an
-        AMD EPYC (torch 2.13) a step of a model of 21M parameters took 10.2 ms so, and 5.7 without.
-        """
-        loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model-loader")
-        try:
-            return await asyncio.get_running_loop().run_in_executor(loader, self._load)
-        finally:
-            loader.shutdown(wait=False)
-
-    def _load(self) -> Runner:
-        if self._settings.num_threads is not None:
-            torch.set_num_threads(self._settings.num_threads)
-        loaded = load_model(self._settings)
-        limit = self._settings.max_context_tokens or loaded.max_context_tokens
-        return Runner(loaded, loaded.new_key_values(self._settings, limit))
 
     def _advance(self) -> Sequence[Output] | None:
         with self._lock:
@@ -304,3 +266,24 @@ class TorchEngine(Engine):
             turn.matcher,
             turn.admission.distribution,
         )
+
+
+async def _load_in_passing(settings: TorchSettings) -> Runner:
+    """In a thread that ends: its share of OpenMP's threads would count against those that compute the steps.
+
+    Where more are alive than cores they sleep between two operations instead of waiting awake: on two threads of an
+    AMD EPYC (torch 2.13) a step of a model of 21M parameters took 10.2 ms so, and 5.7 without.
+    """
+    loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model-loader")
+    try:
+        return await asyncio.get_running_loop().run_in_executor(loader, _load, settings)
+    finally:
+        loader.shutdown(wait=False)
+
+
+def _load(settings: TorchSettings) -> Runner:
+    if settings.num_threads is not None:
+        torch.set_num_threads(settings.num_threads)
+    loaded = load_model(settings)
+    limit = settings.max_context_tokens or loaded.max_context_tokens
+    return Runner(loaded, loaded.new_key_values(settings, limit))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 from actors.engine.adapter_files import AdapterFiles
 from actors.engine.constraints.answers import EngineConstraint
 from actors.engine.constraints.grammars import Grammars
-from actors.engine.context import Context, closest
+from actors.engine.context import Context, closest, forked
 from actors.engine.contract import Admission, Capacity, Engine, EngineInfo, Output, Prefix, Residency, tell_nobody
 from actors.engine.owners import Owners
 from actors.engine.text.output import OutputRules
@@ -31,7 +31,7 @@ from actors.engine.vllm.outputs import Outputs
 from actors.engine.vllm.parameters import refill_parameters, turn_parameters
 from actors.engine.vllm.requests import Requests
 from actors.engine.vllm.settings import sentence_of, vllm_config
-from api.errors import CapacityExhausted, ContextLost, GreenroomError, IdTaken, Unavailable
+from api.errors import CapacityExhausted, GreenroomError, IdTaken, Unavailable
 from api.logs import event_logger
 
 log = event_logger("greenroom.engine")
@@ -47,19 +47,21 @@ class VllmEngine(Engine):
     count, so a turn computes up to ``block_size`` tokens again that came before it.
     """
 
-    def __init__(
-        self,
-        model_path: Path,
-        engine_args: dict[str, Any],
-        tokenizer: Tokenizer,
-        adapters: Sequence[AdapterFiles] = (),
-        owner_share: float = 1.0,
-    ) -> None:
-        self._model_path = model_path
-        self._engine_args = engine_args
-        self._tokenizer = tokenizer
-        self._adapters = adapters
-        self._owners = Owners(owner_share)
+    def __init__(self, config: Any, link: Link, tokenizer: Tokenizer, adapters: Sequence[str], owners: Owners) -> None:
+        cache, scheduler = config.cache_config, config.scheduler_config
+        self.info = EngineInfo(
+            engine="vllm",
+            device=str(config.device_config.device_type),
+            # vLLM counts the last sampled token too.
+            max_context_tokens=int(config.model_config.max_model_len) - 1,
+            vocab_size=int(config.model_config.get_vocab_size()),
+            eos_ids=tokenizer.eos_ids,
+            features=frozenset({"allowed_tokens", "constraint", "distribution"}),
+            adapters=tuple(adapters),
+        )
+        rules = OutputRules.of(tokenizer)
+        self._link = link
+        self._owners = owners
         self._compiler = ThreadPoolExecutor(max_workers=1, thread_name_prefix="grammar-compiler")
         self._counters: Counter[str] = Counter()
         self._turns: dict[str, Turn] = {}
@@ -67,37 +69,28 @@ class VllmEngine(Engine):
         self._outputs = Outputs()
         self._cache_usage = 0.0
         self._num_unclaimed = 0
-        self._contexts: Contexts
-        self._gate: Gate
-        self._link: Link
-        self._info: EngineInfo
-        self._grammars: Grammars
-        self._admissions: Admissions
+        self._num_blocks = int(cache.num_gpu_blocks) - 1
+        self._contexts = Contexts(int(cache.block_size), link.call)
+        self._gate = Gate(owners, int(scheduler.max_num_seqs), int(scheduler.max_num_batched_tokens))
+        self._grammars = Grammars(rules, self.info.vocab_size, self._compiler)
+        self._admissions = Admissions(self._contexts, self.info, rules, self._grammars)
+        link.deliver(self._take, self._note)
 
-    @override
-    async def start(self, tell: Callable[[str], object] = tell_nobody) -> EngineInfo:
-        config = await asyncio.to_thread(vllm_config, self._model_path, self._engine_args, self._adapters)
-        self._link = Link(config, self._adapters, self._take, self._note)
-        await self._link.start(tell)
-        self._contexts = Contexts(int(config.cache_config.block_size), self._link.call)
-        self._num_blocks = int(config.cache_config.num_gpu_blocks) - 1
-        self._info = EngineInfo(
-            engine="vllm",
-            device=str(config.device_config.device_type),
-            # vLLM counts the last sampled token too.
-            max_context_tokens=int(config.model_config.max_model_len) - 1,
-            vocab_size=int(config.model_config.get_vocab_size()),
-            eos_ids=self._tokenizer.eos_ids,
-            features=frozenset({"allowed_tokens", "constraint", "distribution"}),
-            adapters=tuple(files.name for files in self._adapters),
-        )
-        scheduler = config.scheduler_config
-        max_turns, max_tokens = int(scheduler.max_num_seqs), int(scheduler.max_num_batched_tokens)
-        self._gate = Gate(self._owners, max_turns, max_tokens)
-        rules = OutputRules.of(self._tokenizer)
-        self._grammars = Grammars(rules, self._info.vocab_size, self._compiler)
-        self._admissions = Admissions(self._contexts, self._info, rules, self._grammars)
-        return self._info
+    @classmethod
+    async def open(
+        cls,
+        model_path: Path,
+        engine_args: Mapping[str, Any],
+        tokenizer: Tokenizer,
+        adapters: Sequence[AdapterFiles] = (),
+        owner_share: float = 1.0,
+        tell: Callable[[str], object] = tell_nobody,
+    ) -> VllmEngine:
+        """An engine that has loaded its model; see ``OpenEngine``."""
+        config = await asyncio.to_thread(vllm_config, model_path, engine_args, adapters)
+        link = Link(config, adapters)
+        await link.start(tell)
+        return cls(config, link, tokenizer, [files.name for files in adapters], Owners(owner_share))
 
     @override
     async def stop(self) -> None:
@@ -119,7 +112,7 @@ class VllmEngine(Engine):
         self._owners.check_queue(self._gate.count(admission.owner), MAX_WAITING)
         turn = self._admissions.admit(admission)
         context = turn.context
-        parameters = turn_parameters(turn, self._info) if turn.finish is None else None
+        parameters = turn_parameters(turn, self.info) if turn.finish is None else None
         self._stop_refill(context)
         self._turns[admission.turn_id] = turn
         context.turn_id = turn.turn_id
@@ -149,16 +142,10 @@ class VllmEngine(Engine):
 
     @override
     def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> Residency:
-        target = self._contexts.get(target_id)
-        if target is not None and len(target.ids) == length and target.starts_with(length, prefix_hash):
-            return _residency(target)
-        source = self._contexts.get(source_id)
-        if source is None or not source.starts_with(length, prefix_hash):
-            raise ContextLost(source_id)
-        if target is not None:
-            raise IdTaken(f"context {target_id!r} exists with other tokens")
-        self._counters["forks"] += 1
-        return _residency(self._contexts.fork(source, target_id, length))
+        num_before = self._contexts.num_contexts
+        residency = forked(self._contexts, source_id, target_id, length, prefix_hash)
+        self._counters["forks"] += self._contexts.num_contexts - num_before
+        return residency
 
     @override
     def closest(self, context_ids: Iterable[str], tokens: Sequence[int], adapter: str | None) -> Prefix | None:
@@ -167,7 +154,7 @@ class VllmEngine(Engine):
     @override
     def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
         """Refused: vLLM has no holes in its attention."""
-        self._info.require("mask")
+        self.info.require("mask")
 
     @override
     def drop(self, context_id: str) -> None:
@@ -182,7 +169,7 @@ class VllmEngine(Engine):
         context = self._contexts.get(context_id)
         if context is None or context.turn_id is not None or context.wants_refill:
             return
-        tokens = context.ids[: self._info.max_context_tokens]
+        tokens = context.ids[: self.info.max_context_tokens]
         if context.num_resident < self._contexts.in_blocks(len(tokens)):
             self._counters["refills"] += 1
             context.wants_refill = True
@@ -202,7 +189,7 @@ class VllmEngine(Engine):
     @override
     def residency(self, context_id: str) -> Residency | None:
         context = self._contexts.get(context_id)
-        return None if context is None else _residency(context)
+        return None if context is None else context.residency
 
     @override
     def capacity(self) -> Capacity:
@@ -309,7 +296,3 @@ class VllmEngine(Engine):
         if (request_id := self._requests.forget(context)) is not None:
             self._link.abort(request_id)
         context.wants_refill = False
-
-
-def _residency(context: Context) -> Residency:
-    return Residency(len(context.ids), context.num_resident)

@@ -32,23 +32,15 @@ class Link:
     Args:
         config: vLLM's.
         adapters: those of the model.
-        take: is given what came for a request: vLLM's ``RequestOutput``, or the error that ended it.
-        note: is given vLLM's ``SchedulerStats`` behind each step, before the step's outputs are taken.
     """
 
-    def __init__(
-        self,
-        config: Any,
-        adapters: Sequence[AdapterFiles],
-        take: Callable[[str, Any], None],
-        note: Callable[[Any], None],
-        stop_timeout_s: float = 1.0,
-    ) -> None:
+    STOP_TIMEOUT_S = 1.0
+
+    def __init__(self, config: Any, adapters: Sequence[AdapterFiles]) -> None:
         self._config = config
         self._files = adapters
-        self._take = take
-        self._note = note
-        self._stop_timeout_s = stop_timeout_s
+        self._take: Callable[[str, Any], object] = _nobody
+        self._note: Callable[[Any], object] = _nobody
         self._calls: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
         self._collectors: dict[str, Any] = {}
         self._adapters: dict[str, LoRARequest] = {}
@@ -79,8 +71,17 @@ class Link:
                 raise InvalidRequest(f"vLLM cannot start with {self._config.model_config.model}: {reason}") from error
         self._sender = asyncio.create_task(self._send())
 
+    def deliver(self, take: Callable[[str, Any], object], note: Callable[[Any], object]) -> None:
+        """Say to whom what comes back is given; before the first request or call.
+
+        Args:
+            take: is given what came for a request: vLLM's ``RequestOutput``, or the error that ended it.
+            note: is given vLLM's ``SchedulerStats`` after each step, before the step's outputs are taken.
+        """
+        self._take, self._note = take, note
+
     async def _start(self) -> None:
-        loggers = [_notifier(self._note)]
+        loggers = [_notifier(lambda stats: self._note(stats))]
         executor = executor_of(self._config)
         self._llm = await asyncio.to_thread(
             AsyncLLM, self._config, executor, log_stats=False, log_requests=False, stat_loggers=loggers
@@ -113,7 +114,7 @@ class Link:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._llm is not None:
-            await asyncio.to_thread(self._llm.shutdown, self._stop_timeout_s)
+            await asyncio.to_thread(self._llm.shutdown, self.STOP_TIMEOUT_S)
             self._llm = None
 
     def request(self, request_id: str, context: Context, tokens: Sequence[int], parameters: Any, priority: int) -> None:
@@ -176,7 +177,11 @@ class Link:
         await self._llm.abort(collector.request_id, internal=True)
 
 
-def _notifier(note: Callable[[Any], None]) -> Any:
+def _nobody(*came: object) -> None:
+    """Before there is an engine."""
+
+
+def _notifier(note: Callable[[Any], object]) -> Any:
     """What vLLM makes its statistics logger from. It stands for the one for Prometheus, which costs each step time."""
 
     class Notifier(PrometheusStatLogger):  # type: ignore[misc]

@@ -113,9 +113,8 @@ class SharedVllm:
             pytest.skip("vLLM is not installed")
         if self._engine is None:
             with warnings.catch_warnings(action="ignore"):  # those of vLLM's imports
-                engine, _ = build_engine(self._settings)
-                await engine.start(self.stages.append)
-            self._engine = cast("VllmEngine", engine)
+                open_engine, _ = build_engine(self._settings)
+                self._engine = cast("VllmEngine", await open_engine(self.stages.append))
         return self._engine
 
     async def stop(self) -> None:

@@ -23,9 +23,7 @@ async def start_engine(path: Path, **settings: Any) -> TorchEngine:
     """A started engine with small blocks and 64 of them, that steps when it is told to."""
     defaults = {"device": "cpu", "block_size": BLOCK, "kv_cache_bytes": 64 * BLOCK_BYTES, "num_threads": 1}
     defaults |= {"steps_ahead": 0}
-    engine = TorchEngine(TorchSettings(model_path=path, **{**defaults, **settings}), Tokenizer.load(path))
-    await engine.start()
-    return engine
+    return await TorchEngine.open(TorchSettings(model_path=path, **{**defaults, **settings}), Tokenizer.load(path))
 
 
 def prompt(length: int, seed: int = 0) -> list[int]:

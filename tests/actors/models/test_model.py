@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from actors.engine.contract import Admission, EngineInfo, Feature, Hole, Output, Residency, tell_nobody, tokens_hash
+from actors.engine.contract import Admission, Feature, Hole, Output, Residency, tell_nobody, tokens_hash
 from actors.models.messages import StartReport, StartTurn, TurnOutput
 from actors.models.model import Model
 from actors.models.ref import ModelReport, model_ref
@@ -29,7 +29,7 @@ async def running(
     settings: ModelSettings = SETTINGS, features: frozenset[Feature] = frozenset()
 ) -> AsyncIterator[tuple[Model, FakeEngine]]:
     engine = FakeEngine(features=features)
-    model = Model(settings, lambda _: (engine, FakeTokenizer()), lambda: model_ref(None), lambda: None)
+    model = Model(settings, lambda _: (engine.open, FakeTokenizer()), lambda: model_ref(None), lambda: None)
     await model.start()
     yield model, engine
     await model.scope.close()
@@ -58,18 +58,18 @@ class SlowEngine(FakeEngine):
         super().__init__()
         self.go = asyncio.Event()
 
-    async def start(self, tell: Callable[[str], object] = tell_nobody) -> EngineInfo:
-        """See ``Engine``."""
+    async def open(self, tell: Callable[[str], object] = tell_nobody) -> FakeEngine:
+        """See ``OpenEngine``."""
         tell("loads")
         tell("warms up")
         await self.go.wait()
-        return await super().start()
+        return self
 
 
 async def test_the_directory_hears_of_a_start_stage_by_stage_until_it_is_over() -> None:
     engine, directory = SlowEngine(), StartsOnly()
     settings = replace(SETTINGS, report_interval_s=0.001)
-    model = Model(settings, lambda _: (engine, FakeTokenizer()), lambda: model_ref(None), lambda: None, directory)
+    model = Model(settings, lambda _: (engine.open, FakeTokenizer()), lambda: model_ref(None), lambda: None, directory)
     starting = asyncio.create_task(model.start())
     async with asyncio.timeout(30):
         while not directory.starts or len(directory.starts[-1].stages) < 2:
@@ -259,7 +259,7 @@ async def test_an_ended_turn_that_was_read_is_forgotten_sooner(monkeypatch: pyte
 
 
 async def test_an_actor_that_has_not_started_has_nothing_to_drain() -> None:
-    model = Model(SETTINGS, lambda _: (FakeEngine(), FakeTokenizer()), lambda: model_ref(None), lambda: None)
+    model = Model(SETTINGS, lambda _: (FakeEngine().open, FakeTokenizer()), lambda: model_ref(None), lambda: None)
     await model.drain(10.0)
 
 

@@ -182,9 +182,9 @@ def settings(path: Path, **engine_args: Any) -> ModelSettings:
 async def test_wrong_engine_args_are_refused_in_a_sentence(
     engine_args: dict[str, Any], sentence: str, checkpoint: Callable[[str], Path], vllm_driver: Driver
 ) -> None:
-    engine, _ = build_engine(settings(checkpoint("llama"), **engine_args))
+    open_engine, _ = build_engine(settings(checkpoint("llama"), **engine_args))
     with pytest.raises(InvalidRequest, match=sentence) as refused:
-        await engine.start()
+        await open_engine()
     assert "\n" not in str(refused.value)
 
 
@@ -195,9 +195,9 @@ async def test_a_setting_that_a_checkpoint_has_wrong_is_refused_in_a_sentence(
     shutil.copytree(checkpoint("llama"), path := tmp_path / "model")
     content = json.loads((path / "config.json").read_text()) | {"max_position_embeddings": None}
     (path / "config.json").write_text(json.dumps(content))
-    engine, _ = build_engine(settings(path))
+    open_engine, _ = build_engine(settings(path))
     with pytest.raises(InvalidRequest, match="^vLLM cannot run .*'max_position_embeddings': TypeError: .*$"):
-        await engine.start()
+        await open_engine()
 
 
 @pytest.mark.vllm
@@ -223,9 +223,9 @@ async def test_the_stages_of_a_start_are_told(vllm_driver: Driver, shared_vllm: 
 async def test_a_cache_that_cannot_be_is_refused_with_vllms_own_reason(
     num_bytes: int, sentence: str, checkpoint: Callable[[str], Path], vllm_driver: Driver
 ) -> None:
-    engine, _ = build_engine(settings(checkpoint("llama"), kv_cache_memory_bytes=num_bytes))
+    open_engine, _ = build_engine(settings(checkpoint("llama"), kv_cache_memory_bytes=num_bytes))
     with pytest.raises(InvalidRequest, match=sentence) as refused:
-        await engine.start()
+        await open_engine()
     assert "\n" not in str(refused.value)
 
 
@@ -235,9 +235,9 @@ async def test_a_machine_with_too_little_memory_is_told_what_is_needed(
 ) -> None:
     memory = psutil.virtual_memory()._replace(available=400_000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
-    engine, _ = build_engine(settings(checkpoint("llama")))
+    open_engine, _ = build_engine(settings(checkpoint("llama")))
     with pytest.raises(InvalidRequest, match="not enough memory: two contexts of 256 tokens need 0.0 GB of attention"):
-        await engine.start()
+        await open_engine()
 
 
 @pytest.mark.vllm
@@ -246,9 +246,9 @@ async def test_adapters_that_vllm_does_not_take_are_refused_in_a_sentence(
 ) -> None:
     base = checkpoint("llama")
     high = make_adapter(base, tmp_path / "high", r=600)
-    refusing, _ = build_engine(replace(settings(base), adapters={"high": str(high)}))
+    open_refusing, _ = build_engine(replace(settings(base), adapters={"high": str(high)}))
     with pytest.raises(InvalidRequest, match="adapter 'high': vLLM serves ranks up to 512, not 600"):
-        await refusing.start()
+        await open_refusing()
     norm = make_adapter(base, tmp_path / "norm", targets=("q_proj",))
     tensors = {f"base_model.model.model.norm.lora_{part}.weight": torch.zeros(4, 4) for part in "AB"}
     save_file(tensors, norm / WEIGHTS)
@@ -264,9 +264,9 @@ async def test_a_model_that_vllm_does_not_know_is_refused_in_a_sentence(tmp_path
 
     (tmp_path / "config.json").write_text('{"model_type": "llama", "architectures": ["SteamForCausalLM"]}')
     byte_level_tokenizer().save_pretrained(tmp_path)
-    engine, _ = build_engine(settings(tmp_path))
+    open_engine, _ = build_engine(settings(tmp_path))
     with pytest.raises(InvalidRequest, match="vLLM cannot run .*SteamForCausalLM") as refused:
-        await engine.start()
+        await open_engine()
     assert "\n" not in str(refused.value)
 
 
