@@ -62,7 +62,7 @@ class SessionSettings:
         pool_size: started actors that wait for a session.
         max_processes: actors at one time, the waiting ones included; where one more is needed, one that is idle gives
             its process back early.
-        max_processes_per_owner: of them for one owner, whose idle ones give theirs back early in the same way. Here and
+        max_processes_per_owner: of them for one owner, whose idle ones are passivated early in the same way. Here and
             in the other limits of one owner, None is all: a configuration makes it ``api.owner_share`` of that.
         max_queued_turns: turns that may wait for the running one.
         idle_timeout_s: a session unused for so long is closed and deleted; None for never.
@@ -177,7 +177,7 @@ class InferletSettings:
         passivate_after_s: one that has waited for its clients for so long gives its process back.
         idle_timeout_s: one for which nothing has happened for so long is deleted; None for never.
         keep_ended_s: the events of an ended one are kept for so long.
-        replay_timeout_s: one that is taken up again and does not come to its next recorded call in time fails.
+        replay_timeout_s: one that is replayed and does not reach its next recorded call in time fails.
     """
 
     __pydantic_config__: ClassVar[Any] = EDGE

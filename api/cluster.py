@@ -336,7 +336,7 @@ class SessionHandle(Protocol):
         ...
 
     async def rollback(self, length: int, then: tuple[int, ...] = ()) -> None:
-        """Cut the context back to ``length`` tokens and append ``then``; forgets the turns behind it.
+        """Cut the context back to ``length`` tokens and append ``then``; forgets the turns after it.
 
         Raises:
             InvalidRequest: the length lies outside the context.
@@ -430,7 +430,7 @@ class Cluster(Inferlets, Protocol):
         ...
 
     async def session(self, session_id: str, owner: str) -> SessionHandle:
-        """The session of this id, activated if it was put away.
+        """The session of this id, activated if it is passive.
 
         Raises:
             SessionNotFound: not there, or somebody else's.

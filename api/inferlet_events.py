@@ -68,7 +68,7 @@ class Terminated:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Its process died, and the program had said that it cannot be taken up again."""
+    """Its process died, and the program had said that it cannot run again."""
 
     is_end: ClassVar[bool] = True
     position: int

@@ -68,7 +68,7 @@ class InferletHandle(Protocol):
         ...
 
     def events(self, after: int = -1) -> AsyncIterator[Event]:
-        """Its events behind a position, without gap or repeat, over crashes; the last is its end, and none follow it.
+        """Its events after a position, without gap or repeat, over crashes; the last is its end, and none follow it.
 
         Raises:
             InvalidRequest: it has no event at that position.

@@ -13,7 +13,7 @@ PUBLIC = "public/"
 
 @dataclass(frozen=True, slots=True)
 class TopicId:
-    """The name of a topic or a queue, and whose it is; public ones are nobody's, and equal whoever names them.
+    """The name of a topic or a queue, and whose it is; public ones are nobody's, and equal for all who name them.
 
     Raises:
         InvalidRequest: a name has 1 to 256 characters, none of them a control character.

@@ -87,7 +87,7 @@ class ApiSettings(BaseModel):
             runs and queues. Who has no key is told from others by the client's address.
         cors_origins: origins, beside its own, whose pages may use this server; "*" is any.
         api_keys: empty leaves the server open, with one owner whose name is "".
-        allow_upload: programs, which are code that runs on the cluster, may be uploaded by whoever has a key. Without
+        allow_upload: programs, which are code that runs on the cluster, may be uploaded with any key. Without
             it only where the server listens on loopback, by programs of this machine and the server's own page.
     """
 
@@ -108,7 +108,7 @@ class ApiSettings(BaseModel):
     @model_validator(mode="after")
     def _uploads_need_keys(self) -> ApiSettings:
         if self.allow_upload and not self.api_keys:
-            raise ValueError("allow_upload needs api_keys: whoever may upload may run anything")
+            raise ValueError("allow_upload needs api_keys: an uploaded program can do anything")
         return self
 
     @model_validator(mode="after")

@@ -19,7 +19,7 @@ from api.values import Value
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The last position that was read, in an epoch: reading goes on behind it. Its text is ``epoch:position``.
+    """The last position that was read, in an epoch: reading goes on after it. Its text is ``epoch:position``.
 
     Without an epoch (then its text is the position alone) it means whichever the topic is in.
     """
@@ -125,7 +125,7 @@ class Subscription(Protocol):
 
     @property
     def cursor(self) -> Cursor:
-        """Where it is: behind what was taken last."""
+        """Where it is: after what was taken last."""
         ...
 
     async def recv(self, timeout_s: float | None = None) -> TopicEvent:
@@ -183,7 +183,7 @@ class Topics(Queues, Protocol):
         Args:
             subscriber: whose place it is: a later one of the same name goes on where this one stopped, for as long as
                 the topic retains its messages; None is somebody new each time.
-            after: go on behind this place; it goes before all else.
+            after: go on after this place; it goes before all else.
             replay: begin with the oldest message that is retained; False: with the next one.
 
         Raises:

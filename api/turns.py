@@ -101,7 +101,7 @@ class Stop:
         max_tokens: tokens sampled at most, >= 1.
         at_eos: an end-of-text token ends the turn (it stays in the context).
         token_lists: the output's last tokens equal one of these.
-        texts: the output's text contains one of these; the text is cut right behind it.
+        texts: the output's text contains one of these; the text is cut right after it.
         suffixes: the whole output's text ends with one of these ("" always does), tested only after every ``stride``
             tokens and after an end-of-text token that does not end the turn.
         stride: tokens between two tests of ``suffixes``, counted from the start or from the last end-of-text token.
@@ -132,7 +132,7 @@ class TurnRequest:
         prompt: what is appended before sampling starts; may be empty to go on.
         max_context: tokens that the context's KV cache may hold; None for the model's own limit. As in Petals,
             the last sampled token is not in it, so the text may be one token longer. The prompt must fit, else
-            ``LengthExceeded``; when the room behind it is less than ``stop.max_tokens``, the turn ends "context".
+            ``LengthExceeded``; when the room after it is less than ``stop.max_tokens``, the turn ends "context".
         skip_special_tokens: leave special tokens out of the text (never out of the ids).
         allowed_tokens: every token of the output is one of these; None for any.
         constraint: what the output's text is held to. An end-of-text token can be drawn only where the text is

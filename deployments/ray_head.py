@@ -36,7 +36,7 @@ _DEFAULTS = {
     "RAY_num_workers_soft_limit": "4",  # idle processes that are kept, for the next actor: about 50 MB each
     "RAY_event_stats": "0",  # Ray's own statistics of each event: a sixth of what an idle actor costs
     "RAY_START_HOOK": "deployments.ray_head.without_client_server",
-    "RAY_worker_niceness": "0",  # by default Ray's workers stand back behind all else on the machine
+    "RAY_worker_niceness": "0",  # by default Ray's workers have the lowest priority on the machine
 }
 """What the head is started with where the environment does not say otherwise."""
 

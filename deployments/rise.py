@@ -73,7 +73,7 @@ class Rise:
         self._deploy(record, is_local=len(ray.nodes()) == 1)
 
     def undo(self) -> None:
-        """Leave nothing behind that was not there before."""
+        """Leave nothing that was not there before."""
         if self._record and self._has_started_ray:
             stop_head(self._record.processes)
             self._home.forget()

@@ -38,7 +38,7 @@ class TerminalChat:
         return self._session.session_id
 
     async def recall(self) -> None:
-        """Show the end of a conversation that is taken up again, and follow the answer that is on its way.
+        """Show the end of a conversation that continues, and follow the answer that is on its way.
 
         Raises:
             SessionNotFound: there is no such session.

@@ -17,7 +17,7 @@ from actors.settings import NAMESPACE
 from api.errors import GreenroomError, Unavailable
 
 ActorGone = RayActorError
-"""The actor died, or cannot be reached: the call may or may not have run."""
+"""The actor died, or cannot be reached: the call has run, or has not."""
 
 
 RETRY_S = 0.05

@@ -16,7 +16,7 @@ from api.errors import GreenroomError
 
 
 class Disconnected(RayActorError):  # type: ignore[misc]
-    """The actor's process has ended; a call under way may or may not have run."""
+    """The actor's process has ended; a call under way has run, or has not."""
 
 
 class ActorFailed(Exception):

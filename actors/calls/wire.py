@@ -39,7 +39,7 @@ def address(actor_id: str) -> str:
 
 
 class Wire(asyncio.Protocol):
-    """One connection: numbered messages, each a pickle behind its length, in the order in which they were sent.
+    """One connection: numbered messages, each a pickle after its length, in the order in which they were sent.
 
     Pickles are trusted as far as their sender: a process of the same user, or the connection is closed at once.
 

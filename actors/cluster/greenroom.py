@@ -33,7 +33,7 @@ from api.topics import Topics
 from api.turns import TurnRequest
 
 JOURNAL, DIRECTORY, BROKER = "journal", "directory", "broker"
-"""Names of the actors that there is one of; the broker's shards, where there are several, have numbers behind it."""
+"""Names of the actors that there is one of; the broker's shards, where there are several, have it with a number."""
 
 HEAD = {"node:__internal_head__": 0.001}
 """Where they run: the journal's files are there."""

@@ -25,7 +25,7 @@ from api.logs import event_logger
 log = event_logger("greenroom.directory")
 
 STATES = "inferlet-state"
-"""The journal's items that say of an inferlet that it is put away ("waiting") or how it ended; it runs without one."""
+"""The journal's items that say of an inferlet that it is passive ("waiting") or how it ended; it runs without one."""
 
 
 class Metrics(Protocol):
@@ -147,7 +147,7 @@ class InferletTable(Registry):
             except InferletNotFound:
                 return
             except GreenroomError as error:
-                log.warning("an inferlet cannot be taken up again yet", instance_id=instance_id, error=str(error))
+                log.warning("an inferlet cannot be reactivated yet", instance_id=instance_id, error=str(error))
             await asyncio.sleep(self.RETRY_S)
 
     async def _free(self, instance_id: str, is_orphaned: bool) -> None:

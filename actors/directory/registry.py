@@ -1,4 +1,4 @@
-"""Where the sessions, or the inferlets, live: each on a slot, or put away."""
+"""Where the sessions, or the inferlets, are: each on a slot, or passive."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = event_logger("greenroom.directory")
 
 @dataclass(slots=True)
 class Entry:
-    """One that exists: on a slot, or put away."""
+    """One that exists: on a slot, or passive."""
 
     owner: str
     slot: Slot | None = None

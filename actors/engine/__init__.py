@@ -1,1 +1,1 @@
-"""Engines: each runs one model and holds the KV cache of many contexts, behind one contract."""
+"""Engines: each runs one model and holds the KV cache of many contexts, under one contract."""

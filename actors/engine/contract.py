@@ -276,7 +276,7 @@ class Engine(Protocol):
         """Make a hole in a context's attention, since ``length``; KV that no later token sees is freed.
 
         A longer context is cut back to ``length`` first. A hole that is there already is left as it is. A context that
-        has been cut back behind ``since`` has lost the hole; what it then sees again is computed again.
+        has been cut back to less than ``since`` has lost the hole; what it then sees again is computed again.
 
         Args:
             prefix_hash: of the context's first ``length`` tokens and their holes, with this one or without.
@@ -294,7 +294,7 @@ class Engine(Protocol):
         ...
 
     def refill(self, context_id: str) -> None:
-        """Compute a context's missing KV in the background, behind every waiting turn. Unknown: nothing happens."""
+        """Compute a context's missing KV in the background, after every waiting turn. Unknown: nothing happens."""
         ...
 
     def close(self, context_id: str) -> None:

@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 from api.errors import TooBusy
 
 RECENT_S = 10.0
-"""An owner is taken to come back for so long: whoever has the engine alone meanwhile leaves room for its next turn."""
+"""An owner is expected to return for so long: another that has the engine alone leaves room for its next turn."""
 
 
 class Owned(Protocol):

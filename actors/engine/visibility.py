@@ -44,7 +44,7 @@ class Visibility:
         return limits
 
     def hidden_blocks(self, length: int) -> list[int]:
-        """The blocks that are not needed behind ``length`` tokens, nor to compute the last of those once more."""
+        """The blocks that are not needed after ``length`` tokens, nor to compute the last of those once more."""
         hidden: list[int] = numpy.flatnonzero(self.block_limits < length).tolist()
         return hidden
 

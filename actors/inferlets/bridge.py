@@ -56,7 +56,7 @@ class Crossing:
             self._asking.discard(future)
 
     def close(self) -> None:
-        """Whoever waits is cancelled."""
+        """Calls that wait are cancelled."""
         self.is_closed = True
         for asking in list(self._asking):
             asking.cancel()

@@ -89,7 +89,7 @@ class Reception:
         return known
 
     async def read(self, after: int, wait_s: float) -> tuple[Event, ...]:
-        """Events behind a position, once there are some, or none after ``wait_s``; not more than a batch.
+        """Events after a position, once there are some, or none after ``wait_s``; not more than a batch.
 
         Raises:
             EndOfEvents: the position is that of the last one.
@@ -97,7 +97,7 @@ class Reception:
         """
         self.use()
         if after >= self.outbox.log.end:
-            raise InvalidRequest(f"inferlet {self._id!r} has no event {after} to go on behind")
+            raise InvalidRequest(f"inferlet {self._id!r} has no event {after} to go on after")
         if self.outbox.is_over and after + 1 == self.outbox.log.end:
             raise EndOfEvents(f"event {after} was the last of inferlet {self._id!r}")
         if self.outbox.read_up_to(after + 1):

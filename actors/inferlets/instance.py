@@ -1,4 +1,4 @@
-"""An instance of a program: launched or taken up again, running in its thread, heard and read by its clients."""
+"""An instance of a program: launched or reactivated, running in its thread, with messages and events of its clients."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class InferletParts:
 class Instance(InferletCalls):
     """One program's life. Belongs to one event loop; the journal's epoch makes it the only one of its id.
 
-    Its life: launched or activated, running, perhaps put away and activated again, ended, deleted. What a client
+    Its life: launched or activated, running, perhaps passivated and reactivated, ended, deleted. What a client
     sees is durable. ``InferletCalls`` says what its calls do; any raises ``Moved`` once another actor has it, or it is
     being passivated.
     """
@@ -138,7 +138,7 @@ class Instance(InferletCalls):
         if len(deaths) == self.MAX_DEATHS and all(isinstance(record, Resumed) for record in deaths):
             self._end(Ended("failed", f"its process died {self.MAX_DEATHS + 1} times at the same point"))
             return
-        log.info("takes up an inferlet again", instance_id=self.id, records=len(history))
+        log.info("reactivates an inferlet", instance_id=self.id, records=len(history))
         self._start(Replay(history), history)
 
     async def deliver(self, key: str, value: Value) -> int:
@@ -184,7 +184,7 @@ class Instance(InferletCalls):
         await self._parts.surroundings.journal.delete(journal_key(INFERLET, self.id))
 
     async def stop(self) -> None:
-        """Stop working on it here, and leave it to whoever activates it next."""
+        """Stop working on it here, and leave it to the next activation."""
         self._reception.is_closed = True
         if self._watching:
             self._watching.cancel()
@@ -210,7 +210,7 @@ class Instance(InferletCalls):
 
     @property
     def leaves_in_s(self) -> float:
-        """When this actor may be given back, if nothing happens until then; seconds."""
+        """When this actor may be released, if nothing happens until then; seconds."""
         idle_s, settings = self.idle_s(), self._parts.settings
         if self._reception.ended and idle_s > 0:
             return 0.0 if self._reception.has_shown_all else settings.linger_s - idle_s

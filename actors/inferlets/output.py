@@ -92,12 +92,12 @@ class RoutedStream(io.TextIOBase):
             self._behind.flush()
 
     def fileno(self) -> int:
-        """The file behind it."""
+        """The file that it writes to."""
         return self._behind.fileno()
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """Of the stream behind it."""
+        """Of the stream that it replaces."""
         return self._behind.encoding
 
 

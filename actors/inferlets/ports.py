@@ -22,7 +22,7 @@ class Family(Protocol):
         ...
 
     async def next_event(self, child_id: str, owner: str, after: int, timeout_s: float | None) -> Event | None:
-        """Its first message or end behind a position; None where none comes in time."""
+        """Its first message or end after a position; None where none comes in time."""
         ...
 
     async def deliver(self, child_id: str, owner: str, key: str, value: Value) -> None:
@@ -44,7 +44,7 @@ class ModelLister(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What stands behind the effects of an instance. ``topics`` is None where no broker runs."""
+    """What the effects of an instance are performed with. ``topics`` is None where no broker runs."""
 
     journal: Journal
     directory: ModelLister

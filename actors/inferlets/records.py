@@ -137,7 +137,7 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """The program made a call that others see the effect of, which comes behind this record."""
+    """The program made a call whose effect others see; the effect comes after this record."""
 
     call: int
     effect: str
@@ -153,12 +153,12 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class PutAway:
-    """The instance gave its process back, to be taken up again when something comes for it."""
+    """The instance was passivated, until something comes for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The process had died, and the program was taken up again."""
+    """The process had died, and the program runs again."""
 
 
 @dataclass(frozen=True, slots=True)

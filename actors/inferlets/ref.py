@@ -20,7 +20,7 @@ from api.values import Value, snapshot
 class InferletRef(InferletHandle):
     """A reference to one inferlet by its id, wherever it lives; an ``InferletHandle``.
 
-    When its actor is dead or it is put away, the directory activates it elsewhere and the call is made again. Calls
+    When its actor is dead or it is passive, the directory activates it elsewhere and the call is made again. Calls
     raise ``InferletNotFound`` once it is deleted, ``Unavailable`` when recovery takes too long.
     """
 
@@ -49,7 +49,7 @@ class InferletRef(InferletHandle):
                     return
 
     async def read(self, after: int, wait_s: float) -> tuple[Event, ...]:
-        """The next of its events behind a position, once there are some; none after ``wait_s``.
+        """The next of its events after a position, once there are some; none after ``wait_s``.
 
         Raises:
             EndOfEvents, InvalidRequest: it has none; see ``Reception.read``.

@@ -31,11 +31,11 @@ class Desk(Protocol):
     """What a host needs of the actor around it. All but ``ask`` return at once; any thread may call them."""
 
     def emit(self, record: Record) -> None:
-        """Record this, behind all that was emitted before."""
+        """Record this, after all that was emitted before."""
         ...
 
     def hold(self, record: Record) -> None:
-        """Record this, behind all that was emitted before, at the latest with what is emitted next."""
+        """Record this, after all that was emitted before, at the latest with what is emitted next."""
         ...
 
     def start(self, call: int, digest: str, effect: Effect[Any]) -> None:
@@ -294,7 +294,7 @@ def _local(call: int, digest: str, effect: Effect[Any]) -> Answer | None:
 def _resolve(future: asyncio.Future[Any], answer: Answer) -> None:
     if isinstance(answer, Raised):
         future.set_exception(answer.exception)
-        future.exception()  # a program may not look
+        future.exception()  # the program might not look
     else:
         assert isinstance(answer, Returned)
         future.set_result(answer.result)

@@ -42,11 +42,11 @@ class Exchange:
         return _accepted(self._topics.push(TopicId(queue, self._owner), value, MessageKey(self._id, call)))
 
     async def begin(self, topic: str, replay: bool) -> Cursor:
-        """A place in a topic. Whoever has it misses nothing from there on, whatever becomes of this subscription."""
+        """A place in a topic: nothing from there on is missed, whatever becomes of this subscription."""
         return (await self._subscribe(topic, replay=replay)).cursor
 
     async def next_event(self, effect: effects.NextTopicEvent) -> TopicEvent | None:
-        """What comes behind a place; a subscription that is there already goes on.
+        """What comes after a place; a subscription that is there already goes on.
 
         Raises:
             TopicNotFound: the topic was deleted.

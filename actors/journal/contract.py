@@ -1,6 +1,6 @@
-"""What an owner needs of a journal, whichever store is behind it.
+"""What an owner needs of a journal, whichever store keeps it.
 
-A *stream* is one owner's append-only list of records under a key. Its *epoch* is a fencing token: whoever acquires
+A *stream* is one owner's append-only list of records under a key. Its *epoch* is a fencing token: who acquires
 the stream gets the next epoch, and a write with an older one is refused, in the same transaction as the write. A
 write names the position that it starts at, so that repeating one whose answer was lost changes nothing.
 """
@@ -105,7 +105,7 @@ class Journal(Protocol):
         ...
 
     async def give(self, key: str, owner: str) -> None:
-        """Make a stream another owner's; whoever has acquired it is fenced.
+        """Make a stream another owner's; the process that has acquired it is fenced.
 
         Raises:
             NotFound: no such stream.

@@ -34,7 +34,7 @@ class Log(Generic[Record]):
         return self._records[-1]
 
     def append(self, records: Iterable[Record]) -> None:
-        """Add records and wake whoever watches."""
+        """Add records and wake the watchers."""
         assert not self.is_closed, "a closed log does not grow"
         self._records.extend(records)
         self._wake()

@@ -25,7 +25,7 @@ class HostedModel(Model):
     """A model in a Ray actor of its own: with its engine, its metrics and its reference."""
 
     def __init__(self, settings: ModelSettings, directory: Directory) -> None:
-        # Whoever has a handle to this actor imports this module, and need not import engines.
+        # A process with a handle to this actor imports this module, and need not import engines.
         from actors.engine.factory import build_engine
 
         start_logging()

@@ -48,7 +48,7 @@ class StartTurn:
         last_id: the last token before the turn; None where the context is empty.
         context: all tokens before the turn; None while the actor is believed to hold them.
         prompt_ids: the prompt, where an earlier attempt has already found it.
-        prior: output that has been delivered already; the turn goes on behind it.
+        prior: output that has been delivered already; the turn goes on after it.
         policy: the retention policy, for counters and for the order of eviction.
         holes: of the context; needed where ``context`` is sent.
         owner: whose context it is, and whose turn.

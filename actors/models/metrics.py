@@ -53,7 +53,7 @@ class ModelMetrics:
         self._contexts = counter(
             "context_turns_total", "Turns by what they found of their KV", policy=policies, found=_FOUND
         )
-        self._recoveries = counter("recoveries_total", "Turns taken up again after a loss", what=("turn",))
+        self._recoveries = counter("recoveries_total", "Turns resumed after a loss", what=("turn",))
         self._running = gauge("turns_running", "Turns that are decoded now")
         self._waiting = gauge("turns_waiting", "Turns whose prompt waits")
         self._contexts_held = gauge("contexts", "Contexts that are held")

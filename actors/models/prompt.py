@@ -44,7 +44,7 @@ def prompt_ids(
 
 
 def _shortened(tokenizer: PromptTokenizer, request: TurnRequest, room: int) -> list[int] | None:
-    """Ids without the oldest messages behind the instructions: as many of the newest as fit, and the last one anyway.
+    """Ids without the oldest messages after the instructions: as many of the newest as fit, and the last one anyway.
 
     A call's result is not there without the call. None where there are no messages that can be left out.
     """

@@ -1,4 +1,4 @@
-"""How far a model actor's start is, on its way to whoever waits for it."""
+"""Reports how far the start of a model actor is."""
 
 from __future__ import annotations
 

@@ -81,11 +81,11 @@ class ModelTurn:
         return TurnOutput(*_columns(tokens), self.finish)
 
     def has_news(self, offset: int) -> bool:
-        """Whether there is anything behind an offset; not where the log has not come so far again."""
+        """Whether there is anything after an offset; not where the log has not come so far again."""
         return offset < self.log.end or (offset == self.log.end and self.finish is not None)
 
     def has_urgent_news(self, offset: int) -> bool:
-        """Whether what is behind it, if anything, has the first token or the end."""
+        """Whether what is after it, if anything, has the first token or the end."""
         return offset == 0 or self.finish is not None
 
     def frame(self, offset: int) -> Frame:

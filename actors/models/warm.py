@@ -72,7 +72,7 @@ class WarmContexts:
         return residency
 
     def _find(self, admission: Admission) -> str:
-        """The context for a turn, which the engine may not hold yet."""
+        """The context for a turn, which the engine perhaps does not hold yet."""
         tokens = admission.tokens
         mine = [id for id, warm in reversed(self._contexts.items()) if warm.owner == admission.owner]
         prefix = self._engine.closest(mine, tokens, admission.adapter)

@@ -1,4 +1,4 @@
-"""An actor of a pool: started early, given a session or an inferlet when one is needed, and given back."""
+"""An actor of a pool: started early, given a session or an inferlet when one is needed, and released."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Tenant(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Leave it to whoever activates it next."""
+        """Leave it to the next activation."""
         ...
 
     @property
@@ -104,7 +104,7 @@ class Slot:
         return self.tenant.id if self.tenant else None
 
     async def watched(self) -> None:
-        """Never returns: whoever waits for this learns when the process dies."""
+        """Never returns: a caller that waits for this learns when the process dies."""
         await asyncio.Event().wait()
 
     async def assign(self, tenant_id: str, seed: Any, settings: Any) -> str:
@@ -168,7 +168,7 @@ class Slot:
         async with self._lock:
             if self.tenant is not tenant or tenant.idle_s() < min_idle_s:
                 return
-            log.info("put away", kind=self._kind, id=tenant.id, fenced=tenant.is_fenced)
+            log.info("passivated", kind=self._kind, id=tenant.id, fenced=tenant.is_fenced)
             await tenant.stop()
             self._vacate(tenant)
         try:

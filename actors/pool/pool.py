@@ -29,7 +29,7 @@ class SlotPool:
     """Starts actors ahead of need. ``spawn`` starts one by name; ``find`` gives those that live, by name.
 
     Names in Ray begin with ``kind``. There are ``max_size`` actors at most: where so many are held and another is
-    needed, those whose tenants are idle have to give theirs back.
+    needed, those whose tenants are idle are passivated.
     """
 
     TIMEOUT_S = 30.0
@@ -78,7 +78,7 @@ class SlotPool:
         return taken
 
     async def take(self) -> Slot:
-        """A free actor; waits for one to start or to be given back where none is.
+        """A free actor; waits for one to start or to be released where none is.
 
         Raises:
             TooBusy: there are as many as may be, and no tenant was idle in time.
@@ -235,7 +235,7 @@ class SlotPool:
         return True
 
     def _watch(self, slot: Slot) -> None:
-        """One call for each actor, whoever it holds: calls that never return are not many to an actor."""
+        """One call for each actor, whatever it holds: calls that never return are not many to an actor."""
         if slot.name not in self._dying:
             self._dying[slot.name] = self.scope.start(self._outlive(slot))
 

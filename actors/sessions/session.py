@@ -233,7 +233,7 @@ class Session(SessionCalls):
         await self._records.delete()
 
     async def stop(self) -> None:
-        """Stop working on the session here, and leave it to whoever activates it next."""
+        """Stop working on the session here, and leave it to the next activation."""
         self._records.leave()
         self._listeners.stop()
         await asyncio.gather(self._turns.stop(), self._context.stop())
@@ -250,7 +250,7 @@ class Session(SessionCalls):
 
     @property
     def leaves_in_s(self) -> float:
-        """When it is put away, if it is not used until then; seconds."""
+        """When it is passivated, if it is not used until then; seconds."""
         return self._parts.settings.passivate_after_s - self.idle_s()
 
     @property

@@ -31,7 +31,7 @@ log = event_logger("greenroom.session")
 
 
 class SessionTurns:
-    """Begins turns in the order they came, and follows each to its durable end, whoever reads it.
+    """Begins turns in the order they came, and follows each to its durable end, even if nobody reads it.
 
     Attributes:
         last_ended_at: when the last turn ended, seconds since the epoch; 0 before.
@@ -186,7 +186,7 @@ class SessionTurns:
 
     async def take_up(self, request: TurnRequest) -> None:
         """Go on with the turn that an earlier actor left unfinished; before any other begins."""
-        log.info("takes up a turn again", session_id=self._context.id, turn_id=request.turn_id)
+        log.info("resumes a turn", session_id=self._context.id, turn_id=request.turn_id)
         assert await self._queue.enter(request.turn_id), "nobody can be before it"
         resuming = self._beginning[request.turn_id] = self._scope.start(self._resume(request))
         resuming.add_done_callback(_retrieve)
@@ -396,6 +396,6 @@ class SessionTurns:
 
 
 def _retrieve(task: asyncio.Task[Ticket]) -> None:
-    """Nobody may be waiting; a failure is kept for whoever asks."""
+    """Retrieve the exception so that asyncio does not log it when no caller waits; ``_failed`` keeps it."""
     if not task.cancelled():
         task.exception()

@@ -117,7 +117,7 @@ class Outgoing(Generic[Receipt]):
         self._send_waiting()
 
     async def _send(self, queues: Iterable[_Queue[Receipt]], wait_s: float) -> list[_Queue[Receipt]]:
-        """Send a batch of these queues, which then stand behind the others; returns those whose topics had no room for
+        """Send a batch of these queues, which are then after the others; returns those whose topics had no room for
         all of theirs.
         """
         batch: list[tuple[_Queue[Receipt], Lane]] = []

@@ -146,7 +146,7 @@ class Queue:
             await self._segments.drop_before(min(self._items, default=self._end))
 
     async def delete(self) -> None:
-        """Drop every item, and what the journal has; whoever waits for one is told that there is none."""
+        """Drop every item, and what the journal has; calls that wait for one are told that there is none."""
         async with self._lock:
             if self._segments is not None:
                 await self._segments.delete()
@@ -171,7 +171,7 @@ class Queue:
         return not is_used and now - self.used_at > timeout_s
 
     async def _accept(self, lane: Lane, now: float) -> LaneAnswer:
-        """To its end, whoever waits: what is written must be here too."""
+        """To its end, even if its caller is cancelled: what is written must be here too."""
         settings = self.settings
         async with self._lock:
             if self._is_deleted:

@@ -60,7 +60,7 @@ class Segments:
     left. ``Fenced`` comes from every write once another broker has taken over.
 
     Attributes:
-        next_position: of the next message; whoever restores it says so.
+        next_position: of the next message; set after a restore.
     """
 
     MAX_RECORDS = 4096

@@ -128,12 +128,12 @@ class BrokerSubscription(Subscription):
             self._put(NewEpoch(subscribed.epoch, subscribed.next - 1))
 
     def fail(self, error: Exception) -> None:
-        """Tell whoever reads; reading may go on later."""
+        """Raise this for the reader; reading may go on later."""
         self._error = error
         self._changed.set()
 
     def end(self, error: Exception) -> None:
-        """There will be nothing more: whoever has read what is there is told so."""
+        """There will be nothing more: a reader that has read what is there is told so."""
         self._end = error
         self._changed.set()
 

@@ -212,7 +212,7 @@ class Topic:
         )
 
     async def _accept_durably(self, lane: Lane, segments: Segments, now: float) -> LaneAnswer:
-        """To its end, whoever waits: what is written must be here too."""
+        """To its end, even if its caller is cancelled: what is written must be here too."""
         async with self._lock:
             if self._is_deleted:
                 raise TopicNotFound(self.id.name)

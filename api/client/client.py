@@ -156,7 +156,7 @@ class Client:
         await self._server.request("DELETE", named_path("topics", topic))
 
     async def subscribe(self, topic: str, *, after: Cursor | None = None, replay: bool = True) -> ClientSubscription:
-        """Read a topic, from the oldest message that is retained, or from the next one, or behind a place.
+        """Read a topic, from the oldest message that is retained, or from the next one, or after a place.
 
         Raises:
             InvalidRequest, TooBusy, Unavailable
@@ -227,7 +227,7 @@ class Client:
                 await patience.outlast(error)
 
     async def attach_instance(self, instance_id: str, after: int | None = None) -> ClientInstance:
-        """Attach to an inferlet, and receive its events behind a position; from the first one on, without.
+        """Attach to an inferlet, and receive its events after a position; from the first one on, without.
 
         Raises:
             InferletNotFound: it is not there, or somebody else's.

@@ -20,7 +20,7 @@ from api.values import Value, snapshot, to_json
 from api.wire.inferlet_views import InferletView
 
 MAX_UNREAD = 1000
-"""Events that wait to be received here; behind them the rest waits in the cluster."""
+"""Events that wait to be received here; the rest waits in the cluster."""
 
 _CLOSE_NORMAL, _CLOSE_NOT_FOUND = 1000, 4404
 
@@ -34,7 +34,7 @@ class ClientInstance:
     sent again until it is accepted, once.
 
     Attributes:
-        position: of the last event that was received; ``attach_instance(id, after=position)`` goes on behind it.
+        position: of the last event that was received; ``attach_instance(id, after=position)`` goes on after it.
     """
 
     def __init__(

@@ -73,7 +73,7 @@ class ClientSession:
         *,
         text: str | None = None,
     ) -> Distribution:
-        """The likeliest next tokens, behind a prompt (which stays in the context), or behind what is there.
+        """The likeliest next tokens, after a prompt (which stays in the context), or after what is there.
 
         Raises:
             As ``generate``.

@@ -9,7 +9,7 @@
 | `GET /api/inferlets/{id}` | | 200 inferlet |
 | `DELETE /api/inferlets/{id}` | | 200 inferlet, ended; its events stay readable for a while |
 | `POST /api/inferlets/{id}/messages` | `text`, `bytes` (base64) or `json`; `key?` | 202 `{position}` |
-| `GET /api/inferlets/{id}/events?after=` | | 200 server-sent events, behind `after` or `Last-Event-ID`; 204: no more |
+| `GET /api/inferlets/{id}/events?after=` | | 200 server-sent events, after `after` or `Last-Event-ID`; 204: no more |
 | `WS /api/inferlets/{id}?after=` | | see ``api.http.inferlet_socket`` |
 
 An event is `{type, position, …}` as ``api.inferlet_events`` has it; its position is its id. The stream ends with the

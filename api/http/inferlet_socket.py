@@ -1,6 +1,6 @@
 """Talking to one inferlet: ``WS /api/inferlets/{id}?after=``, JSON messages in both directions.
 
-From the server, every event of the inferlet behind position ``after`` (all of them where it is left out), each once
+From the server, every event of the inferlet after position ``after`` (all of them where it is left out), each once
 and in order: ``{"type": "message" | "stdout" | "stderr" | "completed" | "failed" | "terminated" | "lost", "position",
 …}``. With the inferlet's end the socket is closed (1000).
 
@@ -31,7 +31,7 @@ from api.wire.views import error_message
 
 
 def position_of(text: str | None) -> int:
-    """A position to go on behind, as a client writes it; -1 where it does not.
+    """A position to go on after, as a client writes it; -1 where it does not.
 
     Raises:
         InvalidRequest: it is no number.

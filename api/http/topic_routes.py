@@ -13,7 +13,7 @@ else bytes. A topic's name may have slashes. It is the caller's own, or everybod
 Events are `message` with `{position, epoch, published_at}` and one of `text`, `bytes` (base64) and `json`; `lagged`
 with `{missed, position, epoch}`: so many messages before the next one are no longer retained; `new_epoch` with
 `{position, epoch}`: the topic has begun anew; and `error` with `{code, message, retryable}`, which is the last. Each
-has an id, `epoch:position`: a client that comes back with it as `Last-Event-ID`, or as `after`, goes on behind it.
+has an id, `epoch:position`: a client that comes back with it as `Last-Event-ID`, or as `after`, goes on after it.
 Otherwise reading begins with the oldest message that is retained, or with `replay=false` with the next one.
 """
 

@@ -22,7 +22,7 @@ def check_upload(request: HTTPConnection) -> None:
     requests to a port on loopback, and by a name of its own (DNS rebinding) even as the same origin.
 
     Raises:
-        Forbidden: it may not.
+        Forbidden: it is not allowed to.
     """
     settings: ApiSettings = request.app.state.settings
     if settings.allow_upload:

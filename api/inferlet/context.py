@@ -261,7 +261,7 @@ class Context:
         return Turn(self.context_id, name, tuple(computed), request, self._retention, holes, self.adapter)
 
     def extend(self, turn: Turn, output: Generated) -> None:
-        """A turn has made this of its prompt and behind it. For ``Generation``."""
+        """A turn has made this of its prompt and after it. For ``Generation``."""
         self._tokens = [*turn.tokens, *output.prompt_ids, *output.ids]
         self._num_computed = len(self._tokens)
         del self._parts[: self._num_taken]

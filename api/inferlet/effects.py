@@ -23,7 +23,7 @@ class Effect(Generic[Result]):
 
 @dataclass(frozen=True, slots=True)
 class Send(Effect[None]):
-    """A message to whoever is attached; its result is that there is room for the next one."""
+    """A message to the attached clients; its result is that there is room for the next one."""
 
     value: Value
 
@@ -79,7 +79,7 @@ class BeginTopic(Effect[Cursor]):
 
 @dataclass(frozen=True, slots=True)
 class NextTopicEvent(Effect[TopicEvent | None]):
-    """What comes in a topic behind a place; None where nothing came within ``timeout_s``."""
+    """What comes in a topic after a place; None where nothing came within ``timeout_s``."""
 
     topic: str
     after: Cursor
@@ -147,7 +147,7 @@ class ChildEvent:
 
 @dataclass(frozen=True, slots=True)
 class NextChildEvent(Effect[ChildEvent | None]):
-    """A child's first message or end behind a position; None where none came within ``timeout_s``."""
+    """A child's first message or end after a position; None where none came within ``timeout_s``."""
 
     child_id: str
     after: int

@@ -1,4 +1,4 @@
-"""The host of a running program: what stands behind every call of the SDK."""
+"""The host of a running program: what performs every call of the SDK."""
 
 from __future__ import annotations
 

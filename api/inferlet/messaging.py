@@ -27,7 +27,7 @@ from api.values import Value, snapshot
 
 
 def send(message: Value) -> Awaitable[None]:
-    """A message to whoever is attached, now or later: text, bytes or JSON. Await it for back-pressure.
+    """A message to the clients that are attached, now or later: text, bytes or JSON. Await it for back-pressure.
 
     Raises:
         InvalidRequest: it is none of the three.

@@ -13,7 +13,7 @@ Function: TypeAlias = Callable[[Args], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program: what it runs, and whether it is taken up again after its process has died."""
+    """A program: what it runs, and whether it runs again after its process has died."""
 
     function: Function
     is_durable: bool = True
@@ -34,7 +34,7 @@ def inferlet(*, durable: bool = True) -> Callable[[Function], Program]: ...
 def inferlet(function: Function | None = None, *, durable: bool = True) -> Program | Callable[[Function], Program]:
     """Make ``async def main(args: Args)`` the program of its file.
 
-    A durable program runs again from its start when its process has died or was put away: its calls return what they
+    A durable program runs again from its start when its process has died or was passivated: its calls return what they
     returned before, until it has caught up, and nothing is done twice. It must make the same calls each time, so it
     takes the time from ``now()`` and chance from ``random()``. One that cannot says ``durable=False``.
     """

@@ -60,7 +60,7 @@ class EndsWithTokens(StopCondition):
 
 @dataclass(frozen=True, slots=True)
 class EndsWithText(StopCondition):
-    """The text ends so; what the last token has behind it does not count."""
+    """The text ends so; what the last token has after it does not count."""
 
     text: str
 
@@ -119,18 +119,18 @@ def max_len(num_tokens: int) -> StopCondition:
 
 
 def ends_with(end: str | Sequence[int]) -> StopCondition:
-    """Behind a text, or behind these tokens.
+    """After a text, or after these tokens.
 
     Raises:
         InvalidRequest: there is nothing in it.
     """
     if not len(end):
-        raise InvalidRequest("an empty stop would stop everything")
+        raise InvalidRequest("stop sequences must not be empty")
     return EndsWithText(end) if isinstance(end, str) else EndsWithTokens(tuple(end))
 
 
 def ends_with_any(ends: Sequence[str | Sequence[int]]) -> StopCondition:
-    """Behind one of these texts or token sequences."""
+    """After one of these texts or token sequences."""
     condition: StopCondition = Never()
     for end in ends:
         condition = Either(condition, ends_with(end))

@@ -16,7 +16,7 @@ export class InferletFeed {
   }
 
   /**
-   * Entries behind a place (null is the beginning), each with its own place, until it ends or `leave` is called. The
+   * Entries after a place (null is the beginning), each with its own place, until it ends or `leave` is called. The
    * first one is null: from now on `send` works.
    */
   async *entries(place) {

@@ -1,4 +1,4 @@
-// What was sent to an inferlet from this tab, and behind which of its events: the server lists only what it did itself.
+// What was sent to an inferlet from this tab, and after which of its events: the server lists only what it did itself.
 
 const MOST_KEPT = 200;
 

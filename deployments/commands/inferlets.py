@@ -53,7 +53,7 @@ def launch(
 
 def attach(
     instance_id: InferletId,
-    after: Annotated[int, typer.Option(help="Show what it did behind this position.")] = -1,
+    after: Annotated[int, typer.Option(help="Show what it did after this position.")] = -1,
     url: Url = None,
     api_key: Key = None,
 ) -> None:

@@ -42,7 +42,7 @@ def pub(
 
 def sub(
     topic: Topic,
-    after: Annotated[str | None, typer.Option(metavar="EPOCH:POSITION", help="Go on behind this place.")] = None,
+    after: Annotated[str | None, typer.Option(metavar="EPOCH:POSITION", help="Go on after this place.")] = None,
     replay: Annotated[bool, typer.Option(help="Begin with what is retained, or with the next message.")] = True,
     count: Annotated[int | None, typer.Option(min=1, help="Leave after so many messages.")] = None,
     url: Url = None,

@@ -67,7 +67,7 @@ def up(
 
 
 def _asked_to_end() -> Event:
-    """Set from now on by Ctrl-C, and by whoever asks this process to end."""
+    """Set from now on by Ctrl-C, and by a signal to end."""
     asked = Event()
 
     def note(number: int, frame: FrameType | None) -> None:

@@ -3,7 +3,7 @@
 ``python -m tests.benchmarks.idle_inferlets [--inferlets N] [--at-a-time N] [--processes N]``
 
 Each draws a number, lets the model go on from a prompt, says both, and waits. Woken, it must say the same number, and
-go on as one does that was never put away.
+go on as one does that was never passivated.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Idle:
 
 
 async def undisturbed(greenroom: Greenroom, program: str) -> list[Any]:
-    """For each prompt, what one says that is never put away."""
+    """For each prompt, what one says that is never passivated."""
     found = []
     for prompt in PROMPTS:
         instance = await greenroom.launch(program, (prompt,))

@@ -65,7 +65,7 @@ async def measure(served: Served, num_sessions: int, console: Console) -> None:
     count, used = await asyncio.to_thread(memory, served)
     console.print(f"idle for {PASSIVATE_AFTER_S:.0f} s: {count} actors are left, {used / 1e6:.0f} MB")
     woken = [await use(session, index) for index, session in enumerate(sessions[:50])]
-    console.print(f"first token of the third turn, put away: median {statistics.median(woken) * 1e3:.0f} ms")
+    console.print(f"first token of the third turn, passive: median {statistics.median(woken) * 1e3:.0f} ms")
 
 
 def main() -> None:

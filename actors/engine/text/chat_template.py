@@ -41,7 +41,7 @@ class ChatTemplate:
     def encode_opening(
         self, messages: Sequence[Message], opens_answer: bool = True, tools: Sequence[Tool] = ()
     ) -> list[int]:
-        """Ids of a conversation from its start, with what opens the model's answer behind them.
+        """Ids of a conversation from its start, with what opens the model's answer after them.
 
         Raises:
             Unsupported: the model has no chat template.
@@ -52,7 +52,7 @@ class ChatTemplate:
     def encode_continuation(
         self, messages: Sequence[Message], opens_answer: bool = True, tools: Sequence[Tool] = ()
     ) -> list[int]:
-        """Ids that messages add behind an answer of the model, from what closes it on.
+        """Ids that messages add after an answer of the model, from what closes it on.
 
         Raises:
             Unsupported: the model has no chat template.
@@ -68,7 +68,7 @@ class ChatTemplate:
     def encode_after(
         self, role: Role, messages: Sequence[Message], opens_answer: bool, tools: Sequence[Tool] = ()
     ) -> list[int]:
-        """Ids that messages add behind a message of this role that is closed; without messages, what opens an answer.
+        """Ids that messages add after a message of this role that is closed; without messages, what opens an answer.
 
         Raises:
             Unsupported, InvalidRequest, jinja2.TemplateError: as above.

@@ -49,7 +49,7 @@ class TurnOutput:
         self._recent_text = ""
 
     def append(self, token_id: int) -> tuple[str, Finish | None]:
-        """The text that the token completes, cut behind a stop, and how the turn ended, if it did."""
+        """The text that the token completes, cut after a stop, and how the turn ended, if it did."""
         self.num_tokens += 1
         piece = self._detokenizer.append(token_id)
         text = self._recent_text + piece
@@ -95,7 +95,7 @@ class TurnOutput:
         return None
 
     def _earliest_stop(self, text: str, num_old: int) -> tuple[int, str] | None:
-        """(end in ``text``, stop) of the stop that ends first behind the old text; the longer of two."""
+        """(end in ``text``, stop) of the stop that ends first after the old text; the longer of two."""
         found: tuple[int, str] | None = None
         for stop in self._stop.texts:
             start = text.find(stop, max(0, num_old - len(stop) + 1))

@@ -40,7 +40,7 @@ class Vocabulary:
         self._known: dict[int, bytes] = {}
 
     def token_bytes(self, token_id: int) -> bytes:
-        """What a token adds behind others; b"" for an id that the tokenizer does not know."""
+        """What a token adds after others; b"" for an id that the tokenizer does not know."""
         known = self._known.get(token_id)
         if known is None:
             known = self._known[token_id] = self._find(token_id)

@@ -21,7 +21,7 @@ class BlockPool:
         self._is_queued = [True] * num_blocks
 
     def allocate(self, neighbour: int | None = None) -> int:
-        """A free block, with one holder; the one behind ``neighbour`` if it can be.
+        """A free block, with one holder; the one after ``neighbour`` if it can be.
 
         Raises:
             IndexError: none is free.

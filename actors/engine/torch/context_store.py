@@ -76,7 +76,7 @@ class ContextStore:
         return target
 
     def cut(self, context: Context, length: int) -> None:
-        """Forget the tokens from ``length`` on, their KV, and the holes made behind them."""
+        """Forget the tokens from ``length`` on, their KV, and the holes made after them."""
         del context.ids[length:]
         self.keep_resident(context, min(length, context.num_resident))
         self.set_holes(context, holes_within(context.holes, length))

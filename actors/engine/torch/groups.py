@@ -36,7 +36,7 @@ class DecodeGroup:
 
     Attributes:
         first, last: the rows, in the packed batch.
-        table: (rows x blocks,) int64: block numbers behind the prefix, padded with block 0.
+        table: (rows x blocks,) int64: block numbers after the prefix, padded with block 0.
         lengths: (rows,) int64: tokens to attend to, the new one and the prefix included.
         longest, shortest: tokens of the longest and of the shortest.
         first_slot: where the KV of a single row is read in one piece; None where it is copied.

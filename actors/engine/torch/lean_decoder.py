@@ -1,7 +1,7 @@
 """A forward pass with few, large operations, for small models on the CPU.
 
 There a model of some million parameters spends most of a step on the calls themselves. For the plain decoders of the
-Llama kind (no norms behind, no caps, one expert) the same numbers come out of about a third of the calls: projections
+Llama kind (no norms after, no caps, one expert) the same numbers come out of about a third of the calls: projections
 that share their input are one matrix; each matrix is stored as it is multiplied; norm weights are in the matrix
 behind; queries and keys are rotated as complex numbers, in place, for which their halves are interleaved. On one
 thread of a 2.5 GHz Xeon (torch 2.13; ``python -m tests.benchmarks.engine``, with and without ``--no-lean``) tokens

@@ -59,7 +59,7 @@ class StepThread:
         return result
 
     async def stop(self) -> None:
-        """End it behind the step that it is in. Idempotent."""
+        """End it after the step that it is in. Idempotent."""
         with self._condition:
             self._is_stopped = True
             self._condition.notify()

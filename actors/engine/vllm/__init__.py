@@ -1,1 +1,1 @@
-"""The engine that operators run: ``vllm.v1``'s ``AsyncLLM`` behind ``actors.engine.contract``."""
+"""The engine that operators run: ``vllm.v1``'s ``AsyncLLM`` under ``actors.engine.contract``."""

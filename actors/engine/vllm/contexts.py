@@ -58,7 +58,7 @@ class Contexts:
         self.trim(context)
 
     def trim(self, context: Context) -> None:
-        """Forget KV behind the last token."""
+        """Forget KV after the last token."""
         context.num_resident = min(context.num_resident, self.in_blocks(len(context.ids)))
         self._call(context, "cut", **{LENGTH: len(context.ids)})
 

@@ -272,7 +272,7 @@ class VllmEngine(Engine):
         self._outputs.give(output)
 
     def _note(self, stats: Any) -> None:
-        """What vLLM reports behind a step."""
+        """What vLLM reports after a step."""
         self._counters["steps"] += 1
         self._cache_usage = stats.kv_cache_usage
         if report := stats.kv_connector_stats:

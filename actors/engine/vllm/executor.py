@@ -1,4 +1,4 @@
-"""Workers of vLLM in the placement group of their model actor. Its life is theirs: whoever removes it ends them."""
+"""Workers of vLLM in the placement group of their model actor. Removing the group ends them."""
 
 from __future__ import annotations
 

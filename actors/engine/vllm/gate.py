@@ -1,4 +1,4 @@
-"""What waits before vLLM: it computes requests in the order in which they come, whoever's they are."""
+"""What waits before vLLM: it computes requests in the order in which they come, without regard to owners."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from api.turns import Finish, TokenLogprobs
 
 
 def outcome(turn: Turn, completion: Any, is_finished: bool) -> Output:
-    """The output that a delta comes to; tokens behind the turn's end are left out.
+    """The output that a delta comes to; tokens after the turn's end are left out.
 
     Args:
         completion: vLLM's ``CompletionOutput``.

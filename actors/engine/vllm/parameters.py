@@ -18,7 +18,7 @@ def turn_parameters(turn: Turn, info: EngineInfo) -> Any:
     """vLLM's ``SamplingParams`` for a turn.
 
     vLLM takes the largest logit, and ``Draws`` sees to it that this is the token that is to be drawn. Its own sampler
-    draws from a generator that counts from where a request begins, so a turn that is taken up again in the middle would
+    draws from a generator that counts from where a request begins, so a turn that resumes in the middle would
     go on with other numbers; it also filters in another order.
     """
     admission = turn.admission

@@ -94,7 +94,7 @@ class Answer:
 
     @property
     def end_length(self) -> int:
-        """Tokens of the context behind what has been read."""
+        """Tokens of the context after what has been read."""
         return self._start.base_length + len(self._start.prompt_ids) + self._chunks.num_output
 
     @property
@@ -134,7 +134,7 @@ async def begin(
     cluster: Cluster,
     num_history: int,
 ) -> Answer:
-    """Start a plan's turn behind ``num_history`` tokens.
+    """Start a plan's turn after ``num_history`` tokens.
 
     Raises:
         LengthExceeded, BadParameter: no room; in the words of the protocol, which count differently from the engine.

@@ -1,4 +1,4 @@
-"""The session behind one socket of the Petals protocol, and the calls that are made on it."""
+"""The session of one socket of the Petals protocol, and the calls that are made on it."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ class Plan:
     def turn(self) -> TurnRequest:
         """The engine's turn: one for the whole call, whatever chunks it is sent in.
 
-        In chunks, an end of text does not end it and only the room does; so the turn may not be limited by a number
+        In chunks, an end of text does not end it and only the room does; so the turn must not be limited by a number
         of tokens that it could reach.
         """
         generation, unreachable = self.generation, max(self.maximum, 0) + 1
@@ -151,7 +151,7 @@ class Plan:
         )
 
     async def check_room(self, cluster: Cluster, num_history: int) -> None:
-        """See that this fits behind ``num_history`` tokens, the last of which is not in the cache yet.
+        """See that this fits after ``num_history`` tokens, the last of which is not in the cache yet.
 
         Only as far as needed to name the error: the engine checks for itself.
 

@@ -126,7 +126,7 @@ export class Client {
   }
 
   /**
-   * Attach to an inferlet, and receive its events behind a position; from the first one on, without.
+   * Attach to an inferlet, and receive its events after a position; from the first one on, without.
    *
    * @param {string} id
    * @param {number | null} [after]
@@ -195,7 +195,7 @@ export class Client {
   }
 
   /**
-   * Read a topic, from the oldest message that is retained, or from the next one, or behind a place.
+   * Read a topic, from the oldest message that is retained, or from the next one, or after a place.
    *
    * @param {string} topic
    * @param {object} [options]

@@ -4,7 +4,7 @@ import { GreenroomError } from "./errors.js";
 import { within } from "./patience.js";
 
 /**
- * Reads its source while somebody waits, and not otherwise: behind that the connection fills up and the server waits.
+ * Reads its source while somebody waits, and not otherwise: beyond that the connection fills up and the server waits.
  * What a wait that ran out of time did not take, the next one gets.
  *
  * @template T

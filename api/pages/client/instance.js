@@ -22,7 +22,7 @@ const ENDS = new Set(["completed", "failed", "terminated", "lost"]);
 /**
  * One inferlet on the server; made by `Client`. `detach` leaves it running there.
  *
- * Every event is received once and in order: after a lost connection this goes on behind the last one. What was sent is
+ * Every event is received once and in order: after a lost connection this goes on after the last one. What was sent is
  * sent again until it is accepted, and taken once.
  */
 export class Instance {
@@ -31,7 +31,7 @@ export class Instance {
   /** @param {import("./server.js").Server} server @param {string} id @param {number} after */
   constructor(server, id, after) {
     this.id = id;
-    /** Of the last event that was received; `attachInstance(id, position)` goes on behind it. */
+    /** Of the last event that was received; `attachInstance(id, position)` goes on after it. */
     this.position = after;
     this.server = server;
     this.path = `api/inferlets/${encodeURIComponent(id)}`;
@@ -117,7 +117,7 @@ export class Instance {
           if (name === "error") throw errorOf(data);
           patience.renew();
           if (!data || data.position <= came) continue;
-          if (data.position !== came + 1) throw unreachable(new Error(`event ${data.position} came behind ${came}`));
+          if (data.position !== came + 1) throw unreachable(new Error(`event ${data.position} came after ${came}`));
           came = data.position;
           const event = eventOf(data);
           yield event;

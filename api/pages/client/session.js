@@ -91,7 +91,7 @@ export class Session {
   }
 
   /**
-   * The likeliest next tokens, behind a prompt (which stays in the context), or behind what is there: `top` has
+   * The likeliest next tokens, after a prompt (which stays in the context), or after what is there: `top` has
    * [token id, natural logarithm of its probability] each, `entropy` is of the whole distribution, in nats.
    *
    * @param {number} numCandidates

@@ -1,4 +1,4 @@
-// One session's socket. It comes back by itself, and takes up every unfinished turn where it was left.
+// One session's socket. It reconnects by itself, and continues every unfinished turn where it was left.
 
 import { errorOf, GreenroomError, unreachable } from "./errors.js";
 import { Patience } from "./patience.js";
@@ -37,7 +37,7 @@ const SAID_BY_CLOSE = new Set(["unauthorized", "session_not_found"]);
  * @property {(turnId: string) => import("./answer.js").Answer} heard
  */
 
-/** The connection behind all answers of one `Session`. */
+/** The connection of all answers of one `Session`. */
 export class SessionSocket {
   /** @type {Map<string, Turn>} */
   #turns = new Map();

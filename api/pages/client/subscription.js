@@ -33,7 +33,7 @@ export class Subscription {
     this.server = server;
     this.topic = topic;
     this.replay = replay;
-    /** The place behind the last event that was received: `subscribe(topic, {after: cursor})` goes on there. */
+    /** The place after the last event that was received: `subscribe(topic, {after: cursor})` goes on there. */
     this.cursor = after;
     this.#place = after;
     this.source = this.#events();
