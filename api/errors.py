@@ -89,7 +89,7 @@ class Named(Exception):
 
 
 class InvalidRequest(GreenroomError):
-    """The request cannot be served as it stands."""
+    """The request cannot be served as it is."""
 
     status = 400
     code = "invalid_request"

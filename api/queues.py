@@ -21,11 +21,11 @@ class Pushed:
 
 @dataclass(frozen=True, slots=True)
 class QueueItem:
-    """An item in the hands of one consumer, until ``leased_until`` (seconds since the epoch of the clock).
+    """An item that one consumer holds, until ``leased_until`` (seconds since the epoch of the clock).
 
     Attributes:
         receipt: to acknowledge it with; of this delivery only.
-        num_deliveries: 1 when nobody had it before.
+        num_deliveries: 1 for the first delivery.
     """
 
     queue: TopicId
@@ -39,7 +39,7 @@ class QueueItem:
 
 @dataclass(frozen=True, slots=True)
 class QueueInfo:
-    """A queue in a list: items that nobody has, items in the hands of consumers, and consumers that wait for one."""
+    """A queue in a list: items that are ready, items that consumers hold, and consumers that wait for one."""
 
     queue: TopicId
     num_ready: int
@@ -67,7 +67,7 @@ class Queues(Protocol):
         lease_s: float | None = None,
         key: MessageKey | None = None,
     ) -> QueueItem:
-        """The oldest item that nobody has. It goes to another where it is not acknowledged in time.
+        """The oldest item that no consumer has. It goes to another where it is not acknowledged in time.
 
         Args:
             lease_s: time to acknowledge it; None takes the configured one. It ends early when this process does.

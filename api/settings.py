@@ -14,10 +14,10 @@ _SOURCES = ("key", "key_file", "key_env")
 
 
 class ApiKey(BaseModel):
-    """A key that clients send as ``Authorization: Bearer <key>``, and the owner that it stands for.
+    """A key that clients send as ``Authorization: Bearer <key>``, and its owner.
 
     Instead of ``key`` there may be ``key_file``, a file that holds it, or ``key_env``, an environment variable; both
-    are read where the configuration is validated. Several keys may stand for one owner: they see the same sessions.
+    are read where the configuration is validated. Several keys may have one owner: they see the same sessions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

@@ -211,7 +211,7 @@ class Finish:
             request; distribution: it was asked for that.
         stop: the stop text, or the text of the stop tokens, that matched; None at a constraint's end.
         tail: text that was held back because its last character was unfinished (U+FFFD for the missing part).
-        orphaned: cancelled because nobody read it.
+        orphaned: cancelled because it had no reader.
     """
 
     reason: Reason

@@ -1,4 +1,4 @@
-"""The configuration: what stands under ``args`` in cluster.yaml, validated."""
+"""The configuration: what is under ``args`` in cluster.yaml, validated."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class ModelOverview:
         num_ready, num_draining: its actors.
         max_context: tokens.
         kv_use: the part of the attention cache that is in use, 0 to 1.
-        counters: see ``Capacity.counters``; of actors that live.
+        counters: see ``Capacity.counters``; of live actors.
     """
 
     name: str

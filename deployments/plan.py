@@ -165,7 +165,7 @@ def _validated(arguments: dict[str, Any], path: Path | None) -> GreenroomConfig:
 
 
 def _read(path: Path) -> _File:
-    """A file for ``serve run``, or just what stands under ``args`` in one."""
+    """A file for ``serve run``, or just what is under ``args`` in one."""
     content = read_yaml(path)
     return _of_serve(path, content) if "applications" in content else _File(content)
 

@@ -1,4 +1,4 @@
-"""TCP ports of this machine that nobody listens on."""
+"""Free TCP ports of this machine."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def close_journal(path: str) -> None:
 
 
 def private_temporary_folder() -> Path:
-    """This user's folder for what lives as long as the machine runs, under RAY_TMPDIR or the system's own.
+    """This user's folder for what is kept until the machine restarts, under RAY_TMPDIR or the system's own.
 
     Its name is known beforehand, so it must not have been made by somebody else.
 

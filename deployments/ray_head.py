@@ -91,23 +91,23 @@ def start_head(port: int, log: Path, timeout_s: float) -> tuple[HeadProcess, ...
 
 
 def without_client_server(parameters: Any, is_head: bool) -> None:
-    """What ``ray start`` calls first: nobody needs Ray Client's server, which unpickles what it is sent."""
+    """What ``ray start`` calls first: no client needs Ray Client's server, which unpickles what it is sent."""
     parameters.ray_client_server_port = None
 
 
 def is_alive(processes: Sequence[HeadProcess]) -> bool:
-    """Whether the head that was started lives."""
+    """Whether the head that was started is alive."""
     needed = [process for process in processes if process.name in (_RAYLET, _GCS)]
     return bool(needed) and all(_find(process) for process in needed)
 
 
 def lost_parts(processes: Sequence[HeadProcess]) -> list[str]:
-    """Names of those without which a head does not live, and which have ended."""
+    """Names of the processes that a head needs, and which have ended."""
     return [process.name for process in processes if process.name in (_RAYLET, _GCS) and not _find(process)]
 
 
 def remains(processes: Sequence[HeadProcess]) -> list[psutil.Process]:
-    """What lives of a head, and on it."""
+    """The live processes of a head, and its workers."""
     return [living for process in processes if (living := _find(process))] + _workers(processes)
 
 

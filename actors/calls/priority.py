@@ -1,4 +1,4 @@
-"""How this process stands to the others on its machine."""
+"""The scheduling priority of this process."""
 
 from __future__ import annotations
 

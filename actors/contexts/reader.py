@@ -33,7 +33,7 @@ class _Followed:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether nobody takes what has come."""
+        """Whether its frames are not taken."""
         return not self.frames.empty() and time.monotonic() - self.waits_since > STUCK_S
 
     def give(self, frame: Frame | Exception) -> None:
@@ -48,7 +48,7 @@ class TurnReader:
 
     The queue of a follower is bounded by its turn: a frame is asked for again only from where the last one ended. For a
     follower that takes none, as when a proxy keeps the connection of a client that has left, nothing is asked for: its
-    turn is one that nobody reads.
+    turn counts as unread.
     """
 
     WAIT_S = 10.0

@@ -1,1 +1,1 @@
-"""The directory: which model actors there are, and where each session and inferlet lives."""
+"""The directory: which model actors there are, and where each session and inferlet is."""

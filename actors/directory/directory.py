@@ -1,4 +1,4 @@
-"""The directory: which model actors there are and how loaded, and where each session lives."""
+"""The directory: which model actors there are and how loaded, and where each session is."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class DirectoryMetrics(Protocol):
 
 
 class Directory:
-    """Finds things. Everything in it can be made again from the journal, the reports and the actors that live.
+    """Finds things. Everything in it can be made again from the journal, the reports and the live actors.
 
     ``DirectoryRef`` says what its calls do. Belongs to one event loop. Per session, one activation at a time. ``scope``
     has its tasks, and those of its pools.

@@ -1,4 +1,4 @@
-"""The directory's inferlets: where each lives, and that those which are not over go on when their process dies."""
+"""Where each inferlet is; those that have not ended are activated again when their process dies."""
 
 from __future__ import annotations
 

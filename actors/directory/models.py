@@ -15,7 +15,7 @@ from api.errors import ModelNotFound, Unavailable
 
 
 class ModelTable:
-    """Places contexts: one stays where it is while its actor lives, a new one goes to the least loaded.
+    """Places contexts: one stays where it is while its actor is alive, a new one goes to the least loaded.
 
     Load is turns running and waiting, then KV in use; placements since the last report count as turns. A prompt goes
     where one that begins in the same way went, unless that actor has ``MAX_MORE_TURNS`` more turns than another.

@@ -81,7 +81,7 @@ class DirectoryRef(Protocol):
         ...
 
     async def locate(self, session_id: str, dead: str | None = None, owner: str | None = None) -> Location:
-        """Where a session lives, activated where it is not; ``dead`` names the assignment that was found dead.
+        """Where a session is, activated where it is passive; ``dead`` names the assignment that was found dead.
 
         Raises:
             SessionNotFound: there is none, or it is another owner's (None: whosever it is).
@@ -89,7 +89,7 @@ class DirectoryRef(Protocol):
         ...
 
     async def active(self, session_id: str, wait_s: float) -> Location | None:
-        """Where a session lives, once it is active; None where it is still passive after ``wait_s``.
+        """Where a session is, once it is active; None where it is still passive after ``wait_s``.
 
         Raises:
             SessionNotFound: there is none.
@@ -105,7 +105,7 @@ class DirectoryRef(Protocol):
         ...
 
     async def locate_inferlet(self, instance_id: str, dead: str | None = None, owner: str | None = None) -> Location:
-        """Where an inferlet lives; as ``locate``.
+        """Where an inferlet is; as ``locate``.
 
         Raises:
             InferletNotFound: there is none.

@@ -1,4 +1,4 @@
-"""Where the sessions, or the inferlets, are: each on a slot, or passive."""
+"""Where the sessions, or the inferlets, are: each on a pooled actor, or passive."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Entry:
     assignment: str = ""
 
     def location(self, tenant_id: str, slot: Slot) -> Location:
-        """Where it lives, on this slot."""
+        """Where it is: on this slot."""
         return Location(tenant_id, self.owner, self.assignment, slot.actor)
 
 
@@ -120,7 +120,7 @@ class Registry:
             return await self._assign(tenant_id, owner, seed)
 
     async def locate(self, tenant_id: str, dead: str | None, owner: str | None = None) -> Location:
-        """Where one lives, activated where it is not; ``dead`` names the assignment that was found dead.
+        """Where one is, activated where it is passive; ``dead`` names the assignment that was found dead.
 
         Raises:
             NotFound: it is not there, or another owner's (None: whosever it is).
@@ -134,7 +134,7 @@ class Registry:
             self._activated("lost" if entry.slot else "passive")
             if entry.slot:
                 log.warning("lost its actor", kind=self._kind, id=tenant_id, slot=entry.slot.name)
-                entry.slot = None  # what its process still says, if it lives after all, does not count
+                entry.slot = None  # what its process says does not count, even if it is alive
             try:
                 return await self._assign(tenant_id, entry.owner, None)
             except NotFound:
@@ -142,7 +142,7 @@ class Registry:
                 raise self._not_found(tenant_id) from None
 
     async def active(self, tenant_id: str, wait_s: float) -> Location | None:
-        """Where one lives, once it is on a slot, which this does not bring about; None after ``wait_s``.
+        """Where one is, once it is on a slot; this does not activate it; None after ``wait_s``.
 
         Raises:
             NotFound: it is not there, or no more.
@@ -282,13 +282,13 @@ class Registry:
         await self._removed(tenant_id, is_orphaned)
 
     def _has_changed(self, tenant_id: str) -> None:
-        """Wake those who wait for one to be put on a slot."""
+        """Wake calls that wait for one to be on a slot."""
         for waiting in self._waiting.get(tenant_id, ()):
             if not waiting.done():
                 waiting.set_result(None)
 
     async def _change(self, tenant_id: str, timeout_s: float) -> None:
-        """Wait until one is put on a slot or removed, or for so long."""
+        """Wait until one is on a slot or removed, or for so long."""
         changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(tenant_id, set()).add(changed)
         try:

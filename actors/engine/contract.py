@@ -184,7 +184,7 @@ class Capacity:
 
 
 def tell_nobody(stage: str) -> None:
-    """For a start that nobody waits for."""
+    """For a start whose stages are not shown."""
 
 
 class OpenEngine(Protocol):

@@ -26,7 +26,7 @@ class Turn:
         vocab_size: of the model: no other id is a token.
         history: for penalties; None without them.
         allowed: (vocab,), bool: see ``Draw``; None for all.
-        matcher: where the output stands in the turn's constraint; None without one.
+        matcher: the state of the output in the turn's constraint; None without one.
         planned_at: the last step in which it got on, where not all running turns do.
         has_started: its prompt has been computed once.
         finish: how it ended, when that is known before the next step: cancelled, or ended by its earlier output.

@@ -1,4 +1,4 @@
-"""The actor that an inferlet lives on: one program in a process."""
+"""The actor that hosts an inferlet: one program in a process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an instance's clients leave messages and read events."""
+"""The side of an instance that its clients see: messages come in, events are read."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class Reception:
 
     @property
     def has_shown_all(self) -> bool:
-        """Somebody has read every event."""
+        """A client has read every event."""
         return self._num_shown == self.outbox.log.end
 
     def recover(self, history: Sequence[Record], taken: Sequence[int]) -> None:
-        """Take what earlier lives recorded, and the positions of the messages that the program received in them."""
+        """Take what earlier activations recorded, and the positions of the messages that the program received."""
         self.outbox.append(history)
         self.outbox.recover()
         for record in history:

@@ -10,7 +10,7 @@ from typing import Any
 from actors.journal.formats import of_a_later_release, of_line, to_line
 
 MARK = "$"
-"""An object with this name alone is not itself: it stands for what JSON has no form for."""
+"""An object with this name alone is not itself: it encodes what JSON has no form for."""
 
 
 class Codec:

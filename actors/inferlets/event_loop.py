@@ -1,6 +1,6 @@
 """The thread that a program runs in, with an event loop of its own.
 
-So a program that blocks or never yields holds up nobody else, and the moments at which it can do nothing by itself are
+So a program that blocks or never yields delays no other, and the moments at which it can do nothing by itself are
 known: only then is it given the next result, or told that a timer ran out or a thread came back, one at a time. That
 makes what it does depend on nothing but their order.
 """
@@ -85,7 +85,7 @@ class ProgramLoop(NumberingLoop):
         *args: *Arguments,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        """As long from now as the program's clock says, though it stands."""
+        """The delay is measured on the program's clock, which is frozen while the program runs."""
         context = context or copy_context()
         timer = Timer(when, callback, args, self, context)
 
@@ -122,7 +122,7 @@ class ProgramLoop(NumberingLoop):
 
         def came_back(_: object) -> None:
             if not work.cancelled():
-                work.exception()  # nobody may ask for it
+                work.exception()  # retrieved, so that asyncio does not log it
             self._waits.came_back(number)
 
         def settled(_: object) -> None:

@@ -1,4 +1,4 @@
-"""Performs what a program asks for."""
+"""Performs the effects of a program."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ def _name(turn: Turn) -> str:
 
 
 def _was_cancelled(run: TurnRun, finish: Finish | None) -> bool:
-    """By an earlier owner that died, or because nobody read it meanwhile."""
+    """By an earlier owner that died, or as an orphan."""
     return finish is not None and finish.reason == "cancelled" and not run.is_cancelled
 
 

@@ -1,4 +1,4 @@
-"""What a program was given in its earlier lives: the answers to its calls, and the ends of its own waits."""
+"""What a program received in its earlier activations: the answers to its calls, and the ends of its own waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An instance of a program: launched or reactivated, running in its thread, with messages and events of its clients."""
+"""An instance of a program, from its launch over activations to its end."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from actors.settings import InferletSettings
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A limit was exceeded; ``needs_new_process`` where the old one is good for nothing else."""
+    """A limit was exceeded; ``needs_new_process`` where the old one must exit."""
 
     sentence: str
     needs_new_process: bool
@@ -63,7 +63,7 @@ class Watch:
         return Violation(f"the program ran for longer than {limit_s:g} s", False)
 
     def _replay(self) -> Violation | None:
-        """A replay that stands still waits for a call that the program does not make."""
+        """A replay that makes no progress waits for a call that the program does not make."""
         host, now = self._run.host, time.monotonic()
         if host.progress != self._replayed[0]:
             self._replayed = (host.progress, now)

@@ -94,7 +94,7 @@ class Inbox:
 
 
 class Outbox:
-    """The events of an instance, and how many of its messages nobody has read yet.
+    """The events of an instance, and how many of its messages are unread.
 
     ``took`` and ``is_full`` are for the program's thread; the rest belongs to the actor's loop.
     """
@@ -151,7 +151,7 @@ class Outbox:
         self._num_sent, self._num_sent_bytes = self._taken[-1]
 
     def read_up_to(self, position: int) -> bool:
-        """Somebody has read the events before this position; whether nobody had before."""
+        """A client has read the events before this position; whether it is the first."""
         position = min(position, self.log.end)
         if position <= self.read_position:
             return False

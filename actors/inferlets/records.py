@@ -85,7 +85,7 @@ class Returned:
     """A call of the program got this result; ``effect`` is its name, ``digest`` names its arguments.
 
     Of this and the next three, ``num_calls`` says how many calls the program had made by then, ``at`` what its clock
-    stood at from then on.
+    showed from then on.
     """
 
     call: int

@@ -18,7 +18,7 @@ from api.values import Value, snapshot
 
 
 class InferletRef(InferletHandle):
-    """A reference to one inferlet by its id, wherever it lives; an ``InferletHandle``.
+    """A reference to one inferlet by its id, wherever it is; an ``InferletHandle``.
 
     When its actor is dead or it is passive, the directory activates it elsewhere and the call is made again. Calls
     raise ``InferletNotFound`` once it is deleted, ``Unavailable`` when recovery takes too long.

@@ -1,4 +1,4 @@
-"""The host of one program: numbers its calls, answers them from the journal until it has caught up, then for real."""
+"""The host of one program: numbers its calls, answers them from the journal, and performs those that have no record."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 
 class Desk(Protocol):
-    """What a host needs of the actor around it. All but ``ask`` return at once; any thread may call them."""
+    """What a host needs of its actor. All but ``ask`` return at once; any thread may call them."""
 
     def emit(self, record: Record) -> None:
         """Record this, after all that was emitted before."""
@@ -260,7 +260,7 @@ class ProgramHost(Host):
         return False
 
     def _record(self, answer: Answer) -> None:
-        """The program is given this now, behind so many calls; nobody needs that of one that does not run again.
+        """Record at which call the program received this; not of a program that never runs again.
 
         But that it took a message makes room for another.
         """
@@ -283,7 +283,7 @@ class ProgramHost(Host):
 
 
 def _local(call: int, digest: str, effect: Effect[Any]) -> Answer | None:
-    """The answer to what needs nobody else."""
+    """The answer to an effect that needs no actor."""
     if isinstance(effect, Now):
         return Returned(call, "Now", digest, time.time())
     if isinstance(effect, Random):

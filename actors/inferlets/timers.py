@@ -10,8 +10,8 @@ from collections.abc import Callable
 class Clock:
     """The time of a program, in seconds since it began, without those in which no process ran it.
 
-    It stands from when the program is given something until it has nothing left to do, so that what it reads is known
-    from what it was given. ``elapsed`` never stands.
+    It is frozen from when the program is given something until it has nothing left to do, so that what it reads is
+    known from what it was given. ``elapsed`` is never frozen.
     """
 
     def __init__(self) -> None:

@@ -42,7 +42,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Acquired:
-    """A stream in the hands of a new owner, with everything that earlier ones wrote, in order."""
+    """A stream and its new epoch, with everything that earlier owners wrote, in order."""
 
     info: StreamInfo
     records: tuple[bytes, ...]

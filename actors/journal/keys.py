@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 SESSION, INFERLET = "session", "inferlet"
-"""The kinds of what lives on an actor of a pool."""
+"""The kinds of occupants of an actor of a pool."""
 
 
 def journal_key(kind: str, tenant_id: str) -> str:

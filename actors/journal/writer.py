@@ -1,4 +1,4 @@
-"""Writes records to a stream of the journal, as its owner."""
+"""Writes the records of one stream to the journal: in order, many to a write."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Record = TypeVar("Record")
 
 
 class OwnedStream:
-    """A stream in the hands of the owner of an epoch, which makes one write at a time.
+    """A stream of which this process owns the epoch; one write at a time.
 
     Attributes:
         num_records: of all owners.

@@ -1,4 +1,4 @@
-"""Reports how far the start of a model actor is."""
+"""Reports the stages of a model actor's start to the directory."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ class ModelTurns:
                 self._metrics.turn_ended(turn)
 
     async def sweep(self) -> None:
-        """Forget what is over, and cancel what nobody reads, again and again."""
+        """Forget ended turns, and cancel turns without a reader, periodically."""
         while True:
             await asyncio.sleep(self._settings.sweep_interval_s)
             now = time.monotonic()
@@ -178,7 +178,7 @@ class ModelTurns:
                 if turn.ended_at is not None and now - turn.ended_at > self._retention_s(turn):
                     del self._turns[turn.key]
                 elif not turn.is_ended and now - turn.read_at > self._settings.orphan_timeout_s:
-                    log.warning("nobody reads this turn; it is cancelled", turn_id=turn.turn_id)
+                    log.warning("the turn has no reader; it is cancelled", turn_id=turn.turn_id)
                     turn.is_orphaned = True
                     self._engine.cancel(turn.key)
             self._pollers.forget_idle(now)

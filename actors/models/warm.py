@@ -1,4 +1,4 @@
-"""Contexts that nobody owns: they keep what was asked and answered, for requests that begin with the same tokens."""
+"""Contexts without a session: they keep what was asked and answered, for requests that begin with the same tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An actor of a pool: started early, given a session or an inferlet when one is needed, and released."""
+"""A pooled actor: started early, assigned a session or an inferlet, and released."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ log = event_logger("greenroom.slot")
 
 
 class Tenant(Protocol):
-    """What lives on an actor: a ``Session`` or an ``Instance``.
+    """The occupant of an actor: a ``Session`` or an ``Instance``.
 
     Attributes:
-        is_spent: the process is good for nothing else after it.
+        is_spent: the process must exit after this occupant.
         scope: its tasks.
     """
 

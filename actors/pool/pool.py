@@ -26,7 +26,7 @@ class Slot:
 
 
 class SlotPool:
-    """Starts actors ahead of need. ``spawn`` starts one by name; ``find`` gives those that live, by name.
+    """Starts actors ahead of need. ``spawn`` starts one by name; ``find`` gives the live ones, by name.
 
     Names in Ray begin with ``kind``. There are ``max_size`` actors at most: where so many are held and another is
     needed, those whose tenants are idle are passivated.
@@ -65,7 +65,7 @@ class SlotPool:
         self._arrived = asyncio.Event()
 
     async def recover(self) -> dict[str, Slot]:
-        """Find the actors that live: those with a tenant, by its id; the others are free."""
+        """Find the live actors: those with a tenant, by its id; the others are free."""
         actors = await self._find()
         slots = [Slot(name, actor) for name, actor in actors.items() if name.startswith(self._prefix)]
         held = await asyncio.gather(*(_holds(slot) for slot in slots))
@@ -165,7 +165,7 @@ class SlotPool:
             self.give_back(Slot(name, actor))
 
     def holds(self, slot: Slot) -> bool:
-        """Whether this actor lives, and has a tenant."""
+        """Whether this actor is alive, and has a tenant."""
         return slot.name in self._held
 
     def resize(self, size: int, max_size: int) -> None:
@@ -201,7 +201,7 @@ class SlotPool:
             self.scope.start(self._ask_some_to_leave())
 
     async def _ask_some_to_leave(self) -> None:
-        """As many as are needed, those first that have had their actor longest, until nobody waits for one."""
+        """As many as are needed, those first that have had their actor longest, until no call waits for one."""
         try:
             asked: set[str] = set()
             while (num_needed := self._num_waiting - len(self._free)) > 0 and self._is_full:

@@ -1,4 +1,4 @@
-"""Calls to what lives on an actor of a pool, wherever it is by now."""
+"""The caller's side of an occupant of a pooled actor: finds it again after it has moved."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from api.errors import Moved, Unavailable
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where something lives: its owner, and the actor. ``assignment`` names this stay on that actor."""
+    """Where something is: its owner, and the actor. ``assignment`` names this activation."""
 
     id: str
     owner: str

@@ -1,4 +1,4 @@
-"""The actor that a session lives on."""
+"""The actor that hosts a session."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from api.turns import TurnRequest
 
 
 class SessionRef(SessionHandle):
-    """A reference to one session by its id, wherever it lives; a ``SessionHandle``.
+    """A reference to one session by its id, wherever it is; a ``SessionHandle``.
 
     When its actor is dead or it is passive, the directory activates it elsewhere and the call is made again.
     Calls raise ``SessionNotFound`` once the session is closed, ``Unavailable`` when recovery takes too long.

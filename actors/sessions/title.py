@@ -13,7 +13,7 @@ MAX_CHARS = 60
 def title_of(prompt: Iterable[Part]) -> str:
     """The first line of the user's first words, shortened; "" where there are none.
 
-    Without control characters and those that change the direction of what follows: a title stands among others' text.
+    Without control characters and those that change the direction of what follows: a title is shown among others' text.
     """
     for part in prompt:
         match part:

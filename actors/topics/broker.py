@@ -177,7 +177,7 @@ class Broker:
         return tuple(queue.info for key, queue in queues.items() if key.is_public or key.owner == owner)
 
     async def sweep(self) -> None:
-        """Drop what is over: old messages, silent readers, leases, topics that nobody uses."""
+        """Drop old messages, silent readers, expired leases, unused topics."""
         now = self._clock()
         for reader in self._readers.remove_silent(now, self._settings.reader_timeout_s):
             for subscription_id in list(reader.subscriptions):

@@ -37,9 +37,7 @@ class Catalogue:
         """Take over what is durable of a shard; the readers that hold items of queues."""
         holders: set[str] = set()
         keys: list[SegmentKey] = []
-        while (
-            found := await self._segment_keys(shard)
-        ) != keys:  # whom it is taken from may begin one until it is fenced
+        while (found := await self._segment_keys(shard)) != keys:  # the previous owner can begin one until it is fenced
             keys = found
             self.topics, self.queues, self.num_owned, holders = {}, {}, Counter(), set()
             for _, group in groupby(keys, key=lambda key: (key.kind, key.epoch)):
@@ -78,7 +76,7 @@ class Catalogue:
             self.num_owned[log.id.owner] -= 1
 
     def forget_idle(self) -> None:
-        """Those by which nobody would miss anything."""
+        """Forget topics and queues that are empty, and unused for long."""
         now, idle_s = self._clock(), self.settings.idle_timeout_s
         logs: list[Topic | Queue] = [*self.topics.values(), *self.queues.values()]
         for log in logs:

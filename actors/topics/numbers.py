@@ -1,4 +1,4 @@
-"""Which numbers of which publishers have been taken, so that a repeated message is not a second one."""
+"""Sequence numbers of publishers, so that a repeated message counts once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A work queue: each item in the hands of one consumer at a time, until it is acknowledged."""
+"""A work queue: one consumer at a time holds an item, until it is acknowledged."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Queue:
         return await asyncio.shield(asyncio.ensure_future(self._accept(lane, now)))
 
     async def pull(self, ticket: Ticket, wait_s: float) -> Handed | None:
-        """The oldest item that nobody has, once there is one. The same ticket again gets the same item."""
+        """The oldest item that no consumer has, once there is one. The same ticket again gets the same item."""
         self.used_at = self._clock()
         if held := self._leases.get(ticket.name):
             return held.handed()
@@ -161,12 +161,12 @@ class Queue:
 
     @property
     def info(self) -> QueueInfo:
-        """It, in a list."""
+        """Its entry in a list."""
         counts = (len(self._ready), self._leases.num_items, len(self._waiting))
         return QueueInfo(self.id, *counts, self._segments is not None)
 
     def is_idle(self, now: float, timeout_s: float) -> bool:
-        """Whether nothing would be missed if it were forgotten."""
+        """Whether it is empty, and unused for so long."""
         is_used = self._items or self._waiting or self._segments
         return not is_used and now - self.used_at > timeout_s
 
@@ -198,7 +198,7 @@ class Queue:
         return LaneAnswer(positions, 0, TooBusy(f"queue {self.id.name!r} is full") if is_refused else None)
 
     def _match(self) -> None:
-        """Hand what is ready to those who wait, both in order."""
+        """Give ready items to waiting pulls, both in order."""
         while self._ready and self._waiting:
             name = next(iter(self._waiting))
             ticket, future = self._waiting.pop(name)

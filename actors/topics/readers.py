@@ -6,7 +6,7 @@ from actors.topics.topic import Reader
 
 
 class Readers:
-    """The readers that live; one that is silent for ``timeout_s`` does not any longer."""
+    """The live readers; one that is silent for ``timeout_s`` counts as dead."""
 
     def __init__(self) -> None:
         self._readers: dict[str, Reader] = {}

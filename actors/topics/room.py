@@ -1,4 +1,4 @@
-"""Waiting for room in something that is full."""
+"""Waiting for capacity in something that is full."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 class Room:
-    """Tells those who wait that there may be room now. Ask for ``next_change`` before looking whether there is."""
+    """Wakes calls that wait when there might be room. Ask for ``next_change`` before looking whether there is."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -18,7 +18,7 @@ class Room:
         return self._event
 
     def announce(self) -> None:
-        """There may be."""
+        """There might be room now."""
         self._event.set()
         self._event = asyncio.Event()
 

@@ -57,7 +57,7 @@ class ShardRef(Protocol):
         lease_s: float | None,
         consumer: MessageKey | None,
     ) -> Handed | None:
-        """The oldest item that nobody has, once there is one; None after ``wait_s``, or when it was released.
+        """The oldest item that no consumer has, once there is one; None after ``wait_s``, or when it was released.
 
         Args:
             ticket: names this pull; the same again gets the same item.

@@ -114,7 +114,7 @@ class Topic:
 
     @property
     def readers(self) -> set[Reader]:
-        """Those who read it."""
+        """Processes that read it."""
         return {subscription.reader for subscription in self._subscriptions}
 
     @property
@@ -171,7 +171,7 @@ class Topic:
         return Batch(self.epoch, first, list(entries)) if entries or first > position else None
 
     def trim(self, now: float) -> None:
-        """Drop what is too old, and remember nobody for longer than that."""
+        """Drop messages, and positions of subscribers that left, that are too old."""
         settings = self.settings
         if self.retained.trim(settings.max_messages, settings.max_bytes, now - settings.retention_s):
             self.room.announce()
@@ -195,12 +195,12 @@ class Topic:
             self.room.announce()
 
     def is_idle(self, now: float, timeout_s: float) -> bool:
-        """Whether nothing would be missed if it were forgotten."""
+        """Whether it is empty, and unused for so long."""
         is_used = self._subscriptions or self._segments or self.retained.first < self.retained.end
         return not is_used and now - self.used_at > timeout_s
 
     def info(self, now: float) -> TopicInfo:
-        """It, in a list."""
+        """Its entry in a list."""
         return TopicInfo(
             self.id,
             self.epoch,
@@ -231,7 +231,7 @@ class Topic:
         num_fresh = self._num_that_fit(fresh)
         refusal = None
         if num_fresh < len(fresh) and self.settings.when_full == "refuse":
-            refusal = TooBusy(f"topic {self.id.name!r} is full: a subscriber is behind")
+            refusal = TooBusy(f"topic {self.id.name!r} is full: a subscriber reads too slowly")
         fresh, end = fresh[:num_fresh], self.retained.end
         entries = tuple((end + index, now, data) for index, (_, data) in enumerate(fresh))
         return _Plan(known, entries, tuple(number for number, _ in fresh), refusal)

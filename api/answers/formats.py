@@ -16,7 +16,7 @@ class CallFormat:
 
     Attributes:
         name: what operators call it.
-        marks: texts within the others that are one token each in most models, and stand for nothing else then.
+        marks: texts within the others that are one token each in most models, and mean nothing else then.
         opening: opens the calls, wherever it comes in an answer.
         lead, tail: regular expressions, of the syntax that Python and llguidance share.
         between: None where there is one call at most.
@@ -102,7 +102,7 @@ class AnswerFormat:
         return self.calls
 
     def with_symbols(self, text: str) -> str:
-        """A text of the format, in which a character that no text has stands for each mark that is a token."""
+        """A text of the format, in which a character that no text has replaces each mark that is a token."""
         for symbol, (mark, _) in zip(symbols(self.mark_ids), self.mark_ids, strict=True):
             text = text.replace(mark, symbol)
         return text

@@ -131,7 +131,7 @@ class AnswerParser:
             self._drops_space = not self._unread
 
     def _certain(self, mark: str, is_last: bool) -> str:
-        """What is unread, without what might be, or stand before, the beginning of a mark; takes it."""
+        """What is unread, without what might be, or precede, the beginning of a mark; takes it."""
         certain = self._unread
         if mark and not is_last:
             certain = certain[: len(certain) - _num_common(certain, mark)].rstrip()
@@ -174,7 +174,7 @@ class _Json:
 
 
 def _head(calls: CallFormat, format: AnswerFormat) -> re.Pattern[str]:
-    """What stands before a call's arguments, with the tool's name as its group."""
+    """What comes before a call's arguments, with the tool's name as its group."""
     head, middle = re.escape(calls.head), re.escape(format.with_symbols(calls.middle))
     return re.compile(rf"{head}([A-Za-z0-9_./:-]+){middle}")
 

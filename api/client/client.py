@@ -147,7 +147,7 @@ class Client:
         return PublishedView.model_validate_json(response.content)
 
     async def delete_topic(self, topic: str) -> None:
-        """Delete a topic with its messages; those who read it get ``TopicNotFound``.
+        """Delete a topic with its messages; its readers get ``TopicNotFound``.
 
         Raises:
             TopicNotFound: there is none of this name.

@@ -20,7 +20,7 @@ MAX_IDLE_SOCKETS = 64
 """Connections that it keeps between answers, one a session; it closes what comes after."""
 
 CLOSE_TIMEOUT_S = 0.1
-"""For the server's answer to a close, which does not come before all that it has sent and nobody reads."""
+"""For the server's answer to a close, which comes after all that it has sent, read or not."""
 
 AnyView = TypeVar("AnyView", bound=View)
 

@@ -1,4 +1,4 @@
-"""Work that stops when nobody waits for its answer any more."""
+"""Work that stops when its client has left."""
 
 from __future__ import annotations
 

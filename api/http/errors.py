@@ -1,4 +1,4 @@
-"""What happens to an exception that nobody expected."""
+"""Answers to unexpected exceptions."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from api.http.limits import become_stream
 from api.wire.views import error_message
 
 KEEP_ALIVE_S = 15.0
-"""After so long without an event a comment is sent, so that nobody on the way takes the connection for dead."""
+"""After so long without an event a comment is sent, so that no proxy takes the connection for dead."""
 
 KEEP_ALIVE = ": still here\n\n"
 

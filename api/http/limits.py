@@ -28,7 +28,7 @@ class Shares:
         self._total = 0
 
     def take(self, account: str | None) -> None:
-        """Count one more; None stands for clients that need no protection from each other, who may have all.
+        """Count one more; None means clients that need no protection from each other, who may have all.
 
         Raises:
             TooBusy: the account has its share.

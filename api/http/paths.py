@@ -37,4 +37,4 @@ def check_own(name: TopicId, request: Request) -> None:
         Forbidden: it is everybody's, and there are others.
     """
     if name.is_public and owner_of(request):
-        raise Forbidden(f"{name.name!r} is everybody's: nobody deletes it alone")
+        raise Forbidden(f"{name.name!r} is public: one owner cannot delete it")

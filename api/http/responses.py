@@ -71,7 +71,7 @@ def error_response(error: GreenroomError, path: str) -> JSONResponse:
 
 
 def internal_error_response(path: str) -> JSONResponse:
-    """The answer to what nobody expected; says nothing about the inside."""
+    """The answer to an unexpected exception; tells no internals."""
     return error_response(GreenroomError(INTERNAL_MESSAGE), path)
 
 

@@ -1,4 +1,4 @@
-"""Who is asking: API keys, and the owner that each stands for."""
+"""Who is asking: API keys, and the owner of each."""
 
 from __future__ import annotations
 

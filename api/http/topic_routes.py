@@ -4,7 +4,7 @@
 |---|---|---|
 | `GET /api/topics` | | 200 `{"topics": [{name, epoch, first, end, num_subscribers, rate, is_durable}]}` |
 | `POST /api/topics/{topic}` | the message | 200 `{position, num_subscribers}`, once it is accepted |
-| `DELETE /api/topics/{topic}` | | 204; those who read it get an `error`, `topic_not_found` |
+| `DELETE /api/topics/{topic}` | | 204; its readers get an `error`, `topic_not_found` |
 | `GET /api/topics/{topic}/events?after=&replay=` | | 200 server-sent events |
 
 A body is text where its content type is `text/…` (or a plain form's, as curl sends), a JSON value where it is JSON, and

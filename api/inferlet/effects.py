@@ -107,7 +107,7 @@ class Pulled:
 
 @dataclass(frozen=True, slots=True)
 class Pull(Effect[Pulled | None]):
-    """The oldest item of a queue that nobody has; None where none came within ``timeout_s``."""
+    """The oldest item of a queue that no consumer has; None where none came within ``timeout_s``."""
 
     queue: str
     timeout_s: float | None

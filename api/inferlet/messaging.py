@@ -123,7 +123,7 @@ def push(item: Value, queue: str) -> Awaitable[Accepted]:
 
 
 async def pull(queue: str, timeout_s: float | None = None) -> Item:
-    """The oldest item of a work queue that nobody has; it is this program's until it is acknowledged.
+    """The oldest item of a work queue that no consumer has; it is this program's until it is acknowledged.
 
     Raises:
         TimeoutError: none came in time.
@@ -148,7 +148,7 @@ class Item:
 
     @property
     def num_deliveries(self) -> int:
-        """1 where nobody had it before."""
+        """1 for the first delivery."""
         return self.pulled.num_deliveries
 
     async def ack(self) -> bool:

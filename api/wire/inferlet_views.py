@@ -55,6 +55,6 @@ class InferletsView(View):
 
 
 class AcceptedView(View):
-    """A message was accepted: where it stands among those of this inferlet."""
+    """A message was accepted: its position among those of this inferlet."""
 
     position: int

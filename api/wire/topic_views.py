@@ -42,7 +42,7 @@ class TopicsView(View):
 
 
 class QueueView(View):
-    """A queue: items that nobody has, items in the hands of consumers, and consumers that wait for one."""
+    """A queue: items that are ready, items that consumers hold, and consumers that wait for one."""
 
     name: str = called("name", "queue", "name")
     num_ready: int

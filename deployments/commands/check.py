@@ -14,7 +14,7 @@ from deployments.console import new_console
 from deployments.failures import CommandFailed, sentence_of_validation
 from deployments.plan import Options, Plan, read_plan, read_yaml
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="cluster.yaml, or just what stands under its args.")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="cluster.yaml, or just what is under its args.")]
 
 
 def check(file: File) -> None:

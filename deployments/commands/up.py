@@ -26,7 +26,7 @@ _MODEL_HELP = "A model: pocket (the embedded one), a directory, or NAME=DIRECTOR
 def up(
     model: Annotated[list[str] | None, typer.Option(help=_MODEL_HELP)] = None,
     alias: Annotated[list[str] | None, typer.Option(help="One more name of the default model. Repeatable.")] = None,
-    config: Annotated[Path | None, typer.Option(help="cluster.yaml, or just what stands under its args.")] = None,
+    config: Annotated[Path | None, typer.Option(help="cluster.yaml, or just what is under its args.")] = None,
     engine: Annotated[str | None, typer.Option(help="The engine that runs the models: torch, vllm, or auto.")] = None,
     host: Annotated[str | None, typer.Option(help="Where to listen; 127.0.0.1 lets in this machine only.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Where to listen; 8000 if not said.")] = None,

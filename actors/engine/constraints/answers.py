@@ -20,7 +20,7 @@ class AnswerConstraint:
         tools: those that may be called.
         mode: whether calls are possible, needed, or not possible; see ``ToolChoice``.
         has_many: whether there may be several calls.
-        text: what the text is held to; calls stand without any text before them then.
+        text: what the text is held to; calls have no text before them then.
     """
 
     format: AnswerFormat

@@ -143,7 +143,7 @@ def _try_out(matcher: EbnfMatcher) -> None:
     for number in range(_MAX_TRIAL_STEPS):
         following = matcher.continuing().nonzero().flatten()
         if matcher.has_failed:
-            raise InvalidRequest("it takes too long to follow: it is ambiguous, or its repetitions stand in each other")
+            raise InvalidRequest("it takes too long to follow: it is ambiguous, or its repetitions are nested")
         if not len(following) or not matcher.accept(int(following[-(number % 2)])):
             return
 

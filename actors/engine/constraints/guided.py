@@ -171,7 +171,7 @@ class _Tokens:
         self.bos_token_id = None
 
     def __call__(self, text: bytes) -> list[int]:
-        """Nobody asks for tokens of a text here."""
+        """Not used here: tokens of a text."""
         raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""Where one turn's output stands in its constraint."""
+"""The state of one turn's output in its constraint."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import Any
 from api.errors import InvalidRequest
 
 MAX_REPETITIONS = 10_000
-"""Of one repetition, and of those that stand within each other, multiplied."""
+"""Of one repetition, and of nested ones, multiplied."""
 MAX_WRITTEN = 200_000
 """Characters of the pattern as llguidance reads it, which spells sets of characters out."""
 _ANYTHING = "(?s:.)*"
@@ -69,7 +69,7 @@ def _write(pattern: str, around: str) -> str:
 class _Writer:
     """Writes what Python has parsed.
 
-    ``starts`` and ``ends`` say whether a part begins, or ends, where the whole does: anchors can stand only there.
+    ``starts`` and ``ends`` say whether a part begins, or ends, where the whole does: anchors can be only there.
     """
 
     def __init__(self, around: str) -> None:
@@ -92,7 +92,7 @@ class _Writer:
         )
 
     def _item(self, kind: Any, value: Any, opens: bool, closes: bool, count: int) -> str:
-        """One item, with what might stand before and after it where the pattern is not anchored there."""
+        """One item, with what might come before and after it where the pattern is not anchored there."""
         if kind is _constants.BRANCH:
             return "(?:" + "|".join(self.sequence(list(branch), opens, closes, count) for branch in value[1]) + ")"
         if kind is _constants.SUBPATTERN:

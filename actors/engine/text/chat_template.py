@@ -100,7 +100,7 @@ class ChatTemplate:
         return (*after, *earlier.ids[len(before) :])
 
     def _front(self, messages: Sequence[Message], tools: Sequence[Tool], role: Role) -> list[int] | None:
-        """Ids of what stands before the content of the first message after these."""
+        """Ids of what comes before the content of the first message after these."""
         try:
             rendered = self.render([*messages, Message(role, _MARKER)], False, tools)
         except Exception:  # a template is a program, which might refuse these alone
@@ -183,7 +183,7 @@ class ChatTemplate:
         return ids
 
     def _encode_inner(self, text: str) -> list[int]:
-        """Ids of a text that does not stand at the start: no space is put before it where a tokenizer would."""
+        """Ids of a text that is not at the start: no space is put before it where a tokenizer would."""
         if self._anchor is None or not text:
             return self._encode_plain(text)
         return self._encode_plain(self._anchor + text)[1:]

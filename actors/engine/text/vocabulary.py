@@ -76,7 +76,7 @@ class Vocabulary:
         return bytes([int(match[1], 16)]) if match else None
 
     def _find_anchor(self) -> int:
-        """An ordinary token with a letter in it, which stands before the token that is asked about."""
+        """An ordinary token with a letter in it, which precedes the token that is asked about."""
         for token_id in range(self._tokenizer.vocab_size):
             if token_id in self._tokenizer.special_ids or self._fallback_byte(token_id) is not None:
                 continue

@@ -1,4 +1,4 @@
-"""The way of a turn into an engine: checked first, so that a refused one changes nothing."""
+"""Admits turns: all checks come first, so that a refused turn changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who holds which block of the attention cache."""
+"""The blocks of the attention cache: free, held, shared."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def group_rows(
 ) -> tuple[list[Row], list[DecodeGroup]]:
     """Rows of one token each in groups, and in the groups' order.
 
-    Forks of one context share the reading of what they share. Nobody is padded to more than twice its blocks, and no
+    Forks of one context share the reading of what they share. No row is padded to more than twice its blocks, and no
     group of several copies more than it should.
 
     Args:

@@ -13,7 +13,7 @@ from api.errors import Unavailable
 class StepThread:
     """Advances an engine over and over in a thread of its own, and hands what came out to an event loop.
 
-    Between two steps the thread waits for nobody. Were it to hand each step over and wait to be told to go on, it would
+    Between two steps the thread does not wait. Were it to hand each step over and wait to be told to go on, it would
     queue for a core twice in every step: with 32 streams and their gateway on two cores that took a third of the
     time (Ray 2.60, 2.5 GHz Xeon).
 

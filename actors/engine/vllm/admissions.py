@@ -1,4 +1,4 @@
-"""The way of a turn into a vLLM engine: checked first, so that a refused one changes nothing."""
+"""Admits turns to vLLM: all checks come first, so that a refused turn changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way to vLLM: requests and calls go out in the order in which they were made, deltas come back."""
+"""The connection to vLLM: requests and calls go out in order, deltas come back."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Link:
         self._llm: Any = None
 
     async def start(self, tell: Callable[[str], object]) -> None:
-        """Start vLLM, which takes some ten seconds and blocks nobody, and see that it can compute.
+        """Start vLLM, in some ten seconds and without blocking the event loop, and see that it can compute.
 
         Args:
             tell: is given the stages, for people to read.
@@ -182,7 +182,7 @@ def _nobody(*came: object) -> None:
 
 
 def _notifier(note: Callable[[Any], object]) -> Any:
-    """What vLLM makes its statistics logger from. It stands for the one for Prometheus, which costs each step time."""
+    """What vLLM makes its statistics logger from. It replaces the one for Prometheus, which costs each step time."""
 
     class Notifier(PrometheusStatLogger):  # type: ignore[misc]
         def __init__(self, vllm_config: Any, engine_indexes: list[int] | None = None) -> None:

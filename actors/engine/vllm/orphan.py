@@ -11,7 +11,7 @@ CHECK_INTERVAL_S = 1.0
 
 
 def end_with_parent() -> None:
-    """End this process soon after its parent's death: nobody else would, and a killed actor tells its children nothing.
+    """End this process soon after its parent's death: a killed actor does not end its children.
 
     Without a parent of ``multiprocessing``, nothing happens.
     """

@@ -47,7 +47,7 @@ def turn_parameters(turn: Turn, info: EngineInfo) -> Any:
 
 
 def refill_parameters(context: Context) -> Any:
-    """vLLM's ``SamplingParams`` for computing a context's KV; the token that it samples is nobody's."""
+    """vLLM's ``SamplingParams`` for computing a context's KV; the token that it samples is not used."""
     return SamplingParams(
         temperature=0, max_tokens=1, ignore_eos=True, detokenize=False, extra_args=_context(context, is_kept=True)
     )

@@ -89,7 +89,7 @@ class Listener:
             raise Unavailable(f"nothing listens on {self._host} port {self._port}")
 
     async def stop(self) -> None:
-        """Accept nobody; answers that have begun get ``grace_s``, sockets are told to come again. Idempotent."""
+        """Accept no connection; answers that have begun get ``grace_s``, sockets are told to come again. Idempotent."""
         self._server.should_exit = True
         if self._serving is not None:
             await asyncio.wait((self._serving,))
@@ -111,7 +111,7 @@ class _Server(uvicorn.Server):
 
 
 def _listen(host: str, port: int) -> list[socket.socket]:
-    """A socket for each address that the host stands for; "" stands for all of this machine."""
+    """A socket for each address of the host; "" is all of this machine."""
     sockets: list[socket.socket] = []
     try:
         for family, kind, protocol, _, address in socket.getaddrinfo(

@@ -68,7 +68,7 @@ CONTEXT = "context = get_auto_model().create_context()\ncontext.fill('abc')\n"
         (CONTEXT + "context.generate(logit_bias={'a': 1.0})", "token ids are whole numbers"),
         (CONTEXT + "context.generate(allowed_tokens=[])", "allowed_tokens must name at least one token"),
         (CONTEXT + "context.generate(stop=max_len(0))", "max_tokens must be >= 1"),
-        (CONTEXT + "context.generate(stop=max_len(3) & ends_with(''))", "an empty stop would stop everything"),
+        (CONTEXT + "context.generate(stop=max_len(3) & ends_with(''))", "stop sequences must not be empty"),
         (CONTEXT + "await context.generate(Sampler.custom(lambda _: 1.5))", "token ids are whole numbers"),
         (CONTEXT + "await context.mask(0, 2)", "the fake engine does not support mask"),
         (CONTEXT + "await context.mask(2, 9)", "tokens 2 to 9 do not lie in a context of 3"),

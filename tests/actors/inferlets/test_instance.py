@@ -336,12 +336,12 @@ async def test_a_fork_that_is_dropped_is_freed_while_the_program_runs(cluster: S
 
 async def test_behind_the_last_event_there_is_nothing_to_wait_for(cluster: SmallCluster) -> None:
     instance = await launched(cluster, ECHO)
-    with pytest.raises(InvalidRequest, match="has no event 0 to go on behind"):
+    with pytest.raises(InvalidRequest, match="has no event 0 to go on after"):
         await instance.read(0, 10.0)
     await instance.send("exit")
     assert await all_events(instance) == [Completed(0, None)]
     assert await all_events(instance, after=0) == []
     with pytest.raises(EndOfEvents, match="event 0 was the last"):
         await instance.read(0, 10.0)
-    with pytest.raises(InvalidRequest, match="has no event 1 to go on behind"):
+    with pytest.raises(InvalidRequest, match="has no event 1 to go on after"):
         await all_events(instance, after=1)

@@ -94,7 +94,7 @@ async def test_asking_for_what_is_not_there_leaves_nothing_behind(cluster: Small
     for number in range(100):
         with pytest.raises(InferletNotFound):
             await cluster.inferlets.inferlet(f"nothing-{number}")
-    registry = cluster._directory.target._inferlets._registry
+    registry = cluster._directory.target._inferlets
     assert (len(registry.entries), len(registry._locks)) == (1, 0)
 
 
