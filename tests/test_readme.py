@@ -18,6 +18,7 @@ ACTORS = ROOT / "actors"
 PAGES = (
     *("README.md", "actors/README.md", "actors/engine/README.md", "tests/programs/README.md"),
     *(".github/CONTRIBUTING.md", ".github/CONSTRAINTS.md", ".github/OPENAI.md"),
+    *(".github/HTTP.md", ".github/AGENTS.md"),
 )
 
 
@@ -87,7 +88,7 @@ def test_python_blocks_import_what_exists(block: Block) -> None:
 def test_the_table_names_every_route_and_no_other() -> None:
     app = build_app(FakeCluster(), ApiSettings())
     served = {call for route in app.routes for call in _calls(route)}
-    table = set(re.findall(r"`(GET|POST|PATCH|DELETE|WS) ([^`\s]+)`", README))
+    table = set(re.findall(r"`(GET|POST|PATCH|DELETE|WS) ([^`\s]+)`", (ROOT / ".github" / "HTTP.md").read_text()))
     assert table - served == set()
     assert {call for call in served - table if not call[1].startswith("/pages/")} == set()
 
