@@ -89,8 +89,10 @@ class ModelTurns:
     def _admit(self, message: StartTurn, constraint: EngineConstraint | None, unheld: tuple[str, ...]) -> TurnStart:
         prompt_ids = self._encode(message) if message.prompt_ids is None else message.prompt_ids
         admission = _admission(message, prompt_ids, constraint)
-        is_warm, keep_s = message.is_warm, message.keep_s
-        residency = self._warm.admit(admission, keep_s) if is_warm else self._engine.admit(admission)
+        if message.is_warm:
+            residency = self._warm.admit(admission, message.keep_s)
+        else:
+            residency = self._warm.admit_owned(admission)
         turn_id = message.request.turn_id
         start = TurnStart(turn_id, message.base_length, prompt_ids, residency.num_resident, unheld)
         self._turns[message.key] = ModelTurn(message, start)

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from actors.engine.contract import Admission, Engine, Residency, tokens_hash
+from actors.engine.contract import Admission, Engine, Prefix, Residency, tokens_hash
 from api.errors import GreenroomError
 
 MIN_SHARED = 16
@@ -37,7 +37,8 @@ class WarmContexts:
     one owner beyond its share, those that are to be kept after the others. No owner begins from what another one holds.
 
     A request that goes on after a context's last answer takes the context over. One that parts from it before, or
-    comes while a turn runs on it, gets a fork of what they have in common.
+    comes while a turn runs on it, gets a fork of what they have in common. So does one that agrees with the context of
+    a session, and a session whose context is not held here and agrees with one of these, or with another session's.
     """
 
     def __init__(self, engine: Engine, max_contexts: int, owner_share: float) -> None:
@@ -45,6 +46,7 @@ class WarmContexts:
         self._max_contexts = max_contexts
         self._max_of_owner = math.ceil(max_contexts * owner_share)
         self._contexts: OrderedDict[str, WarmContext] = OrderedDict()
+        self._owners: OrderedDict[str, str] = OrderedDict()
 
     def admit(self, admission: Admission, keep_s: float = 0.0) -> Residency:
         """Have a turn admitted that brings all of its tokens; whether it is temporary, its admission says.
@@ -71,19 +73,61 @@ class WarmContexts:
             self._close_oldest(admission.owner)
         return residency
 
+    def admit_owned(self, admission: Admission) -> Residency:
+        """Have a turn admitted on the context that it names, such as a session's.
+
+        Raises:
+            GreenroomError: as ``Engine.admit``.
+        """
+        context_id = admission.context_id
+        if admission.is_temporary:
+            return self._engine.admit(admission)
+        is_new = admission.create and not admission.holes and self._engine.residency(context_id) is None
+        is_forked = is_new and self._fork(self._closest(admission), admission, context_id)
+        try:
+            residency = self._engine.admit(admission)
+        except GreenroomError:
+            if is_forked:
+                self._engine.close(context_id)
+            raise
+        self._owners[context_id] = admission.owner
+        self._owners.move_to_end(context_id)
+        if len(self._owners) > self._max_contexts:
+            self._owners.popitem(last=False)
+        return residency
+
     def _find(self, admission: Admission) -> str:
         """The context for a turn, which the engine perhaps does not hold yet."""
-        tokens = admission.tokens
-        mine = [id for id, warm in reversed(self._contexts.items()) if warm.owner == admission.owner]
-        prefix = self._engine.closest(mine, tokens, admission.adapter)
-        if prefix is not None and not admission.is_temporary:
-            warm = self._contexts[prefix.context_id]
-            if warm.turn_key is None and warm.num_prompt <= prefix.length and warm.num_prompt < len(tokens):
+        prefix = self._closest(admission)
+        warm = self._contexts.get(prefix.context_id) if prefix else None
+        if prefix is not None and warm is not None and not admission.is_temporary:
+            is_later = warm.num_prompt <= prefix.length and warm.num_prompt < len(admission.tokens)
+            if warm.turn_key is None and is_later:
                 return prefix.context_id
         new_id = f"warm-{uuid.uuid4().hex}"
-        if prefix is not None and prefix.length >= MIN_SHARED:
-            self._engine.fork(prefix.context_id, new_id, prefix.length, tokens_hash(tokens[: prefix.length]))
+        self._fork(prefix, admission, new_id)
         return new_id
+
+    def _closest(self, admission: Admission) -> Prefix | None:
+        """Where most of a turn's tokens are held for its owner."""
+        owner, tokens, adapter = admission.owner, admission.tokens, admission.adapter
+        warm = [context_id for context_id, one in reversed(self._contexts.items()) if one.owner == owner]
+        owned = [context_id for context_id, one in reversed(self._owners.items()) if one == owner]
+        found, other = (self._engine.closest(ids, tokens, adapter) for ids in (warm, owned))
+        is_longer = other is not None and other.length > (found.length if found else 0)
+        return other if is_longer and other and self._is_computed(other.context_id) else found
+
+    def _is_computed(self, context_id: str) -> bool:
+        residency = self._engine.residency(context_id)
+        return residency is not None and residency.num_resident >= MIN_SHARED
+
+    def _fork(self, prefix: Prefix | None, admission: Admission, target_id: str) -> bool:
+        """Whether what a turn has in common with another context is worth it."""
+        if prefix is None or prefix.length < MIN_SHARED:
+            return False
+        prefix_hash = tokens_hash(admission.tokens[: prefix.length])
+        self._engine.fork(prefix.context_id, target_id, prefix.length, prefix_hash)
+        return True
 
     def ended(self, turn_key: str) -> None:
         """The turn has ended, if it ran on one of these."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from actors.cluster.greenroom import Greenroom
 from actors.contexts.reader import TurnReader
 from actors.topics.ref import BrokerRef
-from api.cluster import TurnStream, Warmth
+from api.cluster import SessionOptions, TurnStream, Warmth
+from api.errors import LengthExceeded
 from api.turns import Stop, Tokens, TurnRequest
 from tests.actors.fake_engine import greedy
 from tests.actors.small_cluster import SmallCluster
@@ -95,3 +98,37 @@ async def test_a_client_that_leaves_keeps_what_was_computed_for_its_retry(tmp_pa
         again = await begin(small.greenroom, "second", chat)
         assert again.start.num_resident > 0
         assert await read(again) == greedy(chat, NUM_TOKENS)
+
+
+async def test_a_chat_that_is_sent_again_begins_where_a_session_is_and_the_reverse(tmp_path: Path) -> None:
+    async with SmallCluster(tmp_path) as small:
+        chat = opening(1)
+        for owner in "ada", "bob":
+            session = await small.greenroom.open_session(SessionOptions(), owner)
+            stream = await session.begin(TurnRequest("a", (Tokens(tuple(chat)),), stop=Stop(NUM_TOKENS)))
+            assert (stream.start.num_resident, await read(stream)) == (0, greedy(chat, NUM_TOKENS))
+        longer = [*chat, *greedy(chat, NUM_TOKENS), *range(300, 300 + NUM_NEW)]
+        again = await begin(small.greenroom, "again", longer, "ada")
+        assert again.start.num_resident >= len(chat)
+        assert await read(again) == greedy(longer, NUM_TOKENS)
+        other = await small.greenroom.open_session(SessionOptions(), "ada")
+        last = [*longer, *greedy(longer, NUM_TOKENS)]
+        stream = await other.begin(TurnRequest("b", (Tokens(tuple(last)),), stop=Stop(NUM_TOKENS)))
+        assert stream.start.num_resident >= len(longer)
+        assert await read(stream) == greedy(last, NUM_TOKENS)
+        unchanged = await session.begin(TurnRequest("c", (Tokens((7,)),), stop=Stop(NUM_TOKENS)))
+        assert await read(unchanged) == greedy([*chat, *greedy(chat, NUM_TOKENS), 7], NUM_TOKENS)
+        foreign = await begin(small.greenroom, "foreign", longer, "eve")
+        assert foreign.start.num_resident == 0
+        await read(foreign)
+
+
+async def test_a_session_that_is_refused_leaves_nothing_of_what_it_would_have_begun_from(tmp_path: Path) -> None:
+    async with SmallCluster(tmp_path) as small:
+        chat = opening(1)
+        await read(await begin(small.greenroom, "first", chat))
+        held = set(small.engines[0].contexts)
+        session = await small.greenroom.open_session(SessionOptions(max_context=10), "")
+        with pytest.raises(LengthExceeded):
+            await session.begin(TurnRequest("a", (Tokens(tuple(chat)),)))
+        assert set(small.engines[0].contexts) == held
