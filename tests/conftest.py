@@ -16,6 +16,7 @@ FOLDERS = {
     "heavy": (
         "actors/engine",
         "actors/pocket",
+        "agents",
         "actors/sessions/test_constrained_sessions.py",
         "api/http/test_schemathesis.py",
         "programs",

@@ -33,6 +33,8 @@ MAX_STEP_TOKENS = 4096
 
 Limit = TypeVar("Limit", int, float)
 
+TOO_LONG = "the model said as many tokens as it may in this run"
+
 MODES: tuple[Literal["auto", "none", "required"], ...] = ("auto", "none", "required")
 
 
@@ -171,7 +173,9 @@ class RunTask:
             said.take(event)
         said.end()
         if finish.reason == "length":
-            raise Failed("budget", "the model said as many tokens as it may in this run", "max_tokens")
+            raise Failed("budget", TOO_LONG, "max_tokens")
+        if finish.reason == "context":
+            raise Failed("budget", "the model cannot read and say more at once", "length_exceeded")
         model.said(said.message)
         self._said = None
         return said.calls
@@ -224,7 +228,7 @@ class RunTask:
             return MAX_STEP_TOKENS
         left = self._max_tokens - self.run.usage.completion_tokens
         if left <= 0:
-            raise Failed("budget", "the model said as many tokens as it may in this run", "max_tokens")
+            raise Failed("budget", TOO_LONG, "max_tokens")
         return min(left, MAX_STEP_TOKENS)
 
     def _count(self, piece: Generated, num_read: int | None) -> None:
