@@ -15,7 +15,7 @@
 | `POST /api/runs/{id}/answers` | `answers: [{ask_id, approve?, value?, reason?}]` | 202 `{run}` |
 | `POST /api/runs/{id}/steer` | `prompt` | 202 `{run}` |
 
-Blocks are by default the transcript: messages of user
+`/api/files` is `/api/threads`, and `/api/tasks` is `/api/runs`. Blocks are by default the transcript: messages of user
 and assistant. Events are `block.created`, `block.completed` (`{seq, block}`), `run.updated`, `run.ended` (`{seq, run}`)
 and `block.delta` (`{block_id, run_id, part, offset, text}`, the offset in UTF-8 bytes). The id of an event is where to
 go on after it, as ``after`` or `Last-Event-ID`; nothing is missed or repeated. With ``run_id`` the stream ends with the
@@ -71,8 +71,7 @@ RAW_HEADERS = {
 Word = TypeVar("Word", bound=str)
 Number = Annotated[int, Field(ge=0)]
 
-_THREADS = "/api/threads"
-_THREAD, _BLOCK, _RUN = f"{_THREADS}/{{thread_id}}", "/api/blocks/{block_id}", "/api/runs/{run_id}"
+_BLOCK = "/api/blocks/{block_id}"
 _STREAM_QUERY = {"after": str, "run_id": str, "kinds": str, "deltas": bool}
 _BLOCK_QUERY = {
     **{"run_id": str, "kinds": str, "roles": str},
@@ -83,18 +82,31 @@ _BLOCK_QUERY = {
 def thread_routes() -> list[BaseRoute]:
     """Threads, blocks and runs."""
     return [
-        Operation("GET", _THREADS, list_threads, query={"agent": str, "context_id": str}, answers={200: ThreadsView}),
-        Operation("GET", _THREAD, show_thread, answers={200: OneThreadView}),
-        Operation("DELETE", _THREAD, delete_thread, answers={204: None}),
-        Operation("GET", f"{_THREAD}/blocks", list_blocks, query=_BLOCK_QUERY, answers={200: BlocksView}),
-        Operation("GET", f"{_THREAD}/stream", stream, query=_STREAM_QUERY, answers={200: EVENTS}),
+        *(route for name in ("threads", "files") for route in _of_threads(f"/api/{name}")),
         Operation("GET", _BLOCK, show_block, answers={200: OneBlockView}),
         Operation("GET", f"{_BLOCK}/raw", show_bytes, query={"part": Number}, answers={200: "*/*"}),
-        Operation("GET", _RUN, show_run, answers={200: OneRunView}),
-        Operation("GET", f"{_RUN}/wait", wait, query={"timeout_s": float}, answers={200: OneRunView}),
-        Operation("POST", f"{_RUN}/cancel", cancel, takes=CancelBody, answers={202: OneRunView}),
-        Operation("POST", f"{_RUN}/answers", answer, takes=AnswersBody, answers={202: OneRunView}),
-        Operation("POST", f"{_RUN}/steer", steer, takes=SteerBody, answers={202: OneRunView}),
+        *(route for name in ("runs", "tasks") for route in _of_runs(f"/api/{name}/{{run_id}}")),
+    ]
+
+
+def _of_threads(every: str) -> list[BaseRoute]:
+    one = f"{every}/{{thread_id}}"
+    return [
+        Operation("GET", every, list_threads, query={"agent": str, "context_id": str}, answers={200: ThreadsView}),
+        Operation("GET", one, show_thread, answers={200: OneThreadView}),
+        Operation("DELETE", one, delete_thread, answers={204: None}),
+        Operation("GET", f"{one}/blocks", list_blocks, query=_BLOCK_QUERY, answers={200: BlocksView}),
+        Operation("GET", f"{one}/stream", stream, query=_STREAM_QUERY, answers={200: EVENTS}),
+    ]
+
+
+def _of_runs(run: str) -> list[BaseRoute]:
+    return [
+        Operation("GET", run, show_run, answers={200: OneRunView}),
+        Operation("GET", f"{run}/wait", wait, query={"timeout_s": float}, answers={200: OneRunView}),
+        Operation("POST", f"{run}/cancel", cancel, takes=CancelBody, answers={202: OneRunView}),
+        Operation("POST", f"{run}/answers", answer, takes=AnswersBody, answers={202: OneRunView}),
+        Operation("POST", f"{run}/steer", steer, takes=SteerBody, answers={202: OneRunView}),
     ]
 
 

@@ -67,7 +67,7 @@ async def test_cancel_of_an_ended_run_changes_nothing(small: SmallCluster) -> No
     async with calling(small) as caller:
         run = (await caller.prompt("say done"))["run"]
         again = (await caller.ask("POST", f"/api/runs/{run['id']}/cancel", {"mode": "rollback"}, 202))["run"]
-        assert again == run == (await caller.ask("GET", f"/api/runs/{run['id']}"))["run"]
+        assert again == run == (await caller.ask("GET", f"/api/tasks/{run['id']}"))["run"]
 
 
 async def test_a_run_that_is_rolled_back_leaves_the_transcript_and_what_the_model_knows(small: SmallCluster) -> None:
@@ -258,7 +258,7 @@ async def test_a_thread_is_its_owners_and_is_gone_when_it_is_deleted(small: Smal
         assert (await bob.ask("GET", "/api/threads"))["threads"] == []
         assert (await bob.prompt("say other", "shared name"))["thread_id"] != thread_id
 
-        await ada.ask("DELETE", f"/api/threads/{thread_id}", status=204)
+        await ada.ask("DELETE", f"/api/files/{thread_id}", status=204)
         gone = await ada.ask("GET", f"/api/threads/{thread_id}", status=410)
         assert gone["error"]["code"] == "thread_deleted"
         await ada.ask("GET", f"/api/runs/{run_id}", status=410)
