@@ -132,7 +132,9 @@ def response(draw: random.Random) -> dict[str, Any]:
         {"type": "function_call", "call_id": "c", "name": "f", "arguments": draw.choice(("{}", "x", None))},
         {"type": "function_call_output", "call_id": draw.choice(("c", "d")), "output": "sunny"},
         {"type": draw.choice(("reasoning", "item_reference", "computer_call")), "id": "msg_1", "summary": []},
+        {"type": "compaction", "encrypted_content": draw.choice(("greenroom1.W10=", "greenroom1.W1td", "x", None))},
     ]
+    options: Any = (None, None, None, {"prewarm": True}, {"ttl": "30m"}, {"ttl": "\u0661m"})
     format: dict[str, Any] = {
         "type": draw.choice(("text", "json_object", "json_schema")),
         "name": "x",
@@ -141,6 +143,12 @@ def response(draw: random.Random) -> dict[str, Any]:
     call: dict[str, Any] = {"input": draw.choice(("hi", "", items, items[:1], [], None)), "store": False}
     call |= {"previous_response_id": draw.choice((None, None, *RESPONSES)), "text": {"format": format}}
     call |= {"tools": [{"type": draw.choice(("function", "web_search", "x")), "name": "f"}], "max_output_tokens": 2}
+    call |= {
+        "truncation": draw.choice(("auto", "disabled", None)),
+        "top_logprobs": draw.choice((None, 0, 1, 20, 20, 21)),
+    }
+    call |= {"include": draw.choice((None, None, [], [], ["message.output_text.logprobs"], ["x"]))}
+    call |= {"prompt_cache_options": draw.choice(options), "instructions": draw.choice((None, "", "Be kind."))}
     return call | {"tool_choice": draw.choice(("auto", "none", "required", "x")), "stream": draw.random() < 0.3}
 
 

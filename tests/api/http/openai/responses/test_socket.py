@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -22,6 +23,7 @@ from tests.api.http.openai.responses.oracle import check_event, check_order, che
 from tests.api.http.openai.responses.test_output import FORMAT, TOOL
 from tests.api.http.openai.toy_openai import KEYS, toy_openai
 from tests.api.live_server import serving
+from tests.hostile.values import mutated, response
 
 CREATE = {"type": "response.create", "input": "hello", "max_output_tokens": 5}
 
@@ -47,10 +49,13 @@ async def socket(
             yield connection
 
 
+ENDS = ("response.completed", "response.incomplete", "response.failed", "error")
+
+
 async def finished(connection: AsyncResponsesConnection) -> dict[str, Any]:
     """The response that its events, each checked, end with."""
     events: list[dict[str, Any]] = []
-    while not events or events[-1]["type"] not in ("response.completed", "response.incomplete", "response.failed"):
+    while not events or events[-1]["type"] not in ENDS:
         events.append((await connection.recv()).to_dict())
         check_event(events[-1])
     check_order(events)
@@ -211,6 +216,22 @@ async def test_frames_that_cannot_be_taken_are_answered_and_the_connection_stays
         assert (await answer_to(connection, named))["stream_id"] == "lane"
         assert (await answer_to(connection, json.dumps(CREATE).encode()))["type"] == "response.created"
     assert len(cluster.turns) == 1
+
+
+async def test_no_random_message_is_a_fault_of_the_server_or_ends_the_connection() -> None:
+    draw = random.Random(9)
+    kinds = set()
+    async with socket(FakeCluster(max_sessions=10_000)) as connection:
+        for _ in range(200):
+            body = {"type": "response.create", **response(draw), "store": draw.random() < 0.5}
+            sent = mutated(draw, body) if draw.random() < 0.5 else body
+            answer = await answer_to(connection, json.dumps(sent))
+            while answer["type"] not in ENDS:
+                answer = json.loads(await connection.recv())
+            kinds.add(answer["type"])
+            assert answer.get("status", 400) < 500, (sent, answer)
+            assert answer["type"] != "response.failed", (sent, answer)
+    assert {"error", "response.completed", "response.incomplete"} <= kinds
 
 
 async def test_leaving_ends_a_response_that_is_not_stored_and_no_other() -> None:
