@@ -14,64 +14,60 @@ from api.values import Value, from_json, to_json
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """The program sent this."""
-
+class _Event:
     is_end: ClassVar[bool] = False
     position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message(_Event):
+    """The program sent this."""
+
     value: Value
 
 
 @dataclass(frozen=True, slots=True)
-class Stdout:
+class Stdout(_Event):
     """The program printed this."""
 
-    is_end: ClassVar[bool] = False
-    position: int
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Stderr:
+class Stderr(_Event):
     """The program wrote this to its standard error."""
 
-    is_end: ClassVar[bool] = False
-    position: int
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(_Event):
     """The program returned this."""
 
     is_end: ClassVar[bool] = True
-    position: int
     value: Value
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(_Event):
     """The program failed: its own traceback, or a sentence on the limit that it exceeded."""
 
     is_end: ClassVar[bool] = True
-    position: int
     error: str
 
 
 @dataclass(frozen=True, slots=True)
-class Terminated:
+class Terminated(_Event):
     """Somebody ended it."""
 
     is_end: ClassVar[bool] = True
-    position: int
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(_Event):
     """Its process died, and the program had said that it cannot run again."""
 
     is_end: ClassVar[bool] = True
-    position: int
 
 
 Event: TypeAlias = Message | Stdout | Stderr | Completed | Failed | Terminated | Lost

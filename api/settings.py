@@ -13,14 +13,16 @@ LONGEST_OWNER = 128
 _SOURCES = ("key", "key_file", "key_env")
 
 
-class ApiKey(BaseModel):
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class ApiKey(_Settings):
     """A key that clients send as ``Authorization: Bearer <key>``, and its owner.
 
     Instead of ``key`` there may be ``key_file``, a file that holds it, or ``key_env``, an environment variable; both
     are read where the configuration is validated. Several keys may have one owner: they see the same sessions.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     key: SecretStr = Field(min_length=8)
     owner: str = Field(min_length=1, max_length=LONGEST_OWNER)
@@ -37,7 +39,7 @@ class ApiKey(BaseModel):
         return {**others, "key": _key_from(given[0], fields[given[0]])}
 
 
-class PetalsSettings(BaseModel):
+class PetalsSettings(_Settings):
     """Limits of the Petals protocol.
 
     Attributes:
@@ -48,8 +50,6 @@ class PetalsSettings(BaseModel):
         close_timeout_s: time for closing a session, or undoing a failed call, after the client has its answer.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
     idle_timeout_s: float = Field(default=300.0, gt=0)
     max_sessions: int = Field(default=1000, ge=1)
     default_max_length: int = Field(default=1024, ge=1)
@@ -57,14 +57,12 @@ class PetalsSettings(BaseModel):
     close_timeout_s: float = Field(default=10.0, gt=0)
 
 
-class OpenAISettings(BaseModel):
+class OpenAISettings(_Settings):
     """Limits of OpenAI's protocol.
 
     Attributes:
         retention_days: a stored response is kept for so long after the last use of its conversation.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     retention_days: float = Field(default=30.0, gt=0, le=36_500)
 
@@ -74,7 +72,7 @@ class OpenAISettings(BaseModel):
         return self.retention_days * 86_400.0
 
 
-class ApiSettings(BaseModel):
+class ApiSettings(_Settings):
     """Limits and access of one gateway process; times are seconds.
 
     Attributes:
@@ -90,8 +88,6 @@ class ApiSettings(BaseModel):
         allow_upload: programs, which are code that runs on the cluster, may be uploaded with any key. Without
             it only where the server listens on loopback, by programs of this machine and the server's own page.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     max_body_bytes: int = Field(default=8 << 20, ge=1024)
     max_prompt_chars: int = Field(default=200_000, ge=1)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Protocol, Self, TypeAlias
 
-from api.errors import InvalidRequest
+from api.errors import Closed, InvalidRequest
 from api.names import MessageKey, TopicId
 from api.queues import Queues
 from api.values import Value
@@ -145,19 +145,22 @@ class Subscription(Protocol):
 
     def __aiter__(self) -> Self:
         """Itself."""
-        ...
+        return self
 
     async def __anext__(self) -> TopicEvent:
         """See ``recv``."""
-        ...
+        try:
+            return await self.recv()
+        except Closed:
+            raise StopAsyncIteration from None
 
     async def __aenter__(self) -> Self:
         """Itself."""
-        ...
+        return self
 
     async def __aexit__(self, *error: object) -> None:
         """Close it."""
-        ...
+        await self.close()
 
 
 class Topics(Queues, Protocol):

@@ -242,6 +242,11 @@ class Frame:
         """The text of this frame, with what the end of the turn released."""
         return "".join(self.pieces) + (self.finish.tail if self.finish else "")
 
+    def after(self, num: int) -> Frame:
+        """The same, without its first tokens."""
+        parts = self.ids[num:], self.pieces[num:], self.logprobs[num:]
+        return Frame(self.turn_id, self.attempt, self.offset + num, *parts, self.finish)
+
 
 @dataclass(frozen=True, slots=True)
 class TurnStart:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -87,16 +88,12 @@ def check_engines(models: Sequence[ModelConfig]) -> None:
         CommandFailed: one is not, or does not; says what to install, or which setting is wrong.
     """
     for model in models:
-        try:
+        with _refusing(f"model {model.name!r}: "):
             if model.engine == "torch":
                 TorchSettings.of(Path(model.path), (), 1.0, model.engine_args)
-        except InvalidRequest as error:
-            raise CommandFailed(f"model {model.name!r}: {reason_of(error)}") from None
     if any(model.engine == "vllm" for model in models):
-        try:
+        with _refusing():
             require_vllm()
-        except InvalidRequest as error:
-            raise CommandFailed(str(error)) from None
 
 
 def check_adapters(models: Sequence[ModelConfig]) -> None:
@@ -107,10 +104,8 @@ def check_adapters(models: Sequence[ModelConfig]) -> None:
     """
     for model in models:
         for name, path in model.adapters.items():
-            try:
+            with _refusing(f"model {model.name!r}: "):
                 AdapterFiles.read(name, Path(path))
-            except InvalidRequest as error:
-                raise CommandFailed(f"model {model.name!r}: {reason_of(error)}") from None
 
 
 def check_memory(models: Sequence[ModelConfig], available: int | None = None) -> None:
@@ -155,6 +150,14 @@ def available_memory() -> int:
     except (OSError, ValueError):
         return available
     return min(available, limit - used)
+
+
+@contextmanager
+def _refusing(where: str = "") -> Iterator[None]:
+    try:
+        yield
+    except InvalidRequest as error:
+        raise CommandFailed(f"{where}{reason_of(error)}") from None
 
 
 def _num_actors(model: ModelConfig) -> int:

@@ -168,14 +168,4 @@ def _hand(followed: _Followed, frame: Frame) -> None:
     if skip < 0 or skip > len(frame.ids) or (skip == len(frame.ids) and frame.finish is None):
         return
     followed.offset += len(frame.ids) - skip
-    followed.give(
-        Frame(
-            frame.turn_id,
-            frame.attempt,
-            frame.offset + skip,
-            frame.ids[skip:],
-            frame.pieces[skip:],
-            frame.logprobs[skip:],
-            frame.finish,
-        )
-    )
+    followed.give(frame.after(skip))

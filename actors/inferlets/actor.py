@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import ray
 from typing_extensions import override
@@ -24,14 +23,7 @@ class InferletSlot(Slot):
     """Holds no inferlet or one; see ``Slot``."""
 
     def __init__(self, name: str, parts: InferletParts, directory: SlotDirectory) -> None:
-        super().__init__(
-            INFERLET,
-            name,
-            lambda id, seed, settings: Instance.open(replace(parts, settings=settings), id, seed),
-            INFERLET_CALLS,
-            directory,
-            parts.die,
-        )
+        super().__init__(INFERLET, name, parts, Instance.open, INFERLET_CALLS, directory, parts.die)
 
 
 class HostedInferlet(InferletSlot):

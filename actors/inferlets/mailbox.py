@@ -51,7 +51,7 @@ class Inbox:
         position = self._keys[key] if key in self._keys else self.reserve(key, value)
         assert position == len(self.values), "messages are recorded in their order"
         self.values.append(value)
-        self._offer(position)
+        self.put_back(position)
 
     def forget(self, positions: Iterable[int]) -> None:
         """These were taken in an earlier life."""
@@ -81,10 +81,7 @@ class Inbox:
                 self._takers.remove(taker)
 
     def put_back(self, position: int) -> None:
-        """It was not used after all."""
-        self._offer(position)
-
-    def _offer(self, position: int) -> None:
+        """The message can be taken, for the first time or since it was not used after all."""
         while self._takers:
             taker = self._takers.pop(0)
             if not taker.done():

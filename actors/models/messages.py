@@ -28,15 +28,7 @@ class TurnOutput:
 
     def frame(self, turn_id: str, attempt: int, offset: int) -> Frame:
         """What is there from an offset on, as one frame."""
-        return Frame(
-            turn_id,
-            attempt,
-            offset,
-            self.ids[offset:],
-            self.pieces[offset:],
-            self.logprobs[offset:],
-            self.finish,
-        )
+        return Frame(turn_id, attempt, 0, self.ids, self.pieces, self.logprobs, self.finish).after(offset)
 
 
 @dataclass(frozen=True, slots=True)

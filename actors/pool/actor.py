@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from actors.calls.interface import Interface
@@ -70,8 +71,8 @@ class SlotDirectory(Protocol):
 class Slot:
     """Holds no tenant or one. Its life: waits in the pool, is assigned, is released, waits again.
 
-    A call names its tenant, so that an old handle never reaches the next one. ``make`` makes one from its id, its
-    seed (None: the journal has it) and the settings that count now; ``calls`` is the interface of the tenants.
+    A call names its tenant, so that an old handle never reaches the next one. ``open`` makes one from ``parts``, with
+    the settings that count now, its id, and its seed (None: the journal has it); ``calls`` is its interface.
     """
 
     CHECK_INTERVAL_S = 5.0
@@ -81,7 +82,8 @@ class Slot:
         self,
         kind: str,
         name: str,
-        make: Callable[[str, Any, Any], Awaitable[Tenant]],
+        parts: Any,
+        open: Callable[[Any, str, Any], Awaitable[Tenant]],
         calls: Interface[Any],
         directory: SlotDirectory,
         die: Callable[[], object],
@@ -89,7 +91,7 @@ class Slot:
         self.tenant: Tenant | None = None
         self._kind = kind
         self._name = name
-        self._make = make
+        self._parts, self._open = parts, open
         self._calls = calls
         self._directory = directory
         self._die = die
@@ -119,7 +121,7 @@ class Slot:
             if self._is_ending or (self.tenant and self.tenant.id != tenant_id):
                 raise Moved(f"actor {self._name} ends, or holds another {self._kind}")
             if self.tenant is None:
-                self.tenant = tenant = await self._make(tenant_id, seed, settings)
+                self.tenant = tenant = await self._open(replace(self._parts, settings=settings), tenant_id, seed)
                 self.scope.adopt(tenant.scope)
                 self._watching = self.scope.start(self._watch(tenant))
             return self.tenant.owner

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import ray
 from typing_extensions import override
@@ -21,14 +20,7 @@ class SessionSlot(Slot):
     """Holds no session or one; see ``Slot``."""
 
     def __init__(self, name: str, parts: SessionParts, directory: SlotDirectory) -> None:
-        super().__init__(
-            SESSION,
-            name,
-            lambda id, seed, settings: Session.open(replace(parts, settings=settings), id, seed),
-            SESSION_CALLS,
-            directory,
-            lambda: os._exit(1),
-        )
+        super().__init__(SESSION, name, parts, Session.open, SESSION_CALLS, directory, lambda: os._exit(1))
 
 
 class HostedSession(SessionSlot):

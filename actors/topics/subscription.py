@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Self
 
 from typing_extensions import override
 
@@ -77,9 +76,7 @@ class BrokerSubscription(Subscription):
             self._changed.set()
             await self._on_close(self)
 
-    def __aiter__(self) -> Self:
-        return self
-
+    @override
     async def __anext__(self) -> TopicEvent:
         if not self._events:
             if self.is_closed:
@@ -89,12 +86,6 @@ class BrokerSubscription(Subscription):
             except Closed:
                 raise StopAsyncIteration from None
         return self._take()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.close()
 
     def progress(self) -> Progress:
         """For the poll that is about to be sent."""

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Self
 from urllib.parse import quote
 
 import httpx
@@ -80,21 +79,6 @@ class ClientSubscription(Subscription):
         self._is_closed = True
         self._reading.cancel()
         await asyncio.wait((self._reading,))
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> TopicEvent:
-        try:
-            return await self.recv()
-        except Closed:
-            raise StopAsyncIteration from None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.close()
 
     async def _read(self) -> None:
         while True:
