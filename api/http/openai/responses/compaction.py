@@ -14,13 +14,11 @@ from uuid import uuid4
 from api.cluster import Cluster
 from api.errors import LengthExceeded
 from api.http.openai.envelope import InvalidField
-from api.http.openai.responses.draft import Draft
+from api.http.openai.responses.draft import SYSTEM_ROLES, Draft
 from api.http.openai.responses.ids import new_response_id
 from api.http.openai.responses.items import compaction, messages_of
 from api.http.openai.responses.resource import Usage
 from api.turns import Message, Stop, TurnRequest, TurnStart
-
-_SYSTEM = ("system", "developer")
 
 
 async def compact(cluster: Cluster, draft: Draft, before: Sequence[Message], owner: str) -> dict[str, Any]:
@@ -72,7 +70,7 @@ def _without_oldest(messages: Sequence[Message], share: float) -> Sequence[Messa
     num_left = share * sum(len(message.content) for message in messages)
     kept = []
     for number, message in enumerate(messages):
-        if message.role in _SYSTEM or num_left <= 0 or number == len(messages) - 1:
+        if message.role in SYSTEM_ROLES or num_left <= 0 or number == len(messages) - 1:
             kept.append(message)
         else:
             num_left -= len(message.content)

@@ -17,6 +17,11 @@ from api.http.openai.responses.tools import SKIPPED, ToolBody, choice_of
 from api.tools import Tool, ToolChoice, check_tools
 from api.turns import Message, Part, Sampling, Stop, TurnRequest
 
+SYSTEM_ROLES = ("system", "developer")
+
+_LONGEST_TOKEN = 64
+"""Characters of a token, with few exceptions."""
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:
@@ -71,6 +76,16 @@ class Draft:
             note=Note(self.fields, with_ids(self.items, response_id), self.front).text() if self.is_stored else "",
             drops_oldest=self.drops_oldest,
         )
+
+    def that_might_fit(self, messages: Sequence[Message]) -> tuple[Message, ...]:
+        """What was said earlier; where the oldest is left out, without what is certainly too old, so that it ends."""
+        if not self.drops_oldest:
+            return tuple(messages)
+        num_front = next((i for i, one in enumerate(messages) if one.role not in SYSTEM_ROLES), len(messages))
+        start, num_left = len(messages), self.model.max_context_tokens * _LONGEST_TOKEN
+        while start > num_front and (num_left := num_left - len(messages[start - 1].content) - 1) >= 0:
+            start -= 1
+        return (*messages[:num_front], *messages[start:])
 
     @property
     def drops_oldest(self) -> bool:

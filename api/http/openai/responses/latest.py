@@ -41,7 +41,7 @@ class Latest:
 
     def under(self, draft: Draft) -> tuple[Part, ...]:
         """What stands before the items of a response that goes on from this one."""
-        note, said = self.note, (*messages_in(self.asked), *self.answer)
+        note, said = self.note, draft.that_might_fit((*messages_in(self.asked), *self.answer))
         if note.model != draft.model.name:
             return (*draft.opening, *said)
         if self.ids:

@@ -14,7 +14,7 @@ async def context_after(cluster: Cluster, previous: Stored, draft: Draft) -> tup
     record, note = previous.record, previous.note
     ids = () if record.is_past else await previous.session.tokens(record.end_length)
     failed = record.prompt if record.error is not None else ()
-    said = await said_until(cluster, previous)
+    said = draft.that_might_fit(await said_until(cluster, previous))
     failed = failed if ids else failed[note.num_opening :]
     if not ids or note.model != draft.model.name:
         return (*draft.opening, *said, *messages_in(failed))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from api.turns import Earlier
 from tests.api.fake_cluster import TOY, FakeCluster
 from tests.api.http.openai.responses.oracle import events_of
 from tests.api.http.openai.responses.test_stored import create
@@ -49,6 +50,19 @@ async def test_a_chain_goes_on_for_ever_with_its_instructions_and_its_newest_ite
     assert ("question 0 " in context_of(cluster)) == (fields.get("store") is False)
     if "store" not in fields:
         assert "question 18 " in context_of(cluster)
+
+
+async def test_what_has_long_been_left_out_is_not_kept_with_later_turns() -> None:
+    cluster = FakeCluster(replace(TOY, max_context_tokens=100), max_sessions=200)
+    call: dict[str, Any] = {"truncation": "auto", "max_output_tokens": 20}
+    async with shell(cluster=cluster) as client:
+        previous = None
+        for _ in range(90):
+            body = await create(client, "x" * 70, **call, previous_response_id=previous)
+            previous = body["id"]
+    earlier = cluster.turns[-1].request.prompt[0]
+    assert isinstance(earlier, Earlier)
+    assert 100 <= sum(len(message.content) for message in earlier.messages) <= 100 * 64
 
 
 async def test_a_chat_that_is_sent_again_loses_its_oldest_items_whole() -> None:
