@@ -14,12 +14,16 @@ import pytest
 from openai import NotFoundError
 
 from api.errors import Unavailable
+from api.http import event_stream
+from api.http.app import build_app
+from api.settings import ApiSettings
 from api.turns import Earlier, Message
 from tests.api import toy_model
 from tests.api.fake_cluster import TOY, FakeCluster
 from tests.api.http.openai.responses.oracle import check_event, check_item, check_response, events_of
 from tests.api.http.openai.responses.test_output import FORMAT, TOOL
 from tests.api.http.openai.toy_openai import KEYS, toy_openai
+from tests.api.live_server import serving
 from tests.api.shell import shell
 
 Body = dict[str, Any]
@@ -352,3 +356,24 @@ async def test_a_failed_response_is_shown_as_failed_and_can_be_gone_on_from() ->
     told = (Message("user", "one"), Message("user", "two"))
     prompts = [turn.request.prompt for turn in cluster.turns[1:]]
     assert prompts == [told, (Message("system", "Be short."), *told), told]
+
+
+@pytest.mark.parametrize("is_again", [False, True])
+async def test_a_stream_that_has_nothing_to_say_is_kept_alive_by_comments(
+    monkeypatch: pytest.MonkeyPatch, is_again: bool
+) -> None:
+    monkeypatch.setattr(event_stream, "KEEP_ALIVE_S", 0.01)
+    cluster = FakeCluster()
+    cluster.pace.hold()
+    async with serving(build_app(cluster, ApiSettings())) as url, httpx.AsyncClient(base_url=url, timeout=60) as http:
+        call = {"input": "one", "max_output_tokens": 2, "stream": not is_again, "background": is_again}
+        first: Any = await http.post("/v1/responses", json=call) if is_again else None
+        again = http.build_request("GET", f"/v1/responses/{first.json()['id']}?stream=true") if is_again else None
+        answer = await http.send(again or http.build_request("POST", "/v1/responses", json=call), stream=True)
+        lines = []
+        async for line in answer.aiter_lines():
+            lines.append(line)
+            if line.startswith(":"):
+                cluster.pace.release()
+    assert lines[-2:] == ["data: [DONE]", ""]
+    assert any(line.startswith(":") for line in lines)
