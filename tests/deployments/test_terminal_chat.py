@@ -20,6 +20,7 @@ from api.turns import Message
 from deployments.terminal_chat import TerminalChat
 from tests.api.fake_cluster import FakeCluster
 from tests.api.live_server import serving
+from tests.api.shell import shell
 from tests.api.toy_answers import chat_ids, continuation
 
 ANSWER = continuation(chat_ids(("user", "hello")), 256)
@@ -162,3 +163,23 @@ async def test_an_answer_on_its_way_is_followed_when_the_conversation_is_taken_u
 async def test_a_session_that_is_not_there_cannot_be_taken_up(client: Client, screen: Screen) -> None:
     with pytest.raises(SessionNotFound):
         await TerminalChat(client.session("nothing"), screen.console).recall()
+
+
+async def test_it_goes_on_with_a_conversation_of_openais_api_and_the_reverse(
+    client: Client, screen: Screen, talk: TerminalChat, cluster: FakeCluster
+) -> None:
+    async with shell(cluster=cluster) as openai:
+        asked = {"input": "one", "max_output_tokens": 3, "instructions": "Be kind."}
+        made = (await openai.post("/v1/conversations", json={})).json()["id"]
+        answer = (await openai.post("/v1/responses", json={"conversation": made, **asked})).json()
+        again = TerminalChat(client.session(made), screen.console)
+        await again.recall()
+        said = answer["output"][0]["content"][0]["text"]
+        assert screen.read() == f"system: Be kind.\nuser: one\n{said}\n\n"
+        await again.take("two")
+        await talk.take("hello")
+        for conversation, expected in (made, ["one", said, "two"]), (f"conv_{talk.session_id}", ["hello", ANSWER]):
+            items = (await openai.get(f"/v1/conversations/{conversation}/items?order=asc")).json()["data"]
+            assert [item["content"][0]["text"] for item in items][: len(expected)] == expected
+            response = await openai.post("/v1/responses", json={**asked, "conversation": conversation})
+            assert response.json()["conversation"] == {"id": conversation}

@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.async_api import Page, expect
 
@@ -163,3 +164,30 @@ async def test_a_conversation_that_is_full_says_so_before_anything_is_written(
         await page.get_by_role("button", name="New chat with the last turns").click()
         await chat.ask("hello")
         await expect(chat.answers).to_have_count(1)
+
+
+async def test_the_page_and_openais_api_go_on_with_each_others_conversations(page: Page, server: Restartable) -> None:
+    chat = ChatPage(page, server.base_url)
+    async with httpx.AsyncClient(base_url=f"{server.base_url}/v1", timeout=30) as openai:
+        item = {"type": "message", "role": "user", "content": "From a program"}
+        made = (await openai.post("/conversations", json={"items": [item]})).json()["id"]
+        await openai.post("/responses", json={"conversation": made, "input": "One", "max_output_tokens": 3})
+        await page.goto(f"{server.base_url}/#{made}")
+        await expect(chat.questions).to_have_text([re.compile("From a program\\s+One")])
+        await chat.ask_and_wait("Two")
+        current = page.get_by_role("list", name="Chats").locator("[aria-current]")
+        await expect(current).to_contain_text("From a program")
+        assert await texts(openai, made) == ["From a program", "One", "Two"]
+        await chat.visit()
+        await chat.ask_and_wait("From the page")
+        await page.wait_for_function("location.hash.length > 1")
+        conversation = f"conv_{page.url.partition('#')[2]}"
+        await openai.post("/responses", json={"conversation": conversation, "input": "Back", "max_output_tokens": 3})
+        await expect(chat.questions.nth(1)).to_have_text("Back")
+        assert await texts(openai, conversation) == ["From the page", "Back"]
+
+
+async def texts(openai: httpx.AsyncClient, conversation: str) -> list[str]:
+    """What users said."""
+    items = (await openai.get(f"/conversations/{conversation}/items?order=asc")).json()["data"]
+    return [item["content"][0]["text"] for item in items if item["role"] == "user"]
