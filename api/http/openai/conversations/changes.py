@@ -46,7 +46,7 @@ async def add(conversation: Conversation, items: Sequence[Item], max_chars: int)
     Raises:
         TooLarge: the next turn would have to tell more than ``max_chars`` characters.
     """
-    while True:
+    while items:
         if num_chars([*await conversation.added_items(), *items]) > max_chars:
             raise TooLarge(f"items that no response has read yet have more than {max_chars} characters")
         calls = result_ids(items)
@@ -59,6 +59,7 @@ async def add(conversation: Conversation, items: Sequence[Item], max_chars: int)
             continue
         added: list[Item] = json.loads(edit.addition)
         return added
+    return []
 
 
 async def delete_item(conversation: Conversation, item_id: str) -> Conversation:

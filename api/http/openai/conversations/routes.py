@@ -14,8 +14,8 @@ page, `greenroom chat`, a socket) is among its items. ``conversation`` of `POST 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
-from typing import TypeVar
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -92,13 +92,13 @@ async def update_conversation(request: Request) -> Response:
     """``POST /v1/conversations/{id}``."""
     conversation = await _found(request)
     metadata = parse_body(UpdateBody, await request.body()).metadata or {}
-    return json_answer((await _done(request, changes.describe(conversation, metadata))).view())
+    return json_answer((await _done(request, whole_even_if_cancelled(changes.describe(conversation, metadata)))).view())
 
 
 async def delete_conversation(request: Request) -> Response:
     """``DELETE /v1/conversations/{id}``."""
     conversation = await _found(request)
-    await _done(request, changes.delete(conversation))
+    await _done(request, whole_even_if_cancelled(changes.delete(conversation)))
     return json_answer({"id": conversation.id, "object": "conversation.deleted", "deleted": True})
 
 
@@ -115,7 +115,11 @@ async def create_items(request: Request) -> Response:
     _check_included(request)
     items = await _items(request, parse_body(ItemsBody, await request.body()).items)
     max_chars = _settings(request).max_prompt_chars
-    return json_answer(page_view(await _done(request, changes.add(conversation, items, max_chars)), has_more=False))
+    return json_answer(
+        page_view(
+            await _done(request, whole_even_if_cancelled(changes.add(conversation, items, max_chars))), has_more=False
+        )
+    )
 
 
 async def show_item(request: Request) -> Response:
@@ -128,17 +132,23 @@ async def show_item(request: Request) -> Response:
 async def delete_item(request: Request) -> Response:
     """``DELETE /v1/conversations/{id}/items/{item}``: answers with the conversation."""
     conversation = await _found(request)
-    return json_answer((await _done(request, changes.delete_item(conversation, request.path_params["item_id"]))).view())
+    return json_answer(
+        (
+            await _done(
+                request, whole_even_if_cancelled(changes.delete_item(conversation, request.path_params["item_id"]))
+            )
+        ).view()
+    )
 
 
 async def _found(request: Request) -> Conversation:
     return await find_conversation(cluster_of(request), request.path_params["conversation_id"], owner_of(request))
 
 
-async def _done(request: Request, work: Awaitable[Result]) -> Result:
-    """Do something with a conversation, to its end; it might go meanwhile."""
+async def _done(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """Do something with a conversation, which might go meanwhile."""
     try:
-        return await while_connected(request, whole_even_if_cancelled(work))
+        return await while_connected(request, work)
     except SessionNotFound:
         raise ConversationNotFound(request.path_params["conversation_id"]) from None
 

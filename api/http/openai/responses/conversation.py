@@ -104,6 +104,8 @@ class Conversation:
             ItemNotFound: there is none here, or it was deleted.
         """
         key = key_of_item(item_id)
+        if key is None:
+            raise ItemNotFound(item_id)
         async with aclosing(self.entries(is_newest_first=True)) as entries:
             async for entry in entries:
                 if key_of_entry(self.session.session_id, entry) == key:

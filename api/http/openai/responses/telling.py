@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import aclosing
 from uuid import uuid4
 
 from api.cluster import Edit, TurnRecord
@@ -18,11 +19,12 @@ async def front_of(conversation: Conversation) -> str | None:
     if conversation.log.front is not None:
         return conversation.log.front
     has_turns = False
-    async for entry in conversation.entries(is_newest_first=True):
-        if isinstance(entry, TurnRecord) and not entry.is_past:
-            has_turns = True
-            if entry.note:
-                return Note.read(entry.note).front
+    async with aclosing(conversation.entries(is_newest_first=True)) as entries:
+        async for entry in entries:
+            if isinstance(entry, TurnRecord) and not entry.is_past:
+                has_turns = True
+                if entry.note:
+                    return Note.read(entry.note).front
     return json.dumps([conversation.log.model, None, []]) if has_turns else None
 
 
