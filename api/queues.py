@@ -91,7 +91,7 @@ class Queues(Protocol):
         ...
 
     async def delete_queue(self, queue: TopicId) -> bool:
-        """Delete a queue with its items, those in the hands of consumers too; whether it was there.
+        """Delete a queue with its items, held ones too; whether it was there.
 
         Who pushes to it or waits for its items goes on with another of this name.
         """

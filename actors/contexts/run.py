@@ -1,4 +1,4 @@
-"""One turn of a context on its way through the model actors, however many it takes."""
+"""One turn of a context, over the deaths of model actors."""
 
 from __future__ import annotations
 

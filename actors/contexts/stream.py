@@ -33,7 +33,7 @@ class Delivered:
         self._frames.append(frame)
 
     def output(self) -> TurnOutput | None:
-        """All of it; None where the reader did not read from the start, and so cannot vouch for the whole."""
+        """All of it; None where the reader did not read from the start, and so does not have the whole."""
         if self._starts_at:
             return None
         frames = self._frames

@@ -67,7 +67,7 @@ class InferletTable(Registry):
             if entry.slot:
                 self._watch(entry.location(instance_id, entry.slot))
             elif instance_id not in self._states:
-                self._watching[instance_id] = self._scope.start(self._take_up(instance_id, None))
+                self._watching[instance_id] = self._scope.start(self._reactivate(instance_id, None))
 
     async def launch(self, seed: InferletSeed) -> Location:
         """See ``DirectoryRef.launch``."""
@@ -135,11 +135,11 @@ class InferletTable(Registry):
         if entry.assignment != location.assignment:
             return
         if location.id in self._states:
-            self.vacate(location.id, location.assignment)
+            self.mark_passive(location.id, location.assignment)
         else:
-            await self._take_up(location.id, location.assignment)
+            await self._reactivate(location.id, location.assignment)
 
-    async def _take_up(self, instance_id: str, dead: str | None) -> None:
+    async def _reactivate(self, instance_id: str, dead: str | None) -> None:
         while True:
             try:
                 await self.locate(instance_id, dead)

@@ -56,13 +56,13 @@ class ModelTable:
             self._starts[report.incarnation] = time.monotonic(), report
 
     def starts(self) -> tuple[StartReport, ...]:
-        """Those that start, as heard of lately."""
+        """Those that start, by recent reports."""
         since = time.monotonic() - self._settings.model_timeout_s
         self._starts = {key: start for key, start in self._starts.items() if start[0] >= since}
         return tuple(report for _, report in self._starts.values())
 
     def reports(self) -> tuple[ModelReport, ...]:
-        """Those heard of lately."""
+        """Those with a recent report."""
         now = time.monotonic()
         return tuple(
             report

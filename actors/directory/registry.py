@@ -162,7 +162,7 @@ class Registry:
         """One is not on its slot any longer; whether that was where it lived."""
         entry = self.entries.get(tenant_id)
         if entry and entry.slot and entry.slot.name == slot:
-            self.pool.give_back(entry.slot)
+            self.pool.release(entry.slot)
             entry.slot = None
             return True
         await self.pool.recognise(slot)
@@ -172,10 +172,10 @@ class Registry:
         """One is no more."""
         entry = self.entries.get(tenant_id)
         if entry and entry.slot:
-            self.pool.give_back(entry.slot)
+            self.pool.release(entry.slot)
         await self._remove(tenant_id, False)
 
-    def vacate(self, tenant_id: str, assignment: str) -> None:
+    def mark_passive(self, tenant_id: str, assignment: str) -> None:
         """The process of this assignment has died, and nothing need be done about it."""
         entry = self.entries.get(tenant_id)
         if entry and entry.assignment == assignment:
@@ -264,7 +264,7 @@ class Registry:
                     seed = None  # it was made, and took the process with it
                 continue
             except BaseException:
-                self.pool.give_back(slot)
+                self.pool.release(slot)
                 raise
             entry = self.entries[tenant_id] = Entry(owner, slot, secrets.token_hex(8))
             self._has_changed(tenant_id)

@@ -8,7 +8,7 @@ import ray
 from typing_extensions import override
 
 import actors.models.actor  # noqa: F401  Ray does when the first handle to one comes: not in a turn
-from actors.calls.priority import stand_back
+from actors.calls.priority import lower_priority
 from actors.calls.socket_server import listen
 from actors.inferlets.instance import InferletParts, Instance
 from actors.inferlets.leftovers import ProcessState
@@ -30,7 +30,7 @@ class HostedInferlet(InferletSlot):
     """The same in a Ray actor of its own, which ends with the programs that spoil it."""
 
     def __init__(self, name: str, parts: InferletParts, directory: SlotDirectory) -> None:
-        stand_back()
+        lower_priority()
         super().__init__(name, parts, directory)
         route_streams()
         order_sets()

@@ -176,7 +176,7 @@ class EffectDesk(Desk):
 
     def _undo(self, answer: Answer) -> None:
         if isinstance(answer, Returned) and isinstance(answer.result, effects.Pulled):
-            self._exchange.give_back(answer.result)
+            self._exchange.release_soon(answer.result)
 
     def _next_may_receive(self) -> None:
         self._received = None

@@ -1,4 +1,4 @@
-"""One run of a program: its thread, its host and its desk, from the first line of its source to its end."""
+"""One run of a program: its thread, its host and its effect executor, from the first line of its source to its end."""
 
 from __future__ import annotations
 

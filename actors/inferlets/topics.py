@@ -81,9 +81,9 @@ class Exchange:
         """See ``Queues.release``."""
         await self._topics.release(self._item(item))
 
-    def give_back(self, item: effects.Pulled) -> None:
+    def release_soon(self, item: effects.Pulled) -> None:
         """The same, soon: the program did not take it."""
-        self._releasing.start(self._give_back(item))
+        self._releasing.start(self._release(item))
 
     async def leave(self) -> None:
         """The program has ended: what it has pulled, and did not acknowledge, goes to others at once."""
@@ -96,7 +96,7 @@ class Exchange:
         for subscription in self._subscriptions.values():
             await subscription.close()
 
-    async def _give_back(self, item: effects.Pulled) -> None:
+    async def _release(self, item: effects.Pulled) -> None:
         with suppress(GreenroomError):  # else its lease ends
             await self.release(item)
 

@@ -210,13 +210,9 @@ class SqliteJournal(Journal):
 
     @override
     async def get_item(self, space: str, name: str) -> bytes | None:
-
-        def read(connection: sqlite3.Connection) -> bytes | None:
-            query = "SELECT value FROM items WHERE space = ? AND name = ?"
-            row = connection.execute(query, (space, name)).fetchone()
-            return row[0] if row else None
-
-        return await self._write(read)
+        query = "SELECT value FROM items WHERE space = ? AND name = ?"
+        row = await self._write(lambda connection: connection.execute(query, (space, name)).fetchone())
+        return row[0] if row else None
 
     @override
     async def delete_item(self, space: str, name: str) -> bool:

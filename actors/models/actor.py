@@ -9,7 +9,7 @@ from typing import Any
 
 import ray
 
-from actors.calls.priority import wake_gently
+from actors.calls.priority import schedule_in_batches
 from actors.calls.socket_server import listen
 from actors.models.metrics import ModelMetrics
 from actors.models.model import Directory, Loaded, Model
@@ -40,7 +40,7 @@ class HostedModel(Model):
         await listen(self.call)
         loaded = await super()._start()
         if loaded.engine.info.engine == "vllm":  # it computes in processes of its own
-            wake_gently()
+            schedule_in_batches()
         return loaded
 
 

@@ -144,7 +144,7 @@ class Slot:
             if tenant is None or tenant.id != tenant_id:
                 return
             await tenant.close()
-            self._vacate(tenant)
+            self._release(tenant)
         await self._directory.forget(self._kind, tenant_id)
         self._leave(tenant)
 
@@ -158,21 +158,21 @@ class Slot:
     async def leave(self) -> None:
         """Its process is needed: put the tenant away if it is idle."""
         if self.tenant:
-            await self._put_away(self.tenant, self.MIN_IDLE_S)
+            await self._passivate(self.tenant, self.MIN_IDLE_S)
 
     async def _watch(self, tenant: Tenant) -> None:
         while not tenant.is_fenced and (left_s := tenant.leaves_in_s) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(self.CHECK_INTERVAL_S, left_s))
         self._watching = None
-        await self._put_away(tenant)
+        await self._passivate(tenant)
 
-    async def _put_away(self, tenant: Tenant, min_idle_s: float = 0.0) -> None:
+    async def _passivate(self, tenant: Tenant, min_idle_s: float = 0.0) -> None:
         async with self._lock:
             if self.tenant is not tenant or tenant.idle_s() < min_idle_s:
                 return
             log.info("passivated", kind=self._kind, id=tenant.id, fenced=tenant.is_fenced)
             await tenant.stop()
-            self._vacate(tenant)
+            self._release(tenant)
         try:
             await self._directory.released(self._kind, tenant.id, self._name)
         except GreenroomError as error:
@@ -188,7 +188,7 @@ class Slot:
             log.warning("this process ends", kind=self._kind, id=tenant.id)
             self._die()
 
-    def _vacate(self, tenant: Tenant) -> None:
+    def _release(self, tenant: Tenant) -> None:
         self.tenant = None
         if remarks := self.clean_up():
             log.info("leaves its process unfit for others", kind=self._kind, id=tenant.id, remarks=remarks)

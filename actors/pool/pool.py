@@ -146,7 +146,7 @@ class SlotPool:
         if dying := self._dying.get(slot.name):
             await asyncio.wait([dying])
 
-    def give_back(self, slot: Slot) -> None:
+    def release(self, slot: Slot) -> None:
         """An actor is free again; one more than twice the pool's size is ended, unless somebody waits for it."""
         if slot in self._free:
             return
@@ -162,7 +162,7 @@ class SlotPool:
         """An actor that the directory had given up is free again."""
         actor = (await self._find()).get(name)
         if actor is not None:
-            self.give_back(Slot(name, actor))
+            self.release(Slot(name, actor))
 
     def holds(self, slot: Slot) -> bool:
         """Whether this actor is alive, and has a tenant."""

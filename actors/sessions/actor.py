@@ -8,7 +8,7 @@ import ray
 from typing_extensions import override
 
 import actors.models.actor  # noqa: F401  Ray does when the first handle to one comes: not in a turn
-from actors.calls.priority import stand_back
+from actors.calls.priority import lower_priority
 from actors.calls.socket_server import listen
 from actors.journal.keys import SESSION
 from actors.pool.actor import Slot, SlotDirectory
@@ -27,7 +27,7 @@ class HostedSession(SessionSlot):
     """The same in a Ray actor of its own."""
 
     def __init__(self, name: str, parts: SessionParts, directory: SlotDirectory) -> None:
-        stand_back()
+        lower_priority()
         super().__init__(name, parts, directory)
 
     @override

@@ -19,8 +19,8 @@ RETRY_S = 0.1
 
 
 class Incoming:
-    """The subscriptions of this process, and its poll, which runs while there are any, or items of a queue in hand:
-    its polls are the signs of life that keep them.
+    """The subscriptions of this process, and its poll, which runs while there are any, or held items of a queue:
+    its polls show that this process is alive.
 
     A subscription that nobody refers to any longer ends as if it had been closed.
     """

@@ -56,7 +56,7 @@ class Ticket:
 
 
 class Leases:
-    """The items in the hands of consumers, by ticket. Iterating gives them."""
+    """The items that consumers hold, by ticket. Iterating gives them."""
 
     def __init__(self, items: Iterable[Item] = ()) -> None:
         self._items = {item.ticket: item for item in items if item.leased_until is not None}

@@ -72,7 +72,7 @@ class Answer:
         while self.finish is None:
             try:
                 async with self._open_socket() as self._socket:
-                    await self._take_up(self._socket)
+                    await self._ask(self._socket)
                     async for piece in self._follow(self._socket):
                         yield piece
             except TurnNotFound:
@@ -85,7 +85,7 @@ class Answer:
             finally:
                 self._socket = None
 
-    async def _take_up(self, socket: ClientConnection) -> None:
+    async def _ask(self, socket: ClientConnection) -> None:
         """Ask for the turn, or for the rest of it."""
         if self.has_started:
             await socket.send(json.dumps({"type": "resume", "turn_id": self.turn_id, "offset": self._offset}))

@@ -171,7 +171,7 @@ class Client:
         return tuple(view.info() for view in (await self._server.ask(TopicsView, "GET", "/api/topics")).topics)
 
     async def delete_queue(self, queue: str) -> None:
-        """Delete a queue with its items, those in the hands of consumers too.
+        """Delete a queue with its items, held ones too.
 
         Raises:
             QueueNotFound: there is none of this name.

@@ -61,7 +61,7 @@ class ClientInstance:
         self._running.add_done_callback(lambda _: self._has_news.set())
 
     def send(self, message: Value) -> Awaitable[int]:
-        """A message for the program's ``recv``: text, bytes or JSON. It is on its way when this returns.
+        """A message for the program's ``recv``: text, bytes or JSON. It is sent in the background.
 
         Await it for the message's position, once it is durable. Messages go one after another, in order.
 

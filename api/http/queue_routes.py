@@ -3,7 +3,7 @@
 | route | answer |
 |---|---|
 | `GET /api/queues` | 200 `{"queues": [{name, num_ready, num_held, num_waiting, is_durable}]}` |
-| `DELETE /api/queues/{queue}` | 204; its items are gone, those in the hands of consumers too |
+| `DELETE /api/queues/{queue}` | 204; its items are gone, held ones too |
 
 A queue's name may have slashes. It is the caller's own, or everybody's where it begins with `public/`.
 """

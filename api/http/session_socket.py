@@ -215,7 +215,7 @@ class Conversation:
                 self._hearing = None
 
     async def _hear(self, turn_id: str) -> None:
-        """Follow a turn that another began. One that is gone before it could be followed was never heard of here."""
+        """Follow a turn that another began. One that is gone before it could be followed is left out."""
         try:
             stream = await self._handle.resume(turn_id, 0)
         except GreenroomError:

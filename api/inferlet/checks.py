@@ -1,4 +1,4 @@
-"""What a program hands over, looked at in its own line, before it is on its way to another process."""
+"""Checks of what a program passes, raised in its own line, before another process gets it."""
 
 from __future__ import annotations
 

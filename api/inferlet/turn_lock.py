@@ -101,10 +101,10 @@ class Pieces:
     def _read_in(self, task: asyncio.Task[object] | None) -> None:
         if task is not None and task is not self._task:
             self._task = task
-            task.add_done_callback(_Farewell(self, self._lock))
+            task.add_done_callback(_TaskEnded(self, self._lock))
 
 
-class _Farewell:
+class _TaskEnded:
     """Tells a lock that the task of a reader has ended, where the reader is still there."""
 
     def __init__(self, reader: Pieces, lock: TurnLock) -> None:

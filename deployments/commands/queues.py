@@ -31,7 +31,7 @@ def delete(
     url: Url = None,
     api_key: Key = None,
 ) -> None:
-    """Delete a queue with its items, those in the hands of consumers too."""
+    """Delete a queue with its items, held ones too."""
     with_client(url, api_key, lambda client: client.delete_queue(queue))
     new_console().print(f"Queue {queue} is deleted.")
 

@@ -9,8 +9,8 @@ import os, threading
 os.nice({own})
 started = threading.Event()
 threading.Thread(target=started.wait, daemon=True).start()
-from actors.calls.priority import stand_back
-stand_back()
+from actors.calls.priority import lower_priority
+lower_priority()
 threads = [int(thread) for thread in os.listdir("/proc/self/task")]
 assert {{os.sched_getscheduler(thread) for thread in threads}} == {{os.SCHED_BATCH}}
 print(*(os.getpriority(os.PRIO_PROCESS, thread) for thread in threads))
