@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.clients.catalogue import CLIENTS, Client
-from tests.clients.installation import DEFAULT_CACHE, SUITE, Installation
+from tests.clients.installation import CACHE, SUITE, Installation
 from tests.clients.results import Result, run, table
 
 LONG = "long"
@@ -41,7 +41,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.clients", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*CLIENTS, []], metavar="NAME", help=f"of {', '.join(CLIENTS)}")
-    parser.add_argument("--cache", type=Path, default=DEFAULT_CACHE, help="to install in")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="to install in")
     parser.add_argument("--suite", default=SUITE, help="what git clones the Open Responses suite from")
     parser.add_argument("--output", type=Path, help="a file for the table")
     parser.add_argument("--url", help=f"a Greenroom that is up, with the models pocket and {LONG}")

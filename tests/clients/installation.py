@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from pathlib import Path
 
 from tests.clients.catalogue import OPEN_RESPONSES, SCRIPTS, Client
 
-DEFAULT_CACHE = Path.home() / ".cache" / "greenroom-clients"
+CACHE = Path(os.environ.get("GREENROOM_CLIENTS") or Path.home() / ".cache" / "greenroom-clients")
+"""Where clients are installed unless another folder is named."""
 
 SUITE = "https://github.com/cdreetz/openresponses"
 """Where the sources of the Open Responses suite come from, which is in no registry: anything that git can clone."""

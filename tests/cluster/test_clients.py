@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 
 from tests.clients.catalogue import CLIENTS, EXAMPLES
-from tests.clients.installation import DEFAULT_CACHE, Installation
+from tests.clients.installation import CACHE, Installation
 from tests.clients.results import execute, run
 from tests.cluster.deployed import Deployed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
-INSTALLATION = Installation(Path(os.environ.get("GREENROOM_CLIENTS", DEFAULT_CACHE)))
+INSTALLATION = Installation(CACHE)
 """Installed here where it is not yet, which takes a registry and a minute."""
 
 
