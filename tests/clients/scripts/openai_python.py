@@ -13,7 +13,8 @@ client = OpenAI(base_url=URL, api_key="any", max_retries=0, timeout=120)
 HELLO = [{"role": "user", "content": "Hello! My name is Ada."}]
 ENDLESS = {"extra_body": {"logit_bias": {"1": -100}}}
 """Holds off the end-of-text token of ``pocket``."""
-SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+CITY = {"type": "string", "maxLength": 20}
+SCHEMA = {"type": "object", "properties": {"city": CITY}, "required": ["city"]}
 WEATHER = {"type": "function", "name": "weather", "description": "The weather", "parameters": SCHEMA, "strict": False}
 
 
