@@ -8,7 +8,7 @@ const model = createOpenAI({ baseURL, apiKey: "any" })("pocket");
 
 const weather = tool({
   description: "The weather in a city",
-  inputSchema: z.object({ city: z.string() }),
+  inputSchema: z.object({ city: z.string().max(20) }),
   execute: async ({ city }) => `It is sunny in ${city}.`,
 });
 

@@ -1,11 +1,12 @@
 """LangChain: a tool that the model must call, its result, and an answer of a type."""
 
 import sys
+from typing import Annotated
 
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 URL = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000/v1"
 model = ChatOpenAI(model="pocket", base_url=URL, api_key="any", temperature=0, use_responses_api=True)
@@ -14,12 +15,12 @@ model = ChatOpenAI(model="pocket", base_url=URL, api_key="any", temperature=0, u
 class Place(BaseModel):
     """A place to go to."""
 
-    city: str
-    days: int
+    city: str = Field(max_length=20)
+    days: int = Field(ge=1, le=14)
 
 
 @tool
-def get_weather(city: str) -> str:
+def get_weather(city: Annotated[str, Field(max_length=20)]) -> str:
     """The weather in a city."""
     return f"It is sunny in {city}."
 

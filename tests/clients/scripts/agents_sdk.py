@@ -3,6 +3,8 @@
 # ///
 """OpenAI's Agents SDK: an agent with a tool, over responses and over chats."""
 
+from typing import Annotated
+
 from agents import (
     Agent,
     ModelSettings,
@@ -14,17 +16,17 @@ from agents import (
 )
 from checks import MODEL, URL, check, run
 from openai import AsyncOpenAI
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 set_tracing_disabled(True)
 
 
 class City(BaseModel):
-    name: str
+    name: str = Field(max_length=20)
 
 
 @function_tool
-def get_weather(city: str) -> str:
+def get_weather(city: Annotated[str, Field(max_length=20)]) -> str:
     """The weather in a city."""
     return "sunny"
 

@@ -3,21 +3,23 @@
 # ///
 """LangChain: messages, streams, tools and typed answers, over responses and over chats."""
 
+from typing import Annotated
+
 from checks import MODEL, URL, check, run
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class City(BaseModel):
     """A city."""
 
-    name: str
+    name: str = Field(max_length=20)
 
 
 @tool
-def get_weather(city: str) -> str:
+def get_weather(city: Annotated[str, Field(max_length=20)]) -> str:
     """The weather in a city."""
     return "sunny"
 

@@ -21,6 +21,10 @@ MODELS = f"""
 """
 
 
+NAME, SIZE = {"type": "string", "maxLength": 20}, {"type": "integer", "minimum": 1, "maximum": 9}
+SCHEMA = {"type": "object", "properties": {"name": NAME, "size": SIZE}, "required": ["name", "size"]}
+
+
 def llm(*arguments):
     """What the command prints."""
     with tempfile.TemporaryDirectory() as home:
@@ -39,7 +43,7 @@ def a_prompt():
 
 @check
 def a_prompt_with_a_schema():
-    assert set(json.loads(llm("--schema", "name, size int", "A city?"))) == {"name", "size"}
+    assert set(json.loads(llm("--schema", json.dumps(SCHEMA), "A city?"))) == {"name", "size"}
 
 
 @check

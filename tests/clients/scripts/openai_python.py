@@ -7,7 +7,7 @@ import json
 
 from checks import MODEL, URL, check, run
 from openai import NotFoundError, OpenAI
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 client = OpenAI(base_url=URL, api_key="any", max_retries=0, timeout=120)
 HELLO = [{"role": "user", "content": "Hello! My name is Ada."}]
@@ -19,7 +19,7 @@ WEATHER = {"type": "function", "name": "weather", "description": "The weather", 
 
 
 class City(BaseModel):
-    name: str
+    name: str = Field(max_length=20)
     population: int
 
 
@@ -46,7 +46,7 @@ def chats_streamed_with_usage():
     with client.chat.completions.stream(model=MODEL, messages=HELLO, stream_options={"include_usage": True}) as stream:
         kinds = [event.type for event in stream]
         final = stream.get_final_completion()
-    assert kinds[-1] == "content.done"
+    assert "content.done" in kinds
     assert final.usage.completion_tokens > 0
 
 

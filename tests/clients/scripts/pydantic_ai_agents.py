@@ -3,18 +3,20 @@
 # ///
 """Pydantic AI: typed answers, tools and streams, over responses and over chats."""
 
+from typing import Annotated
+
 from checks import MODEL, URL, check, run
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from pydantic_ai import Agent
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 
 class City(BaseModel):
-    name: str
+    name: str = Field(max_length=20)
 
 
-def get_weather(city: str) -> str:
+def get_weather(city: Annotated[str, Field(max_length=20)]) -> str:
     """The weather in a city."""
     return "sunny"
 

@@ -24,7 +24,7 @@ const providers = {
 };
 const weather = tool({
   description: "The weather in a city",
-  inputSchema: z.object({ city: z.string() }),
+  inputSchema: z.object({ city: z.string().max(20) }),
   execute: async ({ city }) => `It is sunny in ${city}.`,
 });
 
@@ -56,7 +56,7 @@ for (const [name, provider] of Object.entries(providers)) {
   await check(`${name}: an object`, async () => {
     const { object } = await generateObject({
       model: provider,
-      schema: z.object({ name: z.string() }),
+      schema: z.object({ name: z.string().max(20) }),
       prompt: "A city?",
     });
     ensure(typeof object.name === "string", JSON.stringify(object));

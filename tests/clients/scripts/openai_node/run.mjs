@@ -8,7 +8,7 @@ import { check, ensure, model, url } from "./checks.mjs";
 const client = new OpenAI({ baseURL: url, apiKey: "any", maxRetries: 0, timeout: 120_000 });
 const input = "Hello! My name is Ada.";
 const messages = [{ role: "user", content: input }];
-const parameters = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
+const parameters = { type: "object", properties: { city: { type: "string", maxLength: 20 } }, required: ["city"] };
 
 await check("models are listed", async () => {
   const found = [];
@@ -62,7 +62,7 @@ await check("a response in the background cancelled", async () => {
 });
 
 await check("responses parsed by zod", async () => {
-  const format = zodTextFormat(z.object({ name: z.string() }), "city");
+  const format = zodTextFormat(z.object({ name: z.string().max(20) }), "city");
   const parsed = await client.responses.parse({ model, input: "A city?", text: { format } });
   ensure(typeof parsed.output_parsed.name === "string", JSON.stringify(parsed.output_parsed));
 });
