@@ -68,7 +68,10 @@ CLIENTS = {
             "Open Responses suite",
             "run.ts",
             runner=("node_modules/.bin/bun", "run"),
-            cannot=(("image-input", "`pocket` reads text only"),),
+            cannot=(
+                ("image-input", "`pocket` reads text only"),
+                ("tool-calling", "`pocket` calls a tool when it must, and seldom else"),
+            ),
         ),
         Client("openai_python", "openai-python", SCRIPTS / "openai_python.py"),
         _node("openai_node", "openai-node"),

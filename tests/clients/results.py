@@ -41,8 +41,9 @@ class Result:
 
     def row(self) -> str:
         """Of the table."""
-        num_passed = sum(one.failure is None for one in self.found)
-        known = [f"{check}: {why}" for check, why in self.client.cannot]
+        failed = {one.check for one in self.found if one.failure is not None}
+        num_passed = len(self.found) - len(failed)
+        known = [f"{check}: {why}" for check, why in self.client.cannot if check in failed]
         notes = "; ".join((*self.failures, *known)).replace("|", "\\|").replace("\n", " ")
         versions = ", ".join(package.replace("==", " ") for package in self.client.packages)
         return f"| {self.client.title} | {versions} | {num_passed} of {len(self.found)} | {notes[:600]} |"
