@@ -161,4 +161,4 @@ async def _inferlet(request: Request) -> InferletHandle:
 
 
 async def _described(handle: InferletHandle, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return answer(InferletView.described(await handle.describe()), status, headers)
+    return answer(InferletView.of(await handle.describe()), status, headers)

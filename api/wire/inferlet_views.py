@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.inferlets import InferletDescription, State
+from api.inferlets import State
 from api.wire.views import View, called
 
 
@@ -27,19 +27,15 @@ class InferletSummaryView(View):
 class InferletView(InferletSummaryView):
     """One inferlet; ``end_position`` is the position that its next event will get."""
 
+    id: str = called("id", "summary", "instance_id")
+    name: str = called("name", "summary", "name")
+    program: str = called("program", "summary", "program")
+    state: State = called("state", "summary", "state")
+    created_at: float = called("created_at", "summary", "created_at")
+    last_used_at: float = called("last_used_at", "summary", "last_used_at")
     arguments: tuple[str, ...]
     parent: str | None
     end_position: int
-
-    @classmethod
-    def described(cls, description: InferletDescription) -> InferletView:
-        """From the cluster's value."""
-        return cls(
-            **InferletSummaryView.of(description.summary).model_dump(),
-            arguments=description.arguments,
-            parent=description.parent,
-            end_position=description.end_position,
-        )
 
 
 class ProgramsView(View):
