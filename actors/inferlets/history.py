@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from actors.inferlets.records import Answer, Called, Given, Logged, Record, Returned, Sent, Woken
+from actors.inferlets.records import Answer, Called, Checkpointed, Given, Logged, Record, Returned, Sent, Woken
 
 
 class Diverged(BaseException):
@@ -19,14 +19,16 @@ class Replay:
 
     Attributes:
         last_call: the program has made so many calls, on nothing but the answers that are here.
+        start: where the program begins; None for its start.
     """
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
+        self.start, records = since_checkpoint(records)
         self._sent: dict[int, Sent | Logged] = {}
         self._answers: dict[int, Answer] = {}
         self._called: dict[int, Called] = {}
         self._order: deque[int | Woken] = deque()
-        self.last_call = 0
+        self.last_call = self.start.num_calls if self.start else 0
         for record in records:
             if isinstance(record, Sent | Logged):
                 self._sent[record.call] = record
@@ -99,6 +101,18 @@ class Replay:
             raise Diverged(f"call {call} was {was} before, and is {now} now")
         if was_digest != digest:
             raise Diverged(f"call {call} ({now}) has other arguments than before")
+
+
+def since_checkpoint(records: Iterable[Record]) -> tuple[Checkpointed | None, list[Record]]:
+    """The last checkpoint, and what came after it."""
+    start: Checkpointed | None = None
+    after: list[Record] = []
+    for record in records:
+        if isinstance(record, Checkpointed):
+            start, after = record, []
+        else:
+            after.append(record)
+    return start, after
 
 
 def _effect(sent: Sent | Logged) -> str:

@@ -18,7 +18,7 @@ from actors.inferlets.clients import Reception
 from actors.inferlets.contexts import Contexts
 from actors.inferlets.digest import FORMAT
 from actors.inferlets.executor import EffectDesk
-from actors.inferlets.history import Replay
+from actors.inferlets.history import Replay, since_checkpoint
 from actors.inferlets.limits import Watch
 from actors.inferlets.messages import InferletCalls
 from actors.inferlets.output import Output
@@ -99,6 +99,7 @@ class Instance(InferletCalls):
         self._reception = Reception(instance_id, settings, parts.recovery_timeout_s, self._recorder, ended)
         results = [record.result for record in history if isinstance(record, Returned)]
         self._reception.recover(history, [one.position for one in results if isinstance(one, effects.Received)])
+        self._num_bytes_before = _num_bytes_before(history, acquired.records)
         self._thread = ThreadDesk(self._reception, parts.recovery_timeout_s)
         self._thread.log.append(history)
         self._run: ProgramRun | None = None
@@ -236,7 +237,7 @@ class Instance(InferletCalls):
             self.id, self.owner, around, contexts, inbox, outbox, self._recorder, is_again, works, self.scope
         )
         output = Output(desk.emit, parts.settings.max_output_chars)
-        for record in history:
+        for record in since_checkpoint(history)[1]:
             if isinstance(record, Printed | records.OutputCut):
                 output.recover(record)
         host = ProgramHost(self.id, replay, desk, output, launched.format)
@@ -283,5 +284,13 @@ class Instance(InferletCalls):
         self._reception.on_durable(written)
         self._thread.log.append(written)
         limit = self._parts.settings.max_journal_bytes
-        if self._recorder.num_bytes > limit:
+        if any(isinstance(record, records.Checkpointed) for record in written):
+            self._num_bytes_before = self._recorder.num_bytes
+        if self._recorder.num_bytes - self._num_bytes_before > limit:
             self._end(Ended("failed", JOURNAL_FULL.format(limit >> 20)))
+
+
+def _num_bytes_before(history: Sequence[Record], lines: Sequence[bytes]) -> int:
+    """What the records up to the last checkpoint take."""
+    num_after = len(since_checkpoint(history)[1])
+    return sum(map(len, lines[: len(lines) - num_after])) if num_after < len(history) else 0

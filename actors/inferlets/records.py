@@ -14,7 +14,8 @@ from api.errors import GreenroomError
 from api.inferlet import effects
 from api.inferlet.context_effects import Generated, Prefix
 from api.inferlet.work_effects import Output, Shown
-from api.turns import Distribution, Finish, Sampling
+from api.tools import ToolCall
+from api.turns import Distribution, Finish, Message, Sampling
 from api.values import Value
 
 
@@ -63,6 +64,21 @@ class Logged:
     call: int
     digest: str
     value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpointed:
+    """A later life begins here, with the note, instead of from the program's start. The program waited for nothing.
+
+    The numbers are those that calls, ids, waits and tasks had come to; ``at`` is what the program's clock stood at.
+    """
+
+    num_calls: int
+    num_ids: int
+    num_waits: int
+    num_tasks: int
+    at: float
+    note: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +193,7 @@ Record: TypeAlias = (
     | Sent
     | Logged
     | Shown
+    | Checkpointed
     | Printed
     | OutputCut
     | Given
@@ -192,7 +209,7 @@ _codec = Codec(
         *(kind for kind in get_args(Record) if kind is not Shown),
         Output,
         *(effects.Received, effects.Accepted, effects.Pulled, effects.ChildEvent, Generated, Prefix),
-        *(ModelInfo, AnswerFormat, CallFormat, Retention, Sampling, Finish, Distribution),
+        *(ModelInfo, AnswerFormat, CallFormat, Retention, Sampling, Finish, Distribution, Message, ToolCall),
         *(topics.TopicMessage, topics.Lagged, topics.NewEpoch, topics.Cursor),
         Source,
     )

@@ -16,7 +16,19 @@ from typing_extensions import override
 from actors.inferlets.digest import FORMAT, digest
 from actors.inferlets.history import Diverged, Replay, described
 from actors.inferlets.output import Output
-from actors.inferlets.records import Answer, Cancelled, Given, Logged, Raised, Record, Returned, Sent, Woken
+from actors.inferlets.records import (
+    Answer,
+    Cancelled,
+    Checkpointed,
+    Given,
+    Logged,
+    Raised,
+    Record,
+    Returned,
+    Sent,
+    Woken,
+)
+from actors.inferlets.task_order import NumberingLoop
 from actors.inferlets.timers import Clock, Waits
 from api.inferlet.context_effects import Forked, Notice
 from api.inferlet.effects import Effect, Now, Random, Received, Send
@@ -82,6 +94,9 @@ class ProgramHost(Host):
         self._format = stream_format
         self._num_calls = 0
         self._num_ids = 0
+        if start := replay.start:
+            self._num_calls, self._num_ids, self.waits.num_begun = start.num_calls, start.num_ids, start.num_waits
+            self.clock.put_to(start.at)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._arrived: deque[Answer] = deque()
         self._is_turn_of_waits = False
@@ -122,6 +137,22 @@ class ProgramHost(Host):
         """What an earlier life has forked is forked."""
         if not self.is_closed and not (isinstance(notice, Forked) and self.replay.next()):
             self._desk.tell(notice)
+
+    @override
+    def checkpoint(self, note: object) -> None:
+        assert not self._waiting, "a program waits for nothing at its checkpoint"
+        assert self.waits.is_empty, "nor for a timer or a thread"
+        if self.missing is None:
+            counts = self._num_calls, self._num_ids, self.waits.num_begun, _loop().num_numbered
+            self._desk.emit(Checkpointed(*counts, self.clock.time(), note))
+
+    @override
+    def begin_from_checkpoint(self) -> Any:
+        start = self.replay.start
+        if start is None:
+            return None
+        _loop().num_numbered = start.num_tasks
+        return start.note
 
     @override
     def unique_id(self) -> str:
@@ -280,6 +311,12 @@ class ProgramHost(Host):
         if not isinstance(known, Cancelled):
             self.diverged = Diverged(f"{described(known)} was cancelled this time")
         self._take(known)
+
+
+def _loop() -> NumberingLoop:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, NumberingLoop), "a program has a loop of ours"
+    return loop
 
 
 def _local(call: int, digest: str, effect: Effect[Any]) -> Answer | None:

@@ -9,7 +9,6 @@ set of something else, or from an order that is not the program's, are replaced 
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from functools import wraps
 from typing import Any, TypeVar
@@ -44,17 +43,18 @@ class NumberedTask(asyncio.Task[Result]):
 
 
 class NumberingLoop(asyncio.SelectorEventLoop):
-    """An event loop that numbers its tasks and futures in the order of their creation."""
+    """An event loop that numbers its tasks and futures in the order of their creation; ``num_numbered`` is the last."""
 
     def __init__(self, *arguments: Any) -> None:
-        self._numbers = itertools.count(1)
+        self.num_numbered = 0
         super().__init__(*arguments)
         self.set_task_factory(_new_task)
         order_sets()
 
     def next_number(self) -> int:
         """Each is given once."""
-        return next(self._numbers)
+        self.num_numbered += 1
+        return self.num_numbered
 
     @override
     def create_future(self) -> asyncio.Future[Any]:

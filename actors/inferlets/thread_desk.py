@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from typing_extensions import override
 
@@ -14,7 +14,7 @@ from actors.inferlets.clients import Reception
 from actors.inferlets.messages import ThreadCalls
 from actors.inferlets.thread_log import ThreadLog
 from actors.inferlets.thread_reader import ThreadReader
-from api.errors import GreenroomError, IdempotencyConflict, InferletEnded, Unavailable
+from api.errors import GreenroomError, IdempotencyConflict, InferletEnded, RunEnded, RunNotFound, Unavailable
 from api.threads.blocks import Block
 from api.threads.contract import BlockQuery, EventBatch, StreamQuery
 from api.threads.positions import Position
@@ -35,6 +35,8 @@ class ThreadDesk(ThreadCalls):
     @override
     async def command(self, key: str, value: Value) -> tuple[Run, int]:
         """A refusal is not remembered: its key is free again."""
+        if found := self._ended(value):
+            return found
         inbox, number = self._reception.inbox, 0
         while isinstance(self._outcome(f"{key}/{number}"), GreenroomError):
             number += 1
@@ -50,6 +52,8 @@ class ThreadDesk(ThreadCalls):
         if outcome is None:
             ended = self._reception.ended
             raise InferletEnded(f"the thread has ended: {ended.value!s:.2000}" if ended else "the thread has ended")
+        if isinstance(outcome, RunNotFound) and (found := self._ended(value)):
+            return found  # it ended while the command was on its way, and its program has let go of it
         if isinstance(outcome, GreenroomError):
             raise outcome
         return outcome
@@ -86,6 +90,19 @@ class ThreadDesk(ThreadCalls):
             async with asyncio.timeout(wait_s):
                 await self._once(read)
         return batch
+
+    def _ended(self, value: Any) -> tuple[Run, int] | None:
+        """The run that a command is for, where it has ended: cancelling that changes nothing.
+
+        Raises:
+            RunEnded: it is to be answered or steered.
+        """
+        run = self.log.runs.get(str(value.get("run_id"))) if isinstance(value, dict) else None
+        if run is None or not run.is_over:
+            return None
+        if value["command"] != "cancel":
+            raise RunEnded(f"run {run.id!r} has ended ({run.state})")
+        return run, self.log.end
 
     def _outcome(self, key: str) -> tuple[Run, int] | GreenroomError | None:
         position = self._reception.inbox.position_of(key)

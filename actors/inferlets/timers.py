@@ -49,7 +49,7 @@ class Waits:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._num_begun = 0
+        self.num_begun = 0
         self._ends: dict[int, Callable[[], object]] = {}
         self._in_threads: set[int] = set()
         self._over_at: list[tuple[float, int]] = []
@@ -105,9 +105,9 @@ class Waits:
         return True
 
     def _begin(self, end: Callable[[], object]) -> int:
-        self._num_begun += 1
-        self._ends[self._num_begun] = end
-        return self._num_begun
+        self.num_begun += 1
+        self._ends[self.num_begun] = end
+        return self.num_begun
 
     def _is_over(self, number: int, at: float) -> None:
         heapq.heappush(self._over_at, (at, number))

@@ -13,6 +13,8 @@ from api.inferlet.host import host
 from api.tools import Tool, ToolChoice
 from api.turns import Message, Sampling, Stop, TurnRequest
 
+State = tuple[ModelInfo, list[Message], list[list[Message]], int, str, tuple[int, ...], list[Message]]
+
 NOTHING = Generated((), (), ())
 
 
@@ -33,6 +35,24 @@ class ModelContext:
         self._tokens: tuple[int, ...] = ()
         self._pending = [*self._opening]
         self._mark: tuple[int, tuple[Message, ...]] = (0, tuple(self._pending))
+
+    @classmethod
+    def of(cls, state: State) -> ModelContext:
+        """The one that had this state."""
+        found = cls.__new__(cls)
+        found.info, found._opening, found._runs, found._num_turns, found._id, found._tokens, found._pending = state
+        found.begin_run()
+        return found
+
+    @property
+    def state(self) -> State:
+        """All of it, between two runs; not to be changed."""
+        return self.info, self._opening, [*self._runs], self._num_turns, self._id, self._tokens, [*self._pending]
+
+    @property
+    def num_tokens(self) -> int:
+        """Of the context."""
+        return len(self._tokens)
 
     def begin_run(self) -> None:
         """What comes from now on is of a new run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import replace
+from typing import Any
 
 from api.agents.agent import Agent
 from api.agents.model_context import ModelContext
@@ -17,6 +18,9 @@ from api.inferlet.host import host
 from api.inferlet.program import Program
 from api.threads.commands import Answers, Cancel, Command, Prompt, Steer, received
 from api.threads.runs import Run
+
+RUNS_PER_CHECKPOINT, TOKENS_PER_RUN = 8, 1000
+"""A later life runs what came after so many runs again, and some more where the model's context is long."""
 
 MAX_QUEUED = 100
 """Runs of one thread that wait for their place."""
@@ -44,6 +48,7 @@ class _Thread:
 
     async def take_commands(self) -> None:
         """For ever."""
+        self._restore(host().begin_from_checkpoint())
         receiving = asyncio.ensure_future(host().begin(Receive(None)))
         while True:
             working = {self._working} if self._working else set()
@@ -57,6 +62,27 @@ class _Thread:
                 receiving = asyncio.ensure_future(host().begin(Receive(None)))
                 assert message is not None
                 self._take(message.position, message.value)
+            if self._is_due and not receiving.done():
+                receiving.cancel()
+                await asyncio.wait({receiving})
+                host().checkpoint(self._state())
+                receiving = asyncio.ensure_future(host().begin(Receive(None)))
+
+    @property
+    def _is_due(self) -> bool:
+        """Enough has happened since the last checkpoint, which takes as much as the model's context."""
+        num_tokens = self._known_model.num_tokens if self._known_model else 0
+        return self._current is None and len(self._runs) >= RUNS_PER_CHECKPOINT + num_tokens // TOKENS_PER_RUN
+
+    def _state(self) -> dict[str, Any]:
+        """Between two runs. Those that have ended are known to the actor."""
+        self._runs.clear()
+        return {"blocks": self._writer.num_blocks, "model": self._known_model.state if self._known_model else None}
+
+    def _restore(self, state: dict[str, Any] | None) -> None:
+        if state is not None:
+            self._writer.num_blocks = state["blocks"]
+            self._known_model = ModelContext.of(state["model"]) if state["model"] else None
 
     def _take(self, position: int, message: object) -> None:
         try:

@@ -14,10 +14,10 @@ from api.threads.runs import Run
 
 
 class Writer:
-    """Numbers the blocks of one thread."""
+    """Numbers the blocks of one thread: ``num_blocks`` is the last number."""
 
     def __init__(self) -> None:
-        self._num_blocks = 0
+        self.num_blocks = 0
 
     def run(self, run: Run) -> None:
         """The run is as this says from now on."""
@@ -41,8 +41,8 @@ class Writer:
         ask: Ask | None = None,
     ) -> OpenBlock:
         """A new block."""
-        self._num_blocks += 1
-        block_id = f"{run.thread_id}.b{self._num_blocks}"
+        self.num_blocks += 1
+        block_id = f"{run.thread_id}.b{self.num_blocks}"
         fields: dict[str, Any] = {"name": name, "call_id": call_id, "parts": parts, "ask": ask}
         block = Block(block_id, run.id, turn, kind, role, run.agent, now(), parent_run_id=run.parent_run_id, **fields)
         _log({"log": "created", "block": block.kept})

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from api.errors import GreenroomError
 from api.inferlet.context_effects import Notice
@@ -46,6 +46,17 @@ class Host(Protocol):
 
     def tell(self, notice: Notice) -> None:
         """Take note of what changes no result. May be called at any time, from any thread."""
+        ...
+
+    def checkpoint(self, note: Any) -> None:
+        """Let a later life begin here, with this note, instead of with the program's start.
+
+        The program must wait for nothing now, and do from here on what one does that begins with the note.
+        """
+        ...
+
+    def begin_from_checkpoint(self) -> Any:
+        """The note to begin with; None where the program begins with its start. Before it does anything else."""
         ...
 
     def unique_id(self) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from actors.inferlets.history import since_checkpoint
+from actors.inferlets.records import Checkpointed, decode
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads.agents import HELD, RECORDED
 from tests.actors.threads.caller import Caller, Event, Json, calling, check, text_of
@@ -16,17 +18,55 @@ from tests.actors.threads.test_promises import ADD, called
 TWO_CALLS = f"{ADD}\n{called('weather', city='Oslo')}\n{called('pay', amount=20)}"
 
 
+async def test_a_thread_goes_on_from_its_last_checkpoint_over_any_death(
+    small: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every run ends with a checkpoint here."""
+    monkeypatch.setattr("api.agents.program.RUNS_PER_CHECKPOINT", 1)
+    monkeypatch.setattr("api.agents.program.TOKENS_PER_RUN", 10**9)
+    async with calling(small) as caller:
+        thread_id = (await caller.begin("say begun"))["thread_id"]
+        expected = ["system: Help.", "user: say begun", "assistant: begun"]
+        for number in range(12):
+            begun = await caller.begin(f"say {number}", thread_id)
+            events: list[Event] = []
+            async for event in caller.stream(begun["stream_url"]):
+                if len(events) == number:
+                    small.kill_inferlet(thread_id)
+                events.append(event)
+            check(events, begun["run_id"])
+            cut = await caller.begin("say cut", thread_id, limits={"max_tokens": 1})
+            await caller.wait(cut["run_id"])
+            if number % 3 == 0:
+                small.kill_inferlet(thread_id)
+            expected += [f"user: say {number}", f"assistant: {number}", "user: say cut", "assistant: c"]
+        listed = text_of((await caller.prompt("list", thread_id))["blocks"][-1])
+        assert listed == " | ".join([*expected, "user: list"])
+        run = await caller.ask("POST", f"/api/runs/{thread_id}.r0/cancel", {}, 202)
+        assert run["run"]["state"] == "succeeded"
+        steered = await caller.ask("POST", f"/api/runs/{thread_id}.r0/steer", {"prompt": "more"}, 409)
+        assert steered["error"]["code"] == "run_ended"
+    records = [decode(line) for line in await small.inferlets.recorded(thread_id)]
+    assert sum(isinstance(record, Checkpointed) for record in records) >= 12
+    start, after = since_checkpoint(records)
+    assert start is not None
+    assert len(after) < 60, "what is run again is short"
+
+
 @pytest.mark.parametrize("agent", ["safe", "helper"])
 async def test_a_death_at_any_event_changes_nothing_but_that_a_tool_may_be_lost(
-    small: SmallCluster, agent: str
+    small: SmallCluster, agent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """After a checkpoint."""
+    monkeypatch.setattr("api.agents.program.RUNS_PER_CHECKPOINT", 1)
+    monkeypatch.setattr("api.agents.program.TOKENS_PER_RUN", 10**9)
     async with calling(small) as caller:
         undisturbed, run = await _run(small, caller, agent)
         assert run["state"] == "succeeded"
         assert sorted(RECORDED) == ["add 1 2", "pay 20", "weather Oslo"]
         for start in range(4):
             RECORDED.clear()
-            blocks, run = await _run(small, caller, agent, kills_at=range(start, 1000, 5))
+            blocks, run = await _run(small, caller, agent, kills_at=range(start, start + 24, 8))
             if agent == "helper":  # whose tools are not run twice, whatever that costs
                 assert len(set(RECORDED)) == len(RECORDED)
                 assert run["state"] == "succeeded" or run["reason"] == "worker_lost"
@@ -39,7 +79,8 @@ async def _run(
     small: SmallCluster, caller: Caller, agent: str, kills_at: Sequence[int] = ()
 ) -> tuple[list[Json], Json]:
     """The final blocks, without what differs from run to run, and the run. Its actor dies at these events."""
-    begun = await caller.begin(TWO_CALLS, agent=agent)
+    first = await caller.prompt("say first", agent=agent)
+    begun = await caller.begin(TWO_CALLS, first["thread_id"], agent=agent)
     events: list[Event] = []
     async for event in caller.stream(begun["stream_url"]):
         if len(events) in kills_at:
