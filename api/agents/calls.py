@@ -33,7 +33,7 @@ class CallFailed(Exception):
 
 @dataclass(slots=True)
 class Call:
-    """See the module. ``run`` has the ids of the run that it belongs to."""
+    """See the module. ``run`` has the ids of the run that it belongs to, which counts it as active until it ends."""
 
     run: Run
     tool: AnyTool
@@ -48,7 +48,6 @@ class Call:
         Raises:
             Failed: the run fails with it.
         """
-        self.asks.active(1)
         try:
             await self._perform()
             return told(self._result().close().parts)

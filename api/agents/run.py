@@ -187,7 +187,7 @@ class RunTask:
         for call in fitting:
             self._status("tool", f"Calling {call.made.name}", call.made.id)
         self._usage(tool_calls=len(fitting))
-        self.asks.active(-1)
+        self.asks.active(len(fitting) - 1)
         try:
             async with asyncio.TaskGroup() as group:
                 told = [group.create_task(call.perform()) for call in fitting]

@@ -30,6 +30,7 @@ async def small(tmp_path: Path) -> AsyncIterator[SmallCluster]:
         tmp_path,
         inferlets=inferlets,
         pool_size=0,
+        recovery_timeout_s=60.0,
         agents=configured,
         features=frozenset(("constraint",)),
         engine=ScriptedEngine,

@@ -44,7 +44,7 @@ async def test_several_asks_are_answered_in_any_order_and_each_once(small: Small
         begun = await caller.begin("\n".join(lines))
         first, second = await asks_of(caller, begun)
         await caller.answer(begun["run_id"], ask_id=second["id"], approve=False, reason="too much")
-        assert (await caller.wait(begun["run_id"], 0.0))["state"] == "waiting"
+        assert (await caller.wait(begun["run_id"]))["state"] == "waiting"
         again = await caller.answer(begun["run_id"], 409, ask_id=second["id"], approve=True)
         assert again["error"]["code"] == "already_answered"
         unknown = await caller.answer(begun["run_id"], 404, ask_id="nothing", approve=True)
