@@ -14,7 +14,7 @@ page, `greenroom chat`, a socket) is among its items. ``conversation`` of `POST 
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -92,13 +92,13 @@ async def update_conversation(request: Request) -> Response:
     """``POST /v1/conversations/{id}``."""
     conversation = await _found(request)
     metadata = parse_body(UpdateBody, await request.body()).metadata or {}
-    return json_answer((await _done(request, whole_even_if_cancelled(changes.describe(conversation, metadata)))).view())
+    return json_answer((await _changed(request, changes.describe(conversation, metadata))).view())
 
 
 async def delete_conversation(request: Request) -> Response:
     """``DELETE /v1/conversations/{id}``."""
     conversation = await _found(request)
-    await _done(request, whole_even_if_cancelled(changes.delete(conversation)))
+    await _changed(request, changes.delete(conversation))
     return json_answer({"id": conversation.id, "object": "conversation.deleted", "deleted": True})
 
 
@@ -114,12 +114,8 @@ async def create_items(request: Request) -> Response:
     conversation = await _found(request)
     _check_included(request)
     items = await _items(request, parse_body(ItemsBody, await request.body()).items)
-    max_chars = _settings(request).max_prompt_chars
-    return json_answer(
-        page_view(
-            await _done(request, whole_even_if_cancelled(changes.add(conversation, items, max_chars))), has_more=False
-        )
-    )
+    added = await _changed(request, changes.add(conversation, items, _settings(request).max_prompt_chars))
+    return json_answer(page_view(added, has_more=False))
 
 
 async def show_item(request: Request) -> Response:
@@ -132,13 +128,8 @@ async def show_item(request: Request) -> Response:
 async def delete_item(request: Request) -> Response:
     """``DELETE /v1/conversations/{id}/items/{item}``: answers with the conversation."""
     conversation = await _found(request)
-    return json_answer(
-        (
-            await _done(
-                request, whole_even_if_cancelled(changes.delete_item(conversation, request.path_params["item_id"]))
-            )
-        ).view()
-    )
+    left = await _changed(request, changes.delete_item(conversation, request.path_params["item_id"]))
+    return json_answer(left.view())
 
 
 async def _found(request: Request) -> Conversation:
@@ -151,6 +142,11 @@ async def _done(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
         return await while_connected(request, work)
     except SessionNotFound:
         raise ConversationNotFound(request.path_params["conversation_id"]) from None
+
+
+async def _changed(request: Request, work: Awaitable[Result]) -> Result:
+    """The same, to its end."""
+    return await _done(request, whole_even_if_cancelled(work))
 
 
 async def _items(request: Request, bodies: Sequence[InputItem]) -> list[Item]:

@@ -11,7 +11,7 @@ from api.errors import LengthExceeded, NotLast, SessionNotFound, TurnNotFound
 from api.http.openai.responses.draft import Draft
 from api.http.openai.responses.errors import PreviousResponseNotFound
 from api.http.openai.responses.ids import new_response_id
-from api.http.openai.responses.items import Item, messages_of, num_chars
+from api.http.openai.responses.items import Item, messages_of, num_chars, result_ids
 from api.http.openai.responses.joining import Joining
 from api.http.openai.responses.reading import Reading
 from api.http.openai.responses.said import context_after
@@ -50,8 +50,9 @@ class Creation:
         previous = await previous_response(self._cluster, draft.fields["previous_response_id"], self._owner)
         if previous is None:
             return await self._begin_anew(draft, (*draft.opening, *messages_of(draft.items)))
-        previous = await previous.ended() if _has_results(draft.items) else previous
-        names = _names(await previous.output()) if _has_results(draft.items) else {}
+        has_results = bool(result_ids(draft.items))
+        previous = await previous.ended() if has_results else previous
+        names = _names(await previous.output()) if has_results else {}
         messages = messages_of(draft.items, names)
         if previous.note.front == draft.front and draft.is_stored and not await self._might_be_full(draft, previous):
             with suppress(LengthExceeded) if draft.drops_oldest else nullcontext():
@@ -141,10 +142,6 @@ class Creation:
 
     def _texts(self, draft: Draft) -> TokenTexts:
         return TokenTexts(self._cluster, draft.model.name)
-
-
-def _has_results(items: Sequence[Item]) -> bool:
-    return any(item["type"] == "function_call_output" for item in items)
 
 
 def _names(items: Sequence[Item]) -> dict[str, str]:

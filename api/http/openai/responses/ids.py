@@ -59,12 +59,6 @@ def call_ids(response_id: str) -> str:
     return f"call_{_key(response_id)}_"
 
 
-def response_of_item(item_id: str) -> str | None:
-    """The response that an item belongs to; None where this is no id of one."""
-    found = _ITEM.fullmatch(item_id)
-    return f"resp_{found[1]}" if found else None
-
-
 def key_of_item(item_id: str) -> str | None:
     """What the ids of items of one response, or added at one time, have in common; None where this is no such id."""
     found = _ITEM.fullmatch(item_id)

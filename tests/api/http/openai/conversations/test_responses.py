@@ -9,7 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from api.cluster import Edit
 from api.errors import Unavailable
+from api.http.openai.responses.ids import call_ids
 from api.turns import Message, messages_in
 from tests.api import toy_model
 from tests.api.fake_cluster import TOY, FakeCluster, FakeSession
@@ -320,6 +322,34 @@ async def test_an_item_can_be_deleted_while_a_response_reads_it() -> None:
         assert (first["status"], deleted.status_code) == ("incomplete", 200)
         await respond(client, conversation, "two")
     assert asked(cluster)[1] == (user("zero"), user("one"), said(first), user("two"))
+
+
+async def test_a_deleted_item_is_told_no_longer_where_its_gateway_died_before_the_context_began_anew() -> None:
+    cluster = FakeCluster()
+    async with shell(cluster=cluster) as client:
+        conversation = await converse(client, items=[{"role": "user", "content": text} for text in ("zero", "secret")])
+        first = await respond(client, conversation, "one")
+        (_, secret, *_) = await items(client, conversation)
+        await session_of(cluster, conversation).edit(Edit("e", hidden=(secret["id"],)))
+        await respond(client, conversation, "two")
+    assert asked(cluster)[1] == (user("zero"), user("one"), said(first), user("two"))
+
+
+async def test_results_wait_for_the_response_that_makes_the_calls() -> None:
+    cluster = FakeCluster(replace(TOY, answers=FORMAT))
+    cluster.model = toy_model.says('<tool_call>\n{"name": "weather", "arguments": {}}\n</tool_call></s>')
+    cluster.pace.hold()
+    async with shell(cluster=cluster) as client:
+        conversation = await converse(client)
+        fields = {"tools": [TOOL], "max_output_tokens": None}
+        first = await respond(client, conversation, "Sun?", background=True, **fields)
+        call_id = f"{call_ids(first['id'])}0"
+        result = {"type": "function_call_output", "call_id": call_id, "output": "sunny"}
+        answering = asyncio.create_task(respond(client, conversation, [result], **fields))
+        await cluster.begun.acquire()
+        cluster.pace.release()
+        await answering
+    assert asked(cluster)[1] == (Message("tool", "sunny", tool_call_id=call_id, name="weather"),)
 
 
 async def test_a_conversation_can_be_deleted_while_a_response_runs_and_its_responses_stay() -> None:
