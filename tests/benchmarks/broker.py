@@ -32,6 +32,7 @@ from actors.settings import BrokerSettings, ClusterSettings, JournalSettings, Se
 from tests.benchmarks.bus import BUSES, Bus, open_bus
 from tests.benchmarks.report import printed, require
 from tests.cluster.deployed import free_port
+from tests.cluster.own_ray import start_ray
 
 NUM_PROCESSES = 2
 NUM_SPACED, SPACING_S = 200, 0.005
@@ -171,7 +172,7 @@ def main() -> None:
     console = Console()
     table = Table("subscribers", "bus", "of ours", "delivered/s", "median ms", "p95 ms", title="Throughput and latency")
     with printed(table, console), tempfile.TemporaryDirectory() as folder, redis_server() as url:
-        ray.init(num_cpus=4, include_dashboard=False, logging_level="error", log_to_driver=False)
+        start_ray(num_cpus=4)
         try:
             asyncio.run(benchmark(table, url, arguments.subscribers, arguments.deliveries, Path(folder)))
         finally:

@@ -21,6 +21,7 @@ from actors.calls.interface import Interface
 from actors.calls.ray import ask, call
 from actors.calls.socket_server import listen
 from tests.benchmarks.report import printed
+from tests.cluster.own_ray import start_ray
 
 NUM_CALLS = 300
 NUM_ROUNDS = 3
@@ -78,7 +79,7 @@ class Caller:
 def main() -> None:
     """Measure, in turns."""
     os.environ["RAY_event_stats"] = "0"
-    ray.init(num_cpus=2, include_dashboard=False, logging_level="error", log_to_driver=False)
+    start_ray(num_cpus=2)
     options = {"num_cpus": 0, "enable_task_events": False, "max_concurrency": 100}
     callee, caller = (ray.remote(each).options(**options).remote() for each in (Callee, Caller))
     ray.get(callee.start.remote())

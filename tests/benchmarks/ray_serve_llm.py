@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import time
 
-import ray
 from ray import serve
 from ray.serve.llm import LLMConfig, build_openai_app
 
 from tests.benchmarks.contenders import ARGUMENTS
+from tests.cluster.own_ray import start_ray
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--port", type=int)
     asked = parser.parse_args()
-    ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False)
+    start_ray(num_cpus=8)
     serve.start(http_options={"host": "127.0.0.1", "port": asked.port})
     config = LLMConfig(
         model_loading_config={"model_id": asked.model, "model_source": asked.model},

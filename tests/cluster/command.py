@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import psutil
 
 from deployments.home import Home
 from tests.cluster.deployed import free_port
+from tests.cluster.own_ray import own_folder
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 600.0
@@ -87,13 +86,12 @@ class Operator:
 @contextmanager
 def an_operator() -> Iterator[Operator]:
     """A new one; whatever still runs of theirs at the end is killed."""
-    directory = tempfile.mkdtemp(prefix="gr", dir="/tmp")  # sockets below it have names of at most 107 bytes
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "GREENROOM_"))}
-    environment |= {"RAY_TMPDIR": directory, "GREENROOM_HOME": f"{directory}/home"}
-    operator = Operator(Home(Path(directory) / "home"), environment, free_port(), free_port())
-    try:
-        yield operator
-    finally:
-        for process in operator.processes():
-            process.kill()
-        shutil.rmtree(directory, ignore_errors=True)
+    with own_folder() as folder:
+        environment |= {"RAY_TMPDIR": str(folder), "GREENROOM_HOME": f"{folder}/home"}
+        operator = Operator(Home(folder / "home"), environment, free_port(), free_port())
+        try:
+            yield operator
+        finally:
+            for process in operator.processes():
+                process.kill()

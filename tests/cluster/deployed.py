@@ -22,6 +22,7 @@ from actors.settings import NAMESPACE
 from deployments.app import application
 from deployments.config import GreenroomConfig, embedded_model
 from deployments.serve_environment import SERVE_ENVIRONMENT
+from tests.cluster.own_ray import start_ray
 
 MODEL = os.environ.get("GREENROOM_TEST_MODEL", embedded_model())
 """The model that the cluster tests serve."""
@@ -60,7 +61,7 @@ class Deployed:
         """Start everything; returns when a model can answer."""
         for name, value in {**RAY_ENVIRONMENT, **SERVE_ENVIRONMENT}.items():
             os.environ.setdefault(name, value)
-        ray.init(num_cpus=4, include_dashboard=False, logging_level="error", log_to_driver=False)
+        start_ray(num_cpus=4)
         serve.start(proxy_location="Disabled")
         self.deploy()
 

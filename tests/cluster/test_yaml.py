@@ -93,7 +93,9 @@ def test_serve_run_serves_the_embedded_model_through_proxies_of_its_own(operator
 def test_serve_deploy_serves_it_on_a_cluster_that_runs(operator: Operator, tmp_path: Path) -> None:
     file, dashboard = moved(operator, tmp_path), free_port()
     operator.environment[AUTH_MODE] = "token" if has_token() else "disabled"
-    head = (*RAY, "start", "--head", "--block", f"--port={operator.ray_port}", f"--dashboard-port={dashboard}")
+    ports = {"port": operator.ray_port, "dashboard-port": dashboard}
+    ports |= {f"{name}-port": free_port() for name in ("ray-client-server", "dashboard-agent-listen")}
+    head = (*RAY, "start", "--head", "--block", *(f"--{name}={port}" for name, port in ports.items()))
     with running(operator, *head, "--include-dashboard=true", "--disable-usage-stats") as process:
         address = f"http://127.0.0.1:{dashboard}"
         refused = tmp_path / "refused.yaml"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from actors.inferlets.ref import InferletRef
 from actors.settings import BrokerSettings, ClusterSettings, JournalSettings, SessionSettings, TopicSettings
 from api.inferlet_events import Completed, value_of
 from api.names import TopicId
+from tests.cluster.own_ray import own_folder
 from tests.cluster.topic_reader import Reader
 
 NUM_MESSAGES = 1000
@@ -88,14 +90,16 @@ async def talk(greenroom: Greenroom) -> None:
 
 def main() -> None:
     """Start two nodes, run, end them."""
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "resources": {"node_near": 1}})
-    try:
-        cluster.add_node(num_cpus=2, resources={"node_far": 1})
-        ray.init(address=cluster.address, logging_level="error", log_to_driver=False)
-        asyncio.run(scenario(Path(sys.argv[1]) / "journal.db"))
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
+    with own_folder() as folder:
+        os.environ["RAY_TMPDIR"] = str(folder)  # where a cluster notes its address, for every ``ray.init()`` to follow
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "resources": {"node_near": 1}})
+        try:
+            cluster.add_node(num_cpus=2, resources={"node_far": 1})
+            ray.init(address=cluster.address, logging_level="error", log_to_driver=False)
+            asyncio.run(scenario(Path(sys.argv[1]) / "journal.db"))
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
 
 
 if __name__ == "__main__":
