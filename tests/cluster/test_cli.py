@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 import httpx
@@ -26,13 +27,20 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
-def operator() -> Iterator[Operator]:
-    """One whose Greenroom is up."""
+def everyones() -> Iterator[Operator]:
+    """One for all tests, since Greenroom takes half a minute to come up."""
     with an_operator() as operator:
-        risen = operator.up()
-        assert (risen.code, risen.err) == (0, "")
-        assert risen.out.splitlines()[-3:-1] == [f"OpenAI API: {operator.url}/v1", f"Chat: {operator.url}/"]
         yield operator
+
+
+@pytest.fixture
+def operator(everyones: Operator) -> Operator:
+    """One whose Greenroom is up; a test may take it down."""
+    if everyones.home.read() is None:
+        risen = everyones.up()
+        assert (risen.code, risen.err) == (0, "")
+        assert risen.out.splitlines()[-3:-1] == [f"OpenAI API: {everyones.url}/v1", f"Chat: {everyones.url}/"]
+    return everyones
 
 
 @pytest.fixture
@@ -53,7 +61,7 @@ def chat(operator: Operator, *lines: str, session: str | None = None) -> tuple[s
 
 def listed(operator: Operator) -> dict[str, str]:
     """Sessions by id, with their states."""
-    return {one["session_id"]: one["state"] for one in json.loads(operator.run("sessions", "list", "--json").out)}
+    return {one["id"]: one["state"] for one in httpx.get(f"{operator.url}/api/sessions").json()["sessions"]}
 
 
 def test_the_page_and_the_petals_protocol_answer(operator: Operator) -> None:
@@ -127,19 +135,20 @@ def test_status_tells_of_the_model_its_load_and_the_journal(operator: Operator) 
 
 def test_sessions_are_shown_closed_and_purged(operator: Operator) -> None:
     _, session = chat(operator, "What is two and two?", "Thank you.")
-    _, other = chat(operator, "Hello")
+    other = httpx.post(f"{operator.url}/api/sessions", json={}).json()["id"]
     shown = operator.run("sessions", "show", session[:12]).out
     assert shown.index("user: What is two and two?") < shown.index("user: Thank you.")
     assert operator.run("sessions", "close", session).out == f"Session {session} is closed.\n"
-    assert other in listed(operator)
-    assert session not in listed(operator)
+    left = {one["session_id"] for one in json.loads(operator.run("sessions", "list", "--json").out)}
+    assert other in left
+    assert session not in left
     assert operator.run("sessions", "give", "--all", "ada").out.endswith("given to ada.\n")
     assert {one["owner"] for one in json.loads(operator.run("sessions", "list", "--json").out)} == {"ada"}
     assert operator.run("sessions", "show", session).err.startswith(f"greenroom: no session begins with {session!r}")
     assert operator.run("sessions", "purge", typed="n\n").code == 1
-    assert other in listed(operator)
-    assert operator.run("sessions", "purge", "--yes").code == 0
-    assert listed(operator) == {}
+    purged = operator.run("sessions", "purge", "--yes")
+    assert (purged.code, purged.out) == (0, f"{len(left)} sessions are closed.\n")
+    assert operator.run("sessions", "list", "--json").out.strip() == "[]"
 
 
 def test_a_second_up_updates_in_place_and_keeps_the_sessions(operator: Operator) -> None:
@@ -192,19 +201,6 @@ client.internal_kv_put(CLUSTER_METADATA_KEY, json.dumps(metadata).encode(), True
     )
 
 
-def test_down_ends_every_process_and_the_next_up_has_the_sessions(operator: Operator) -> None:
-    _, session = chat(operator, "Hello")
-    down = operator.run("down")
-    assert (down.code, down.err) == (0, "")
-    assert operator.processes() == []
-    assert not list(Path(operator.environment["RAY_TMPDIR"]).rglob("ray_current_cluster"))
-    assert operator.run("down").out == "Nothing runs here.\n"
-    assert operator.up().code == 0
-    assert listed(operator)[session] == "passive"
-    shown, _ = chat(operator, "Do you remember?", session=session)
-    assert shown.startswith("user: Hello\n")
-
-
 def test_a_port_that_is_taken_is_named_before_anything_starts(newcomer: Operator) -> None:
     with socket.create_server(("127.0.0.1", newcomer.port)):
         result = newcomer.up()
@@ -227,27 +223,6 @@ def test_a_model_that_no_engine_knows_leaves_nothing_behind(newcomer: Operator, 
     assert newcomer.home.read() is None
 
 
-def test_in_the_foreground_it_stays_until_it_is_interrupted(newcomer: Operator) -> None:
-    ports = ("--port", str(newcomer.port), "--ray-port", str(newcomer.ray_port), "--journal", str(newcomer.journal))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "deployments.cli", "up", "--foreground", *ports],
-        env=newcomer.environment,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout is not None
-    told = [line for line in iter(process.stdout.readline, "Ctrl-C ends it.\n") if line]
-    assert told[-1] == f"Chat: {newcomer.url}/\n"
-    assert httpx.get(f"{newcomer.url}/readyz").status_code == 200
-    os.kill(process.pid, signal.SIGINT)
-    rest, _ = process.communicate(timeout=120)
-    assert process.returncode == 0
-    assert rest.endswith("Ray is stopped.\n")
-    assert newcomer.processes() == []
-
-
 def test_a_recorded_inferlet_is_replayed_against_its_program_and_a_changed_one(
     operator: Operator, tmp_path: Path
 ) -> None:
@@ -264,23 +239,6 @@ def test_a_recorded_inferlet_is_replayed_against_its_program_and_a_changed_one(
     assert changed.out.endswith("call 1 (Send) has other arguments than before.\n")
 
 
-def test_what_is_left_of_a_head_that_lost_a_part_is_said_and_ended(newcomer: Operator) -> None:
-    """First `down` finds it, then `up`, which serves the same sessions on the same port."""
-    assert newcomer.up().code == 0
-    _, session = chat(newcomer, "Hello")
-    _kill_gcs(newcomer)
-    down = newcomer.run("down")
-    assert (down.code, down.err) == (0, "")
-    assert "has lost its gcs_server" in down.out
-    assert newcomer.processes() == []
-    assert newcomer.up().code == 0
-    _kill_gcs(newcomer)
-    risen = newcomer.up()
-    assert (risen.code, risen.err) == (0, "")
-    assert "has lost its gcs_server" in risen.out
-    assert session in listed(newcomer)
-
-
 def test_a_journal_that_another_server_has_is_refused(operator: Operator, newcomer: Operator) -> None:
     result = newcomer.run("up", "--port", str(newcomer.port), "--journal", str(operator.journal))
     assert (result.code, result.out) == (1, "")
@@ -293,6 +251,46 @@ def test_a_server_for_others_needs_keys(newcomer: Operator) -> None:
     assert result.code == 1
     assert "give them keys with api.api_keys in --config, or say --without-keys" in result.err
     assert newcomer.processes() == []
+
+
+def test_up_says_what_is_left_of_a_head_that_lost_a_part_and_serves_the_same_sessions(operator: Operator) -> None:
+    _, session = chat(operator, "Hello")
+    _kill_gcs(operator)
+    risen = operator.up()
+    assert (risen.code, risen.err) == (0, "")
+    assert "has lost its gcs_server" in risen.out
+    assert listed(operator)[session] == "passive"
+    shown, _ = chat(operator, "Do you remember?", session=session)
+    assert shown.startswith("user: Hello\n")
+
+
+def test_down_ends_every_process_and_the_next_up_has_the_sessions(operator: Operator) -> None:
+    """In the foreground, where it stays until it is interrupted."""
+    session = httpx.post(f"{operator.url}/api/sessions", json={}).json()["id"]
+    down = operator.run("down")
+    assert (down.code, down.err) == (0, "")
+    assert operator.processes() == []
+    assert not list(Path(operator.environment["RAY_TMPDIR"]).rglob("ray_current_cluster"))
+    assert operator.run("down").out == "Nothing runs here.\n"
+    ports = ("--port", str(operator.port), "--ray-port", str(operator.ray_port), "--journal", str(operator.journal))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deployments.cli", "up", "--foreground", *ports],
+        env=operator.environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    told = list(takewhile("Ctrl-C ends it.\n".__ne__, process.stdout))
+    assert told[-1] == f"Chat: {operator.url}/\n"
+    assert httpx.get(f"{operator.url}/readyz").status_code == 200
+    assert listed(operator)[session] == "passive"
+    os.kill(process.pid, signal.SIGINT)
+    rest, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert rest.endswith("Ray is stopped.\n")
+    assert operator.processes() == []
 
 
 def _kill_gcs(operator: Operator) -> None:

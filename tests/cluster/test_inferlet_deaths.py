@@ -20,7 +20,7 @@ from tests.cluster.test_inferlets import PROGRAMS, QUESTIONS, client, launched
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
-NUM_KILLS = 10
+ROUNDS = pytest.mark.parametrize("num_kills", [3, pytest.param(10, marks=pytest.mark.slow)])
 PARENT = """
 from api.inferlet import inferlet, launch, recv, send
 
@@ -81,11 +81,14 @@ def test_a_program_that_asyncio_orders_by_address_goes_on_in_other_processes(
     asyncio.run(scenario())
 
 
-def test_kills_at_random_points_of_the_chat_change_no_message(deployed: Deployed, tmp_path: Path) -> None:
+@ROUNDS
+def test_kills_at_random_points_of_the_chat_change_no_message(
+    deployed: Deployed, tmp_path: Path, num_kills: int
+) -> None:
     """Greedy, since each instance draws with seeds of its own."""
     file = tmp_path / "chat.py"
     file.write_text((PROGRAMS / "chat.py").read_text().replace("Sampler.top_p(0.6, 0.95)", "Sampler.greedy()"))
-    chance = random.Random(3)
+    chance = seeded()
 
     async def conversation(one: Client, after_s: float | None) -> list[Any]:
         instance = await launched(one, file)
@@ -101,10 +104,17 @@ def test_kills_at_random_points_of_the_chat_change_no_message(deployed: Deployed
         async with client(deployed) as one:
             undisturbed = await conversation(one, None)
             assert len(undisturbed) == 6
-            for _ in range(NUM_KILLS):
+            for _ in range(num_kills):
                 assert await conversation(one, chance.uniform(0, 0.3)) == undisturbed
 
     asyncio.run(scenario())
+
+
+def seeded() -> random.Random:
+    """Another one each time, which a failed test shows the seed of."""
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")  # noqa: T201
+    return random.Random(seed)
 
 
 async def kill_after(deployed: Deployed, instance_id: str, after_s: float | None) -> None:
@@ -125,8 +135,11 @@ def kill_all(pids: list[int]) -> int:
     return num_killed
 
 
-def test_kills_at_random_points_of_a_parent_and_its_children_change_nothing(deployed: Deployed, tmp_path: Path) -> None:
-    chance = random.Random(5)
+@ROUNDS
+def test_kills_at_random_points_of_a_parent_and_its_children_change_nothing(
+    deployed: Deployed, tmp_path: Path, num_kills: int
+) -> None:
+    chance = seeded()
 
     async def family(one: Client, child: str, kills: bool, within_s: float) -> tuple[list[Any], int]:
         """All that the parent's client sees; how many of its processes were killed."""
@@ -145,7 +158,7 @@ def test_kills_at_random_points_of_a_parent_and_its_children_change_nothing(depl
         victim = parent_id if chance.random() < 0.5 else chance.choice(ids)
         return kill_all(await asyncio.to_thread(deployed.pids, "inferlet", victim))
 
-    async def scenario() -> int:
+    async def scenario() -> None:
         async with client(deployed) as one:
             child = await one.upload_program(tmp_path / "child.py")
             num_before = len(await one.list_instances())
@@ -154,16 +167,15 @@ def test_kills_at_random_points_of_a_parent_and_its_children_change_nothing(depl
             began = time.monotonic()
             assert (await family(one, child, False, 0.0))[0] == undisturbed
             taken_s = time.monotonic() - began
-            num_killed = 0
-            for _ in range(NUM_KILLS):
+            num_killed = num_rounds = 0
+            while num_killed < num_kills:  # some come after the end
                 found, killed = await family(one, child, True, 0.6 * taken_s)  # finding whom to kill takes time too
                 assert found == undisturbed
                 num_killed += killed
-            assert len(await one.list_instances()) - num_before == 4 * (2 + NUM_KILLS), "each child was launched once"
-            return num_killed
+                num_rounds += 1
+                assert num_rounds <= 5 * num_kills, "the kills come too late"
+            assert len(await one.list_instances()) - num_before == 4 * (2 + num_rounds), "each child was launched once"
 
     for name, source in (("parent.py", PARENT), ("child.py", CHILD)):
         (tmp_path / name).write_text(source)
-    num_killed = asyncio.run(scenario())
-    print(f"\n{num_killed} of {NUM_KILLS} kills came before the end")  # noqa: T201
-    assert num_killed >= NUM_KILLS // 2
+    asyncio.run(scenario())

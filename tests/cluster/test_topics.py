@@ -122,8 +122,11 @@ def test_a_brokers_death_is_a_new_epoch_for_topics_that_are_not_durable(deployed
     deployed.run(scenario)
 
 
-def test_a_broker_killed_under_load_loses_repeats_and_reorders_nothing_of_a_durable_topic(deployed: Deployed) -> None:
-    topic, num_messages, num_kills = TopicId("durable/load"), 3000, 10
+@pytest.mark.parametrize("num_kills", [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_broker_killed_under_load_loses_repeats_and_reorders_nothing_of_a_durable_topic(
+    deployed: Deployed, num_kills: int
+) -> None:
+    topic, num_messages = TopicId(f"durable/load {num_kills}"), 300 * num_kills
     reader = ray.remote(Reader).options(num_cpus=0).remote()
     elsewhere = reader.read.remote(topic, 2, num_messages)
     published = threading.Semaphore(0)

@@ -43,7 +43,7 @@ def main() -> None:
             for part in PARTS:
                 count = getattr(arguments, part)
                 print(f"{count} {part}, seed {arguments.seed}", flush=True)  # noqa: T201
-                found = attack(served, part, count, arguments.seed, REST_S, MEMORY_SHARE)
+                found = attack(served, {part: count}, arguments.seed, REST_S, MEMORY_SHARE)
                 num_faults += len(found.faults)
                 print(f"  {dict(found.counts)}", *found.faults[:MAX_SHOWN], sep="\n  ", flush=True)  # noqa: T201
         finally:

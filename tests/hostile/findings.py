@@ -6,15 +6,20 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
-MAX_WAIT_S, MAX_SLOW_S = 10.0, 60.0
-"""For an answer; for one that waits until a process has started, or a whole text is there, on a busy machine."""
+MAX_SLOW_S = 60.0
+"""For an answer that waits until a process has started, or a whole text is there, on a busy machine."""
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r\n]*\r\n(.*?)\r\n\r\n", re.DOTALL)
 
 
 @dataclass
 class Findings:
-    """Answers by kind, and each answer that breaks a promise, with what it was an answer to."""
+    """Answers by kind, and each answer that breaks a promise, with what it was an answer to.
 
+    Args:
+        max_wait_s: for any other answer.
+    """
+
+    max_wait_s: float = 10.0
     counts: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 

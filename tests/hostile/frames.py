@@ -10,7 +10,7 @@ import struct
 from contextlib import suppress
 from typing import Any
 
-from tests.hostile.findings import MAX_WAIT_S, Findings
+from tests.hostile.findings import Findings
 from tests.hostile.requests import CONCURRENCY, Targets
 from tests.hostile.values import WORDS, body, generate
 
@@ -100,7 +100,7 @@ async def converse(targets: Targets, draw: random.Random, findings: Findings) ->
                 await asyncio.sleep(draw.choice((0, 0, 0.01)))
             writer.write(frame(draw, struct.pack("!H", 1000), CLOSE))
             writer.write_eof()
-            async with asyncio.timeout(MAX_WAIT_S):
+            async with asyncio.timeout(findings.max_wait_s):
                 while await reader.read(1 << 16):
                     pass
         except TimeoutError:
@@ -122,7 +122,7 @@ async def open_socket(
     head = f"GET {path} HTTP/1.1\r\nHost: {targets.host}:{targets.port}\r\nSec-WebSocket-Version: 13\r\n"
     writer.write(f"{head}Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode())
     try:
-        async with asyncio.timeout(MAX_WAIT_S):
+        async with asyncio.timeout(findings.max_wait_s):
             answer = await reader.readuntil(b"\r\n\r\n")
     except (TimeoutError, asyncio.IncompleteReadError):
         writer.transport.abort()

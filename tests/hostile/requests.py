@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from tests.hostile.findings import MAX_SLOW_S, MAX_WAIT_S, Findings
+from tests.hostile.findings import MAX_SLOW_S, Findings
 from tests.hostile.values import RESPONSES, WORDS, body, chat, completion, mutated, response, value
 
 CONCURRENCY = 24
@@ -157,7 +157,7 @@ async def send(targets: Targets, draw: random.Random, findings: Findings) -> Non
         reader, writer = await asyncio.open_connection(targets.host, targets.port)
         try:
             writer.write(sent)
-            answer = await _answer(reader, _wait_s(sent) if owes else draw.uniform(0, 0.3))
+            answer = await _answer(reader, _wait_s(sent, findings) if owes else draw.uniform(0, 0.3))
             if answer is None and owes:
                 findings.hang(sent)
             findings.judge(answer or b"", sent)
@@ -165,8 +165,8 @@ async def send(targets: Targets, draw: random.Random, findings: Findings) -> Non
             writer.transport.abort()
 
 
-def _wait_s(sent: bytes) -> float:
-    return MAX_SLOW_S if any(sent.startswith(opening) for opening in SLOW) else MAX_WAIT_S
+def _wait_s(sent: bytes, findings: Findings) -> float:
+    return MAX_SLOW_S if any(sent.startswith(opening) for opening in SLOW) else findings.max_wait_s
 
 
 async def _answer(reader: asyncio.StreamReader, wait_s: float) -> bytes | None:

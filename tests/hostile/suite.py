@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import cache
 from typing import Any
 
@@ -37,14 +37,20 @@ PARTS: dict[str, Callable[[Targets, int, int, Findings], Coroutine[Any, Any, Non
 }
 
 
-def attack(deployed: Deployed, part: str, count: int, seed: int, rest_s: float, memory_share: float) -> Findings:
-    """Warm up with half of it, which fills caches, count what is held, do it all, rest, count again; then converse."""
-    findings = Findings()
-    asyncio.run(_run(deployed, part, max(count // 2, 40), seed + 1, findings))
+def attack(
+    deployed: Deployed, counts: Mapping[str, int], seed: int, rest_s: float, memory_share: float, max_wait_s: float = 10
+) -> Findings:
+    """Warm up with half of it, which fills caches, count what is held, do it all, rest, count again; then converse.
+
+    Args:
+        counts: how much of each of ``PARTS``.
+    """
+    findings = Findings(max_wait_s)
+    asyncio.run(_run(deployed, {part: max(count // 2, 40) for part, count in counts.items()}, seed + 1, findings))
     time.sleep(rest_s / 2)
     before = Census.take(deployed)
-    asyncio.run(_run(deployed, part, count, seed, findings))
-    deadline = time.monotonic() + rest_s
+    asyncio.run(_run(deployed, counts, seed, findings))
+    deadline = time.monotonic() + max(rest_s, 60)
     while (faults := Census.take(deployed).faults(before, memory_share)) and time.monotonic() < deadline:
         time.sleep(1)
     findings.faults += faults
@@ -58,11 +64,12 @@ def _expected() -> list[list[int]]:
     return undisturbed(MODEL)
 
 
-async def _run(deployed: Deployed, part: str, count: int, seed: int, findings: Findings) -> None:
+async def _run(deployed: Deployed, counts: Mapping[str, int], seed: int, findings: Findings) -> None:
     async with httpx.AsyncClient(base_url=deployed.url, timeout=60) as client:
-        targets = await _targets(client)
-        await PARTS[part](targets, count, seed, findings)
-        await _clear(client)
+        for part, count in counts.items():
+            targets = await _targets(client)
+            await PARTS[part](targets, count, seed, findings)
+            await _clear(client)
 
 
 async def _targets(client: httpx.AsyncClient) -> Targets:
