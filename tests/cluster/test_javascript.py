@@ -16,11 +16,11 @@ from api.client import Client
 from api.turns import Sampling
 from tests.api.cutting_proxy import proxying
 from tests.api.javascript.node_script import node_script
-from tests.api.pages.conftest import browser, page
+from tests.api.pages.conftest import browser, chromium, page
 from tests.api.pages.inferlets_page import InferletsPage
 from tests.cluster.deployed import Deployed
 
-__all__ = ["browser", "page"]
+__all__ = ["browser", "chromium", "page"]
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.api.pages.conftest import browser, page
+from tests.api.pages.conftest import browser, chromium, page
 from tests.api.pages.site import Site
 from tests.api.pages.test_page import *  # noqa: F403
 from tests.cluster.deployed import MODEL, Deployed
 from tests.cluster.endless_model import make_endless_model
 
-__all__ = ["browser", "page"]
+__all__ = ["browser", "chromium", "page"]
 
 pytestmark = [pytest.mark.cluster, pytest.mark.browser, pytest.mark.timeout(180)]  # type: ignore[assignment]
 

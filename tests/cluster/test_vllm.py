@@ -17,12 +17,12 @@ from tests.api.http.petals.client import TIMEOUT_S, PetalsClient
 from tests.api.http.petals.test_cases import CASES, Case
 from tests.api.pages import test_page
 from tests.api.pages.chat_page import ChatPage
-from tests.api.pages.conftest import browser, page
+from tests.api.pages.conftest import browser, chromium, page
 from tests.api.pages.site import Site
 from tests.cluster.deployed import MODEL, Deployed
 from tests.cluster.three_turns import conversation, undisturbed
 
-__all__ = ["browser", "page"]
+__all__ = ["browser", "chromium", "page"]
 
 pytestmark = [pytest.mark.vllm, pytest.mark.cluster, pytest.mark.timeout(300)]
 

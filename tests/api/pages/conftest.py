@@ -1,10 +1,11 @@
-"""One Chromium for each test, and the visits that it makes."""
+"""One Chromium for all tests, a context of its own for each, and the visits that it makes."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
 from tests.api.fake_cluster import FakeCluster
@@ -13,15 +14,23 @@ from tests.api.pages.site import Restartable, Site, fake_site, visited_site
 CHROMIUM = "/usr/bin/chromium"
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         await browser.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
+async def browser(chromium: Browser) -> AsyncIterator[Browser]:
+    """With no page open, at the end too."""
+    yield chromium
+    for context in chromium.contexts:
+        await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser) -> AsyncIterator[Page]:
     """An empty page; the test fails when a script on it does."""
     page = await browser.new_page()
@@ -33,7 +42,7 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     assert problems == []
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def site() -> AsyncIterator[Site]:
     async with visited_site() as site:
         yield site
@@ -44,7 +53,7 @@ def cluster() -> FakeCluster:
     return FakeCluster()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def server(cluster: FakeCluster) -> AsyncIterator[Restartable]:
     async with fake_site(cluster) as server:
         yield server

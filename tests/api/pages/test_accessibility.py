@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, expect
 
@@ -40,7 +41,7 @@ print("hello")
 """
 
 
-@pytest.fixture(params=["light desk", "dark phone"])
+@pytest_asyncio.fixture(loop_scope="session", params=["light desk", "dark phone"])
 async def page(request: pytest.FixtureRequest, browser: Browser) -> AsyncIterator[Page]:
     scheme, _, device = request.param.partition(" ")
     is_phone = device == "phone"

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from api.turns import Message, Stop, TurnRequest
@@ -18,7 +19,7 @@ from tests.api.toy_answers import chat_ids, continuation
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def gateways(cluster: FakeCluster) -> AsyncIterator[list[Restartable]]:
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(fake_site(cluster)) for _ in range(2)]
