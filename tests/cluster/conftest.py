@@ -1,10 +1,17 @@
-"""One deployed Greenroom for the cluster tests of a run."""
+"""One deployed Greenroom for the cluster tests of a run, which has several models for the last of them."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.cluster.deployed import Deployed
+from tests.actors.long_pocket import ENGINE_ARGS, long_pocket
+from tests.cluster.deployed import MODEL, Deployed
+from tests.cluster.endless_model import make_endless_model
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that need several models come last: the others find the one, and no other is started for them."""
+    items.sort(key=lambda item: "several" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +27,14 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     deployed.start()
     yield deployed
     deployed.stop()
+
+
+@pytest.fixture(scope="session")
+def several(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
+    """The same with two actors of pocket, two models more, and three gateways."""
+    pocket = {"name": "pocket", "path": MODEL, "num_replicas": 2}
+    endless = {"name": "endless", "path": str(make_endless_model(tmp_path_factory.mktemp("endless")))}
+    long = {"name": "long", "path": str(long_pocket(tmp_path_factory.mktemp("long"))), "engine_args": ENGINE_ARGS}
+    deployed.deploy(models=[pocket, {**endless, "aliases": ["another"]}, long], num_gateways=3)
+    deployed.wait(lambda: deployed.num_ready() == {"pocket": 2, "endless": 1, "long": 1}, 180)
+    return deployed

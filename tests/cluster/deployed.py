@@ -80,6 +80,11 @@ class Deployed:
         serve.shutdown()
         ray.shutdown()
 
+    def num_ready(self) -> dict[str, int]:
+        """Actors that can answer, by their model."""
+        models = httpx.get(self.url + "/api/models", timeout=5).json()["models"]
+        return {model["name"]: model["num_ready"] for model in models}
+
     def run(self, scenario: Callable[[Greenroom], Coroutine[Any, Any, Answer]]) -> Answer:
         """Run a coroutine function with a Greenroom for its event loop."""
 

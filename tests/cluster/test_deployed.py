@@ -51,7 +51,7 @@ def test_a_second_turn_finds_its_context_resident_or_refills_it_by_policy(deploy
     assert found == {"keep": 47, "adaptive": 47, "drop": 0, "predictive": 0}
 
 
-def test_every_socket_at_every_gateway_hears_of_a_turn(deployed: Deployed) -> None:
+def test_every_socket_at_every_gateway_hears_of_a_turn(several: Deployed) -> None:
     """Twelve sockets over three gateways; after each turn the session's process dies."""
 
     async def told(socket: ClientConnection) -> tuple[str, list[int]]:
@@ -66,7 +66,7 @@ def test_every_socket_at_every_gateway_hears_of_a_turn(deployed: Deployed) -> No
 
     async def scenario(greenroom: Greenroom) -> list[set[tuple[str, tuple[int, ...]]]]:
         session = await greenroom.open_session(SessionOptions())
-        address = f"{deployed.url.replace('http', 'ws')}/api/sessions/{session.session_id}"
+        address = f"{several.url.replace('http', 'ws')}/api/sessions/{session.session_id}"
         heard = []
         async with AsyncExitStack() as stack:
             sockets = [await stack.enter_async_context(connect(address)) for _ in range(12)]
@@ -79,14 +79,10 @@ def test_every_socket_at_every_gateway_hears_of_a_turn(deployed: Deployed) -> No
                 async with asyncio.timeout(60):
                     answers = await asyncio.gather(*(told(socket) for socket in sockets))
                 heard.append({(turn_id, tuple(ids)) for turn_id, ids in answers})
-                deployed.kill("session", session.session_id)
+                several.kill("session", session.session_id)
         return heard
 
-    deployed.deploy(num_gateways=3)
-    try:
-        heard = deployed.run(scenario)
-    finally:
-        deployed.deploy()
+    heard = several.run(scenario)
     assert [[turn_id for turn_id, _ in turns] for turns in heard] == [["0"], ["1"], ["2"]]
     assert all(ids for turns in heard for _, ids in turns)
 

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from actors.cluster.greenroom import Greenroom
 from api.client import Client
 from api.client.instance import ClientInstance
 from api.errors import InferletNotFound, InvalidRequest, ProgramNotFound
 from api.inferlet_events import Completed, Event, Failed, Message, Stderr, Stdout, Terminated
-from tests.actors.long_pocket import CACHE_TOKENS, ENGINE_ARGS, long_pocket
+from tests.actors.long_pocket import CACHE_TOKENS
 from tests.cluster.deployed import Deployed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -151,26 +150,16 @@ def test_an_idle_inferlet_gives_its_process_back_and_goes_on_with_the_next_messa
     asyncio.run(scenario())
 
 
-def test_a_sink_and_a_window_write_four_thousand_tokens_where_a_tenth_has_room(
-    deployed: Deployed, tmp_path: Path
-) -> None:
+def test_a_sink_and_a_window_write_four_thousand_tokens_where_a_tenth_has_room(several: Deployed) -> None:
     async def scenario() -> Event:
-        async with client(deployed) as one, asyncio.timeout(120):
+        async with client(several) as one, asyncio.timeout(120):
             instance = await launched(one, PROGRAMS / "sink.py", "--model", "long", "--tokens", "4000")
             return [event async for event, _ in instance][-1]
 
-    long = {"name": "long", "path": str(long_pocket(tmp_path)), "engine_args": ENGINE_ARGS}
-    deployed.deploy(models=[*deployed.fields["models"], long])
-    deployed.wait(lambda: deployed.run(num_ready)["long"] == 1, 60)
     end = asyncio.run(scenario())
-    deployed.deploy()
     assert isinstance(end, Completed), end
     assert isinstance(end.value, dict)
     assert len(end.value["ids"]) > 4000 > 10 * CACHE_TOKENS
-
-
-async def num_ready(greenroom: Greenroom) -> dict[str, int]:
-    return {model.name: model.num_ready for model in await greenroom.models()}
 
 
 def test_eight_generations_together_take_clearly_less_than_eight_times_one(deployed: Deployed, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Iterator
 
 import httpx
 import psutil
@@ -24,18 +23,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 TURN = {"tokens": list(range(300, 340)), "max_tokens": 300, "sampling": {"logit_bias": {"1": -100}}}
 
 
-@pytest.fixture(scope="module")
-def scaled(deployed: Deployed) -> Iterator[Deployed]:
-    pocket = {"name": "pocket", "path": MODEL, "num_replicas": 2}
-    other = {"name": "other", "path": MODEL, "aliases": ["another"]}
-    deployed.deploy(models=[pocket, other])
-    deployed.wait(lambda: _ready(deployed) == {"pocket": 2, "other": 1}, 120)
-    yield deployed
-    deployed.deploy()
-    deployed.wait(lambda: _ready(deployed) == {"pocket": 1}, 120)
-
-
-def test_contexts_are_spread_and_each_stays(scaled: Deployed) -> None:
+def test_contexts_are_spread_and_each_stays(several: Deployed) -> None:
     async def scenario(greenroom: Greenroom) -> list[list[str]]:
         places = []
         for _ in range(4):
@@ -48,24 +36,28 @@ def test_contexts_are_spread_and_each_stays(scaled: Deployed) -> None:
             places.append(stays)
         return places
 
-    places = scaled.run(scenario)
+    places = several.run(scenario)
     assert all(len(set(stays)) == 1 for stays in places)
     assert len({stays[0] for stays in places}) == 2
 
 
-def test_each_model_answers_under_its_names(scaled: Deployed) -> None:
-    for model in ("pocket", "other", "another"):
+def test_each_model_answers_under_its_names(several: Deployed) -> None:
+    for model in ("pocket", "endless", "another"):
         data = {"inputs": "Hello", "max_new_tokens": 3, "model": model}
-        assert httpx.post(scaled.url + "/api/v1/generate", data=data, timeout=60).json()["ok"], model
-    assert [model["name"] for model in httpx.get(scaled.url + "/api/models").json()["models"]] == ["pocket", "other"]
+        assert httpx.post(several.url + "/api/v1/generate", data=data, timeout=60).json()["ok"], model
+    assert [model["name"] for model in httpx.get(several.url + "/api/models").json()["models"]] == [
+        "pocket",
+        "endless",
+        "long",
+    ]
 
 
-def test_a_turn_moves_to_another_actor_when_its_own_is_killed(scaled: Deployed) -> None:
-    undisturbed = asyncio.run(_turn(scaled)).ids
+def test_a_turn_moves_to_another_actor_when_its_own_is_killed(several: Deployed) -> None:
+    undisturbed = asyncio.run(_turn(several)).ids
 
     async def disturbed() -> Answer:
         answer = Answer()
-        running = asyncio.create_task(_turn(scaled, answer))
+        running = asyncio.create_task(_turn(several, answer))
         while len(answer.ids) < 50:  # noqa: ASYNC110
             await asyncio.sleep(0.002)
         os.kill(await asyncio.to_thread(_busiest), signal.SIGKILL)
@@ -74,21 +66,21 @@ def test_a_turn_moves_to_another_actor_when_its_own_is_killed(scaled: Deployed) 
     answer = asyncio.run(disturbed())
     assert answer.ids == undisturbed
     print(f"\nkill -9 of one of two model actors: pause {answer.pause_s:.2f} s")  # noqa: T201
-    scaled.wait(lambda: _ready(scaled) == {"pocket": 2, "other": 1}, 120)
+    several.wait(lambda: several.num_ready() == {"pocket": 2, "endless": 1, "long": 1}, 120)
 
 
-def test_scaling_down_drains_and_changes_no_token(scaled: Deployed) -> None:
-    undisturbed = asyncio.run(_turn(scaled)).ids
+def test_scaling_down_drains_and_changes_no_token(several: Deployed) -> None:
+    undisturbed = asyncio.run(_turn(several)).ids
 
     async def four_turns_while_one_actor_goes() -> list[list[int]]:
-        turns = [asyncio.create_task(_turn(scaled)) for _ in range(4)]
+        turns = [asyncio.create_task(_turn(several)) for _ in range(4)]
         await asyncio.sleep(0.3)
         pocket = {"name": "pocket", "path": MODEL, "num_replicas": 1}
-        await asyncio.to_thread(scaled.deploy, models=[pocket])
+        await asyncio.to_thread(several.deploy, models=[pocket])
         return [answer.ids for answer in await asyncio.gather(*turns)]
 
     assert asyncio.run(four_turns_while_one_actor_goes()) == [undisturbed] * 4
-    scaled.wait(lambda: _ready(scaled) == {"pocket": 1}, 120)
+    several.wait(lambda: several.num_ready() == {"pocket": 1}, 120)
 
 
 @pytest.mark.slow
@@ -104,7 +96,7 @@ def test_load_makes_another_actor_and_rest_takes_it_away(deployed: Deployed) -> 
         async def keep_asking() -> None:
             async with httpx.AsyncClient(base_url=deployed.url, timeout=60) as client:
                 session_id = (await client.post("/api/sessions", json={})).json()["id"]
-                while await asyncio.to_thread(_ready, deployed) != {"pocket": 2}:
+                while await asyncio.to_thread(deployed.num_ready) != {"pocket": 2}:
                     answer = await say(deployed.url, session_id, {**TURN, "turn_id": uuid.uuid4().hex})
                     answers.append(answer.ids)
                     await client.post(f"/api/sessions/{session_id}/rollback", json={"length": 0})
@@ -116,7 +108,7 @@ def test_load_makes_another_actor_and_rest_takes_it_away(deployed: Deployed) -> 
     try:
         answers = asyncio.run(load())
         assert answers == [undisturbed] * len(answers)
-        deployed.wait(lambda: _ready(deployed) == {"pocket": 1}, 120)
+        deployed.wait(lambda: deployed.num_ready() == {"pocket": 1}, 120)
     finally:
         deployed.deploy()
 
@@ -134,8 +126,3 @@ def _busiest() -> int:
     time.sleep(0.15)
     used = [actor.cpu_times().user - since for actor, since in zip(actors, before, strict=True)]
     return actors[used.index(max(used))].pid
-
-
-def _ready(deployed: Deployed) -> dict[str, int]:
-    models = httpx.get(deployed.url + "/api/models", timeout=5).json()["models"]
-    return {model["name"]: model["num_ready"] for model in models}
