@@ -16,7 +16,7 @@ from tests.cluster.deployed import METRICS_S, Deployed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 README = Path(__file__).parents[2] / "README.md"
-NUM_TOKENS = 120
+NUM_TOKENS = 1000
 
 
 def samples() -> dict[str, float]:

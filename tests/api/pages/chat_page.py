@@ -40,7 +40,7 @@ class ChatPage:
 
     async def ended(self, index: int) -> str:
         """The text of the answer at this place, when it has ended."""
-        await expect(self.numbers(index)).to_be_visible(timeout=30_000)
+        await expect(self.numbers(index)).to_be_visible()
         return await self.text(index)
 
     async def text(self, index: int) -> str:

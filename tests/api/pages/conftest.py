@@ -6,12 +6,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.api.fake_cluster import FakeCluster
 from tests.api.pages.site import Restartable, Site, fake_site, visited_site
 
 CHROMIUM = "/usr/bin/chromium"
+PATIENCE_MS = 60_000
+"""On a busy machine a page might take long for what it does at once otherwise."""
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -34,7 +38,7 @@ async def browser(chromium: Browser) -> AsyncIterator[Browser]:
 async def page(browser: Browser) -> AsyncIterator[Page]:
     """An empty page; the test fails when a script on it does."""
     page = await browser.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(PATIENCE_MS)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda message: problems.append(message.text) if "Content Security" in message.text else None)

@@ -16,6 +16,7 @@ from tests.api import toy_model
 from tests.api.fake_cluster import FakeCluster
 from tests.api.http.test_security import KEYS
 from tests.api.pages.chat_page import ChatPage
+from tests.api.pages.conftest import PATIENCE_MS
 from tests.api.pages.inferlets_page import InferletsPage
 from tests.api.pages.site import Restartable, fake_site
 
@@ -53,7 +54,7 @@ async def page(request: pytest.FixtureRequest, browser: Browser) -> AsyncIterato
         reduced_motion="reduce",
     )
     page = await context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(PATIENCE_MS)
     yield page
     await context.close()
 

@@ -158,11 +158,11 @@ async def test_a_server_that_was_away_loses_and_repeats_nothing(
     await shown.send("sent meanwhile")
     inferlet.add(Message(1, "said meanwhile"))
     await server.start()
-    await expect(shown.entries).to_have_count(3, timeout=30_000)
+    await expect(shown.entries).to_have_count(3)
     await expect(page.get_by_text("The server cannot be reached; trying again.")).to_be_hidden()
     inferlet.add(Message(2, "after"))
     await expect(shown.entries).to_have_count(4)
-    await expect(page.locator(".sending")).to_have_count(0, timeout=30_000)
+    await expect(page.locator(".sending")).to_have_count(0)
     assert list(inferlet.received.values()) == ["sent meanwhile"]
 
 
