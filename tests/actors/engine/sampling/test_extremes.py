@@ -51,11 +51,14 @@ def history(chance: random.Random, sampling: Sampling) -> TokenHistory | None:
     return made
 
 
+@pytest.mark.parametrize("num_draws", [500, pytest.param(2500, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("seed", range(4))
-def test_every_combination_is_refused_or_gives_finite_numbers_and_a_token_of_the_vocabulary(seed: int) -> None:
+def test_every_combination_is_refused_or_gives_finite_numbers_and_a_token_of_the_vocabulary(
+    seed: int, num_draws: int
+) -> None:
     chance = random.Random(seed)
     num_refused = num_drawn = 0
-    for _ in range(2500):
+    for _ in range(num_draws):
         try:
             sampling = Sampling(**extreme_fields(chance))
         except InvalidRequest:
@@ -73,7 +76,7 @@ def test_every_combination_is_refused_or_gives_finite_numbers_and_a_token_of_the
         if drawn.distribution is not None:
             numbers += [drawn.distribution.entropy, *(value for _, value in drawn.distribution.top)]
         assert all(math.isfinite(number) for number in numbers), (sampling, numbers)
-    assert min(num_refused, num_drawn) > 250, "both must be tried"
+    assert min(num_refused, num_drawn) > num_draws / 10, "both must be tried"
 
 
 @pytest.mark.parametrize(
