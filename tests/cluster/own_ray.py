@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import ray
+
+NUM_TRIES = 4
+"""Ray gives itself half a minute, which a busy machine might need for what Ray imports; then that is in memory."""
 
 
 def start_ray(num_cpus: int) -> None:
@@ -18,7 +22,26 @@ def start_ray(num_cpus: int) -> None:
     ``ray start``, whether or not that still runs.
     """
     os.environ.pop("RAY_ADDRESS", None)  # this process's children would inherit it
-    ray.init("local", num_cpus=num_cpus, include_dashboard=False, logging_level="error", log_to_driver=False)
+    others = psutil.Process().children()
+    for number in range(NUM_TRIES):
+        try:
+            ray.init("local", num_cpus=num_cpus, include_dashboard=False, logging_level="error", log_to_driver=False)
+            return
+        except Exception as error:  # Ray's own, of no class of its own
+            if "timed out during startup" not in str(error) or number == NUM_TRIES - 1:
+                raise
+            for process in psutil.Process().children():
+                if process not in others:
+                    _kill(process)
+
+
+def _kill(process: psutil.Process) -> None:
+    """With all below it."""
+    family = [process, *process.children(recursive=True)]
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
+    psutil.wait_procs(family, timeout=30)
 
 
 @contextmanager
