@@ -29,8 +29,14 @@ FOLDERS = {
 """Where the tests with a marker are, all of them or nearly: torch, transformers and Ray take seconds to import."""
 
 
-OWN_RAY = ("cluster/test_cli.py", "cluster/test_two_nodes.py", "cluster/test_yaml.py")
-"""Tests that start a Ray of their own; the others of the folder share one Greenroom."""
+RAYS = {
+    "deployed": (),
+    "own": ("test_cli.py", "test_two_nodes.py", "test_yaml.py"),
+    "several": ("test_deployed.py", "test_inferlets.py", "test_page.py", "test_scaling.py"),
+}
+"""The files of ``cluster`` whose tests start a Ray of their own; and those that share a Greenroom, which has several
+models in the end. All others share another one. Begun in this order, before all else: they take about equally long.
+"""
 
 NUM_WORKERS = 2
 
@@ -43,24 +49,27 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """The largest groups first, each in one process from beginning to end."""
+    """Each group in one process from beginning to end."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Groups(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             return _group(nodeid)
 
+    config.option.loadscopereorder = False
     return Groups(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the heavy ones; those that share a browser share its event loop."""
+    """Mark the heavy ones; those that share a browser share its event loop; put what takes long first."""
     for item in items:
         if _is_in("heavy", item.path):
             item.add_marker("heavy")
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+    order = [*RAYS, *FOLDERS, None]
+    items.sort(key=lambda item: (order.index(_kind(item.path)), "several" in getattr(item, "fixturenames", ())))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -71,11 +80,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def _group(nodeid: str) -> str:
-    """Those that use Ray are in two groups; other slow starters are together by file, and a quick test is alone."""
+    """Those that use Ray are in three groups; other slow starters are together by file, and a quick test is alone."""
     path = HERE.parent / nodeid.partition("::")[0]
+    kind = _kind(path)
+    return nodeid if kind is None else kind if kind in RAYS else str(path)
+
+
+def _kind(path: Path) -> str | None:
+    """Of ``RAYS`` or of ``FOLDERS``; None for a quick test."""
     if _is_in("cluster", path):
-        return "own Ray" if any(path == HERE / file for file in OWN_RAY) else "deployed"
-    return str(path) if any(_is_in(marker, path) for marker in FOLDERS) else nodeid
+        return next((ray for ray, files in RAYS.items() if path.name in files), "deployed")
+    return next((marker for marker in FOLDERS if _is_in(marker, path)), None)
 
 
 def _is_in(marker: str, path: Path) -> bool:

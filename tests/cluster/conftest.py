@@ -9,11 +9,6 @@ from tests.cluster.deployed import MODEL, Deployed
 from tests.cluster.endless_model import make_endless_model
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those that need several models come last: the others find the one, and no other is started for them."""
-    items.sort(key=lambda item: "several" in getattr(item, "fixturenames", ()))
-
-
 @pytest.fixture(scope="session")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     durable = {"pattern": "durable/*", "is_durable": True}
@@ -31,7 +26,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
 
 @pytest.fixture(scope="session")
 def several(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
-    """The same with two actors of pocket, two models more, and three gateways."""
+    """The same with two actors of pocket, two models more, and three gateways. The tests that need it come last."""
     pocket = {"name": "pocket", "path": MODEL, "num_replicas": 2}
     endless = {"name": "endless", "path": str(make_endless_model(tmp_path_factory.mktemp("endless")))}
     long = {"name": "long", "path": str(long_pocket(tmp_path_factory.mktemp("long"))), "engine_args": ENGINE_ARGS}

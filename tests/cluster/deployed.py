@@ -73,7 +73,7 @@ class Deployed:
         """Deploy, or deploy anew with other fields of the configuration; returns when a model can answer."""
         config = GreenroomConfig.model_validate({**self.fields, **fields})
         serve.run(application(config), name="greenroom", logging_config={"enable_access_log": False})
-        self.wait(lambda: httpx.get(self.url + "/readyz").status_code == 200, 60)
+        self.wait(lambda: httpx.get(self.url + "/readyz").status_code == 200, 240)
 
     def stop(self) -> None:
         """End everything."""
