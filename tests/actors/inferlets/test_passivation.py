@@ -48,7 +48,7 @@ async def child(args):
 @pytest_asyncio.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[SmallCluster]:
     settings = InferletSettings(
-        pool_size=0, passivate_after_s=0.05, linger_s=0.1, keep_ended_s=3.0, memory_limit_bytes=1 << 40
+        pool_size=0, passivate_after_s=0.05, linger_s=0.1, keep_ended_s=600, memory_limit_bytes=1 << 40
     )
     async with SmallBroker(tmp_path) as broker:
         async with SmallCluster(tmp_path, inferlets=settings, topics=broker.ref(), pool_size=0) as cluster:
@@ -125,7 +125,7 @@ async def test_one_that_works_goes_on_by_itself_when_its_process_dies(cluster: S
     assert cluster.topics is not None
     [topic] = await cluster.topics.topics("")
     subscription = await cluster.topics.subscribe(TopicId("topic"))
-    events = [await subscription.recv(10) for _ in range(topic.end)]
+    events = [await subscription.recv(60) for _ in range(topic.end)]
     assert [event.value for event in events if isinstance(event, TopicMessage)] == list(range(10))
 
 
@@ -174,6 +174,8 @@ async def test_a_process_that_was_taken_for_dead_cannot_put_its_inferlet_away(
 
 
 async def test_the_events_of_an_ended_one_are_kept_for_a_while_and_then_gone(cluster: SmallCluster) -> None:
+    brief = replace(cluster.settings.inferlets, keep_ended_s=3.0)
+    await cluster.directory.configure(replace(cluster.settings, inferlets=brief))
     instance = await launched(cluster, COUNTER)
     await instance.terminate()
     await until_state(cluster, instance.instance_id, "terminated")

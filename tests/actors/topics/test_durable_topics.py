@@ -40,13 +40,13 @@ async def test_messages_positions_and_places_outlive_the_broker(small: SmallBrok
     subscription = await ref.subscribe(NEWS)
     for value in ("a", b"b", {"c": 1}):
         await ref.publish(NEWS, value)
-    assert (await subscription.recv(5)).position == 0
+    assert (await subscription.recv(60)).position == 0
     await small.restart()
     assert (await ref.publish(NEWS, "d")).position == 3
-    events = [await subscription.recv(5) for _ in range(3)]
+    events = [await subscription.recv(60) for _ in range(3)]
     assert [event.value for event in events if isinstance(event, TopicMessage)] == [b"b", {"c": 1}, "d"]
     late = await small.ref().subscribe(NEWS, after=Cursor(events[0].epoch, 2))
-    assert (await late.recv(5)).position == 3
+    assert (await late.recv(60)).position == 3
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -83,7 +83,7 @@ async def test_a_message_is_neither_accepted_nor_shown_before_it_is_written(smal
     ref = small.ref()
     subscription = await ref.subscribe(NEWS)
     await ref.publish(NEWS, "a")
-    await subscription.recv(5)
+    await subscription.recv(60)
     written = asyncio.Event()
     append = small.journal.append
 
@@ -98,7 +98,7 @@ async def test_a_message_is_neither_accepted_nor_shown_before_it_is_written(smal
     assert not publishing.done()
     written.set()
     await publishing
-    assert (await subscription.recv(5)).position == 1
+    assert (await subscription.recv(60)).position == 1
 
 
 @pytest.mark.parametrize("num_ticks", range(12))
@@ -309,7 +309,7 @@ async def test_a_deleted_topic_is_gone_for_good_and_each_of_its_readers_is_told(
                 await read(subscription, 4)
         assert [ref.num_subscriptions for ref in refs] == [1, 1, 1]
         await refs[0].publish(TopicId("other"), "still there")
-        assert [(await other.recv(5)).position for other in subscriptions[1::2]] == [0, 0, 0]
+        assert [(await other.recv(60)).position for other in subscriptions[1::2]] == [0, 0, 0]
         await small.restart()
         assert NEWS not in {info.topic for info in await refs[0].topics(NEWS.owner)}
         assert (await refs[0].publish(NEWS, "anew")).position == 0

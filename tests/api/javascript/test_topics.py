@@ -23,7 +23,7 @@ async def test_what_is_published_arrives_as_it_was(server: str, cluster: FakeClu
     const values = ["grüße\\nzwei", new Uint8Array([0, 255]), { a: [1, null] }, 3, null];
     for (const value of values) tell(await client.publish(name, value));
     for (const value of values) {
-      const event = await subscription.recv(5);
+      const event = await subscription.recv(60);
       const isSame = event.value instanceof Uint8Array ? String(event.value) === String(value) : null;
       tell([event.type, event.position, event.epoch, event.publishedAt, isSame ?? event.value]);
     }
@@ -52,7 +52,7 @@ async def test_a_topic_has_exactly_the_name_that_it_is_given(
     source = f"""
     await client.publish({name!r}, "x");
     const subscription = await client.subscribe({name!r});
-    tell((await subscription.recv(5)).value);
+    tell((await subscription.recv(60)).value);
     subscription.close();
     """
     async with node_script(tmp_path, server, CLIENT + source) as script:
@@ -86,10 +86,10 @@ async def test_without_replay_nothing_is_missed_from_the_subscription_on(server:
     await client.publish("news", "old");
     const subscription = await client.subscribe("news", { replay: false });
     await client.publish("news", "new");
-    tell((await subscription.recv(5)).value);
+    tell((await subscription.recv(60)).value);
     subscription.close();
     const later = await client.subscribe("news", { after: "e1:0" });
-    tell((await later.recv(5)).value);
+    tell((await later.recv(60)).value);
     later.close();
     """
     async with node_script(tmp_path, server, CLIENT + source) as script:
@@ -99,9 +99,9 @@ async def test_without_replay_nothing_is_missed_from_the_subscription_on(server:
 async def test_what_is_missing_is_told(server: str, cluster: FakeCluster, tmp_path: Path) -> None:
     source = """
     const subscription = await client.subscribe("news", { after: "e1:-1" });
-    tell(await subscription.recv(5));
-    tell((await subscription.recv(5)).position);
-    tell(await subscription.recv(5));
+    tell(await subscription.recv(60));
+    tell((await subscription.recv(60)).position);
+    tell(await subscription.recv(60));
     subscription.close();
     """
     for index in range(3):
@@ -130,8 +130,8 @@ async def test_a_topic_that_is_deleted_ends_for_those_who_read_it(server: str, t
     source = """
     await client.publish("news", "old");
     const subscription = await client.subscribe("news");
-    tell((await subscription.recv(5)).value);
-    const next = failure(subscription.recv(10));
+    tell((await subscription.recv(60)).value);
+    const next = failure(subscription.recv(60));
     await client.deleteTopic("news");
     tell(await next);
     tell(await failure(client.deleteTopic("news")));
