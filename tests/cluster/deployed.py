@@ -33,9 +33,6 @@ WORKER = "ray::CpuWorker"
 RAY_ENVIRONMENT = {"RAY_worker_niceness": "0", "RAY_event_stats": "0"}
 """As ``greenroom up`` starts Ray."""
 
-METRICS_S = 2
-"""How often each process reports its metrics; Ray's default is ten seconds."""
-
 Answer = TypeVar("Answer")
 
 
@@ -62,8 +59,7 @@ class Deployed:
 
     def start(self) -> None:
         """Start everything; returns when a model can answer."""
-        metrics = {"RAY_metrics_report_interval_ms": str(1000 * METRICS_S)}
-        for name, value in {**RAY_ENVIRONMENT, **SERVE_ENVIRONMENT, **metrics}.items():
+        for name, value in {**RAY_ENVIRONMENT, **SERVE_ENVIRONMENT}.items():
             os.environ.setdefault(name, value)
         start_ray(num_cpus=4)
         serve.start(proxy_location="Disabled")

@@ -12,11 +12,11 @@ import pytest
 from actors.cluster.greenroom import Greenroom
 from api.cluster import SessionOptions
 from api.turns import Stop, Text, TurnRequest
-from tests.cluster.deployed import METRICS_S, Deployed
+from tests.cluster.deployed import Deployed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 README = Path(__file__).parents[2] / "README.md"
-NUM_TOKENS = 1000
+NUM_TOKENS = 120
 
 
 def samples() -> dict[str, float]:
@@ -72,10 +72,10 @@ def test_the_mean_time_for_a_token_is_what_a_client_measures(deployed: Deployed)
 
 
 def wait_until_reported() -> None:
-    """Until what happened before this is in the samples."""
+    """Until what happened before this is in the samples: each process reports every ten seconds."""
     latest: dict[tuple[str, str], float] = {}
     unchanged_since = time.monotonic()
-    while time.monotonic() - unchanged_since < 4 * METRICS_S:
+    while time.monotonic() - unchanged_since < 12:
         time.sleep(0.5)
         tokens = {key: value for key, value in samples_of_processes().items() if "later_tokens_total" in key[0]}
         if tokens != latest:
