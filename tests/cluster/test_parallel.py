@@ -73,6 +73,6 @@ def test_workers_that_ray_places_hold_a_turn_to_its_constraint(deployed: Deploye
 def test_nothing_outlives_a_killed_model_actor_and_one_that_is_taken_down(deployed: Deployed) -> None:
     before = placed(deployed)
     deployed.kill("model")
-    deployed.wait(lambda: all(map(has_ended, before)), 20)
+    deployed.wait(lambda: all(map(has_ended, before)), 60)
     serve.delete("greenroom")
-    deployed.wait(lambda: not bundles() and not placed(deployed), 20)
+    deployed.wait(lambda: not bundles() and not placed(deployed), 60)

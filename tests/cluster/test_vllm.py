@@ -47,7 +47,7 @@ def test_a_kill_in_the_middle_of_a_stream_changes_no_token(what: str, deployed: 
     assert [answer.ids for answer in answers] == undisturbed(MODEL)
     if what == "model":
         assert engines
-        deployed.wait(lambda: all(map(has_ended, engines)), 20)
+        deployed.wait(lambda: all(map(has_ended, engines)), 60)
 
 
 def engine_processes(deployed: Deployed) -> list[psutil.Process]:
