@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
+import httpx
 import pytest
-from openai import NotFoundError, OpenAI
+from openai import AsyncOpenAI, NotFoundError, OpenAI
 from openai.types.responses import Response
 
 from tests.cluster.deployed import Deployed
@@ -57,15 +59,12 @@ def test_a_chain_and_its_branches_live_on_over_the_death_of_their_process(client
     assert client.responses.retrieve(more[0].id).output == more[0].output
 
 
-def test_a_stream_goes_on_over_the_death_of_the_session_and_is_read_again_from_any_number(
-    client: OpenAI, deployed: Deployed
-) -> None:
+def test_a_stream_goes_on_over_the_death_of_the_session(client: OpenAI, deployed: Deployed) -> None:
     call: dict[str, Any] = {"max_output_tokens": 400, "temperature": 1.0, "extra_body": ENDLESS}
     undisturbed = create(client, "Tell me a story.", **call).output_text
     stream = client.responses.create(model="pocket", input="Tell me a story.", stream=True, **call)
-    text, last, response_id = "", -1, ""
+    text, response_id = "", ""
     for event in stream:
-        last = event.sequence_number
         response_id = event.response.id if event.type == "response.created" else response_id
         text += event.delta if event.type == "response.output_text.delta" else ""
         if text:
@@ -73,9 +72,69 @@ def test_a_stream_goes_on_over_the_death_of_the_session_and_is_read_again_from_a
     deployed.kill("session", session_of(response_id))
     rest = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
     assert text + rest == undisturbed
-    again = client.responses.retrieve(response_id, stream=True, starting_after=last)
-    assert text + "".join(event.delta for event in again if event.type == "response.output_text.delta") == undisturbed
     assert client.responses.retrieve(response_id).output_text == undisturbed
+
+
+def random_cuts(seed: int) -> list[str]:
+    """Twenty parts that die, "" for a client that leaves; a turn that is in a second death of a model is given up."""
+    draw = random.Random(seed)
+    cuts = [draw.choice(["", "", "gateway", "session", "journal", "directory"]) for _ in range(19)]
+    cuts.insert(draw.randrange(20), "model")
+    return cuts
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "cuts",
+    [
+        pytest.param(["", "gateway", "journal", "session", "model", ""], id="each"),
+        *(pytest.param(random_cuts(seed), id=f"seed {seed}", marks=pytest.mark.slow) for seed in (1, 2, 3)),
+    ],
+)
+def test_a_response_that_is_read_in_pieces_loses_and_doubles_nothing_whatever_dies_between_them(
+    client: OpenAI, deployed: Deployed, cuts: list[str]
+) -> None:
+    call: dict[str, Any] = {"max_output_tokens": 1000, "temperature": 1.0, "extra_body": ENDLESS}
+    undisturbed = create(client, "Tell me a story.", **call).output_text
+    response = create(client, "Tell me a story.", background=True, **call)
+    text, last, is_ended = "", -1, False
+    client = client.with_options(max_retries=10)
+    for cut in [*cuts, None]:
+        stream = client.responses.retrieve(response.id, stream=True, starting_after=last)
+        for event in stream:
+            assert event.sequence_number > last
+            last = event.sequence_number
+            text += event.delta if event.type == "response.output_text.delta" else ""
+            is_ended = event.type in ("response.completed", "response.incomplete")
+            if text and cut is not None:
+                break
+        stream.close()
+        assert undisturbed.startswith(text)
+        if cut:
+            deployed.kill(cut, session_of(response.id))
+            deployed.wait(lambda: httpx.get(deployed.url + "/readyz").status_code == 200, 120)
+    assert (text == undisturbed, is_ended) == (True, True)
+    assert client.responses.retrieve(response.id).output_text == undisturbed
+
+
+async def test_a_connection_goes_on_from_responses_that_are_not_stored(client: OpenAI, deployed: Deployed) -> None:
+    first = create(client, "Hello! My name is Ada.")
+    second = create(client, "What is my name?", previous_response_id=first.id)
+    texts: list[str] = []
+    previous: dict[str, Any] = {}
+    async with AsyncOpenAI(base_url=f"{deployed.url}/v1", api_key="any") as other:
+        async with other.responses.connect() as connection:
+            for words in ("Hello! My name is Ada.", "What is my name?"):
+                short: dict[str, Any] = {"temperature": 0, "max_output_tokens": 12, "store": False}
+                await connection.response.create(model="pocket", input=words, **short, **previous)
+                while (event := await connection.recv()).type not in ("response.completed", "response.incomplete"):
+                    assert event.type != "error", event
+                assert event.type in ("response.completed", "response.incomplete")
+                texts.append(event.response.output_text)
+                previous = {"previous_response_id": event.response.id}
+    assert texts == [first.output_text, second.output_text]
+    with pytest.raises(NotFoundError):
+        client.responses.retrieve(previous["previous_response_id"])
 
 
 def test_a_response_in_the_background_is_durable_at_once_and_can_be_cancelled(
