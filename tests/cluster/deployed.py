@@ -78,7 +78,7 @@ class Deployed:
 
     def num_ready(self) -> dict[str, int]:
         """Actors that can answer, by their model."""
-        models = httpx.get(self.url + "/api/models", timeout=5).json()["models"]
+        models = httpx.get(self.url + "/api/models", timeout=60).raise_for_status().json()["models"]
         return {model["name"]: model["num_ready"] for model in models}
 
     def run(self, scenario: Callable[[Greenroom], Coroutine[Any, Any, Answer]]) -> Answer:

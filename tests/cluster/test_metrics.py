@@ -58,14 +58,14 @@ def test_the_mean_time_for_a_token_is_what_a_client_measures(deployed: Deployed)
     """Its tokens come late where the machine is busy, so the closest of a few turns counts; none takes longer."""
     shares = []
     wait_until_reported()
-    for _ in range(5):
+    for _ in range(8):
         before = samples_of_processes()
         first_s, all_s = deployed.run(one_turn)
         deployed.wait(lambda before=before: grown("later_tokens_total", before) == NUM_TOKENS - 1, 60)  # type: ignore[misc]
         assert grown("first_tokens_total", before) == 1
         assert 0 < grown("first_token_seconds_total", before) <= first_s
         assert 0 < grown("later_token_seconds_total", before) <= all_s
-        shares.append(grown("later_token_seconds_total", before) / (all_s - first_s))
+        shares.append(grown("later_token_seconds_total", before) / max(all_s - first_s, 1e-9))  # all may come at once
         if shares[-1] == pytest.approx(1, abs=0.25):
             return
     raise AssertionError(f"of the time that the client saw pass, the metric has {shares}")

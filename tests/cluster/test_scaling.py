@@ -17,6 +17,7 @@ from api.cluster import SessionOptions
 from api.turns import Stop, Tokens, TurnRequest
 from tests.cluster.deployed import MODEL, Deployed, processes
 from tests.cluster.native import Answer, say
+from tests.cluster.three_turns import open_session
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -73,8 +74,10 @@ def test_scaling_down_drains_and_changes_no_token(several: Deployed) -> None:
     undisturbed = asyncio.run(_turn(several)).ids
 
     async def four_turns_while_one_actor_goes() -> list[list[int]]:
-        turns = [asyncio.create_task(_turn(several)) for _ in range(4)]
-        await asyncio.sleep(0.3)
+        answers = [Answer() for _ in range(4)]
+        turns = [asyncio.create_task(_turn(several, answer)) for answer in answers]
+        while not all(answer.ids for answer in answers):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         pocket = {"name": "pocket", "path": MODEL, "num_replicas": 1}
         await asyncio.to_thread(several.deploy, models=[pocket])
         return [answer.ids for answer in await asyncio.gather(*turns)]
@@ -114,9 +117,7 @@ def test_load_makes_another_actor_and_rest_takes_it_away(deployed: Deployed) -> 
 
 
 async def _turn(deployed: Deployed, answer: Answer | None = None) -> Answer:
-    async with httpx.AsyncClient(base_url=deployed.url, timeout=60) as client:
-        session_id = (await client.post("/api/sessions", json={})).json()["id"]
-    return await say(deployed.url, session_id, {**TURN, "turn_id": uuid.uuid4().hex}, answer)
+    return await say(deployed.url, await open_session(deployed), {**TURN, "turn_id": uuid.uuid4().hex}, answer)
 
 
 def _busiest() -> int:
