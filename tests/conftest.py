@@ -19,6 +19,7 @@ FOLDERS = {
         "agents",
         "actors/sessions/test_constrained_sessions.py",
         "api/http/test_schemathesis.py",
+        "clients",
         "programs",
         "test_imports.py",
     ),
