@@ -80,6 +80,7 @@ def response_logprobs(client: OpenAI, change: dict[str, Any]) -> list[list[float
         include=["message.output_text.logprobs"],
         top_logprobs=5,
         max_output_tokens=12,
+        store=False,
         extra_body={"logit_bias": NO_END, **change},
     )
     (item,) = response.output
