@@ -15,6 +15,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
 from typing_extensions import override
@@ -170,6 +171,15 @@ class ProgramThread:
     def start(self) -> None:
         """Begin."""
         self._thread.start()
+
+    @property
+    def starved_s(self) -> float:
+        """How long it has waited for a core, all in all; 0 where the system does not say."""
+        try:
+            _, waited_ns, _ = Path(f"/proc/self/task/{self._thread.native_id}/schedstat").read_text().split()
+        except (OSError, ValueError):
+            return 0.0
+        return int(waited_ns) / 1e9
 
     def wake(self) -> None:
         """There may be something for it."""

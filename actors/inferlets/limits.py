@@ -45,8 +45,8 @@ class Watch:
         """What waits for the actor itself does not count."""
         limit_s = self._settings.max_blocking_s
         if self._run.desk.is_blocking:
-            self._run.responded_at = time.monotonic()
-        if time.monotonic() - self._run.responded_at < limit_s:
+            self._run.responded_at = self._run.now()
+        if self._run.now() - self._run.responded_at < limit_s:
             return None
         return Violation(f"the program did not yield for {limit_s:g} s: it must await something now and then", True)
 

@@ -96,8 +96,12 @@ class ProgramRun:
         """Begin."""
         self._thread.start()
 
+    def now(self) -> float:
+        """Seconds that do not pass while the program wants a core and gets none."""
+        return time.monotonic() - self._thread.starved_s
+
     def probe(self) -> None:
-        """Have ``responded_at`` set as soon as the program yields."""
+        """Have ``responded_at`` set to ``now()`` as soon as the program yields."""
         self._thread.call(self._respond)
 
     async def stop(self, frees_contexts: bool, is_hopeless: bool = False) -> bool:
@@ -116,7 +120,7 @@ class ProgramRun:
         self._thread.wake()
 
     def _respond(self) -> None:
-        self.responded_at = time.monotonic()
+        self.responded_at = self.now()
 
     async def _main(self) -> None:
         current_output.set(self.host.output)

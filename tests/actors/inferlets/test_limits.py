@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from actors.inferlets.event_loop import ProgramThread
 from actors.settings import InferletSettings
 from api.errors import TooBusy, TooLarge
 from api.inferlet_events import Completed, Failed, Message, Stderr, Stdout
@@ -57,6 +59,22 @@ async def test_a_program_that_never_yields_fails_and_its_process_ends(cluster: S
     assert first == Message(0, "I begin")
     assert isinstance(failed, Failed)
     assert "did not yield for 1.5 s" in failed.error
+
+
+async def test_a_program_that_gets_no_core_is_not_one_that_never_yields(
+    cluster: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ProgramThread, "starved_s", property(lambda thread: time.monotonic()))
+    strict = replace(cluster.settings.inferlets, max_blocking_s=0.2)
+    await cluster.directory.configure(replace(cluster.settings, inferlets=strict))
+    program = """
+        from time import sleep
+        @inferlet
+        async def main(args: Args) -> None:
+            sleep(1)
+        """
+    (ended,) = await all_events(await launched(cluster, program))
+    assert isinstance(ended, Completed)
 
 
 async def test_a_program_that_prints_without_end_is_cut_and_told(cluster: SmallCluster) -> None:
