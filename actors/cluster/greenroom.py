@@ -21,10 +21,10 @@ from actors.contexts.reader import TurnReader
 from actors.contexts.stream import OwnTurnStream
 from actors.directory.ref import directory_ref
 from actors.inferlets.launcher import Inferlets
+from actors.inferlets.thread_agents import ThreadAgents
 from actors.journal.actor import JournalActor, journal_ref
 from actors.sessions.ref import SessionRef
 from actors.settings import NAMESPACE, ClusterSettings
-from actors.threads.agents import ThreadAgents
 from actors.topics.actor import BrokerActor, topics_path
 from actors.topics.ref import BrokerRef
 from api.cluster import Cluster, ModelInfo, Retention, SessionOptions, SessionSummary, Warmth

@@ -17,9 +17,9 @@ from actors.directory.ref import DirectoryRef
 from actors.inferlets.launcher import MAX_SOURCE_BYTES
 from actors.inferlets.program import AGENT, Source, agent_names
 from actors.inferlets.records import decode_source, encode_source
+from actors.inferlets.thread_ref import ThreadRef
 from actors.journal.contract import Journal
 from actors.pool.ref import Location
-from actors.threads.ref import ThreadRef
 from api.errors import AgentNotFound, InferletNotFound, NameTaken, ThreadDeleted, ThreadNotFound, TooLarge
 from api.threads.contract import AgentInfo, Agents, ThreadInfo
 

@@ -1,1 +1,0 @@
-"""Threads of agents: inferlets whose program takes prompts, and whose log is read while it grows."""
