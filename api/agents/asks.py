@@ -34,6 +34,7 @@ class _Waiting:
     block: OpenBlock
     answer: asyncio.Future[Answer]
     if_expired: IfExpired
+    is_taken: bool = False
 
 
 class Asks:
@@ -70,10 +71,11 @@ class Asks:
             if timer:
                 timer.cancel()
             self._close(waiting)
-            self.active(1)
+            if not waiting.is_taken:
+                self.active(1)
 
     def take(self, answers: tuple[GivenAnswer, ...]) -> None:
-        """Answers from outside: all of them, or none.
+        """Answers from outside: all of them, or none. What asked counts as active at once.
 
         Raises:
             AskNotFound, AlreadyAnswered
@@ -90,6 +92,8 @@ class Asks:
             waiting.block.close(answer=answer)
             self._closed.add(given.ask_id)
             waiting.answer.set_result(answer)
+            waiting.is_taken = True
+            self.active(1)
 
     def _check(self, given: GivenAnswer) -> None:
         if given.ask_id in self._closed:
