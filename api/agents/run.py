@@ -90,6 +90,9 @@ class RunTask:
     def _stop(self, state: RunState, reason: FailureReason | CancelReason) -> None:
         if self._ending is None and self._task:
             self._ending = state, reason
+            if self.run.state == "waiting":  # for nobody any longer
+                self.run = replace(self.run, state="running")
+                self._writer.run(self.run)
             self._task.cancel()
 
     async def _work(self) -> None:
