@@ -76,8 +76,12 @@ class GreenroomError(Exception):
 
 
 class Named(Exception):
-    """What the errors about one thing have in common: they are given its name or id, and say it in their sentence."""
+    """What the errors about one thing have in common: they are given its name or id, and say it in their sentence.
 
+    What a client sent as a name may be as long as a body.
+    """
+
+    MAX_SHOWN = 200
     sentence: ClassVar[str]
 
     def __init__(self, name: str) -> None:
@@ -85,7 +89,7 @@ class Named(Exception):
         self.name = name
 
     def __str__(self) -> str:
-        return self.sentence.format(self.name)
+        return self.sentence.format(self.name[: self.MAX_SHOWN])
 
 
 class InvalidRequest(GreenroomError):

@@ -15,7 +15,7 @@ from actors.directory.messages import SessionSeed
 from actors.journal.contract import Journal
 from actors.models.messages import TurnOutput
 from actors.models.ref import Placement
-from actors.sessions.history import running_record
+from actors.sessions.ended_turns import running_record
 from actors.sessions.listeners import Heard, Listeners
 from actors.sessions.messages import SessionCalls
 from actors.sessions.records import RolledBack, Titled, TurnHidden, encode

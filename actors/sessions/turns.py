@@ -17,7 +17,7 @@ from actors.contexts.deaths import Deaths
 from actors.contexts.placed import Contents
 from actors.contexts.run import Ticket, TurnRun
 from actors.models.messages import TurnOutput
-from actors.sessions.history import running_record
+from actors.sessions.ended_turns import running_record
 from actors.sessions.listeners import Listeners
 from actors.sessions.queue import TurnQueue
 from actors.sessions.records import Edited, TurnDismissed, TurnEnded, TurnFailed, TurnQueued, TurnRestarted, TurnStarted

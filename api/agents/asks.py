@@ -48,7 +48,7 @@ class Asks:
         self._is_idle = False
 
     def active(self, change: int) -> None:
-        """So many more things go on."""
+        """Change the number of things that the run works on by this."""
         self._num_active += change
         is_idle = self._num_active == 0 and bool(self._waiting)
         if is_idle != self._is_idle:

@@ -20,7 +20,9 @@ from api.threads.commands import Answers, Cancel, Command, Prompt, Steer, receiv
 from api.threads.runs import Run
 
 RUNS_PER_CHECKPOINT, TOKENS_PER_RUN = 8, 1000
-"""A later life runs what came after so many runs again, and some more where the model's context is long."""
+"""A checkpoint comes after so many runs, and one more for each so many tokens of the model's context, which it holds.
+A later life runs again what came after the last one.
+"""
 
 MAX_QUEUED = 100
 """Runs of one thread that wait for their place."""

@@ -68,7 +68,7 @@ class Reader:
         self.end: dict[str, Any] | None = None
 
     async def read(self, client: AsyncOpenAI, num_events: int) -> None:
-        """Go on after the last event, and leave after so many."""
+        """Go on after the last event, and leave after ``num_events`` more."""
         stream = await client.responses.retrieve(self.response_id, stream=True, starting_after=self.last)
         async with stream:
             async for event in stream:

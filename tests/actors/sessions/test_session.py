@@ -448,7 +448,7 @@ async def test_what_was_said_in_a_hidden_turn_is_told_nowhere(cluster: SmallClus
 
 
 async def test_a_turn_that_was_accepted_while_the_last_one_was_hidden_counts(cluster: SmallCluster) -> None:
-    """Whoever hides the last turn of a session closes it: not when another has begun in it meanwhile."""
+    """The client that hides the last turn closes the session, but not when another turn has begun in it meanwhile."""
     cluster.engines[0].step_s = 0.01
     session = await cluster.greenroom.open_session(SessionOptions())
     await collect(await session.begin(request("a", 7)))

@@ -98,7 +98,7 @@ def _try(
     ids: dict[str, str],
     max_requests: int = NUM_REQUESTS,
 ) -> None:
-    """Send so many; every other one names what is there, and has what it needs."""
+    """Send each request; every second one names things that exist, and has all that it needs."""
     numbers = count()
 
     def send(case: Case[Any]) -> None:

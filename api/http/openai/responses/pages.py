@@ -39,7 +39,7 @@ def number_of(text: str | None, name: str, default: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class PageQuery:
-    """Which page is asked for: so many items after this one, or from the first on."""
+    """Which page is asked for: at most ``limit`` items, after this one or from the first on."""
 
     limit: int
     is_newest_first: bool

@@ -23,7 +23,7 @@ ANSWER: Any = {"role": "assistant", "content": [{"type": "output_text", "text": 
 
 
 def messages(count: int) -> Any:
-    """So many messages, numbered from 0."""
+    """``count`` messages, numbered from 0."""
     return [{"role": "user", "content": str(number)} for number in range(count)]
 
 
