@@ -89,9 +89,15 @@ class Hostile:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for kind in ("inferlets", "sessions"):
-            for entry in (await self._http.get(f"/api/{kind}")).json()[kind]:
-                await self._http.delete(f"/api/{kind}/{entry['id']}")
+            for entry in (await self._until_let("GET", f"/api/{kind}")).json()[kind]:
+                await self._until_let("DELETE", f"/api/{kind}/{entry['id']}")
         await self._http.aclose()
+
+    async def _until_let(self, method: str, path: str) -> httpx.Response:
+        """Ask again while its share is still taken by what it has just left."""
+        while (answer := await self._http.request(method, path)).status_code == httpx.codes.TOO_MANY_REQUESTS:
+            await asyncio.sleep(1)
+        return answer
 
     async def _again_and_again(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
