@@ -40,13 +40,13 @@ PARTS: dict[str, Callable[[Targets, int, int, Findings], Coroutine[Any, Any, Non
 def attack(
     deployed: Deployed, counts: Mapping[str, int], seed: int, rest_s: float, memory_share: float, max_wait_s: float = 10
 ) -> Findings:
-    """Warm up with half of it, which fills caches, count what is held, do it all, rest, count again; then converse.
+    """Warm up with as much again, which fills caches, count what is held, do it all, rest, count again; then converse.
 
     Args:
         counts: how much of each of ``PARTS``.
     """
     findings = Findings(max_wait_s)
-    asyncio.run(_run(deployed, {part: max(count // 2, 40) for part, count in counts.items()}, seed + 1, findings))
+    asyncio.run(_run(deployed, {part: max(count, 40) for part, count in counts.items()}, seed + 1, findings))
     time.sleep(rest_s / 2)
     before = Census.take(deployed)
     asyncio.run(_run(deployed, counts, seed, findings))
