@@ -95,9 +95,11 @@ class Hostile:
 
     async def _until_let(self, method: str, path: str) -> httpx.Response:
         """Ask again while its share is still taken by what it has just left."""
-        while (answer := await self._http.request(method, path)).status_code == httpx.codes.TOO_MANY_REQUESTS:
+        while True:
+            answer = await self._http.request(method, path)
+            if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                return answer
             await asyncio.sleep(1)
-        return answer
 
     async def _again_and_again(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:

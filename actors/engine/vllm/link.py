@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -56,7 +57,7 @@ class Link:
             tell: is given the stages, for people to read.
 
         Raises:
-            InvalidRequest: one sentence on why vLLM cannot start, or does not take an adapter.
+            InvalidRequest: one sentence on why vLLM cannot start, does not take an adapter, or computes no numbers.
         """
         tell("vLLM starts its process")
         async with following(self._config, tell) as stages:
@@ -86,9 +87,12 @@ class Link:
         self._llm = await asyncio.to_thread(
             AsyncLLM, self._config, executor, log_stats=False, log_requests=False, stat_loggers=loggers
         )
-        parameters = SamplingParams(temperature=0, max_tokens=1, ignore_eos=True, detokenize=False)
-        async for _ in self._llm.generate(tokens_input([0]), parameters, "first"):
-            pass
+        parameters = SamplingParams(temperature=0, max_tokens=1, ignore_eos=True, detokenize=False, logprobs=0)
+        async for output in self._llm.generate(tokens_input([0]), parameters, "first"):
+            drawn = [entry for values in output.outputs[0].logprobs for entry in values.values()]
+            if not all(math.isfinite(entry.logprob) for entry in drawn):
+                path = self._config.model_config.model
+                raise InvalidRequest(f"no model can be loaded from {path}: what it computes are not numbers")
         for number, files in enumerate(self._files, start=1):
             await self.add_adapter(files, number)
 

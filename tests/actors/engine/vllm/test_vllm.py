@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import psutil
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from actors.engine import choice
 from actors.engine.adapter_files import WEIGHTS, AdapterFiles
@@ -197,6 +197,19 @@ async def test_a_setting_that_a_checkpoint_has_wrong_is_refused_in_a_sentence(
     (path / "config.json").write_text(json.dumps(content))
     open_engine, _ = build_engine(settings(path))
     with pytest.raises(InvalidRequest, match="^vLLM cannot run .*'max_position_embeddings': TypeError: .*$"):
+        await open_engine()
+
+
+@pytest.mark.vllm
+async def test_weights_that_are_not_numbers_are_refused_at_the_start(
+    checkpoint: Callable[[str], Path], tmp_path: Path, vllm_driver: Driver
+) -> None:
+    shutil.copytree(checkpoint("llama"), path := tmp_path / "model")
+    tensors = load_file(path / "model.safetensors")
+    tensors["model.layers.0.mlp.up_proj.weight"][3, 3] = float("nan")
+    save_file(tensors, path / "model.safetensors", {"format": "pt"})
+    open_engine, _ = build_engine(settings(path))
+    with pytest.raises(InvalidRequest, match="^no model can be loaded from .*: what it computes are not numbers"):
         await open_engine()
 
 
