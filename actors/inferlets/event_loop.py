@@ -43,6 +43,9 @@ class IdleSelector(selectors.DefaultSelector):
     MAX_BUSY_ROUNDS = 1000
     """A program that polls with ``sleep(0)`` is never idle, and is told all the same."""
 
+    MAX_IDLE_S = 86_400.0
+    """After which ``on_idle`` is asked again: the system's call refuses to wait for more than 24.8 days."""
+
     def __init__(self, on_idle: Callable[[], float | None]) -> None:
         super().__init__()
         self._on_idle = on_idle
@@ -56,7 +59,9 @@ class IdleSelector(selectors.DefaultSelector):
             return super().select(timeout)
         self._num_busy_rounds = 0
         idle_s = self._on_idle()
-        return super().select(timeout if is_busy else idle_s)
+        if is_busy:
+            return super().select(timeout)
+        return super().select(None if idle_s is None else min(idle_s, self.MAX_IDLE_S))
 
 
 class Timer(asyncio.TimerHandle):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from api.agents.tools import AnyTool
+from api.agents.tools import AnyTool, check_timeout
 from api.errors import InvalidRequest
 from api.names import check_name
 from api.threads.commands import IfBusy
@@ -48,6 +48,7 @@ class Agent:
         check_name("the name of an agent", self.name)
         if "/" in self.name:
             raise InvalidRequest("the name of an agent has no '/'")
+        check_timeout("the timeout_s of an agent", self.timeout_s)
         check_tools([tool.spec for tool in self.tools], ToolChoice())
 
     def tool(self, name: str) -> AnyTool:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from api.agents.tools import IfExpired
+from api.agents.tools import IfExpired, check_timeout
 from api.errors import GreenroomError
 from api.inferlet.work_effects import Reporter
 
@@ -73,7 +73,11 @@ async def ask(
         answer: what the answer must be, as pydantic has it.
         timeout_s: for so long; None for ever. The tool's own time limit stands still meanwhile.
         if_expired: the run fails then, or this returns None.
+
+    Raises:
+        InvalidRequest: ``timeout_s`` is not from 0 to 30 days.
     """
+    check_timeout("the timeout_s of an ask", timeout_s)
     call, adapter = _inside(), TypeAdapter(answer)
     asked = {
         "question": question,

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_type_hints, overload
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from api.errors import InvalidRequest
+from api.threads.commands import MAX_TIMEOUT_S
 from api.tools import Tool
 
 IfExpired = Literal["fail", "deny"]
@@ -29,6 +30,10 @@ class FunctionTool:
     timeout_s: float = 30.0
     max_calls: int | None = None
     retry_safe: bool = False
+
+    def __post_init__(self) -> None:
+        check_timeout(f"timeout_s of tool {self.name!r}", self.timeout_s)
+        check_timeout(f"approval_timeout_s of tool {self.name!r}", self.approval_timeout_s)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         return self.function(*arguments, **named)
@@ -107,7 +112,7 @@ def tool(function: Callable[..., Any] | None = None, /, *, name: str | None = No
         retry_safe: running it twice does no harm, so it is run again where its process dies.
 
     Raises:
-        InvalidRequest: a parameter is positional-only or variadic.
+        InvalidRequest: a parameter is positional-only or variadic, or a time is not one that a tool can have.
     """
     if function is None:
         return lambda decorated: _tool(decorated, name, options)
@@ -119,6 +124,16 @@ def client_tool(
 ) -> ClientTool:
     """A tool that the caller runs. ``schema`` is of its arguments, an object."""
     return ClientTool(Tool(name, description, json.dumps(schema)), max_calls)
+
+
+def check_timeout(what: str, seconds: float | None) -> None:
+    """Whether a run, a call or an ask can have this much time; None is none.
+
+    Raises:
+        InvalidRequest: it cannot; says of ``what``.
+    """
+    if seconds is not None and not 0 <= seconds <= MAX_TIMEOUT_S:
+        raise InvalidRequest(f"{what} is from 0 to {MAX_TIMEOUT_S:.0f} seconds, not {seconds!r:.100}")
 
 
 def _tool(function: Callable[..., Any], name: str | None, options: Mapping[str, Any]) -> FunctionTool:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from api.http.schemas import Body
-from api.threads.commands import GivenAnswer, IfBusy, Limits, Prompt
+from api.threads.commands import MAX_TIMEOUT_S, GivenAnswer, IfBusy, Limits, Prompt
 
 PromptText = Annotated[str, StringConstraints(min_length=1)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -25,7 +25,7 @@ class LimitsBody(Body):
 
     max_actions: int | None = Field(default=None, ge=0)
     max_tokens: int | None = Field(default=None, ge=1)
-    timeout_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    timeout_s: float | None = Field(default=None, gt=0, le=MAX_TIMEOUT_S, allow_inf_nan=False)
 
 
 class PromptBody(Body):

@@ -8,6 +8,9 @@ from typing import Any, Literal, TypeAlias
 IfBusy = Literal["queue", "reject", "interrupt", "rollback", "steer"]
 CancelMode = Literal["keep", "rollback"]
 
+MAX_TIMEOUT_S = 30 * 86_400.0
+"""Of a run, of one call of a tool, and of an ask."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -8,12 +8,13 @@ from typing import Annotated, Any, Literal
 
 import jsonschema
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
-from api.agents import Agent, File, client_tool, context, status, tool
+from api.agents import Agent, File, ask, client_tool, context, status, tool
 from api.agents.clock import RunClock
 from api.agents.results import parts_of
 from api.errors import GreenroomError, InvalidRequest
+from api.http.thread_schemas import LimitsBody
 
 
 class Place(BaseModel):
@@ -81,6 +82,19 @@ def test_an_agent_has_no_two_tools_of_one_name() -> None:
         Agent(name="planner", tools=[plan, client_tool("plan", {"type": "object"})])
     with pytest.raises(InvalidRequest, match="has no '/'"):
         Agent(name="a/b")
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf"), 31 * 86_400.0])
+async def test_a_time_that_nothing_can_have_is_refused_where_it_is_written(seconds: float) -> None:
+    with pytest.raises(InvalidRequest, match="timeout_s of an agent"):
+        Agent(name="a", timeout_s=seconds)
+    for name in ("timeout_s", "approval_timeout_s"):
+        with pytest.raises(InvalidRequest, match=f"{name} of tool 'shout'"):
+            tool(name="shout", **{name: seconds})(lambda: "")  # type: ignore[call-overload]
+    with pytest.raises(InvalidRequest, match="timeout_s of an ask"):
+        await ask("Well?", timeout_s=seconds)
+    with pytest.raises(ValidationError, match="timeout_s"):
+        LimitsBody(timeout_s=seconds)
 
 
 def test_a_value_is_parts_by_what_it_is() -> None:
