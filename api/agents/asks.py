@@ -127,9 +127,13 @@ class Asks:
 
 def _fits(value: Any, schema: dict[str, Any]) -> bool:
     """As far as the schema's own type and its list of values say."""
-    if "enum" in schema and value not in schema["enum"]:
+    choices, types = schema.get("enum"), schema.get("type")
+    if isinstance(choices, list) and value not in choices:
         return False
-    kinds = _JSON_TYPES.get(schema.get("type", ""))
-    if kinds is None:
-        return True
+    names = types if isinstance(types, list) else [types]
+    known = [_JSON_TYPES[name] for name in names if isinstance(name, str) and name in _JSON_TYPES]
+    return len(known) < len(names) or any(_is_of(value, kinds) for kinds in known)
+
+
+def _is_of(value: Any, kinds: tuple[type, ...]) -> bool:
     return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))

@@ -11,13 +11,16 @@ from api.agents.agent import Agent
 from api.agents.model_context import ModelContext
 from api.agents.run import MODES, RunTask
 from api.agents.writer import Writer
-from api.errors import GreenroomError, InvalidRequest, RunEnded, RunNotFound, ThreadBusy, TooBusy
+from api.errors import GreenroomError, InvalidRequest, RunEnded, RunNotFound, ThreadBusy, TooBusy, reason_of
 from api.inferlet import Args, instance_id, now
 from api.inferlet.effects import Receive
 from api.inferlet.host import host
 from api.inferlet.program import Program
+from api.logs import event_logger
 from api.threads.commands import Answers, Cancel, Command, Prompt, Steer, received
 from api.threads.runs import Run
+
+log = event_logger("greenroom.agent")
 
 RUNS_PER_CHECKPOINT, TOKENS_PER_RUN = 8, 1000
 """A checkpoint comes after so many runs, and one more for each so many tokens of the model's context, which it holds.
@@ -95,6 +98,10 @@ class _Thread:
             run_id = self._obey(position, command)
         except GreenroomError as error:
             return self._writer.outcome(position, None, error)
+        except Exception as error:
+            log.exception("a command failed", thread_id=self._ids[0], position=position)
+            failure = GreenroomError(f"the agent's program failed: {type(error).__name__}: {reason_of(error)}")
+            return self._writer.outcome(position, None, failure)
         self._writer.outcome(position, run_id)
 
     def _obey(self, position: int, command: Command) -> str:

@@ -6,6 +6,9 @@ import asyncio
 import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Any
+
+from pydantic import WithJsonSchema
 
 from api.agents import Agent, File, ask, client_tool, context, status, tool
 
@@ -97,6 +100,13 @@ async def order() -> str:
     return f"{number} {dish} for {context().call_id}"
 
 
+@tool
+async def choose() -> str:
+    """Asks for something of two types."""
+    answer: Any = Annotated[Any, WithJsonSchema({"type": ["integer", "string"]})]
+    return repr(await ask("Which?", answer))
+
+
 @tool(needs_approval=True, approval_timeout_s=0.05, if_expired="deny")
 def denied() -> str:
     """Never approved in time."""
@@ -109,7 +119,7 @@ def strict() -> str:
     return "no"
 
 
-TOOLS = [add, weather, fail, hold, hold_safely, slow, pay, once, letters, several, order]
+TOOLS = [add, weather, fail, hold, hold_safely, slow, pay, once, letters, several, order, choose]
 helper = Agent(name="helper", system="Help.", tools=[*TOOLS, client_tool("pick", {"type": "object"})])
 quiet = Agent(name="quiet", tools=[add, pay], statuses=False)
 limited = Agent(name="limited", tools=TOOLS, max_actions=2, max_tokens=400)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from actors.inferlets.instance import Instance
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads.agents import RECORDED
@@ -75,6 +77,23 @@ async def test_a_tool_asks_twice_and_its_time_stands_meanwhile(small: SmallClust
         [result] = [block for block in final.values() if block["kind"] == "tool_result"]
         assert text_of(result) == f"2 soup for {result['call_id']}"
         assert RECORDED == ["order 2 soup"]
+
+
+async def test_an_answer_that_its_thread_fails_on_is_refused_and_the_thread_goes_on(
+    small: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with calling(small) as caller:
+        begun = await caller.begin(called("choose"))
+        [ask] = await asks_of(caller, begun)
+        assert ask["ask"]["schema"] == {"type": ["integer", "string"]}
+        with monkeypatch.context() as patched:
+            patched.setattr("api.agents.asks._fits", {}.__getitem__)
+            failed = await caller.answer(begun["run_id"], 500, ask_id=ask["id"], value=2)
+            assert failed["error"]["code"] == "internal"
+        await caller.answer(begun["run_id"], ask_id=ask["id"], value=2)
+        assert (await caller.wait(begun["run_id"]))["state"] == "succeeded"
+        [*_, said] = await caller.blocks(begun["thread_id"])
+        assert text_of(said) == "told 2"
 
 
 async def test_the_caller_runs_a_tool_of_its_own(small: SmallCluster) -> None:
