@@ -51,9 +51,9 @@ class Agent:
         check_timeout("the timeout_s of an agent", self.timeout_s)
         check_tools([tool.spec for tool in self.tools], ToolChoice())
 
-    def tool(self, name: str) -> AnyTool:
-        """The tool of this name, which there is."""
-        return next(tool for tool in self.tools if tool.name == name)
+    def tool(self, name: str) -> AnyTool | None:
+        """The tool of this name; None where it has none."""
+        return next((tool for tool in self.tools if tool.name == name), None)
 
     def tells(self, status: str) -> bool:
         """Whether those who watch are told of this."""

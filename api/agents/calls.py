@@ -33,10 +33,13 @@ class CallFailed(Exception):
 
 @dataclass(slots=True)
 class Call:
-    """See the module. ``run`` has the ids of the run that it belongs to, which counts it as active until it ends."""
+    """See the module. ``run`` has the ids of the run that it belongs to, which counts it as active until it ends.
+
+    ``tool`` is None where the model has called one that the agent does not have.
+    """
 
     run: Run
-    tool: AnyTool
+    tool: AnyTool | None
     made: ToolCall
     asks: Asks
     new_block: Callable[..., OpenBlock]
@@ -70,6 +73,8 @@ class Call:
         return f"Error: {error.message}"
 
     async def _perform(self) -> None:
+        if self.tool is None:
+            raise CallFailed("unknown_tool", f"there is no tool {self.made.name!r:.200}")
         if isinstance(self.tool, ClientTool):
             answer = await self._ask("client_tool", self.made.name, {})
             if answer.approve is False:

@@ -210,7 +210,8 @@ class RunTask:
 
     def _fits(self, name: str) -> bool:
         """Whether one more call may be made; those after one that may not do not fit either."""
-        limit = self._agent.tool(name).max_calls
+        tool = self._agent.tool(name)
+        limit = tool.max_calls if tool else None
         is_over = self._max_actions is not None and self._num_calls.total() >= self._max_actions
         if is_over or (limit is not None and self._num_calls[name] >= limit):
             self._max_actions = 0

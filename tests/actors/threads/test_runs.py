@@ -203,6 +203,22 @@ async def test_the_model_is_told_what_a_tool_raised_and_that_one_took_too_long(s
         assert told.startswith("told Error: ValueError: no luck, Error: slow took longer than 0.05 s, Error: a: ")
 
 
+async def test_the_model_is_told_that_a_tool_is_not_there_and_goes_on(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        answer = await caller.prompt(f"{called('nothing')}\n{ADD}")
+        assert (answer["run"]["state"], text_of(answer["blocks"][-1])) == (
+            "succeeded",
+            "told Error: there is no tool 'nothing', 3",
+        )
+        results = await caller.blocks(answer["thread_id"], "kinds=tool_result")
+        assert [(block["name"], block["error"] and block["error"]["code"]) for block in results] == [
+            ("nothing", "unknown_tool"),
+            ("add", None),
+        ]
+        limited = await caller.prompt("\n".join([called("nothing")] * 3), agent="limited")
+        assert (limited["run"]["reason"], limited["run"]["error"]["code"]) == ("budget", "max_actions")
+
+
 async def test_several_values_of_a_call_are_parts_and_files_are_read_as_what_they_are_and_nothing_else(
     small: SmallCluster,
 ) -> None:
