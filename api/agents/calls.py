@@ -33,7 +33,9 @@ class CallFailed(Exception):
 
 @dataclass(slots=True)
 class Call:
-    """See the module. ``run`` has the ids of the run that it belongs to, which counts it as active until it ends.
+    """See the module. ``run`` has the ids of the run that it belongs to, which counts it as active until its result.
+
+    One that fails its run stays active, since the run works on its own end then.
 
     ``tool`` is None where the model has called one that the agent does not have.
     """
@@ -53,9 +55,9 @@ class Call:
         """
         try:
             await self._perform()
-            return told(self._result().close().parts)
+            answer = told(self._result().close().parts)
         except CallFailed as error:
-            return self.refuse(error.error)
+            answer = self.refuse(error.error)
         except WorkerLost as error:
             self._result().close("failed", error=BlockError("worker_lost", str(error)))
             raise Failed("worker_lost", str(error)) from None
@@ -65,7 +67,8 @@ class Call:
         finally:
             if self.result:
                 self.result.close("cancelled")
-            self.asks.active(-1)
+        self.asks.active(-1)
+        return answer
 
     def refuse(self, error: BlockError) -> str:
         """The call has failed; what the model is told."""

@@ -127,5 +127,5 @@ safe = Agent(
     name="safe",
     tools=[tool(retry_safe=True, needs_approval=one is pay)(one.function) for one in (add, weather, pay)],
 )
-hurried = Agent(name="hurried", tools=[denied, strict])
+hurried = Agent(name="hurried", tools=[denied, strict, pay])
 plain = Agent(name="plain")

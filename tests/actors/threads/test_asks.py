@@ -117,6 +117,14 @@ async def test_an_ask_that_nobody_answers_in_time_counts_as_denied_where_its_too
         assert (ended.data["run"]["state"], ended.data["run"]["reason"]) == ("failed", "ask_expired")
 
 
+async def test_a_run_that_fails_while_it_asks_for_more_waits_no_longer(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        lines = (called("strict"), called("pay", amount=20), called("pay", amount=30))
+        begun = await caller.begin("\n".join(lines), agent="hurried")
+        states = [event.data["run"]["state"] for event in await caller.events(begun) if "run" in event.data]
+        assert states == ["running", "waiting", "running", "failed"]
+
+
 async def test_a_waiting_run_is_cancelled_and_its_tool_never_begins(small: SmallCluster) -> None:
     async with calling(small) as caller:
         begun = await caller.begin(called("pay", amount=20))
