@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -118,11 +118,15 @@ class ThreadLog:
         """The ids of blocks that grow."""
         return list(self._open)
 
-    def texts(self, block_id: str) -> list[tuple[Part, bytes]]:
-        """The parts of a block and the bytes of each, as far as they have come."""
-        if shown := self._open.get(block_id):
-            return [(part, bytes(data)) for part, data in shown]
-        return [(part, part.text.encode()) for part in self.blocks[block_id].parts]
+    def text_after(self, block_id: str, part: int, offset: int) -> Iterator[tuple[int, int, bytes]]:
+        """What has come of a block after a byte of a part: number of the part, offset and bytes of each piece."""
+        shown = self._open.get(block_id)
+        parts = self.blocks[block_id].parts
+        for number in range(part, len(parts if shown is None else shown)):
+            data = parts[number].text.encode()[offset:] if shown is None else bytes(shown[number][1][offset:])
+            if data:
+                yield number, offset, data
+            offset = 0
 
     def page(self, query: BlockQuery) -> tuple[tuple[Block, ...], bool]:
         """See ``ThreadHandle.blocks``."""

@@ -72,19 +72,21 @@ class ThreadReader:
         created = self._log.entries[block.seq - 1].block
         assert created is not None, "a block's seq is that of its creation"
         number = number_of(block.id)
-        for index, (_, data) in enumerate(self._log.texts(block.id)):
-            known = len(created.parts[index].text.encode()) if index < len(created.parts) else 0
-            offset = self._position.offsets.get((number, index), known)
-            if offset >= len(data):
-                continue  # a program that runs again has not come so far yet
-            self._position = self._position.after_delta(number, index, len(data))
-            text = _text(data[offset:])
-            delta = {"block_id": block.id, "run_id": block.run_id, "part": index, "offset": offset, "text": text}
+        read = self._position.offsets.get(number, _end_of(created))
+        for part, offset, data in self._log.text_after(block.id, *read):
+            self._position = self._position.after_delta(number, part, offset + len(data))
+            delta = {"block_id": block.id, "run_id": block.run_id, "part": part, "offset": offset, "text": _text(data)}
             self._events.append(ThreadEvent(str(self._position), "block.delta", delta))
 
     def _is_shown(self, block: Block) -> bool:
         query = self._query
         return query.run_id in (None, block.run_id) and (not query.kinds or block.kind in query.kinds)
+
+
+def _end_of(block: Block) -> tuple[int, int]:
+    """Its last part, and how many bytes that has."""
+    last = len(block.parts) - 1
+    return (last, len(block.parts[last].text.encode())) if block.parts else (0, 0)
 
 
 def _text(data: bytes) -> str:
