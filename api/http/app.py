@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 from api.cluster import Cluster
 from api.errors import GreenroomError
 from api.http.agent_routes import agent_routes
+from api.http.block_routes import block_routes
 from api.http.cors import Cors
 from api.http.errors import Faults
 from api.http.health import health_routes
@@ -57,6 +58,7 @@ def build_app(
         *inferlet_routes(),
         *agent_routes(),
         *thread_routes(),
+        *block_routes(),
         *page_routes(),
         *routes,
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from api.errors import GreenroomError
 from api.http.disconnects import while_connected
@@ -56,18 +56,23 @@ async def kept_alive(texts: AsyncGenerator[str]) -> AsyncGenerator[str]:
         await texts.aclose()
 
 
-class EventStream(Response):
+class GrowingResponse(Response):
     """Sends what a generator yields, and closes it when it ends or the client has left.
 
     ``first`` is what it has yielded already: only a generator that has begun does anything when it is closed.
     """
 
-    media_type = "text/event-stream"
-
-    def __init__(self, texts: AsyncGenerator[str], first: str = "") -> None:
-        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    def __init__(
+        self,
+        pieces: AsyncGenerator[str] | AsyncGenerator[bytes],
+        first: str | bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        media_type: str | None = None,
+    ) -> None:
+        unbuffered = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(headers={**unbuffered, **(headers or {})}, media_type=media_type)
         del self.headers["content-length"]
-        self._texts = texts
+        self._pieces = pieces
         self._first = first
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,12 +83,26 @@ class EventStream(Response):
         except (ClientDisconnect, OSError):
             return
         finally:
-            await self._texts.aclose()
+            await self._pieces.aclose()
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         if self._first:
-            await send({"type": "http.response.body", "body": self._first.encode(), "more_body": True})
-        async for text in self._texts:
-            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+            await send(_body(self._first))
+        async for piece in self._pieces:
+            await send(_body(piece))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class EventStream(GrowingResponse):
+    """The same, of events."""
+
+    media_type = "text/event-stream"
+
+
+def _body(piece: str | bytes) -> Message:
+    return {
+        "type": "http.response.body",
+        "body": piece.encode() if isinstance(piece, str) else piece,
+        "more_body": True,
+    }

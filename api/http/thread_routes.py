@@ -1,4 +1,4 @@
-"""Threads over HTTP: their blocks, their runs, and what happens in them. Prompts: see ``api.http.agent_routes``.
+"""Threads over HTTP: their runs, and what happens in them. Prompts: see ``api.http.agent_routes``.
 
 | route | body or query | answer |
 |---|---|---|
@@ -7,8 +7,6 @@
 | `DELETE /api/threads/{id}` | | 204; it is 410 from then on |
 | `GET /api/threads/{id}/blocks` | `run_id, kinds, roles, after, before, limit, order` | 200 `{blocks, has_more}` |
 | `GET /api/threads/{id}/stream` | `after, run_id, kinds, deltas` | 200 server-sent events, see below |
-| `GET /api/blocks/{id}` | | 200 `{block}` |
-| `GET /api/blocks/{id}/raw` | `part` | 200 its bytes, as they come while it is open |
 | `GET /api/runs/{id}` | | 200 `{run}` |
 | `GET /api/runs/{id}/wait` | `timeout_s` | 200 `{run}`, once it has ended or waits for an answer, or in time |
 | `POST /api/runs/{id}/cancel` | `mode?`: keep or rollback | 202 `{run}` |
@@ -24,22 +22,21 @@ run.
 
 from __future__ import annotations
 
-import math
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Annotated, Literal
 
 from pydantic import Field
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from api.errors import BlockNotFound, GreenroomError, InvalidRequest, RunNotFound, ThreadNotFound
+from api.errors import GreenroomError, RunNotFound, ThreadNotFound
 from api.http.agent_routes import agents_of, view_response
 from api.http.event_stream import EventStream, error_text, event_text, kept_alive
 from api.http.operations import EVENTS, Operation
 from api.http.schemas import parse_body
 from api.http.security import owner_of
+from api.http.thread_queries import one_of, timeout_of, whole_number, words
 from api.http.thread_schemas import AnswersBody, CancelBody, SteerBody
 from api.threads.blocks import KINDS, ROLES, thread_of
 from api.threads.contract import BlockQuery, StreamQuery, ThreadEvent, ThreadHandle
@@ -48,7 +45,6 @@ from api.threads.runs import Run
 from api.wire.thread_views import (
     BlocksView,
     BlockView,
-    OneBlockView,
     OneRunView,
     OneThreadView,
     RunView,
@@ -57,21 +53,11 @@ from api.wire.thread_views import (
     event_view,
 )
 
-MAX_WAIT_S, DEFAULT_WAIT_S = 600.0, 60.0
 MAX_LIMIT = 1000
 MAX_SEQ = 10**15
 
-RAW_HEADERS = {
-    "Content-Disposition": "attachment",
-    "Content-Security-Policy": "sandbox",
-    "X-Content-Type-Options": "nosniff",
-}
-"""What a tool has made is no page of this server."""
-
-Word = TypeVar("Word", bound=str)
 Number = Annotated[int, Field(ge=0)]
 
-_BLOCK = "/api/blocks/{block_id}"
 _STREAM_QUERY = {"after": str, "run_id": str, "kinds": str, "deltas": bool}
 _BLOCK_QUERY = {
     **{"run_id": str, "kinds": str, "roles": str},
@@ -80,11 +66,9 @@ _BLOCK_QUERY = {
 
 
 def thread_routes() -> list[BaseRoute]:
-    """Threads, blocks and runs."""
+    """Threads and runs."""
     return [
         *(route for name in ("threads", "files") for route in _of_threads(f"/api/{name}")),
-        Operation("GET", _BLOCK, show_block, answers={200: OneBlockView}),
-        Operation("GET", f"{_BLOCK}/raw", show_bytes, query={"part": Number}, answers={200: "*/*"}),
         *(route for name in ("runs", "tasks") for route in _of_runs(f"/api/{name}/{{run_id}}")),
     ]
 
@@ -131,12 +115,12 @@ async def list_blocks(request: Request) -> Response:
     thread, query = await _thread(request), request.query_params
     asked = BlockQuery(
         query.get("run_id"),
-        _words("kinds", query, KINDS),
-        _words("roles", query, ROLES),
-        _number("after", query, 0, MAX_SEQ) or 0,
-        _number("before", query, 0, MAX_SEQ),
-        _number("limit", query, 1, MAX_LIMIT) or 100,
-        _one_of("order", query, ("asc", "desc")) == "desc",
+        words("kinds", query, KINDS),
+        words("roles", query, ROLES),
+        whole_number("after", query, 0, MAX_SEQ) or 0,
+        whole_number("before", query, 0, MAX_SEQ),
+        whole_number("limit", query, 1, MAX_LIMIT) or 100,
+        one_of("order", query, ("asc", "desc")) == "desc",
     )
     blocks, has_more = await thread.blocks(asked)
     return view_response(BlocksView(blocks=tuple(BlockView.of(block) for block in blocks), has_more=has_more))
@@ -145,27 +129,12 @@ async def list_blocks(request: Request) -> Response:
 async def stream(request: Request) -> Response:
     thread, query = await _thread(request), request.query_params
     after = request.headers.get("last-event-id") or query.get("after")
-    has_deltas = _one_of("deltas", query, ("true", "false")) == "true"
-    asked = StreamQuery(query.get("run_id"), _words("kinds", query, KINDS), has_deltas)
+    has_deltas = one_of("deltas", query, ("true", "false")) == "true"
+    asked = StreamQuery(query.get("run_id"), words("kinds", query, KINDS), has_deltas)
     Position.of(after)
     if asked.run_id is not None:
         await thread.run(asked.run_id)
     return EventStream(kept_alive(_texts(thread.stream(after, asked))))
-
-
-async def show_block(request: Request) -> Response:
-    block = await (await _thread_of_block(request)).block(_block_id(request))
-    return view_response(OneBlockView(block=BlockView.of(block)))
-
-
-async def show_bytes(request: Request) -> Response:
-    thread = await _thread_of_block(request)
-    block = await thread.block(_block_id(request))
-    number = _number("part", request.query_params, 0, MAX_LIMIT) or 0
-    if block.state == "open":
-        return StreamingResponse(_growing(thread, block.id, block.run_id, block.seq, number), headers=RAW_HEADERS)
-    part = block.part(number)
-    return Response(part.content, media_type=part.mime_type, headers=RAW_HEADERS)
 
 
 async def show_run(request: Request) -> Response:
@@ -174,7 +143,7 @@ async def show_run(request: Request) -> Response:
 
 async def wait(request: Request) -> Response:
     thread = await _thread_of_run(request)
-    return _run_response(await thread.wait(_run_id(request), _timeout_s(request)), 200)
+    return _run_response(await thread.wait(_run_id(request), timeout_of(request.query_params)), 200)
 
 
 async def cancel(request: Request) -> Response:
@@ -203,18 +172,6 @@ async def _texts(events: AsyncIterator[ThreadEvent]) -> AsyncGenerator[str]:
         yield error_text(error)
 
 
-async def _growing(thread: ThreadHandle, block_id: str, run_id: str, seq: int, part: int) -> AsyncIterator[bytes]:
-    """The bytes of a part from the first on, until its block closes."""
-    events: Any = thread.stream(str(seq - 1), StreamQuery(run_id))
-    async with aclosing(events):
-        async for event in events:
-            data = event.data
-            if event.name == "block.delta" and (data["block_id"], data["part"]) == (block_id, part):
-                yield data["text"].encode()
-            elif event.name == "block.completed" and data["block"].id == block_id:
-                return
-
-
 async def _thread(request: Request) -> ThreadHandle:
     return await agents_of(request).thread(request.path_params["thread_id"], owner_of(request))
 
@@ -227,62 +184,10 @@ async def _thread_of_run(request: Request) -> ThreadHandle:
         raise RunNotFound(run_id) from None
 
 
-async def _thread_of_block(request: Request) -> ThreadHandle:
-    owner, block_id = owner_of(request), _block_id(request)
-    try:
-        return await agents_of(request).thread(thread_of(block_id), owner)
-    except ThreadNotFound:
-        raise BlockNotFound(block_id) from None
-
-
 def _run_id(request: Request) -> str:
     run_id: str = request.path_params["run_id"]
     return run_id
 
 
-def _block_id(request: Request) -> str:
-    block_id: str = request.path_params["block_id"]
-    return block_id
-
-
 def _run_response(run: Run, status: int = 202) -> Response:
     return view_response(OneRunView(run=RunView.of(run)), status)
-
-
-def _one_of(name: str, query: Mapping[str, str], known: tuple[str, ...]) -> str:
-    """The first where it is not asked for."""
-    asked = query.get(name, known[0])
-    if asked not in known:
-        raise InvalidRequest(f"{name}: one of {', '.join(known)} is expected")
-    return asked
-
-
-def _words(name: str, query: Mapping[str, str], known: tuple[Word, ...]) -> frozenset[Word]:
-    asked = [word for word in query.get(name, "").split(",") if word]
-    by_name = {str(word): word for word in known}
-    for word in asked:
-        if word not in by_name:
-            raise InvalidRequest(f"{name}: {word!r:.100} is none of {', '.join(known)}")
-    return frozenset(by_name[word] for word in asked)
-
-
-def _number(name: str, query: Mapping[str, str], least: int, most: int) -> int | None:
-    text = query.get(name)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 15 and least <= int(text) <= most):
-        raise InvalidRequest(f"{name}: a whole number from {least} to {most} is expected")
-    return int(text)
-
-
-def _timeout_s(request: Request) -> float:
-    text = request.query_params.get("timeout_s")
-    if text is None:
-        return DEFAULT_WAIT_S
-    try:
-        found = float(text)
-    except ValueError:
-        found = math.nan
-    if not 0 <= found <= MAX_WAIT_S:
-        raise InvalidRequest(f"timeout_s: a number of seconds from 0 to {MAX_WAIT_S:g} is expected")
-    return found

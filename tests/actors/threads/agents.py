@@ -92,6 +92,15 @@ async def several(number: int) -> AsyncIterator[object]:
 
 
 @tool
+def draw(name: str) -> Iterator[object]:
+    """A picture, what it shows, and more when the test says so."""
+    yield File(b"\x00\xff", "image/x-test")
+    yield "é"
+    HELD[name].wait()
+    yield {"more": 1}
+
+
+@tool
 async def order() -> str:
     """Asks what to order."""
     dish = await ask("Which dish?", str)
@@ -119,7 +128,7 @@ def strict() -> str:
     return "no"
 
 
-TOOLS = [add, weather, fail, hold, hold_safely, slow, pay, once, letters, several, order, choose]
+TOOLS = [add, weather, fail, hold, hold_safely, slow, pay, once, letters, several, draw, order, choose]
 helper = Agent(name="helper", system="Help.", tools=[*TOOLS, client_tool("pick", {"type": "object"})])
 quiet = Agent(name="quiet", tools=[add, pay], statuses=False)
 limited = Agent(name="limited", tools=TOOLS, max_actions=2, max_tokens=400)

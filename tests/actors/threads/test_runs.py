@@ -232,6 +232,40 @@ async def test_several_values_of_a_call_are_parts_and_files_are_read_as_what_the
         assert raw.headers["content-disposition"] == "attachment"
 
 
+async def test_the_bytes_of_a_block_that_is_open_are_what_they_are_when_it_is_complete(small: SmallCluster) -> None:
+    expected = [
+        (200, b"\x00\xff", "image/x-test"),
+        (200, "é".encode(), "text/plain; charset=utf-8"),
+        (200, b'{"more": 1}', "application/json"),
+        (400, None, "application/json"),
+    ]
+    async with calling(small) as caller:
+        begun = await caller.begin(called("draw", name="f"))
+        created = await caller.until(begun, "block.created", kind="tool_result")
+        raw = f"/api/blocks/{created.data['block']['id']}/raw?part="
+
+        async def read(part: int) -> tuple[int, bytes | None, str]:
+            answer = await caller.http.get(f"{raw}{part}")
+            return answer.status_code, answer.content if answer.is_success else None, answer.headers["content-type"]
+
+        while_open = [asyncio.create_task(read(part)) for part in range(4)]
+        async with caller.http.stream("GET", f"{raw}1") as growing:
+            assert await anext(growing.aiter_raw()) == "é".encode(), "it comes while the block is open"
+            HELD["f"].set()
+        assert await asyncio.gather(*while_open) == expected
+        await caller.wait(begun["run_id"])
+        assert [await read(part) for part in range(4)] == expected
+
+
+async def test_the_bytes_of_an_ask_are_its_question(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        begun = await caller.begin(called("pay", amount=20))
+        await caller.wait(begun["run_id"])
+        [ask] = await caller.blocks(begun["thread_id"], "kinds=ask")
+        raw = await caller.http.get(f"/api/blocks/{ask['id']}/raw")
+        assert (raw.text, raw.headers["content-type"]) == (text_of(ask), "text/plain; charset=utf-8")
+
+
 async def test_statuses_can_be_turned_off(small: SmallCluster) -> None:
     async with calling(small) as caller:
         begun = await caller.begin(ADD, agent="quiet")
