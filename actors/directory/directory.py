@@ -15,7 +15,7 @@ from actors.directory.messages import InferletSeed, SessionSeed
 from actors.directory.models import ModelTable
 from actors.directory.registry import Registry
 from actors.journal.contract import Journal, StreamInfo
-from actors.journal.keys import INFERLET, SESSION, parse_journal_key
+from actors.journal.keys import INFERLET, PROMPT_KEY, SESSION, parse_journal_key
 from actors.models.messages import StartReport
 from actors.models.ref import ModelReport, Placement
 from actors.pool.pool import SlotPool
@@ -233,6 +233,9 @@ class Directory:
             try:
                 for key in await self._journal.expired(self._clock()):
                     kind, tenant_id = parse_journal_key(key)
+                    if kind == PROMPT_KEY:
+                        await self._journal.delete(key)
+                        continue
                     await (self._inferlets if kind == INFERLET else self._sessions).expire(tenant_id)
             except Exception:
                 log.exception("sweep failed")

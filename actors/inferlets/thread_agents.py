@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import uuid
 from contextlib import suppress
@@ -17,8 +15,10 @@ from actors.directory.ref import DirectoryRef
 from actors.inferlets.launcher import MAX_SOURCE_BYTES
 from actors.inferlets.program import AGENT, Source, agent_names
 from actors.inferlets.records import decode_source, encode_source
+from actors.inferlets.thread_names import ThreadName, ThreadNames
 from actors.inferlets.thread_ref import ThreadRef
 from actors.journal.contract import Journal
+from actors.journal.keys import INFERLET, journal_key
 from actors.pool.ref import Location
 from api.errors import AgentNotFound, InferletNotFound, NameTaken, ThreadDeleted, ThreadNotFound, TooLarge
 from api.threads.contract import AgentInfo, Agents, ThreadInfo
@@ -28,7 +28,7 @@ _ID = re.compile("[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class ThreadAgents(Agents):
-    """A thread's id is a function of its owner, its agent and its name, so that all who ask for it first make one."""
+    """Whatever cluster has this directory and this journal."""
 
     directory: DirectoryRef
     journal: Journal
@@ -57,29 +57,29 @@ class ThreadAgents(Agents):
 
     @override
     async def open(self, agent: str, name: str | None, owner: str = "", key: str | None = None) -> ThreadRef:
+        asked = ThreadName(owner, agent, name, key)
         if name is not None and _ID.fullmatch(name):
             with suppress(ThreadNotFound):
                 found = await self.thread(name, owner)
                 if (await found.describe()).agent == agent:
+                    await self._claim(asked, name)
                     return found
-        thread_id = await self._thread_id(agent, name, owner, key)
-        try:
-            return await self.thread(thread_id, owner)
-        except ThreadNotFound:
-            source = await self._source(agent, owner)
+        thread_id, thread = await self._named(asked)
+        source = None if thread else await self._source(agent, owner)
+        await self._claim(asked, thread_id)
+        if thread:
+            return thread
+        assert source is not None, "it is read where there is no thread"
         context_id = name or thread_id
         seed = InferletSeed(thread_id, owner, AGENT + agent, source.text, source.file, (context_id,), context_id)
         return self._ref(await self.directory.launch(seed), owner)
 
     @override
     async def thread(self, thread_id: str, owner: str = "") -> ThreadRef:
-        try:
-            location = await self.directory.locate_inferlet(thread_id, owner=owner)
-        except InferletNotFound:
-            if await self.journal.get_item(_deleted(owner), thread_id) is not None:
-                raise ThreadDeleted(thread_id) from None
-            raise ThreadNotFound(thread_id) from None
-        return self._ref(location, owner)
+        info = await self.journal.info(journal_key(INFERLET, thread_id))
+        if info is not None and not info.model.startswith(AGENT):
+            raise ThreadNotFound(thread_id)
+        return await self._located(thread_id, owner)
 
     @override
     async def threads(self, owner: str = "") -> tuple[ThreadInfo, ...]:
@@ -89,20 +89,41 @@ class ThreadAgents(Agents):
             if one.program.startswith(AGENT)
         )
 
+    async def _named(self, asked: ThreadName) -> tuple[str, ThreadRef | None]:
+        """The id of the thread that is asked for, and the thread where there is one."""
+        if asked.name is None and asked.key is None:
+            return uuid.uuid4().hex, None
+        known = generation = await self._names.generation(asked)
+        while True:
+            thread_id = asked.thread_id(generation)
+            try:
+                return thread_id, await self._located(thread_id, asked.owner)
+            except ThreadDeleted:
+                generation += 1
+            except ThreadNotFound:
+                break
+        if generation > known:
+            await self._names.begin_generation(asked, known, generation)
+        return thread_id, None
+
+    async def _claim(self, asked: ThreadName, thread_id: str) -> None:
+        if asked.key is not None:
+            await self._names.claim_key(asked, thread_id)
+
+    async def _located(self, thread_id: str, owner: str) -> ThreadRef:
+        try:
+            location = await self.directory.locate_inferlet(thread_id, owner=owner)
+        except InferletNotFound:
+            gone = ThreadDeleted if await self._names.is_deleted(thread_id, owner) else ThreadNotFound
+            raise gone(thread_id) from None
+        return self._ref(location, owner)
+
     def _ref(self, location: Location, owner: str) -> ThreadRef:
-        return ThreadRef(location, self.directory, self.timeout_s, partial(self._forget, location.id, owner))
+        return ThreadRef(location, self.directory, self.timeout_s, partial(self._names.delete, location.id, owner))
 
-    async def _forget(self, thread_id: str, owner: str) -> None:
-        await self.journal.put_item(_deleted(owner), thread_id, b"")
-
-    async def _thread_id(self, agent: str, name: str | None, owner: str, key: str | None) -> str:
-        if name is None and key is None:
-            return uuid.uuid4().hex
-        about = json.dumps([owner, agent, name, key if name is None else None])
-        number = 0
-        while await self.journal.get_item(_deleted(owner), found := _hashed(f"{about}{number}")) is not None:
-            number += 1
-        return found
+    @property
+    def _names(self) -> ThreadNames:
+        return ThreadNames(self.journal)
 
     async def _configured(self) -> dict[str, str]:
         return dict((await self.directory.settings()).agents)
@@ -117,13 +138,5 @@ class ThreadAgents(Agents):
         return decode_source(AGENT + agent, kept)
 
 
-def _hashed(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:32]
-
-
 def _sources(owner: str) -> str:
     return f"agent/{owner}"
-
-
-def _deleted(owner: str) -> str:
-    return f"deleted-thread/{owner}"

@@ -5,6 +5,9 @@ from __future__ import annotations
 SESSION, INFERLET = "session", "inferlet"
 """The kinds of occupants of an actor of a pool."""
 
+PROMPT_KEY = "prompt-key"
+"""The kind of a stream without records that says what an idempotency key was used for."""
+
 
 def journal_key(kind: str, tenant_id: str) -> str:
     """The key of its stream in the journal."""

@@ -1,0 +1,104 @@
+"""How threads are found: by names that are used again after a deletion, by idempotency keys, and not by other ids."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+
+import pytest
+
+from actors.journal.keys import PROMPT_KEY
+from tests.actors.inferlets.programs import launched
+from tests.actors.small_cluster import SmallCluster
+from tests.actors.threads.caller import Caller, Json, calling
+
+
+async def keyed(caller: Caller, key: str, status: int = 202, agent: str = "plain", **body: object) -> Json:
+    """What a prompt with this key is answered."""
+    headers = {"Idempotency-Key": key}
+    found: Json = await caller.ask("POST", f"/api/agents/{agent}/async_prompt", body, status, headers=headers)
+    return found
+
+
+async def test_a_name_that_was_deleted_often_costs_no_more_than_another(
+    small: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with calling(small) as caller:
+        ids: list[str] = []
+        for _ in range(5):
+            ids.append((await caller.prompt("say a", "often", "plain"))["thread_id"])
+            await caller.ask("DELETE", f"/api/threads/{ids[-1]}", status=204)
+        assert len(set(ids)) == 5
+        await caller.ask("GET", f"/api/threads/{ids[-1]}", status=410)
+        thread_id = (await caller.prompt("say b", "often", "plain"))["thread_id"]
+        assert thread_id not in ids
+        assert await small.journal.list_items("deleted-thread/") == (ids[-1],)
+
+        read: list[str] = []
+        get_item = small.journal.get_item
+
+        async def counted(space: str, name: str) -> bytes | None:
+            read.append(space)
+            return await get_item(space, name)
+
+        monkeypatch.setattr(small.journal, "get_item", counted)
+        assert (await caller.prompt("say c", "often", "plain"))["thread_id"] == thread_id
+        assert len(read) == 1
+
+
+async def test_names_that_an_earlier_release_has_deleted_go_on_from_there(small: SmallCluster) -> None:
+    about = json.dumps(["", "plain", "old", None])
+    ids = [hashlib.sha256(f"{about}{number}".encode()).hexdigest()[:32] for number in range(4)]
+    for thread_id in ids[:3]:
+        await small.journal.put_item("deleted-thread/", thread_id, b"")
+    async with calling(small) as caller:
+        for _ in range(2):
+            assert (await caller.prompt("say a", "old", "plain"))["thread_id"] == ids[3]
+        await caller.ask("GET", f"/api/threads/{ids[2]}", status=410)
+    assert await small.journal.list_items("deleted-thread/") == (ids[2],)
+
+
+async def test_an_idempotency_key_is_of_an_owner_and_an_agent_whatever_thread_it_was_used_for(
+    small: SmallCluster,
+) -> None:
+    others: list[Json] = [{"context_id": "two"}, {"context_keys": {"a": 1}}, {}]
+    async with calling(small) as caller:
+        first = await keyed(caller, "k", prompt="say a", context_id="one")
+        assert (await keyed(caller, "k", prompt="say a", context_id="one"))["run_id"] == first["run_id"]
+        small.restart_directory()
+        for other in (*others, {"context_id": first["thread_id"]}):
+            refused = await keyed(caller, "k", 409, prompt="say a", **other)
+            assert refused["error"]["code"] == "idempotency_conflict"
+        assert (await keyed(caller, "k", prompt="say a", agent="quiet", context_id="two"))["run_id"] != first["run_id"]
+        assert len(await small.journal.streams(PROMPT_KEY)) == 2
+        await caller.ask("DELETE", f"/api/threads/{first['thread_id']}", status=204)
+        again = await keyed(caller, "k", prompt="say a", context_id="two")
+        assert again["thread_id"] != first["thread_id"]
+        await keyed(caller, "k", 409, prompt="say a", context_id="one")
+
+
+async def test_an_idempotency_key_is_forgotten_in_time(small: SmallCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.inferlets.thread_names.KEY_KEPT_S", 0.0)
+    async with calling(small) as caller:
+        await keyed(caller, "k", prompt="say a", context_id="one")
+        async with asyncio.timeout(30):
+            while await small.journal.streams(PROMPT_KEY):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await keyed(caller, "k", prompt="say b", context_id="two")
+
+
+async def test_an_inferlet_that_is_no_thread_is_not_found_as_one(small: SmallCluster) -> None:
+    inferlet = await launched(
+        small,
+        """
+        @inferlet
+        async def main(args: Args) -> str:
+            return await recv()
+        """,
+    )
+    async with calling(small) as caller:
+        for method, path in (("GET", ""), ("GET", "/blocks"), ("GET", "/stream"), ("DELETE", "")):
+            missing = await caller.ask(method, f"/api/threads/{inferlet.instance_id}{path}", status=404)
+            assert missing["error"]["code"] == "thread_not_found"
+        assert (await caller.ask("GET", f"/api/inferlets/{inferlet.instance_id}"))["state"] == "running"
