@@ -12,18 +12,20 @@ from typing_extensions import override
 
 from actors.directory.messages import InferletSeed
 from actors.directory.ref import DirectoryRef
+from actors.inferlets.agent_sources import AgentSources
 from actors.inferlets.launcher import MAX_SOURCE_BYTES
 from actors.inferlets.program import AGENT, Source, agent_names
-from actors.inferlets.records import decode_source, encode_source
 from actors.inferlets.thread_names import ThreadName, ThreadNames
 from actors.inferlets.thread_ref import ThreadRef
 from actors.journal.contract import Journal
 from actors.journal.keys import INFERLET, journal_key
 from actors.pool.ref import Location
-from api.errors import AgentNotFound, InferletNotFound, NameTaken, ThreadDeleted, ThreadNotFound, TooLarge
+from api.errors import InferletNotFound, InvalidRequest, NameTaken, ThreadDeleted, ThreadNotFound, TooLarge
 from api.threads.contract import AgentInfo, Agents, ThreadInfo
 
 _ID = re.compile("[0-9a-f]{32}")
+MAX_NAMES = 64
+"""Of the agents in one file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +41,25 @@ class ThreadAgents(Agents):
         if len(source.encode()) > MAX_SOURCE_BYTES:
             raise TooLarge(f"a source may have {MAX_SOURCE_BYTES} bytes")
         names = agent_names(source, file)
+        if len(names) > MAX_NAMES:
+            raise InvalidRequest(f"{file} has {len(names)} agents; a file may have {MAX_NAMES}")
         taken = [name for name in names if name in await self._configured()]
         if taken:
             raise NameTaken(f"agent {taken[0]!r} is one of the configuration's")
-        for name in names:
-            await self.journal.put_item(_sources(owner), name, encode_source(Source(AGENT + name, file, source)))
+        await self._uploaded.put(names, file, source, owner)
         return tuple(AgentInfo(name, file) for name in names)
 
     @override
     async def agents(self, owner: str = "") -> tuple[AgentInfo, ...]:
         configured = await self._configured()
-        found = [AgentInfo(name, path) for name, path in configured.items()]
-        for name in await self.journal.list_items(_sources(owner)):
-            if name not in configured:
-                found.append(AgentInfo(name, (await self._source(name, owner)).file))
-        return tuple(found)
+        uploaded = [info for info in await self._uploaded.infos(owner) if info.name not in configured]
+        return (*(AgentInfo(name, path) for name, path in configured.items()), *uploaded)
+
+    @override
+    async def remove(self, agent: str, owner: str = "") -> None:
+        if agent in await self._configured():
+            raise NameTaken(f"agent {agent!r} is one of the configuration's")
+        await self._uploaded.remove(agent, owner)
 
     @override
     async def open(self, agent: str, name: str | None, owner: str = "", key: str | None = None) -> ThreadRef:
@@ -125,6 +131,10 @@ class ThreadAgents(Agents):
     def _names(self) -> ThreadNames:
         return ThreadNames(self.journal)
 
+    @property
+    def _uploaded(self) -> AgentSources:
+        return AgentSources(self.journal)
+
     async def _configured(self) -> dict[str, str]:
         return dict((await self.directory.settings()).agents)
 
@@ -132,11 +142,4 @@ class ThreadAgents(Agents):
         configured = await self._configured()
         if agent in configured:
             return Source(AGENT + agent, configured[agent])
-        kept = await self.journal.get_item(_sources(owner), agent)
-        if kept is None:
-            raise AgentNotFound(agent)
-        return decode_source(AGENT + agent, kept)
-
-
-def _sources(owner: str) -> str:
-    return f"agent/{owner}"
+        return await self._uploaded.source(agent, owner)

@@ -194,6 +194,14 @@ class ClientAgent:
         self.name = name
         self._server = server
 
+    async def delete(self) -> None:
+        """Forget one that was uploaded; threads that have begun go on with it.
+
+        Raises:
+            AgentNotFound, NameTaken, Forbidden
+        """
+        await self._server.send("DELETE", f"/api/agents/{quote(self.name, safe='')}")
+
     async def async_prompt(
         self,
         prompt: str,

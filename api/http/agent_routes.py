@@ -4,6 +4,7 @@
 |---|---|---|
 | `GET /api/agents` | | 200 `{agents: [{name, source}]}` that the caller can prompt |
 | `POST /api/agents` | `source`, `file?` | 201 the same, of those that are written in the source |
+| `DELETE /api/agents/{agent}` | | 204; threads that have begun go on with it |
 | `POST /api/agents/{agent}/async_prompt` | `prompt`, `context_id?` or `context_keys?`, … | 202, see below |
 | `POST /api/agents/{agent}/prompt` | the same | 200 `{blocks, run, thread_id, context_id}` once it has ended or asks |
 
@@ -54,6 +55,7 @@ def agent_routes() -> list[BaseRoute]:
     return [
         Operation("GET", "/api/agents", list_agents, answers={200: AgentsView}),
         Operation("POST", "/api/agents", upload_agents, takes=AgentsBody, answers={201: AgentsView}),
+        Operation("DELETE", "/api/agents/{agent}", delete_agent, answers={204: None}),
         Operation("POST", "/api/agents/{agent}/prompt", prompt, takes=PromptBody, answers={200: PromptedView}),
         Operation("POST", "/api/agents/{agent}/async_prompt", async_prompt, takes=PromptBody, answers={202: BegunView}),
     ]
@@ -68,6 +70,12 @@ async def upload_agents(request: Request) -> Response:
     check_upload(request)
     body = parse_body(AgentsBody, await request.body())
     return _agents_response(await agents_of(request).upload(body.source, body.file, owner), 201)
+
+
+async def delete_agent(request: Request) -> Response:
+    check_upload(request)
+    await agents_of(request).remove(request.path_params["agent"], owner_of(request))
+    return Response(status_code=204)
 
 
 async def async_prompt(request: Request) -> Response:

@@ -194,6 +194,16 @@ class Agents(Protocol):
             InvalidRequest: it is not Python, or has no ``Agent`` with a name that is written in it.
             NameTaken: the configuration has an agent of one of these names.
             TooLarge: it has more than 1 MiB.
+            TooBusy: the owner would have too many agents.
+        """
+        ...
+
+    async def remove(self, agent: str, owner: str) -> None:
+        """Forget an agent that was uploaded; threads that have begun go on with it.
+
+        Raises:
+            AgentNotFound
+            NameTaken: it is the configuration's.
         """
         ...
 

@@ -16,6 +16,10 @@ class NoAgents(Agents):
         raise Unsupported("agents cannot be uploaded here")
 
     @override
+    async def remove(self, agent: str, owner: str) -> None:
+        raise AgentNotFound(agent)
+
+    @override
     async def agents(self, owner: str) -> tuple[AgentInfo, ...]:
         return ()
 

@@ -389,3 +389,13 @@ async def test_agents_are_uploaded_and_are_their_owners(small: SmallCluster) -> 
             ('Agent(name="helper")', 409),
         ):
             await caller.ask("POST", "/api/agents", {"source": source}, status)
+        many = "".join(f'Agent(name="a{number}")\n' for number in range(65))
+        refused = await caller.ask("POST", "/api/agents", {"source": many}, 400)
+        assert "has 65 agents" in refused["error"]["message"]
+        await caller.ask("DELETE", "/api/agents/loud", status=204)
+        for name, code in (("loud", 404), ("helper", 409)):
+            await caller.ask("DELETE", f"/api/agents/{name}", status=code)
+        await caller.ask("POST", "/api/agents/loud/prompt", {"prompt": "a"}, 404)
+        again = await caller.prompt(called("shout", text="on"), answer["thread_id"], agent="loud")
+        assert text_of(again["blocks"][-1]) == "told ON"
+        assert (await caller.ask("GET", "/api/agents"))["agents"][-1] == {"name": "soft", "source": "mine.py"}

@@ -1,0 +1,89 @@
+"""Uploaded agents, on the journal alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from actors.inferlets.agent_sources import MAX_AGENTS, AgentSources
+from actors.inferlets.program import AGENT, Source
+from actors.inferlets.records import encode_source
+from actors.journal.sqlite import SqliteJournal
+from api.errors import AgentNotFound, TooBusy
+from api.threads.contract import AgentInfo
+
+
+@pytest_asyncio.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
+    journal = SqliteJournal(tmp_path / "journal.db", "NORMAL")
+    await journal.start()
+    yield journal
+    await journal.stop()
+
+
+async def texts(sources: AgentSources, names: list[str], owner: str = "ada") -> list[str | None]:
+    return [(await sources.source(name, owner)).text for name in names]
+
+
+async def kept_bytes(journal: SqliteJournal, owner: str = "ada") -> int:
+    """All that is kept of an owner's agents."""
+    items = [
+        (space, name) for space in (f"agent/{owner}", f"agent-source/{owner}") for name in await _names(journal, space)
+    ]
+    return sum([len(await journal.get_item(*item) or b"") for item in items])
+
+
+async def _names(journal: SqliteJournal, space: str) -> tuple[str, ...]:
+    return await journal.list_items(space)
+
+
+async def test_a_source_is_kept_once_whatever_number_of_names_it_has_and_as_long_as_one_points_to_it(
+    journal: SqliteJournal,
+) -> None:
+    sources, names = AgentSources(journal), [f"a{number:02}" for number in range(64)]
+    await sources.put(names, "one.py", "1" * 100_000, "ada")
+    assert await texts(sources, names) == ["1" * 100_000] * 64
+    assert await kept_bytes(journal) < 120_000
+    for _ in range(2):
+        await sources.put(names[1:], "two.py", "2" * 100_000, "ada")
+    assert await texts(sources, names) == ["1" * 100_000, *["2" * 100_000] * 63]
+    assert await kept_bytes(journal) < 220_000
+    await sources.put(names[:1], "two.py", "2" * 100_000, "ada")
+    assert await kept_bytes(journal) < 120_000
+    assert await sources.infos("ada") == [AgentInfo(name, "two.py") for name in names]
+    for name in names:
+        await sources.remove(name, "ada")
+        with pytest.raises(AgentNotFound):
+            await sources.source(name, "ada")
+    assert await kept_bytes(journal) == 0
+
+
+async def test_agents_are_their_owners_and_as_many_as_one_may_have(journal: SqliteJournal) -> None:
+    sources = AgentSources(journal)
+    await sources.put([f"a{number}" for number in range(MAX_AGENTS)], "many.py", "text", "ada")
+    with pytest.raises(TooBusy, match=f"may have {MAX_AGENTS} uploaded agents"):
+        await sources.put(["a0", "more"], "more.py", "other", "ada")
+    assert await texts(sources, ["a0"]) == ["text"]
+    await sources.put(["a0"], "more.py", "other", "ada")
+    await sources.put(["more"], "more.py", "other", "bob")
+    await sources.remove("a1", "ada")
+    await sources.put(["more"], "more.py", "other", "ada")
+    await sources.remove("more", "bob")
+    assert await texts(sources, ["a0", "a2", "more"]) == ["other", "text", "other"]
+    with pytest.raises(AgentNotFound):
+        await sources.remove("more", "bob")
+
+
+async def test_what_an_earlier_release_kept_is_found_and_replaced(journal: SqliteJournal) -> None:
+    for name in ("loud", "soft"):
+        await journal.put_item("agent/ada", name, encode_source(Source(AGENT + name, "mine.py", "x" * 1000)))
+    sources = AgentSources(journal)
+    assert await sources.infos("ada") == [AgentInfo("loud", "mine.py"), AgentInfo("soft", "mine.py")]
+    assert await sources.source("loud", "ada") == Source("agent/loud", "mine.py", "x" * 1000)
+    await sources.put(["loud"], "new.py", "y", "ada")
+    assert await texts(sources, ["loud", "soft"]) == ["y", "x" * 1000]
+    await sources.remove("soft", "ada")
+    assert await kept_bytes(journal) < 500
