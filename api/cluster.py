@@ -98,7 +98,7 @@ class TurnRecord:
         error: why it failed; the context is as before then.
         is_waiting: it has not begun, since others are before it.
         num_told: parts at the front of its prompt that edits had it tell.
-        is_past: the context has begun anew since, and does not hold it as it was.
+        is_past: the context is another one than the turn was for, since it has begun anew, or could not.
     """
 
     turn_id: str
@@ -242,7 +242,7 @@ class SessionHandle(Protocol):
 
         Args:
             after: the turn or edit that this one is to follow immediately; None for whichever is the last.
-            edit: made before it, where it is accepted.
+            edit: made with its start. A context that it begins anew stays as it was where the turn is refused.
 
         Raises:
             InvalidRequest, LengthExceeded: the turn cannot be; the session is as before.
@@ -274,7 +274,7 @@ class SessionHandle(Protocol):
         ...
 
     async def edit(self, edit: Edit, after: str | None = None) -> None:
-        """Change the session. Durable on return.
+        """Change the session. Durable on return. Where it is delisted, and has no turns with a note, it ends.
 
         Args:
             after: the turn or edit that this one is to follow immediately; None for whichever is the last.
@@ -297,10 +297,10 @@ class SessionHandle(Protocol):
         """
         ...
 
-    async def hide(self, turn_id: str) -> bool:
+    async def hide(self, turn_id: str) -> None:
         """Cancel a turn and leave it out of ``turn`` from now on, though not of the context. Durable on return.
 
-        Returns whether the session has other turns that are not hidden, or is more than its turns: it has a note.
+        The session ends with its last turn that is not hidden, where it has neither a note nor additions.
 
         Raises:
             TurnNotFound: not one of this session's turns, or hidden.
@@ -326,11 +326,15 @@ class SessionHandle(Protocol):
         """The user has begun to type: counts as use, and a predictive context is filled now."""
         ...
 
-    async def fork(self, length: int | None = None) -> SessionHandle:
+    async def fork(self, length: int | None = None, after: str | None = None) -> SessionHandle:
         """A new session of the same owner with the first ``length`` tokens (None: all), sharing the KV cache.
+
+        Args:
+            after: the turn with whose end the new one is to end, in the place of a length.
 
         Raises:
             InvalidRequest: the length lies outside the context.
+            NotLast, TurnNotFound: as ``tokens``.
             TurnRunning: a turn is running (for None; a length up to the running turn's base is fine).
         """
         ...
@@ -352,11 +356,13 @@ class SessionHandle(Protocol):
         """The session and its history."""
         ...
 
-    async def tokens(self, length: int) -> tuple[int, ...]:
-        """The first ``length`` token ids of the context, without those of the turn in progress.
+    async def tokens(self, turn_id: str) -> tuple[int, ...]:
+        """The token ids of the context up to the end of this turn.
 
         Raises:
-            InvalidRequest: the length lies outside the context.
+            NotLast: the context does not hold just what was said up to then: it has begun anew since, or something
+                was hidden, or what was to be told with the turn, which failed, still is.
+            TurnNotFound: no turn of this id has ended.
         """
         ...
 

@@ -102,11 +102,13 @@ class ContextRef(PlacedContext):
         if self._refilling:
             await asyncio.gather(self._refilling, return_exceptions=True)
 
-    async def move(self, model: str) -> None:
-        """Have another model compute it from now on."""
-        if model != self.model:
-            await self.close()
-            self.model = model
+    def on(self, model: str) -> ContextRef:
+        """The context where this model computes it; the KV that another one holds stays until this is closed."""
+        if model == self.model:
+            return self
+        other = replace(self, model=model, placement=None)
+        other._retainer = self._retainer
+        return other
 
     async def close(self) -> None:
         """Free it."""

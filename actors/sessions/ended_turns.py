@@ -6,12 +6,47 @@ from dataclasses import dataclass, replace
 
 from actors.models.messages import TurnOutput
 from api.cluster import TurnRecord
-from api.turns import Finish, TurnRequest, TurnStart
+from api.turns import Finish, Part, TurnRequest, TurnStart
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTurn:
+    """A turn that has started.
+
+    Attributes:
+        request: its own; ``told`` stands before its prompt, since edits have it tell that.
+        place: in the log, when it has ended.
+        num_restarts: after deaths of model actors.
+    """
+
+    request: TurnRequest
+    told: tuple[Part, ...] = ()
+    place: int = 0
+    num_restarts: int = 0
+
+    @property
+    def prompt(self) -> tuple[Part, ...]:
+        """All that it tells."""
+        return (*self.told, *self.request.prompt)
+
+    @property
+    def whole(self) -> TurnRequest:
+        """The request for all that."""
+        return replace(self.request, prompt=self.prompt)
+
+    def record(self, length: int) -> TurnRecord:
+        """For the session's owner, where the context has ``length`` tokens before it."""
+        return replace(waiting_record(self.whole, length), is_waiting=False, num_told=len(self.told))
 
 
 @dataclass(frozen=True, slots=True)
 class EndedTurn:
-    """A turn whose tokens are in the context, from ``base_length`` on."""
+    """A turn whose tokens are in a context, from ``base_length`` on; ``told`` as that of an open one.
+
+    Attributes:
+        context: the number of that context.
+        num_forgotten: first ids of its prompt that are not kept: all, where the context is not the session's any more.
+    """
 
     request: TurnRequest
     base_length: int
@@ -19,24 +54,40 @@ class EndedTurn:
     output: TurnOutput
     num_resident: int = 0
     ended_at: float | None = None
-    num_told: int = 0
-    is_past: bool = False
+    told: tuple[Part, ...] = ()
+    context: int = 0
+    num_forgotten: int = 0
+
+    @property
+    def prompt(self) -> tuple[Part, ...]:
+        """All that it told."""
+        return (*self.told, *self.request.prompt)
+
+    @property
+    def num_prompt(self) -> int:
+        """Tokens of its prompt."""
+        return self.num_forgotten + len(self.prompt_ids)
 
     @property
     def start(self) -> TurnStart:
-        """As it was when it started."""
-        return TurnStart(self.request.turn_id, self.base_length, self.prompt_ids, self.num_resident)
+        """As it was when it started; ids that are not kept are 0."""
+        ids = (*(0,) * self.num_forgotten, *self.prompt_ids)
+        return TurnStart(self.request.turn_id, self.base_length, ids, self.num_resident)
 
     @property
     def end_length(self) -> int:
         """The context's length when it had ended."""
-        return self.base_length + len(self.prompt_ids) + len(self.output.ids)
+        return self.base_length + self.num_prompt + len(self.output.ids)
 
-    def record(self) -> TurnRecord:
-        """For the session's owner."""
+    def without_context(self) -> EndedTurn:
+        """What is kept of it where the session has begun another context, which was told all that it needs."""
+        return replace(self, told=(), prompt_ids=(), num_forgotten=self.num_prompt)
+
+    def record(self, context: int) -> TurnRecord:
+        """For the session's owner, where its context is of this number."""
         return TurnRecord(
             self.request.turn_id,
-            self.request.prompt,
+            self.prompt,
             self.output.text,
             self.base_length,
             self.end_length,
@@ -44,28 +95,31 @@ class EndedTurn:
             self.output.finish,
             self.request.note,
             self.ended_at,
-            num_told=self.num_told,
-            is_past=self.is_past,
+            num_told=len(self.told),
+            is_past=self.context != context,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class FailedTurn:
-    """A turn that came to nothing, at a context of ``base_length`` tokens; ``reason`` None where it was cancelled."""
+    """A turn that came to nothing, at a context of ``base_length`` tokens; ``reason`` None where it was cancelled.
+
+    ``context`` is the number of the one that it was for.
+    """
 
     request: TurnRequest
     base_length: int
     reason: str | None
-    is_past: bool = False
+    context: int = 0
 
-    def record(self) -> TurnRecord:
-        """For the session's owner."""
-        request, base = self.request, self.base_length
+    def record(self, context: int) -> TurnRecord:
+        """For the session's owner, where its context is of this number."""
+        request, base = self.request, self.base_length if self.context >= context else 0
         finish = Finish("cancelled") if self.reason is None else None
         record = TurnRecord(request.turn_id, request.prompt, "", base, base, 0, finish, request.note, None, self.reason)
-        return replace(record, is_past=self.is_past)
+        return replace(record, is_past=self.context != context)
 
 
-def running_record(request: TurnRequest, length: int, is_waiting: bool = False) -> TurnRecord:
-    """A turn that runs, or waits, on a context of ``length`` tokens."""
-    return TurnRecord(request.turn_id, request.prompt, "", length, length, 0, None, request.note, is_waiting=is_waiting)
+def waiting_record(request: TurnRequest, length: int) -> TurnRecord:
+    """A turn that waits, on a context of ``length`` tokens."""
+    return TurnRecord(request.turn_id, request.prompt, "", length, length, 0, None, request.note, is_waiting=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from actors.sessions.ended_turns import EndedTurn, FailedTurn, running_record
+from actors.sessions.context import SessionContext
+from actors.sessions.ended_turns import EndedTurn, FailedTurn, OpenTurn
 from actors.sessions.records import (
     Edited,
     Opened,
@@ -16,59 +17,51 @@ from actors.sessions.records import (
     TurnEnded,
     TurnFailed,
     TurnHidden,
+    TurnKept,
     TurnQueued,
     TurnRestarted,
     TurnStarted,
 )
 from actors.sessions.title import title_of
 from api.cluster import Edit, TurnRecord
-from api.errors import InvalidRequest
-from api.turns import Part, TurnRequest
+from api.errors import NotLast, TurnNotFound
 
 
 class History:
     """Tokens and turns of one session; changes only by ``apply``, in the order of the journal.
 
     Attributes:
-        num_restarts: of the turn that is open.
+        context: from where it began on.
+        open_turn: the one that runs.
         queued: turns that are to start, in their order, by their ids.
         failed: turns with a note that failed after they were accepted, or were cancelled before, by their ids.
         hidden: the ids of those that are shown no longer.
         quarantined: turns that failed since model actors died of them, by their ids.
         last_started: the turn that began last, whatever became of it, and the number of records up to its start.
-        turns: those whose tokens are in the context.
-        entries: what was said and added, in order: these turns, past ones, and the edits that added or began anew.
-        told: parts that the next turn tells before its own.
-        note, front, is_delisted: as the last edit that says so.
-        hidden_names: all that edits hide; ``is_stale`` where one did since the context began.
+        entries: what was said and added, in order: turns, also those of earlier contexts, and the edits that added.
+        note, is_delisted: as the last edit that says so.
+        hidden_names: all that edits hide.
         edit_ids: of all edits.
         version: the turn or edit that was accepted last; None where that is not known.
     """
 
     def __init__(self) -> None:
-        self.tokens: list[int] = []
-        self.turns: list[EndedTurn] = []
-        self.open_request: TurnRequest | None = None
-        self.num_restarts = 0
-        self.queued: dict[str, TurnRequest] = {}
+        self.context = SessionContext()
+        self.open_turn: OpenTurn | None = None
+        self.queued: dict[str, TurnQueued] = {}
         self.failed: dict[str, FailedTurn] = {}
         self.hidden: set[str] = set()
         self.quarantined: set[str] = set()
         self.last_started: tuple[int, str | None] = (0, None)
         self.num_records = 0
-        self.opened: Opened | None = None
         self.entries: list[EndedTurn | Edit] = []
-        self.told: tuple[Part, ...] = ()
         self.note: str | None = None
-        self.front: str | None = None
         self.hidden_names: set[str] = set()
-        self.is_stale = False
         self.is_delisted = False
         self.edit_ids: set[str] = set()
         self.version: str | None = None
+        self._num_contexts = 0
         self._given_title: str | None = None
-        self._open_told: tuple[Part, ...] = ()
-        self._open_place = 0
 
     @classmethod
     def replay(cls, records: Iterable[Record]) -> History:
@@ -83,97 +76,81 @@ class History:
         self.num_records += 1
         match record:
             case Opened():
-                self.opened, self._given_title = record, record.title
+                self.context.opened, self._given_title = record, record.title
             case Titled(title):
                 self._given_title = title
             case TurnQueued(request):
-                self.queued[request.turn_id] = request
+                self.queued[request.turn_id] = record
                 self.version = request.turn_id
             case TurnDismissed(request):
                 self.queued.pop(request.turn_id, None)
-                self.failed[request.turn_id] = FailedTurn(request, len(self.tokens), None)
-            case TurnStarted(request, num_told):
-                if self.queued.pop(request.turn_id, None) is None:
-                    self.version = request.turn_id
-                self.open_request, self.num_restarts = request, 0
-                self._open_told, self.told = self.told[:num_told], self.told[num_told:]
-                self._open_place = self._place_before(len(self.told))
-                self.last_started = self.num_records, request.turn_id
+                self.failed[request.turn_id] = FailedTurn(request, len(self.tokens), None, self.context.number)
+            case TurnStarted():
+                self._start(record)
+            case TurnKept():
+                self._keep(record)
             case TurnRestarted():
-                self.num_restarts += 1
+                assert self.open_turn is not None, "a turn is restarted that has not started"
+                self.open_turn = replace(self.open_turn, num_restarts=self.open_turn.num_restarts + 1)
             case TurnEnded():
                 self._end(record)
-            case TurnFailed(turn_id, is_quarantined, reason):
-                if self.open_request and self.open_request.note and reason:
-                    self.failed[turn_id] = FailedTurn(self._open_alone, len(self.tokens), reason)
-                self.open_request = None
-                self.told, self._open_told = (*self._open_told, *self.told), ()
-                if is_quarantined:
-                    self.quarantined.add(turn_id)
+            case TurnFailed():
+                self._fail(record)
             case TurnHidden(turn_id):
                 self.hidden.add(turn_id)
             case RolledBack(length, then):
-                self.failed = {
-                    id: turn for id, turn in self.failed.items() if turn.is_past or turn.base_length <= length
-                }
-                self._cut(length)
+                self._roll_back(length)
                 self.tokens.extend(then)
                 self.version = None
             case Edited(edit):
                 self._edit(edit)
+                self.version = edit.edit_id
+
+    @property
+    def tokens(self) -> list[int]:
+        """Of the context."""
+        return self.context.tokens
+
+    @property
+    def turns(self) -> list[EndedTurn]:
+        """Those whose tokens are in it."""
+        return self.context.turns
 
     @property
     def title(self) -> str:
-        """The title that it was given, or one that is made from its first message; "" before that."""
-        return self._title(self.hidden)
+        """The title that it was given, or one that is made from its first message; "" before that.
+
+        None is made while the context holds what was hidden.
+        """
+        return self._title(self.context, self.open_turn, self.hidden)
 
     def title_without(self, turn_id: str) -> str:
         """What the title is when this turn is hidden too."""
-        return self._title(self.hidden | {turn_id})
+        return self._title(self.context, self.open_turn, self.hidden | {turn_id})
 
     def title_after(self, edit: Edit) -> str:
         """What the title is after this edit."""
+        return self._title(self.context_after(edit), None if edit.is_anew else self.open_turn, self.hidden)
+
+    @property
+    def title_without_open(self) -> str:
+        """What the title is when the open turn has failed."""
+        return self._title(self.context, None, self.hidden)
+
+    def _title(self, context: SessionContext, open_turn: OpenTurn | None, hidden: set[str]) -> str:
+        turns: list[EndedTurn | OpenTurn] = [*context.turns, *([open_turn] if open_turn else [])]
+        hidden = set() if self.note is not None or context.front is not None else hidden
+        first = next((turn for turn in turns if turn.request.turn_id not in hidden), None)
+        made = "" if context.is_stale else title_of(first.prompt if first else context.told)
+        return self._given_title or made
+
+    def context_after(self, edit: Edit | None) -> SessionContext:
+        """What the context is after this edit."""
+        if edit is None:
+            return self.context
         if edit.is_anew:
-            return self._given_title or title_of(edit.told)
-        return self.title or title_of(edit.told)
-
-    def _title(self, hidden: set[str]) -> str:
-        requests = [turn.request for turn in self.turns] + ([self.open_request] if self.open_request else [])
-        hidden = set() if self.note is not None or self.front is not None else hidden
-        first = next((request for request in requests if request.turn_id not in hidden), None)
-        return self._given_title or title_of(first.prompt if first else self.told)
-
-    def records(self) -> list[TurnRecord]:
-        """All ended turns; of hidden ones what they take of the context, and nothing that was said."""
-        records = [turn.record() for turn in self.turns]
-        return [
-            replace(record, prompt=(), text="", note="") if self._is_untold(record.turn_id) else record
-            for record in records
-        ]
-
-    @property
-    def shown_entries(self) -> list[EndedTurn | Edit]:
-        """Those of ``SessionLog``."""
-        return [entry for entry in self.entries if self._is_shown(entry)]
-
-    @property
-    def num_past(self) -> int:
-        """How many of these there were when the context began anew."""
-        begun_at = [place for place, entry in enumerate(self.entries) if isinstance(entry, Edit) and entry.is_anew]
-        return sum(map(self._is_shown, self.entries[: begun_at[-1]])) if begun_at else 0
-
-    def _is_shown(self, entry: EndedTurn | Edit) -> bool:
-        return bool(entry.addition) if isinstance(entry, Edit) else not self._is_untold(entry.request.turn_id)
-
-    def _is_untold(self, turn_id: str) -> bool:
-        """Whether nothing is shown of what was said in this turn, since it is hidden: what an edit told may stay."""
-        return turn_id in self.hidden and self.note is None and self.front is None
-
-    @property
-    def _open_alone(self) -> TurnRequest:
-        """The open turn without what it tells for edits."""
-        assert self.open_request is not None, "one is open"
-        return replace(self.open_request, prompt=self.open_request.prompt[len(self._open_told) :])
+            return self.context.anew(edit, self._num_contexts + 1, len(self.entries))
+        return self.context.after(edit)
 
     def turn(self, turn_id: str) -> EndedTurn | None:
         """The ended turn of this id; None where there is none."""
@@ -182,65 +159,81 @@ class History:
 
     def record(self, turn_id: str) -> TurnRecord | None:
         """A turn that ended, failed or runs, and is not hidden; None where there is none."""
-        ended, failed, request = self.turn(turn_id), self.failed.get(turn_id), self.open_request
         if turn_id in self.hidden:
             return None
-        if request and request.turn_id == turn_id:
-            return running_record(request, len(self.tokens))
-        return ended.record() if ended else failed.record() if failed else None
+        if self.open_turn and self.open_turn.request.turn_id == turn_id:
+            return self.open_turn.record(len(self.tokens))
+        turn = self.turn(turn_id) or self.failed.get(turn_id)
+        return turn.record(self.context.number) if turn else None
 
     def ends_with(self, turn_id: str) -> bool:
         """Whether nothing is in the context after this turn."""
-        ended, failed = self.turn(turn_id), self.failed.get(turn_id)
-        turn = ended or failed
-        end = ended.end_length if ended else failed.base_length if failed else None
-        return turn is not None and not turn.is_past and end == len(self.tokens)
+        record = self.record(turn_id)
+        return record is not None and not record.is_past and record.end_length == len(self.tokens)
 
-    @property
-    def shown_ids(self) -> set[str]:
-        """Of the turns that are not hidden."""
-        turns = [entry for entry in self.entries if isinstance(entry, EndedTurn)]
-        ids = {turn.request.turn_id for turn in turns} | self.failed.keys() | self.queued.keys()
-        return (ids | ({self.open_request.turn_id} if self.open_request else set())) - self.hidden
-
-    def prefix(self, length: int | None) -> list[Record]:
-        """Records that make a history with the first ``length`` tokens of this one, and the turns that fit whole.
-
-        Without a length it has all of the log, and what is to be told.
+    def length_after(self, turn_id: str) -> int:
+        """Tokens of the context when this turn had ended.
 
         Raises:
-            InvalidRequest: the length lies outside the context.
+            NotLast: the context does not hold just what was said up to then: it has begun anew since, or something was
+                hidden, or what was to be told still is.
+            TurnNotFound: no turn of this id has ended.
         """
-        num_tokens = len(self.tokens) if length is None else length
-        self.check_length(num_tokens)
-        entries = self.entries if length is None else self._entries_until(num_tokens)
-        names = tuple(sorted(self.hidden_names))
-        records: list[Record] = [Edited(Edit("hidden", hidden=names))] if entries and not self.is_stale else []
-        position = 0
-        for entry in entries:
-            if isinstance(entry, Edit):
-                records.append(Edited(replace(entry, note=None)))
-                position = 0 if entry.is_anew else position
-                continue
-            if entry.base_length != position:
-                gap = slice(position, entry.base_length)
-                lost = (0,) * (entry.base_length - position)  # only the length of what was before counts
-                records.append(RolledBack(position, lost if entry.is_past else tuple(self.tokens[gap])))
-            turn_id = entry.request.turn_id
-            ended = TurnEnded(turn_id, entry.prompt_ids, entry.output, entry.num_resident, entry.ended_at)
-            records += [TurnStarted(entry.request, entry.num_told), ended]
-            records += [TurnHidden(turn_id)] if turn_id in self.hidden else []
-            position = entry.end_length
-        if position != num_tokens:
-            records.append(RolledBack(position, tuple(self.tokens[position:num_tokens])))
-        if entries and (self.front is not None or self.is_stale):
-            records.append(Edited(Edit("front", front=self.front, hidden=names if self.is_stale else ())))
-        return records
+        turn = self.turn(turn_id) or self.failed.get(turn_id)
+        if turn is None:
+            raise TurnNotFound(turn_id)
+        record, context = turn.record(self.context.number), self.context
+        if record.is_past or context.is_stale or (record.error is not None and context.told):
+            raise NotLast(f"the context does not hold what was said up to {turn_id!r:.100}")
+        return record.end_length
 
-    def _entries_until(self, length: int) -> list[EndedTurn | Edit]:
-        """Up to the last turn that ends within this length; none where none does."""
-        kept = [turn for turn in self.turns if turn.end_length <= length]
-        return self.entries[: self.entries.index(kept[-1]) + 1] if kept else []
+    def _start(self, started: TurnStarted) -> None:
+        turn_id = started.request.turn_id
+        if started.edit is not None:
+            self._edit(started.edit)
+        if self.queued.pop(turn_id, None) is None:
+            self.version = turn_id
+        context, num_before = self.context, started.num_before
+        told, context.told = context.told[:num_before], context.told[num_before:]
+        self.open_turn = OpenTurn(started.request, told, self._place_before(len(context.told)))
+        self.last_started = self.num_records, turn_id
+
+    def _end(self, ended: TurnEnded) -> None:
+        turn, self.open_turn = self.open_turn, None
+        assert turn is not None, "a turn ends that has not started"
+        assert turn.request.turn_id == ended.turn_id, "another turn ends than has started"
+        context, output = self.context, ended.output
+        made = EndedTurn(
+            turn.request,
+            len(context.tokens),
+            ended.prompt_ids,
+            output,
+            ended.num_resident,
+            ended.ended_at,
+            turn.told,
+            context.number,
+        )
+        context.turns.append(made)
+        context.tokens += [*ended.prompt_ids, *output.ids]
+        self.entries.insert(turn.place, made)
+
+    def _fail(self, failed: TurnFailed) -> None:
+        turn, self.open_turn = self.open_turn, None
+        waiting, context = self.queued.pop(failed.turn_id, None), self.context.number
+        if turn is not None:
+            self.context.told = (*turn.told, *self.context.told)
+        elif waiting is not None:  # the context that it was to begin never was
+            context = self._num_contexts = self._num_contexts + 1
+        request = turn.request if turn else waiting.request if waiting else None
+        if request is not None and request.note and failed.reason:
+            self.failed[failed.turn_id] = FailedTurn(request, len(self.tokens), failed.reason, context)
+        if failed.is_quarantined:
+            self.quarantined.add(failed.turn_id)
+
+    def _keep(self, kept: TurnKept) -> None:
+        request, base, output = kept.request, kept.base_length, kept.output
+        turn = EndedTurn(request, base, (), output, kept.num_resident, kept.ended_at, context=-1)
+        self.entries.append(replace(turn, num_forgotten=kept.num_prompt))
 
     def _place_before(self, num_untold: int) -> int:
         """Where to insert the entry of a turn that leaves ``num_untold`` parts of earlier edits for a later turn."""
@@ -250,58 +243,42 @@ class History:
             place -= 1
         return place
 
-    def _cut(self, length: int) -> None:
+    def _roll_back(self, length: int) -> None:
         """Take all after this length out of the context, with what was added and told since."""
-        if length < len(self.tokens):
-            num_turns = len(self.turns)
-            self.entries = self._entries_until(length) if self.turns else self.entries
-            self.turns = [turn for turn in self.turns if turn.end_length <= length]
-            self.told = self.told if len(self.turns) == num_turns else ()
-            self.front = self.front if self.entries else None
-        del self.tokens[length:]
+        context = self.context
+        self.failed = {
+            turn_id: turn
+            for turn_id, turn in self.failed.items()
+            if turn.context != context.number or turn.base_length <= length
+        }
+        if length < len(context.tokens):
+            num_turns = len(context.turns)
+            self.entries = self.entries_until(length) if context.turns else self.entries
+            context.turns = context.turns_within(length)
+            context.told = context.told if len(context.turns) == num_turns else ()
+            context.front = context.front if self.entries else None
+            context.place = min(context.place, len(self.entries))
+        del context.tokens[length:]
+
+    def entries_until(self, length: int) -> list[EndedTurn | Edit]:
+        """Up to the last turn that ends within this length; none where none does."""
+        kept = self.context.turns_within(length)
+        return self.entries[: self.entries.index(kept[-1]) + 1] if kept else []
 
     def _edit(self, edit: Edit) -> None:
+        before, self.context = self.context, self.context_after(edit)
         self.edit_ids.add(edit.edit_id)
-        self.version = edit.edit_id
         self.note = self.note if edit.note is None else edit.note
         self.hidden_names.update(edit.hidden)
-        self.is_stale = not edit.is_anew and (self.is_stale or bool(edit.hidden))
         self.is_delisted = self.is_delisted or edit.is_delisted
         if edit.is_anew:
-            self._begin_anew(edit)
-        else:
-            self.told = (*self.told, *edit.told)
-            self.front = self.front if edit.front is None else edit.front
-        if edit.addition or edit.is_anew:
+            self._num_contexts = self.context.number
+            self._forget(before)
+        if edit.addition:
             self.entries.append(edit)
 
-    def _begin_anew(self, edit: Edit) -> None:
-        assert self.opened is not None, "the first record opens the session"
-        self.entries = [
-            replace(entry, is_past=True) if isinstance(entry, EndedTurn) else entry for entry in self.entries
-        ]
-        self.failed = {turn_id: replace(turn, is_past=True) for turn_id, turn in self.failed.items()}
-        self.turns, self.tokens, self.told, self.front = [], [], edit.told, edit.front
-        if edit.model is not None:
-            limit = edit.max_context or self.opened.max_context
-            self.opened = replace(self.opened, model=edit.model, max_context=limit, adapter=None)
-
-    def check_length(self, length: int) -> None:
-        """Refuse a length that this context has never had.
-
-        Raises:
-            InvalidRequest: it lies outside the context.
-        """
-        if not 0 <= length <= len(self.tokens):
-            raise InvalidRequest(f"length {length} lies outside this context of {len(self.tokens)} tokens")
-
-    def _end(self, ended: TurnEnded) -> None:
-        assert self.open_request is not None, "a turn ends that has not started"
-        assert self.open_request.turn_id == ended.turn_id, "another turn ends than has started"
-        base, (num_resident, ended_at) = len(self.tokens), (ended.num_resident, ended.ended_at)
-        num_told = len(self._open_told)
-        turn = EndedTurn(self.open_request, base, ended.prompt_ids, ended.output, num_resident, ended_at, num_told)
-        self.turns.append(turn)
-        self.entries.insert(self._open_place, turn)
-        self.tokens += [*ended.prompt_ids, *ended.output.ids]
-        self.open_request, self._open_told = None, ()
+    def _forget(self, context: SessionContext) -> None:
+        """Keep nothing of a context that is not the session's any longer but what was said in it."""
+        for place in range(context.place, len(self.entries)):
+            entry = self.entries[place]
+            self.entries[place] = replace(entry, told=()) if isinstance(entry, Edit) else entry.without_context()

@@ -37,7 +37,7 @@ class SessionCalls(Protocol):
         """See ``SessionHandle.turn``."""
         ...
 
-    async def hide(self, turn_id: str) -> bool:
+    async def hide(self, turn_id: str) -> None:
         """See ``SessionHandle.hide``."""
         ...
 
@@ -59,7 +59,7 @@ class SessionCalls(Protocol):
         """See ``SessionHandle.typing``."""
         ...
 
-    async def fork(self, target_id: str, length: int | None) -> None:
+    async def fork(self, target_id: str, length: int | None, after: str | None = None) -> None:
         """Open a session of this id with a prefix of this one; see ``SessionHandle.fork``. Repeating is safe."""
         ...
 
@@ -75,7 +75,7 @@ class SessionCalls(Protocol):
         """See ``SessionHandle.describe``."""
         ...
 
-    async def tokens(self, length: int) -> tuple[int, ...]:
+    async def tokens(self, turn_id: str) -> tuple[int, ...]:
         """See ``SessionHandle.tokens``."""
         ...
 

@@ -47,9 +47,10 @@ class Titled:
 
 @dataclass(frozen=True, slots=True)
 class TurnQueued:
-    """A turn was accepted, and is to start when those before it have ended."""
+    """A turn was accepted, and is to start when those before it have ended. Earlier ones have no ``edit``."""
 
     request: TurnRequest
+    edit: Edit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +64,13 @@ class TurnDismissed:
 class TurnStarted:
     """A turn was accepted; nothing of it may be delivered before this is durable. The seed is settled.
 
-    Its prompt begins with ``num_told`` parts that edits had it tell.
+    Before its prompt it tells ``num_before`` parts that edits have it tell: those before it, and its own ``edit``.
+    Earlier ones have these parts in the prompt, their number as ``num_told``, and the edit as a record of its own.
     """
 
     request: TurnRequest
-    num_told: int = 0
+    num_before: int = 0
+    edit: Edit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,21 @@ class TurnEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnKept:
+    """A turn of a context before the one that the session began with, from ``base_length`` to the end of its output.
+
+    Of its prompt only the number of tokens is known.
+    """
+
+    request: TurnRequest
+    base_length: int
+    num_prompt: int
+    output: TurnOutput
+    num_resident: int
+    ended_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class TurnRestarted:
     """The model actor that ran the turn died, and the turn is about to be started on another."""
 
@@ -95,7 +113,8 @@ class TurnRestarted:
 class TurnFailed:
     """The turn came to nothing; the context is as before. Model actors died of it where it is quarantined.
 
-    ``reason`` is "" where it was refused, and its caller was told, or in earlier ones.
+    ``reason`` is "" where it was refused, and its caller was told, or in earlier ones. One that was to begin the
+    context anew, and was refused, has not started.
     """
 
     turn_id: str
@@ -134,6 +153,7 @@ Record = (
     | TurnQueued
     | TurnDismissed
     | TurnStarted
+    | TurnKept
     | TurnRestarted
     | TurnEnded
     | TurnFailed
@@ -153,11 +173,11 @@ _NAMES: Mapping[type, str] = {
 def encode(record: Record) -> bytes:
     """A record as one line of JSON."""
     fields = asdict(record)
-    if isinstance(record, TurnQueued | TurnDismissed | TurnStarted):
+    if isinstance(record, TurnQueued | TurnDismissed | TurnStarted | TurnKept):
         fields["request"] |= _special_fields(record.request)
-    if isinstance(record, Edited):
+    if isinstance(record, TurnQueued | TurnStarted | Edited) and record.edit is not None:
         fields["edit"]["told"] = [_named(part) for part in record.edit.told]
-    if isinstance(record, TurnEnded) and not record.output.logprobs:
+    if isinstance(record, TurnEnded | TurnKept) and not record.output.logprobs:
         del fields["output"]["logprobs"]
     return to_line([type(record).__name__, fields])
 
@@ -178,6 +198,9 @@ def decode(line: bytes) -> Record:
 def _record(name: str, fields: dict[str, Any]) -> Record:
     if name == Opened.__name__:
         check_format("a session", fields.get("format", 0), FORMAT)
+    if "num_told" in fields:
+        fields["num_before"] = num_told = fields.pop("num_told")
+        del fields["request"]["prompt"][:num_told]
     record: Record = _reader(_RECORDS[name])(fields)
     return record
 

@@ -66,8 +66,8 @@ class SessionRef(SessionHandle):
         return await self._session.turn(turn_id)
 
     @override
-    async def hide(self, turn_id: str) -> bool:
-        return await self._session.hide(turn_id)
+    async def hide(self, turn_id: str) -> None:
+        await self._session.hide(turn_id)
 
     @override
     async def resume(self, turn_id: str, offset: int) -> SessionTurnStream:
@@ -110,9 +110,9 @@ class SessionRef(SessionHandle):
         await self._session.typing()
 
     @override
-    async def fork(self, length: int | None = None) -> SessionRef:
+    async def fork(self, length: int | None = None, after: str | None = None) -> SessionRef:
         target_id = uuid.uuid4().hex
-        await self._session.fork(target_id, length)
+        await self._session.fork(target_id, length, after)
         location = await self._directory.locate(target_id)
         return SessionRef(location, self._directory, self._reader, self._timeout_s)
 
@@ -129,8 +129,8 @@ class SessionRef(SessionHandle):
         return await self._session.describe()
 
     @override
-    async def tokens(self, length: int) -> tuple[int, ...]:
-        return await self._session.tokens(length)
+    async def tokens(self, turn_id: str) -> tuple[int, ...]:
+        return await self._session.tokens(turn_id)
 
     @override
     async def close(self) -> None:

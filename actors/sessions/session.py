@@ -15,10 +15,12 @@ from actors.directory.messages import SessionSeed
 from actors.journal.contract import Journal
 from actors.models.messages import TurnOutput
 from actors.models.ref import Placement
-from actors.sessions.ended_turns import running_record
 from actors.sessions.listeners import Heard, Listeners
 from actors.sessions.messages import SessionCalls
+from actors.sessions.prefix import prefix
 from actors.sessions.records import RolledBack, Titled, TurnHidden, encode
+from actors.sessions.runner import TurnRunner
+from actors.sessions.shown import num_past, shown_entries, shown_turns
 from actors.sessions.stream import SessionRecords
 from actors.sessions.turns import SessionTurns
 from actors.settings import SessionSettings
@@ -32,6 +34,10 @@ class Directory(Placer, Protocol):
 
     async def adopt(self, seed: SessionSeed) -> object:
         """Open a session that has a past; see ``DirectoryRef.adopt``."""
+        ...
+
+    async def close(self, session_id: str) -> None:
+        """End a session for good; see ``DirectoryRef.close``."""
         ...
 
 
@@ -61,7 +67,7 @@ class Session(SessionCalls):
         self._parts = parts
         self._records = records
         self._last_used_at = time.time()
-        self._context = ContextRef(
+        context = ContextRef(
             parts.directory,
             self.id,
             opened.model,
@@ -72,8 +78,8 @@ class Session(SessionCalls):
             scope=self.scope,
         )
         self._listeners = Listeners(*history.last_started)
-        max_queued = parts.settings.max_queued_turns
-        self._turns = SessionTurns(records, self._context, self._listeners, max_queued, self.scope)
+        self._runner = TurnRunner(records, context, self._listeners, self.scope)
+        self._turns = SessionTurns(records, self._runner, parts.settings.max_queued_turns, self.scope)
 
     @classmethod
     async def open(cls, parts: SessionParts, session_id: str, seed: SessionSeed | None) -> Session:
@@ -87,57 +93,67 @@ class Session(SessionCalls):
         """
         records = await SessionRecords.open(parts.journal, session_id, seed)
         session = cls(parts, records, seed.placement if seed else None)
-        if request := records.history.open_request:
-            await session._turns.take_up(request)
-        for request in records.history.queued.values():
-            session._turns.wait_again(request)
+        if running := records.history.open_turn:
+            await session._turns.take_up(running)
+        for waiting in records.history.queued.values():
+            session._turns.wait_again(waiting)
         return session
 
     async def begin(
         self, request: TurnRequest, listener: str = "", after: str | None = None, edit: Edit | None = None
     ) -> Ticket:
         self._use(is_delisted_too=after is not None)
-        self._context.message()
+        self._runner.context.message()
         return await self._turns.begin(request, listener, after, edit)
 
     async def enqueue(self, request: TurnRequest, after: str | None = None, edit: Edit | None = None) -> None:
         self._use(is_delisted_too=after is not None)
-        self._context.message()
+        self._runner.context.message()
         await self._turns.enqueue(request, after, edit)
 
     async def edit(self, edit: Edit, after: str | None = None) -> None:
         self._use()
         await self._turns.edit(edit, after)
+        if edit.is_delisted:
+            await self._end_if_empty()
 
     async def log(self, start: int = 0, stop: int | None = None) -> SessionLog:
         self._use(is_delisted_too=True)
-        history, shown = self._records.history, self._records.history.shown_entries
+        await self._turns.order.decided()
+        history, context = self._records.history, self._records.history.context
+        shown = shown_entries(history)
         return SessionLog(
             self._records.opened.model,
             self._records.created_at,
             history.note,
-            history.front,
+            context.front,
             frozenset(history.hidden_names),
-            self._turns.version,
+            self._turns.order.version,
             self._turns.unfinished,
-            history.is_stale,
+            context.is_stale,
             history.is_delisted,
             len(shown),
-            history.num_past,
-            tuple(entry if isinstance(entry, Edit) else entry.record() for entry in shown[start:stop]),
+            num_past(history),
+            tuple(entry if isinstance(entry, Edit) else entry.record(context.number) for entry in shown[start:stop]),
         )
 
     async def turn(self, turn_id: str) -> TurnRecord:
         self._use(is_delisted_too=True)
         return self._turns.record(turn_id)
 
-    async def hide(self, turn_id: str) -> bool:
+    async def hide(self, turn_id: str) -> None:
         self._use(is_delisted_too=True)
         self._turns.record(turn_id)
         await self._turns.cancel(turn_id)
         await self._records.write(TurnHidden(turn_id))
-        history = self._records.history
-        return bool(self._turns.shown_ids) or (history.note is not None and not history.is_delisted)
+        await self._end_if_empty()
+
+    async def _end_if_empty(self) -> None:
+        """End the session where nothing of it can be shown, before anything else is accepted."""
+        await self._turns.order.decided()
+        if self._turns.is_empty:
+            self._turns.order.end()
+            await self._parts.directory.close(self.id)
 
     async def next_turn(self, after: int | None, listener: str, wait_s: float) -> Heard:
         if self.is_fenced:
@@ -162,15 +178,17 @@ class Session(SessionCalls):
 
     async def typing(self) -> None:
         self._use()
-        if self._records.opened.retention.policy == "predictive" and self._turns.running_id is None:
-            self._context.refill()
+        if self._records.opened.retention.policy == "predictive" and self._runner.turn_id is None:
+            self._runner.context.refill()
 
-    async def fork(self, target_id: str, length: int | None) -> None:
-        self._use(is_delisted_too=length is not None)
-        if length is None and self._turns.running_id:
+    async def fork(self, target_id: str, length: int | None, after: str | None = None) -> None:
+        self._use(is_delisted_too=length is not None or after is not None)
+        history = self._records.history
+        length = length if after is None else history.length_after(after)
+        if length is None and self._runner.turn_id:
             raise TurnRunning("a turn is running; say at which length to fork")
-        records = tuple(encode(record) for record in self._records.history.prefix(length))
-        target = await self._context.fork(target_id, Contents(tuple(self._records.history.tokens[:length])))
+        records = tuple(encode(record) for record in prefix(history, length))
+        target = await self._runner.context.fork(target_id, Contents(tuple(history.tokens[:length])))
         opened = self._records.opened
         seed = SessionSeed(
             target_id,
@@ -182,7 +200,7 @@ class Session(SessionCalls):
             records,
             target.placement,
             opened.adapter,
-            self._records.history.title or None,
+            history.title or None,
         )
         await self._parts.directory.adopt(seed)
 
@@ -190,7 +208,7 @@ class Session(SessionCalls):
         self._use()
         limit = self._records.opened.max_context + 1
         async with self._turns.held_off():
-            self._records.history.check_length(length)
+            self._records.history.context.check_length(length)
             if length + len(then) > limit:
                 raise InvalidRequest(f"this context holds at most {limit} tokens")
             await self._records.write(RolledBack(length, then))
@@ -201,11 +219,11 @@ class Session(SessionCalls):
 
     async def describe(self) -> SessionDescription:
         self._check_listed()
-        num_resident = await self._context.residency()
-        turns = self._records.history.records()
+        num_resident = await self._runner.context.residency()
+        turns = shown_turns(self._records.history)
         length = len(self._records.history.tokens)
-        if request := self._records.history.open_request:
-            turns.append(running_record(request, length))
+        if running := self._records.history.open_turn:
+            turns.append(running.record(length))
         return SessionDescription(
             self.session_id,
             self._records.opened.model,
@@ -214,29 +232,29 @@ class Session(SessionCalls):
             self._records.opened.max_context,
             num_resident,
             self._records.created_at,
-            max(self._last_used_at, self._turns.last_ended_at),
-            self._turns.running_id,
+            max(self._last_used_at, self._runner.last_ended_at),
+            self._runner.turn_id,
             tuple(turns),
             self._records.opened.adapter,
             self._records.history.title,
         )
 
-    async def tokens(self, length: int) -> tuple[int, ...]:
+    async def tokens(self, turn_id: str) -> tuple[int, ...]:
         self._use(is_delisted_too=True)
-        self._records.history.check_length(length)
-        return tuple(self._records.history.tokens[:length])
+        history = self._records.history
+        return tuple(history.tokens[: history.length_after(turn_id)])
 
     async def close(self) -> None:
         """End the session for good: cancel its turn, free its context, delete its journal. Idempotent."""
         await self.stop()
-        await self._context.close()
+        await self._runner.context.close()
         await self._records.delete()
 
     async def stop(self) -> None:
         """Stop working on the session here, and leave it to the next activation."""
         self._records.leave()
         self._listeners.stop()
-        await asyncio.gather(self._turns.stop(), self._context.stop())
+        await asyncio.gather(self._turns.stop(), self._runner.context.stop())
 
     @property
     def is_fenced(self) -> bool:
@@ -245,7 +263,7 @@ class Session(SessionCalls):
 
     def idle_s(self) -> float:
         """Seconds since the last use; 0 while a turn runs or waits."""
-        last_at = max(self._last_used_at, self._turns.last_ended_at)
+        last_at = max(self._last_used_at, self._runner.last_ended_at)
         return time.time() - last_at if self._turns.is_idle else 0.0
 
     @property

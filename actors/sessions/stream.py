@@ -8,7 +8,18 @@ from actors.directory.messages import SessionSeed
 from actors.journal.contract import Acquired, Journal, Listing
 from actors.journal.writer import OwnedStream, expiry
 from actors.sessions.history import History
-from actors.sessions.records import FORMAT, Edited, Opened, Record, Titled, TurnHidden, TurnStarted, decode, encode
+from actors.sessions.records import (
+    FORMAT,
+    Edited,
+    Opened,
+    Record,
+    Titled,
+    TurnFailed,
+    TurnHidden,
+    TurnStarted,
+    decode,
+    encode,
+)
 from actors.sessions.title import title_of
 from api.errors import Fenced
 
@@ -59,8 +70,8 @@ class SessionRecords:
     @property
     def opened(self) -> Opened:
         """How the session was opened."""
-        assert self.history.opened is not None, "the first record opens the session"
-        return self.history.opened
+        assert self.history.context.opened is not None, "the first record opens the session"
+        return self.history.context.opened
 
     async def write(self, record: Record) -> None:
         """Add a record. Durable on return, and part of the history. Records enter in the order of the calls.
@@ -90,13 +101,16 @@ class SessionRecords:
 
 
 def _listing_after(history: History, record: Record) -> Listing:
-    assert history.opened is not None, "the first record opens the session"
-    model, is_listed = history.opened.model, not history.is_delisted
+    assert history.context.opened is not None, "the first record opens the session"
+    model, is_listed = history.context.opened.model, not history.is_delisted
     match record:
         case Titled(given):
             return Listing(given, model, is_listed)
-        case TurnStarted(request):
-            return Listing(history.title or title_of(request.prompt), model, is_listed)
+        case TurnStarted(request, _, edit):
+            title = history.title_after(edit) if edit else history.title
+            return Listing(title or title_of(request.prompt), edit and edit.model or model, is_listed)
+        case TurnFailed():
+            return Listing(history.title_without_open, model, is_listed)
         case TurnHidden(turn_id):
             return Listing(history.title_without(turn_id), model, is_listed)
         case Edited(edit):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 from actors.sessions.title import title_of
@@ -200,7 +201,8 @@ class FakeSession:
     @property
     def title(self) -> str:
         """As given, or made from the first message."""
-        return self.given_title or title_of(self.turns[0].request.prompt if self.turns else self.edits.told)
+        made = title_of(self.turns[0].request.prompt if self.turns else self.edits.told)
+        return self.given_title or ("" if self.edits.is_stale else made)
 
     @property
     def length(self) -> int:
@@ -227,11 +229,26 @@ class FakeSession:
             if turn.request.turn_id == request.turn_id:
                 return FakeStream(turn)
         self._check_last(after)
+        before = self._before(edit)
         self._make(edit)
         self.edits.version = request.turn_id
-        return await self._begin(request)
+        return await self._begin(request, before)
 
-    async def _begin(self, request: TurnRequest) -> FakeStream | DismissedStream:
+    def _before(self, edit: Edit | None) -> dict[str, Any]:
+        """What is as it was where a turn is refused that is to begin the context anew."""
+        if edit is None or not edit.is_anew:
+            return {}
+        names = ("turns", "ids", "info", "options")
+        return {"edits": self.edits.whole()} | {name: getattr(self, name) for name in names}
+
+    async def _begin(self, request: TurnRequest, before: dict[str, Any]) -> FakeStream | DismissedStream:
+        try:
+            return await self._started(request)
+        except GreenroomError:
+            self.__dict__.update(before)
+            raise
+
+    async def _started(self, request: TurnRequest) -> FakeStream | DismissedStream:
         if (self.running or self._waiting) and not await self._has_turn(request.turn_id):
             return DismissedStream(request.turn_id, self.length)
         self._check_open()
@@ -248,6 +265,8 @@ class FakeSession:
         if edit.edit_id not in self.edits.made:
             self._check_last(after)
             self._make(edit)
+            if edit.is_delisted:
+                await self._end_if_empty()
 
     def _make(self, edit: Edit | None) -> None:
         if edit is None or edit.edit_id in self.edits.made:
@@ -297,7 +316,10 @@ class FakeSession:
         return turn_id in self._hidden and self.edits.note is None and self.edits.front is None
 
     def _logged(self, turn: FakeTurn) -> TurnRecord:
-        return replace(_record(turn), num_told=self.edits.num_told(turn), is_past=turn in self.edits.past)
+        record, num_told = _record(turn), self.edits.num_told(turn)
+        if turn in self.edits.past:
+            return replace(record, prompt=record.prompt[num_told:], is_past=True)
+        return replace(record, num_told=num_told)
 
     def _check_last(self, after: str | None) -> None:
         if after in self._hidden:
@@ -314,6 +336,7 @@ class FakeSession:
         """Begin it in a task."""
         self._check_listed(after)
         self._check_last(after)
+        before = self._before(edit)
         self._make(edit)
         self.edits.version = request.turn_id
         if len(self._waiting) >= self._cluster.max_queued_turns:
@@ -324,12 +347,13 @@ class FakeSession:
 
         async def begin() -> None:
             try:
-                if isinstance(await self._begin(request), DismissedStream):
+                if isinstance(await self._begin(request, before), DismissedStream):
                     self._unmade[turn_id] = replace(record, finish=Finish("cancelled"), is_waiting=False)
                 else:
                     del self._unmade[turn_id]
             except GreenroomError as error:
-                self._unmade[turn_id] = replace(record, error=str(error), is_waiting=False)
+                failed = replace(record, error=str(error), is_waiting=False, is_past=bool(before))
+                self._unmade[turn_id] = replace(failed, base_length=self.length, end_length=self.length)
 
         self._beginning[turn_id] = asyncio.create_task(begin())
         await asyncio.sleep(0)
@@ -341,14 +365,20 @@ class FakeSession:
             raise TurnNotFound(turn_id)
         return self._unmade.get(turn_id) or self._logged(self._turn(turn_id))
 
-    async def hide(self, turn_id: str) -> bool:
+    async def hide(self, turn_id: str) -> None:
         """Cancel it and leave it out."""
         await self.turn(turn_id)
         await self.cancel(turn_id)
         self._hidden.add(turn_id)
-        if self.edits.note is not None and not self.edits.is_delisted:
-            return True
-        return not all(turn.request.turn_id in self._hidden for turn in (*self.turns, *self.edits.past))
+        await self._end_if_empty()
+
+    async def _end_if_empty(self) -> None:
+        notes = {turn.request.turn_id: turn.request.note for turn in (*self.turns, *self.edits.past)}
+        notes |= {turn_id: record.note for turn_id, record in self._unmade.items()}
+        shown = [note for turn_id, note in notes.items() if turn_id not in self._hidden]
+        has_more = self.edits.note is not None or any(isinstance(entry, Edit) for entry in self.edits.entries)
+        if not (any(shown) if self.edits.is_delisted else shown or has_more):
+            await self.close()
 
     async def _has_turn(self, turn_id: str) -> bool:
         """Once those before it have ended; False where it was cancelled before."""
@@ -413,9 +443,10 @@ class FakeSession:
         self._cluster.use(self)
         self.num_typing += 1
 
-    async def fork(self, length: int | None = None) -> FakeSession:
+    async def fork(self, length: int | None = None, after: str | None = None) -> FakeSession:
         """A session with a copy of the first tokens and of the turns within them."""
-        self._check_listed(length)
+        self._check_listed(length if after is None else after)
+        length = length if after is None else self._length_after(after)
         if length is None and self.running:
             raise TurnRunning("a turn is running")
         is_whole = length is None
@@ -467,10 +498,16 @@ class FakeSession:
     def _shown(self, record: TurnRecord) -> TurnRecord:
         return replace(record, prompt=(), text="", note="") if self._is_untold(record.turn_id) else record
 
-    async def tokens(self, length: int) -> tuple[int, ...]:
+    async def tokens(self, turn_id: str) -> tuple[int, ...]:
         """The first ones."""
         self._check_open()
-        return tuple(self.ids[: self._checked(length)])
+        return tuple(self.ids[: self._length_after(turn_id)])
+
+    def _length_after(self, turn_id: str) -> int:
+        record = self._unmade.get(turn_id) or self._logged(self._turn(turn_id))
+        if record.is_past or self.edits.is_stale or (record.error is not None and self.edits.told):
+            raise NotLast("the context is another one")
+        return record.end_length
 
     async def close(self) -> None:
         """Forget it and end its turn."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 
 from api.cluster import Edit
@@ -69,17 +70,23 @@ class FakeEdits:
         """Parts of its prompt that edits had it tell."""
         return len(self._by.get(turn.request.turn_id, ()))
 
+    def whole(self) -> FakeEdits:
+        """The same, which stays as it is when this one changes."""
+        whole = FakeEdits()
+        whole.__dict__.update({name: copy(value) for name, value in self.__dict__.items()})
+        return whole
+
     def copy(self, turns: Sequence[FakeTurn], is_whole: bool) -> FakeEdits:
         """Those of a context that ends with these turns, or of the whole one."""
-        copy = FakeEdits()
-        copy.__dict__.update(self.__dict__)
+        copied = FakeEdits()
+        copied.__dict__.update(self.__dict__)
         last = max((place for place, entry in enumerate(self.entries) if entry in turns), default=-1)
-        copy.entries = list(self.entries if is_whole else self.entries[: last + 1])
-        copy.past, copy.old, copy.made = list(self.past), list(self.old), set(self.made)
-        copy.hidden, copy._by = set(self.hidden), dict(self._by)
-        copy.note, copy.is_delisted = None, False
+        copied.entries = list(self.entries if is_whole else self.entries[: last + 1])
+        copied.past, copied.old, copied.made = list(self.past), list(self.old), set(self.made)
+        copied.hidden, copied._by = set(self.hidden), dict(self._by)
+        copied.note, copied.is_delisted = None, False
         if not is_whole:
-            copy._told = ()
-            copy.front = self.front if copy.entries else None
-            copy.past = [turn for turn in self.past if turn in copy.entries]
-        return copy
+            copied._told = ()
+            copied.front = self.front if copied.entries else None
+            copied.past = [turn for turn in self.past if turn in copied.entries]
+        return copied

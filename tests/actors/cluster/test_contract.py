@@ -301,12 +301,8 @@ async def test_what_was_said_is_ids_that_go_on_in_another_session_under_another_
 ) -> None:
     old, new, asked = Said("system", "Be short."), Said("system", "Be kind."), Said("user", "why")
     await frames(await session.begin(replace(turn("", 2, "a"), prompt=(old, asked))))
-    length = (await session.describe()).length
-    whole = await session.tokens(length)
-    assert (len(whole), await session.tokens(3)) == (length, whole[:3])
-    for wrong in (-1, length + 1):
-        with pytest.raises(InvalidRequest):
-            await session.tokens(wrong)
+    whole = await session.tokens("a")
+    assert len(whole) == (await session.describe()).length
     other = await cluster.open_session(SessionOptions(), "")
     fronts = [(await cluster.generate(None, replace(turn("", 1), prompt=(one,)), "")).start for one in (old, new)]
     earlier = Earlier(whole, (old,), (), (asked, Said("assistant", "unused")))
@@ -481,7 +477,7 @@ async def test_a_hidden_turn_is_not_found_and_stays_in_the_context(session: Sess
     await ids(await session.begin(turn(turn_id="a")))
     await ids(await session.begin(turn(turn_id="b"), "a"))
     length = (await session.describe()).length
-    assert await session.hide("a")
+    await session.hide("a")
     for call in session.turn("a"), session.hide("a"), (await session.fork()).turn("a"):
         with pytest.raises(TurnNotFound):
             await call
@@ -495,7 +491,18 @@ async def test_a_hidden_turn_is_not_found_and_stays_in_the_context(session: Sess
     assert (first.turn_id, first.prompt, first.text, first.note) == ("a", (), "", "")
     assert second.prompt
     assert second.base_length == first.end_length > 0
-    assert not await session.hide("b")
+    await session.hide("b")
+    with pytest.raises(SessionNotFound):
+        await session.describe()
+
+
+async def test_what_was_added_to_a_session_stays_when_its_last_turn_is_hidden(session: SessionHandle) -> None:
+    await ids(await session.begin(turn(turn_id="a")))
+    await session.edit(Edit("e", addition="one", told=(Text("x"),)))
+    await session.hide("a")
+    assert ("e", 0, False) in await logged(session)
+    await ids(await session.begin(turn("q", 2, "b")))
+    assert (await session.turn("b")).prompt == (Text("x"), Text("q"))
 
 
 async def logged(session: SessionHandle, start: int = 0, stop: int | None = None) -> list[tuple[str, int, bool]]:
@@ -553,7 +560,7 @@ async def test_a_context_that_begins_anew_keeps_its_turns_in_the_log_alone(side:
     await ids(running)
     anew = Edit("f", told=(Text("uv"),), is_anew=True, front="new", hidden=("name",))
     third = await ids(await session.begin(turn("c", 2, "c"), "b", anew))
-    past = [("a", 0, True), ("e", 0, False), ("b", 1, True)]
+    past = [("a", 0, True), ("e", 0, False), ("b", 0, True)]
     for one in session, await session.fork():
         log = await one.log()
         assert (log.front, log.hidden, log.num_past, log.is_stale) == ("new", frozenset({"name"}), 3, False)
@@ -604,13 +611,70 @@ async def test_a_delisted_session_is_there_for_its_turns_alone(cluster: Cluster,
     with pytest.raises(NotLast):
         await again.begin(begun, "a")
     await ids(await (await again.fork(2)).begin(begun))
-    assert not await session.hide("a")
+    await session.hide("a")
+    with pytest.raises(SessionNotFound):
+        await session.log()
+
+
+async def test_a_session_that_is_delisted_stays_for_turns_that_can_be_shown_alone(session: SessionHandle) -> None:
+    await session.enqueue(replace(turn(turn_id="a", max_context=1), note="mine"))
+    with pytest.raises((LengthExceeded, TurnNotFound)):
+        await session.resume("a", 0)
+    await ids(await session.begin(turn(turn_id="b")))
+    await session.edit(Edit("e", note="note", is_delisted=True))
+    assert (await session.turn("a")).error
+    await session.hide("a")
+    with pytest.raises(SessionNotFound):
+        await session.log()
+
+
+async def test_a_turn_that_is_refused_does_not_begin_the_context_anew(side: Side, session: SessionHandle) -> None:
+    await ids(await session.begin(turn("ab", 3, "a"), edit=Edit("e", front="front")))
+    await session.edit(Edit("f", addition="one", told=(Text("x"),)))
+    before = await session.log()
+    anew = Edit("g", told=(Text("uv"),), is_anew=True, front="new")
+    with pytest.raises(LengthExceeded):
+        await session.begin(turn("abc", max_context=1, turn_id="b"), before.version, anew)
+    await session.enqueue(replace(turn("abc", max_context=1, turn_id="c"), note="c"), before.version, anew)
+    with pytest.raises((LengthExceeded, TurnNotFound)):
+        await session.resume("c", 0)
+    record, after = await session.turn("c"), await session.log()
+    assert (bool(record.error), record.is_past, record.end_length) == (True, True, 5)
+    assert replace(after, version=before.version) == before
+    begun = await session.begin(turn("q", 2, "d"), after.version, anew)
+    assert begun.start.base_length == 0
+    await ids(begun)
+    assert (await session.log()).front == "new"
+
+
+async def test_a_turn_names_a_length_where_the_context_holds_just_what_was_said_up_to_its_end(
+    session: SessionHandle,
+) -> None:
+    made = [*b"ab", *await ids(await session.begin(turn("ab", 3, "a")))]
+    await ids(await session.begin(turn("q", 2, "b")))
+    assert len(await session.tokens("a")) == len(made) < len(await session.tokens("b"))
+    assert await session.tokens("a") == (await session.tokens("b"))[: len(made)]
+    fork = await session.fork(after="a")
+    assert ((await fork.describe()).length, [turn.turn_id for turn in (await fork.describe()).turns]) == (5, ["a"])
+    for none in "none", "":
+        for refused in session.tokens(none), session.fork(after=none):
+            with pytest.raises(TurnNotFound):
+                await refused
+    await session.edit(Edit("e", hidden=("name",)))
+    for refused in session.tokens("a"), session.fork(after="b"):
+        with pytest.raises(NotLast):
+            await refused
+    await ids(await session.begin(turn("c", 9, "c"), "e", Edit("f", told=(Text("uv"),), is_anew=True)))
+    for refused in session.tokens("a"), session.fork(after="a"):
+        with pytest.raises(NotLast):
+            await refused
+    assert len(await session.tokens("c")) == 12
 
 
 async def test_a_session_with_a_note_is_more_than_its_turns(session: SessionHandle) -> None:
     await session.edit(Edit("e", note=""))
     await ids(await session.begin(turn(turn_id="a")))
-    assert await session.hide("a")
+    await session.hide("a")
     assert await logged(session) == [("a", 0, False)]
     assert (await session.describe()).turns[0].prompt == turn().prompt
     assert (await session.log()).version is None

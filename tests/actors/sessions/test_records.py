@@ -9,6 +9,7 @@ import pytest
 
 from actors.models.messages import TurnOutput
 from actors.sessions.history import History
+from actors.sessions.prefix import prefix
 from actors.sessions.records import (
     Edited,
     Opened,
@@ -19,6 +20,7 @@ from actors.sessions.records import (
     TurnEnded,
     TurnFailed,
     TurnHidden,
+    TurnKept,
     TurnQueued,
     TurnRestarted,
     TurnStarted,
@@ -97,6 +99,9 @@ EARLIER = Earlier((1, 2, 3), (Message("system", "Be kind."),), (Tool("time"),), 
         Opened("s", "pocket", Retention(), 100, None, "pirate", title="a title"),
         RolledBack(3, (1, 2)),
         Edited(Edit("e", note="{}", addition="[]", told=(Message("user", "é"), Text("x")), hidden=("a", "b"))),
+        TurnQueued(REQUEST, Edit("e", told=(EARLIER, Message("user", "é")), is_anew=True)),
+        TurnStarted(WITH_TOOLS, 2, Edit("e", told=(Text("x"), Tokens((1, 2))), front="f")),
+        TurnKept(REQUEST, 7, 3, TurnOutput((2,), ("a",), (), Finish("length")), 1, 1.5),
         Edited(Edit("e", is_anew=True, front="f", model="other", max_context=9, is_delisted=True)),
     ],
     ids=lambda record: type(record).__name__,
@@ -159,9 +164,10 @@ def test_a_history_is_what_its_turns_appended() -> None:
 
 def test_a_turn_that_failed_or_is_open_has_no_tokens() -> None:
     history = History.replay([*turn("a", (1,), (2,)), TurnStarted(REQUEST), TurnFailed("t")])
-    assert (history.tokens, history.open_request) == ([1, 2], None)
+    assert (history.tokens, history.open_turn) == ([1, 2], None)
     history.apply(TurnStarted(REQUEST))
-    assert history.open_request == REQUEST
+    assert history.open_turn is not None
+    assert history.open_turn.whole == REQUEST
 
 
 def test_a_rollback_forgets_the_turns_behind_it() -> None:
@@ -175,17 +181,17 @@ def test_a_prefix_has_the_first_tokens_and_the_turns_that_fit(length: int) -> No
     records = [*turn("a", (1,), (2,)), *turn("b", (3,), (4, 5)), RolledBack(4, (9, 8)), *turn("c", (7,), (6,))]
     history = History.replay(records)
     assert history.tokens == [1, 2, 3, 4, 9, 8, 7, 6]
-    prefix = History.replay(history.prefix(length))
-    assert prefix.tokens == history.tokens[:length]
+    found = History.replay(prefix(history, length))
+    assert found.tokens == history.tokens[:length]
     expected = [("a", 2), ("c", 8)]
-    assert [(turn.request.turn_id, turn.end_length) for turn in prefix.turns] == [
+    assert [(turn.request.turn_id, turn.end_length) for turn in found.turns] == [
         (name, end) for name, end in expected if end <= length
     ]
 
 
 def test_a_prefix_longer_than_the_history_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="outside"):
-        History.replay(turn("a", (1,), (2,))).prefix(3)
+        prefix(History.replay(turn("a", (1,), (2,))), 3)
 
 
 def test_a_title_is_given_or_made_from_the_first_message_that_stayed() -> None:

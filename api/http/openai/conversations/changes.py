@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from uuid import uuid4
 
-from api.cluster import Cluster, Edit, Retention, SessionOptions, TurnRecord
+from api.cluster import Cluster, Edit, Retention, SessionOptions
 from api.errors import NotLast, TooLarge, TurnRunning
 from api.http.openai.responses.conversation import Conversation, find_conversation
 from api.http.openai.responses.ids import conversation_id, new_addition_id
@@ -63,7 +63,7 @@ async def add(conversation: Conversation, items: Sequence[Item], max_chars: int)
 
 
 async def delete_item(conversation: Conversation, item_id: str) -> Conversation:
-    """Delete an item, and take it out of the context as soon as no turn runs.
+    """Delete an item, and take it out of the context, if that holds anything yet, as soon as no turn runs.
 
     Raises:
         ItemNotFound: there is none of this id.
@@ -71,7 +71,7 @@ async def delete_item(conversation: Conversation, item_id: str) -> Conversation:
     await conversation.item(item_id)
     await conversation.session.edit(Edit(uuid4().hex, hidden=(item_id,)))
     conversation = await conversation.again()
-    while conversation.log.is_stale:
+    while conversation.log.is_stale and await conversation.has_context():
         await conversation.idle()
         conversation = await conversation.again()
         with suppress(NotLast, TurnRunning):
@@ -82,11 +82,7 @@ async def delete_item(conversation: Conversation, item_id: str) -> Conversation:
 
 async def delete(conversation: Conversation) -> None:
     """Delete a conversation; its responses stay, and what they are made from."""
-    session = conversation.session
-    await session.edit(Edit(uuid4().hex, is_delisted=True))
-    log = await session.log()
-    if not log.unfinished and not any(isinstance(entry, TurnRecord) and entry.note for entry in log.entries):
-        await session.close()
+    await conversation.session.edit(Edit(uuid4().hex, is_delisted=True))
 
 
 def _addition(session_id: str, items: Sequence[Item], names: Mapping[str, str]) -> Edit:

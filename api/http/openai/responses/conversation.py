@@ -89,6 +89,10 @@ class Conversation:
                 found[:0] = await self._items_of(entry)
         return found
 
+    async def has_context(self) -> bool:
+        """Whether anything was said since the context began, or is now."""
+        return bool(self.log.unfinished) or await self.last_turn() is not None
+
     async def last_turn(self) -> TurnRecord | None:
         """The turn that the context ends with; None where it is empty."""
         async with aclosing(self.entries(is_newest_first=True)) as entries:

@@ -114,9 +114,12 @@ class Creation:
             raise PreviousResponseNotFound(previous.id) from None
         except NotLast:
             previous = await previous.ended()
-        if previous.record.is_past:
+        try:
+            fork = await previous.session.fork(after=previous.id)
+        except NotLast:
             return await self._begin_anew(draft, (*await context_after(self._cluster, previous, draft), *messages))
-        fork = await previous.session.fork(previous.record.end_length)
+        except (SessionNotFound, TurnNotFound):
+            raise PreviousResponseNotFound(previous.id) from None
         try:
             return await self._begin_in(fork, draft, _with_failed(previous, messages))
         except BaseException:

@@ -130,8 +130,11 @@ class Note:
 
     @property
     def num_opening(self) -> int:
-        """Messages of its prompt that stand before its items, in a context that begins with it."""
-        return len(self.opening)
+        """Messages of its prompt that stand before its items, in a context that begins with it.
+
+        In a conversation what edits have it tell begins with them.
+        """
+        return 0 if self.fields.get("conversation") else len(self.opening)
 
     def text(self) -> str:
         """As JSON."""

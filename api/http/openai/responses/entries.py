@@ -52,8 +52,8 @@ async def said_in(cluster: Cluster, session: SessionHandle, end: TurnRecord) -> 
 
 
 def _is_after(entry: Entry, end: TurnRecord, is_past: bool) -> bool:
-    if is_past or end.is_past:
-        return end.is_past and not is_past
+    if is_past or (end.is_past and end.error is None):
+        return not is_past
     is_later = isinstance(entry, TurnRecord) and entry.base_length >= end.end_length
     return is_later and isinstance(entry, TurnRecord) and entry.turn_id != end.turn_id
 
@@ -62,7 +62,7 @@ async def _said_of(cluster: Cluster, session: SessionHandle, entry: Entry, hidde
     if isinstance(entry, Edit) or hidden:
         items = await items_of(cluster, session, entry)
         return messages_of(item for item in items if item["id"] not in hidden)
-    begins = entry.note and entry.base_length == 0 and not entry.num_told
+    begins = entry.note and entry.base_length == 0
     num_opening = Note.read(entry.note).num_opening if begins else 0
     asked = entry.prompt[entry.num_told :][num_opening:]
     if entry.note:

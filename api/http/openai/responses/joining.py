@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 from uuid import uuid4
@@ -77,9 +78,11 @@ class Joining:
         Raises:
             ConversationNotFound: there is none of this id.
         """
-        conversation = await find_conversation(self._cluster, conversation_id, self._owner)
-        before = await context_for(conversation, draft, await front_of(conversation))
-        return (*before, *await _messages(conversation, draft))
+        while True:
+            conversation = await find_conversation(self._cluster, conversation_id, self._owner)
+            with suppress(NotLast):
+                before = await context_for(conversation, draft, await front_of(conversation))
+                return (*before, *await _messages(conversation, draft))
 
     async def _begin_after(self, conversation: Conversation, draft: Draft, is_full: bool) -> Reading:
         session, log = conversation.session, conversation.log

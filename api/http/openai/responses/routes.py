@@ -132,8 +132,7 @@ async def delete_response(request: Request) -> Response:
     """``DELETE /v1/responses/{id}``; a running one is cancelled."""
     stored = await _found(request)
     try:
-        if not await stored.session.hide(stored.id):
-            await stored.session.close()
+        await stored.session.hide(stored.id)
     except (SessionNotFound, TurnNotFound):
         raise ResponseNotFound(stored.id) from None
     return json_answer({"id": stored.id, "object": "response.deleted", "deleted": True})

@@ -44,7 +44,7 @@ class Stored:
         try:
             stream = await self.session.resume(self.id, 0)
         except GreenroomError:
-            again = await self._again()
+            again = await self.again()
             if again.record.error is None:
                 raise
             return await again.reading(after)
@@ -80,9 +80,10 @@ class Stored:
                 pass
         except GreenroomError:
             pass  # the record says so
-        return await self._again()
+        return await self.again()
 
-    async def _again(self) -> Stored:
+    async def again(self) -> Stored:
+        """The same as it is now."""
         return replace(self, record=await self.session.turn(self.id))
 
 

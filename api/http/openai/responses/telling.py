@@ -29,11 +29,15 @@ async def front_of(conversation: Conversation) -> str | None:
 
 
 async def context_for(conversation: Conversation, draft: Draft, front: str | None) -> tuple[Part, ...]:
-    """All that was said, under the draft's front: as its token ids where they are what is to be told."""
+    """All that was said, under the draft's front: as its token ids where they are what is to be told.
+
+    Raises:
+        NotLast: the context has begun anew since.
+    """
     last, log = await conversation.last_turn(), conversation.log
     if last is None or front is None or log.is_stale or log.model != draft.model.name:
         return (*draft.opening, *messages_of(await conversation.all_items()))
-    ids, added = await conversation.session.tokens(last.end_length), await added_messages(conversation)
+    ids, added = await conversation.session.tokens(last.turn_id), await added_messages(conversation)
     if front == draft.front and not draft.drops_oldest:
         return (Tokens(ids), *added)
     said, before = await said_in(conversation.cluster, conversation.session, last), Note({}, [], front)

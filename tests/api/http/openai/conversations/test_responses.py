@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 
 from api.cluster import Edit
-from api.errors import Unavailable
+from api.errors import LengthExceeded, Unavailable
 from api.http.openai.responses.ids import call_ids
-from api.turns import Message, messages_in
+from api.turns import Message, Stop, TurnRequest, messages_in
 from tests.api import toy_model
 from tests.api.fake_cluster import TOY, FakeCluster, FakeSession
+from tests.api.fake_edits import FakeEdits
 from tests.api.http.openai.responses.oracle import check_item, check_response, events_of
 from tests.api.http.openai.responses.test_output import FORMAT, TOOL
 from tests.api.shell import shell
@@ -285,6 +287,28 @@ async def test_a_cancelled_response_leaves_what_it_said_and_a_failed_one_nothing
     assert asked(cluster) == [(user("zero"), user("one")), (user("two"),)]
 
 
+async def test_a_response_that_is_refused_leaves_the_conversation_as_it_was() -> None:
+    cluster = FakeCluster()
+    async with shell(cluster=cluster) as client:
+        conversation = await converse(client)
+        first = await respond(client, conversation, "one", instructions="Be kind.")
+        other: Body = {"instructions": "Be short.", "model": "other"}
+        cluster.refusal = LengthExceeded(0, 9, 5)
+        refused = await client.post("/v1/responses", json={"input": "x", "conversation": conversation, **other})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "context_length_exceeded")
+        cluster.refusal = LengthExceeded(0, 9, 5)
+        failed = await respond(client, conversation, "failed", background=True, **other)
+        await client.get(f"/v1/responses/{failed['id']}?stream=true")
+        assert session_of(cluster, conversation).info.name == "toy"
+        async for _ in await session_of(cluster, conversation).begin(TurnRequest("native", (user("two"),))):
+            pass
+        await respond(client, conversation, "three", instructions="Be kind.")
+        await respond(client, None, "four", previous_response_id=failed["id"], **other)
+    kind, short = Message("system", "Be kind."), Message("system", "Be short.")
+    assert asked(cluster)[:3] == [(kind, user("one")), (user("two"),), (user("three"),)]
+    assert asked(cluster)[3] == (short, user("one"), said(first), user("failed"), user("four"))
+
+
 async def test_what_was_added_is_told_again_after_a_response_that_failed_on_its_way() -> None:
     cluster = FakeCluster()
 
@@ -382,6 +406,95 @@ async def test_a_conversation_can_be_deleted_while_a_response_runs_and_its_respo
         for made in before, body:
             assert (await client.delete(f"/v1/responses/{made['id']}")).status_code == 200
     assert conversation.removeprefix("conv_") not in cluster.open_sessions
+
+
+async def test_a_deleted_conversation_leaves_responses_that_failed_or_were_cancelled() -> None:
+    cluster = FakeCluster()
+    async with shell(cluster=cluster) as client:
+        conversation = await converse(client, items=[{"role": "user", "content": "zero"}])
+        cluster.refusal = Unavailable("there is no room")
+        failed = await respond(client, conversation, "failed", background=True)
+        await client.get(f"/v1/responses/{failed['id']}?stream=true")
+        assert (await client.delete(f"/v1/conversations/{conversation}")).status_code == 200
+        assert (await client.get(f"/v1/responses/{failed['id']}")).json()["status"] == "failed"
+        assert (await client.delete(f"/v1/responses/{failed['id']}")).status_code == 200
+        assert not cluster.open_sessions
+        conversation = await converse(client)
+        body = await respond(client, conversation, "one")
+        assert (await client.delete(f"/v1/responses/{body['id']}")).status_code == 200
+        assert (await client.delete(f"/v1/conversations/{conversation}")).status_code == 200
+        assert not cluster.open_sessions, "a deleted response keeps nothing"
+
+
+async def test_items_stay_in_a_conversation_whose_only_response_is_deleted() -> None:
+    cluster = FakeCluster()
+    async with shell(cluster=cluster) as client:
+        answer = await client.post("/v1/responses", json={"input": "one", "max_output_tokens": 1})
+        conversation = f"conv_{answer.json()['id'].removeprefix('resp_')[:32]}"
+        added = {"items": [{"role": "user", "content": "x"}]}
+        assert (await client.post(f"/v1/conversations/{conversation}/items", json=added)).status_code == 200
+        assert (await client.delete(f"/v1/responses/{answer.json()['id']}")).status_code == 200
+        assert texts(await items(client, conversation)) == ["x"]
+        await respond(client, conversation, "two")
+    assert asked(cluster)[1][-2:] == (user("x"), user("two"))
+
+
+async def test_a_branch_is_of_what_was_said_though_the_context_begins_anew_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = FakeCluster()
+    fork, tokens = FakeSession.fork, FakeSession.tokens
+
+    async def begin_anew(session: FakeSession) -> None:
+        anew = Edit(uuid4().hex, told=(user("something else, and longer"),), is_anew=True)
+        async for _ in await session.begin(TurnRequest(uuid4().hex, (user("native"),), stop=Stop(1)), None, anew):
+            pass
+
+    async def fork_late(session: FakeSession, *arguments: Any, **named: Any) -> FakeSession:
+        await begin_anew(session)
+        return await fork(session, *arguments, **named)
+
+    async def tokens_late(session: FakeSession, *arguments: Any) -> tuple[int, ...]:
+        await begin_anew(session)
+        return await tokens(session, *arguments)
+
+    async with shell(cluster=cluster) as client:
+        for instructions in None, "Be short.":
+            monkeypatch.undo()
+            first = await respond(client, None, "one")
+            await respond(client, None, "two", previous_response_id=first["id"])
+            monkeypatch.setattr(FakeSession, "fork", fork_late)
+            monkeypatch.setattr(FakeSession, "tokens", tokens_late)
+            await respond(client, None, "branch", previous_response_id=first["id"], instructions=instructions)
+            said_before = asked(cluster)[-1][1:] if instructions else asked(cluster)[-1]
+            assert said_before == (user("one"), said(first), user("branch"))
+
+
+async def test_items_that_are_deleted_one_by_one_are_left_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = FakeCluster()
+    num_told = 0
+    make = FakeEdits.make
+
+    def count(edits: FakeEdits, edit: Edit) -> None:
+        nonlocal num_told
+        num_told += len(edit.told)
+        make(edits, edit)
+
+    async with shell(cluster=cluster) as client:
+        words = [{"role": "user", "content": str(number)} for number in range(20)]
+        conversation = await converse(client, items=words)
+        await respond(client, conversation, "asked")
+        found = await items(client, conversation)
+        monkeypatch.setattr(FakeEdits, "make", count)
+        for item in found[:-3]:
+            assert (await _delete_item(client, conversation, item["id"])).status_code == 200
+        assert num_told < 2 * len(found), "what is left is not told again with each"
+        (listed,) = (await client.get("/api/sessions")).json()["sessions"]
+        assert listed["title"] == "", "the first word that is left is told no longer"
+        last = await respond(client, conversation, "last")
+        left = [*texts(found[-3:]), "last", said(last).content]
+        assert texts(await items(client, conversation)) == left
+    assert [message.content for message in asked(cluster)[-1]] == left[:-1]
 
 
 async def test_a_deleted_response_leaves_the_conversation_as_it_is() -> None:
