@@ -17,12 +17,14 @@ class OpenTurn:
         request: its own; ``told`` stands before its prompt, since edits have it tell that.
         place: in the log, when it has ended.
         num_restarts: after deaths of model actors.
+        prompt_ids: what all of it came to, where that was known when it started.
     """
 
     request: TurnRequest
     told: tuple[Part, ...] = ()
     place: int = 0
     num_restarts: int = 0
+    prompt_ids: tuple[int, ...] = ()
 
     @property
     def prompt(self) -> tuple[Part, ...]:

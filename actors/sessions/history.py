@@ -195,7 +195,8 @@ class History:
             self.version = turn_id
         context, num_before = self.context, started.num_before
         told, context.told = context.told[:num_before], context.told[num_before:]
-        self.open_turn = OpenTurn(started.request, told, self._place_before(len(context.told)))
+        place = self._place_before(len(context.told))
+        self.open_turn = OpenTurn(started.request, told, place, prompt_ids=started.prompt_ids)
         self.last_started = self.num_records, turn_id
 
     def _end(self, ended: TurnEnded) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from actors.journal.formats import check_format, of_a_later_release, of_line, to_line
 from actors.models.messages import TurnOutput
+from actors.sessions.repeats import KeptIds, KeptParts
 from api.cluster import Edit, Retention
 from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
 from api.turns import (
@@ -66,18 +67,25 @@ class TurnStarted:
 
     Before its prompt it tells ``num_before`` parts that edits have it tell: those before it, and its own ``edit``.
     Earlier ones have these parts in the prompt, their number as ``num_told``, and the edit as a record of its own.
+    Where the edit begins the context anew, it is known what all of that came to: ``prompt_ids``.
+
+    In the journal ``kept`` is what the edit tells then, and ``kept_ids`` are these ids; see ``shortened``.
     """
 
     request: TurnRequest
     num_before: int = 0
     edit: Edit | None = None
+    prompt_ids: tuple[int, ...] = ()
+    kept: KeptParts | None = None
+    kept_ids: KeptIds | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TurnEnded:
     """The turn's tokens are in the context from now on.
 
-    Earlier ones do not say when that was, nor of how many tokens the KV cache was found.
+    Earlier ones do not say when that was, nor of how many tokens the KV cache was found. In the journal there are no
+    ``prompt_ids`` where those of its start are.
     """
 
     turn_id: str
@@ -139,9 +147,10 @@ class RolledBack:
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """The session was changed otherwise than by a turn."""
+    """The session was changed otherwise than by a turn. ``kept`` is as that of a turn's start."""
 
     edit: Edit
+    kept: KeptParts | None = None
 
 
 FORMAT = 1
@@ -177,6 +186,8 @@ def encode(record: Record) -> bytes:
         fields["request"] |= _special_fields(record.request)
     if isinstance(record, TurnQueued | TurnStarted | Edited) and record.edit is not None:
         fields["edit"]["told"] = [_named(part) for part in record.edit.told]
+    if isinstance(record, TurnStarted | Edited) and record.kept is not None:
+        fields["kept"]["others"] = [_named(part) for part in record.kept.others]
     if isinstance(record, TurnEnded | TurnKept) and not record.output.logprobs:
         del fields["output"]["logprobs"]
     return to_line([type(record).__name__, fields])

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 
 from actors.calls.scope import Scope
 from actors.contexts.context import ContextRef
@@ -75,7 +76,7 @@ class TurnRunner:
             if context is not self.context:
                 await context.close()
             raise
-        await (writing or self._records.write(started))
+        await (writing or self._records.write(replace(started, prompt_ids=run.started.prompt_ids)))
         await self._move_to(context)
         log.info(
             "turn started",

@@ -20,6 +20,7 @@ from actors.sessions.records import (
     decode,
     encode,
 )
+from actors.sessions.shortened import shortened, whole
 from actors.sessions.title import title_of
 from api.errors import Fenced
 
@@ -35,7 +36,9 @@ class SessionRecords:
     """
 
     def __init__(self, journal: Journal, acquired: Acquired) -> None:
-        self.history = History.replay(decode(record) for record in acquired.records)
+        self.history = History()
+        for line in acquired.records:
+            self.history.apply(whole(self.history, decode(line)))
         self.owner = acquired.info.owner
         self.created_at = acquired.info.created_at
         self.is_fenced = False
@@ -89,7 +92,8 @@ class SessionRecords:
 
     async def _append(self, record: Record) -> None:
         listing = _listing_after(self.history, record)
-        await self._stream.append([encode(record)], self.opened.idle_timeout_s, listing)
+        line = encode(shortened(self.history, record))
+        await self._stream.append([line], self.opened.idle_timeout_s, listing)
 
     def leave(self) -> None:
         """Write nothing here any longer."""

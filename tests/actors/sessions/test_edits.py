@@ -151,7 +151,7 @@ async def test_a_death_at_any_record_leaves_the_context_before_or_the_one_that_b
 
 
 async def test_what_is_told_again_and_again_is_kept_once(cluster: SmallCluster) -> None:
-    """The memory of a session whose context begins anew with each turn, and the journal of a fork of it."""
+    """The journal and the memory of a session whose context begins anew with each turn."""
     sizes = [await _sizes(cluster, count) for count in (10, 20, 40)]
     for smaller, larger in zip(sizes, sizes[1:], strict=False):
         for before, after in zip(smaller, larger, strict=True):
@@ -171,7 +171,8 @@ async def _sizes(cluster: SmallCluster, count: int) -> tuple[int, ...]:
     log, fork = await session.log(), await session.fork()
     assert (await fork.log()).entries == log.entries
     num_messages = sum(len(entry.prompt) for entry in log.entries if isinstance(entry, TurnRecord))
-    return num_messages, sum(map(len, await cluster.journal.records(fork.session_id)))
+    lines = [await cluster.journal.records(one.session_id) for one in (session, fork)]
+    return num_messages, *(sum(map(len, found)) for found in lines)
 
 
 async def test_a_response_that_is_hidden_ends_its_session_in_one_step(cluster: SmallCluster) -> None:
