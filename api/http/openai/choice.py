@@ -25,10 +25,11 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What is new of an answer; the last one has ``finish_reason``."""
+    """What is new of an answer; the last one has ``finish_reason``. ``ids`` are all that were computed."""
 
     events: tuple[AnswerEvent, ...]
     tokens: tuple[Token, ...]
+    ids: tuple[int, ...]
     finish_reason: str | None
 
 
@@ -67,7 +68,7 @@ class Choice:
         is_cut = finish is not None and finish.stop is not None
         end = self._cut.num_given if is_cut or finish is None else self._cut.num_given + 1
         tokens = self._tokens(self._num_taken + 1 if self._parser else end)
-        return Piece(events, tokens, self._finish_reason(finish) if finish else None)
+        return Piece(events, tokens, frame.ids, self._finish_reason(finish) if finish else None)
 
     def _events(self, frame: Frame) -> Iterable[AnswerEvent]:
         if self._parser is None:

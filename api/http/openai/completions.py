@@ -21,7 +21,10 @@ MAX_PROMPTS = 128
 
 
 class CompletionBody(SamplingBody):
-    """One text or several, as text or as token ids, that are to go on; ``response_format`` is not OpenAI's own."""
+    """One text or several, as text or as token ids, that are to go on.
+
+    ``response_format`` and ``return_token_ids`` are not OpenAI's own; vLLM has the latter under this name.
+    """
 
     prompt: str | tuple[TokenId, ...] | tuple[str, ...] | tuple[tuple[TokenId, ...], ...]
     logprobs: int | None = Field(default=None, ge=0, le=20)
@@ -29,6 +32,7 @@ class CompletionBody(SamplingBody):
     suffix: str | None = None
     best_of: int | None = None
     response_format: ResponseFormat | None = None
+    return_token_ids: bool | None = None
 
     def plan(self, model: ModelInfo) -> Plan:
         """What is to be computed.
@@ -51,7 +55,9 @@ class CompletionBody(SamplingBody):
             for prompt in prompts
             for choice in range(self.num_choices)
         )
-        return Plan(model, self.model or model.name, requests, self.num_choices, stops)
+        return Plan(
+            model, self.model or model.name, requests, self.num_choices, stops, has_ids=bool(self.return_token_ids)
+        )
 
     def prompts(self) -> list[tuple[Part, ...]]:
         """The texts, each with a beginning-of-text token where the tokenizer puts one."""
@@ -100,10 +106,7 @@ class CompletionView:
 
     def whole(self, choices: Sequence[WholeChoice]) -> dict[str, object]:
         """The answer in one piece."""
-        views = [
-            self._choice(index, choice.text, choice.tokens, choice.finish_reason)
-            for index, choice in enumerate(choices)
-        ]
+        views = [self._choice(index, choice) for index, choice in enumerate(choices)]
         return {**self._head, "choices": views, "usage": self._answer.usage()}
 
     def opening(self) -> list[dict[str, object]]:
@@ -112,17 +115,25 @@ class CompletionView:
 
     def chunks(self, piece: AnswerPiece) -> list[dict[str, object]]:
         """What is new."""
-        return [{**self._head, "choices": [self._choice(piece.index, piece.text, piece.tokens, piece.finish_reason)]}]
+        return [
+            {
+                **self._head,
+                "choices": [self._choice(piece.index, piece)],
+            }
+        ]
 
     def usage_chunk(self) -> dict[str, object]:
         """The last chunk of those who asked for it."""
         return {**self._head, "choices": [], "usage": self._answer.usage()}
 
-    def _choice(
-        self, index: int, text: str, tokens: Sequence[ScoredToken], finish_reason: str | None
-    ) -> dict[str, object]:
-        logprobs = _logprobs(tokens) if self._has_logprobs else None
-        return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish_reason}
+    def _choice(self, index: int, said: WholeChoice | AnswerPiece) -> dict[str, object]:
+        view: dict[str, object] = {
+            "index": index,
+            "text": said.text,
+            "logprobs": _logprobs(said.tokens) if self._has_logprobs else None,
+            "finish_reason": said.finish_reason,
+        }
+        return {**view, "token_ids": said.ids} if self._answer.plan.has_ids else view
 
 
 def _logprobs(tokens: Sequence[ScoredToken]) -> dict[str, object]:

@@ -39,6 +39,24 @@ async def test_a_text_goes_on_streamed_or_not() -> None:
     assert completion.object == "text_completion"
 
 
+@pytest.mark.parametrize("stop", [None, "###"])
+async def test_the_ids_of_all_tokens_are_told_who_asks_for_them(stop: str | None) -> None:
+    clusters = [FakeCluster(), FakeCluster()]
+    for cluster in clusters:
+        cluster.model = toy_model.says("a###b")
+    asked = {"return_token_ids": True}
+    completion = await completed(clusters[0], prompt="Q", max_tokens=3, stop=stop, extra_body=asked)
+    async with toy_openai(clusters[1], is_strict=False) as client:
+        stream = await client.completions.create(
+            model="toy", prompt="Q", max_tokens=3, stop=stop, stream=True, extra_body=asked
+        )
+        told = [chunk.choices[0].model_dump()["token_ids"] async for chunk in stream]
+    computed = [token_id for frame in clusters[0].turns[0].frames for token_id in frame.ids]
+    assert completion.choices[0].model_dump()["token_ids"] == [one for ids in told for one in ids] == computed
+    assert completion.usage is not None
+    assert completion.usage.completion_tokens == len(computed)
+
+
 async def test_without_a_limit_sixteen_tokens_come() -> None:
     completion = await completed(FakeCluster(), prompt="Once")
     assert completion.usage is not None
