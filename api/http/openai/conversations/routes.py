@@ -21,15 +21,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from api.errors import SessionNotFound, TooLarge
+from api.errors import SessionNotFound
 from api.http.disconnects import while_connected
 from api.http.openai.conversations import changes
 from api.http.openai.conversations.schemas import ConversationBody, ItemsBody, UpdateBody
 from api.http.openai.envelope import InvalidField
-from api.http.openai.responses.conversation import Conversation, find_conversation, find_item
+from api.http.openai.responses.conversation import Conversation, find_conversation
 from api.http.openai.responses.errors import ConversationNotFound
-from api.http.openai.responses.items import InputItem, Item, num_chars
+from api.http.openai.responses.items import InputItem, Item, entries_of
 from api.http.openai.responses.pages import PAGE_QUERY, PageQuery, page_view
+from api.http.openai.responses.references import resolved
 from api.http.openai.responses.routes import cluster_of, json_answer, whole_even_if_cancelled
 from api.http.openai.schemas import parse_body
 from api.http.operations import JsonObject, Operation
@@ -151,17 +152,12 @@ async def _changed(request: Request, work: Awaitable[Result]) -> Result:
 
 async def _items(request: Request, bodies: Sequence[InputItem]) -> list[Item]:
     """The items of a body; those that it only names are copied."""
-    cluster, owner = cluster_of(request), owner_of(request)
+    max_chars = _settings(request).max_prompt_chars
     try:
-        found = [
-            [await find_item(cluster, body.reference, owner)] if body.reference else body.items() for body in bodies
-        ]
-        items = [item for items in found for item in items]
+        found = resolved(cluster_of(request), owner_of(request), entries_of(bodies), max_chars)
+        return await while_connected(request, found)
     except InvalidField as error:
         raise InvalidField(error.message, "items", error.code) from None
-    if num_chars(items) > _settings(request).max_prompt_chars:
-        raise TooLarge(f"the items have more than {_settings(request).max_prompt_chars} characters")
-    return items
 
 
 def _check_included(request: Request) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 from api.cluster import Cluster, SessionHandle, SessionLog, TurnRecord
 from api.errors import GreenroomError, SessionNotFound
 from api.http.openai.responses.entries import Entry, items_of, key_of_entry
-from api.http.openai.responses.errors import ConversationNotFound, ItemNotFound, ResponseNotFound
-from api.http.openai.responses.ids import key_of_item, session_of_conversation, session_of_item
+from api.http.openai.responses.errors import ConversationNotFound, ItemNotFound
+from api.http.openai.responses.ids import key_of_item, session_of_conversation
 from api.http.openai.responses.items import Item
 from api.http.openai.responses.pages import PageQuery, no_such_item, page_view
-from api.http.openai.responses.stored import find_response, frames_of
+from api.http.openai.responses.stored import frames_of
 
 WINDOW = 32
 """Entries of a session's log that are read at once."""
@@ -175,29 +175,6 @@ async def find_conversation(cluster: Cluster, conversation_id: str, owner: str) 
     except SessionNotFound:
         raise ConversationNotFound(conversation_id) from None
     return await _conversation(cluster, conversation_id, session)
-
-
-async def find_item(cluster: Cluster, item_id: str, owner: str) -> Item:
-    """An item of a conversation, or of a stored response's input or output.
-
-    Raises:
-        ItemNotFound: there is none, or it is another owner's.
-    """
-    session_id = session_of_item(item_id)
-    if session_id is None:
-        raise ItemNotFound(item_id)
-    try:
-        conversation = await find_conversation(cluster, f"conv_{session_id}", owner)
-    except ConversationNotFound:
-        raise ItemNotFound(item_id) from None
-    try:
-        stored = await (await find_response(cluster, f"resp_{key_of_item(item_id)}", owner)).ended()
-    except ResponseNotFound:
-        return await conversation.item(item_id)
-    for item in (*stored.note.items, *await stored.output()):
-        if item["id"] == item_id and item_id not in conversation.log.hidden:
-            return item
-    raise ItemNotFound(item_id)
 
 
 async def _conversation(cluster: Cluster, conversation_id: str, session: SessionHandle) -> Conversation:

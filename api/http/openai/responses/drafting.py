@@ -5,9 +5,8 @@ from __future__ import annotations
 from api.cluster import Cluster
 from api.errors import TooLarge
 from api.http.models import find_model
-from api.http.openai.responses.conversation import find_item
 from api.http.openai.responses.draft import Draft, draft_of
-from api.http.openai.responses.items import num_chars
+from api.http.openai.responses.references import resolved
 from api.http.openai.responses.schemas import ResponseBody
 from api.settings import ApiSettings
 
@@ -24,8 +23,8 @@ async def drafted(cluster: Cluster, body: ResponseBody, owner: str, settings: Ap
         TooLarge: its input has too many characters.
     """
     body.check()
-    entries = body.entries()
-    items = [await find_item(cluster, entry, owner) if isinstance(entry, str) else entry for entry in entries]
-    if num_chars(items) + len(body.instructions or "") > settings.max_prompt_chars:
-        raise TooLarge(f"the input has more than {settings.max_prompt_chars} characters")
+    room = settings.max_prompt_chars - len(body.instructions or "")
+    if room < 0:
+        raise TooLarge(f"the instructions have more than {settings.max_prompt_chars} characters")
+    items = await resolved(cluster, owner, body.entries(), room)
     return draft_of(body, items, await find_model(cluster, body.model), hint)

@@ -23,6 +23,11 @@ def session_of_response(response_id: str) -> str | None:
     return found[1] if found else None
 
 
+def response_of_key(key: str) -> str:
+    """The response whose items' ids have this key."""
+    return f"resp_{key}"
+
+
 def conversation_id(session_id: str) -> str:
     """The id of the conversation that this session is."""
     return f"conv_{session_id}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 from uuid import uuid4
 
@@ -43,19 +44,24 @@ class InputItem(Lenient):
         is_bare = self.type is None and self.role is None
         return self.id if self.type == "item_reference" or is_bare else None
 
-    def items(self) -> list[Item]:
-        """The item, or those that it stands for, without ids.
+    def entries(self) -> Iterator[Item | str]:
+        """The item, or those that it stands for, without ids; or the id of one that it only names.
 
         Raises:
             InvalidField: one is of a kind that is not supported, or lacks something.
         """
-        if self.type != "compaction":
-            return [self.item()]
+        if self.reference is not None:
+            yield self.reference
+        elif self.type != "compaction":
+            yield self.item()
+        else:
+            for kept in self._compacted():
+                yield kept.item()
+
+    def _compacted(self) -> Iterator[InputItem]:
         kept = value_of(self.encrypted_content)
-        if not isinstance(kept, list):
-            raise InvalidField("this compaction was not made here", "input", "invalid_encrypted_content")
         try:
-            return [InputItem.model_validate(one).item() for one in kept]
+            yield from map(InputItem.model_validate, kept if isinstance(kept, list) else [None])
         except ValidationError:
             raise InvalidField("this compaction was not made here", "input", "invalid_encrypted_content") from None
 
@@ -102,6 +108,15 @@ class InputItem(Lenient):
         if value is None:
             raise InvalidField(f"a {self.type} needs {field}", "input")
         return value
+
+
+def entries_of(bodies: Iterable[InputItem]) -> Iterator[Item | str]:
+    """The items of a body, and the ids of those that it only names.
+
+    Raises:
+        InvalidField: one is of a kind that is not supported, or lacks something.
+    """
+    return chain.from_iterable(body.entries() for body in bodies)
 
 
 def compaction(messages: Iterable[Message]) -> Item:

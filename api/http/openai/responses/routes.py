@@ -75,7 +75,9 @@ async def create_response(request: Request) -> Response:
     owner, cluster = owner_of(request), cluster_of(request)
     settings: ApiSettings = request.app.state.settings
     body = parse_body(ResponseBody, await request.body())
-    draft = await drafted(cluster, body, owner, settings, request.headers.get("session-id", ""))
+    draft = await while_connected(
+        request, drafted(cluster, body, owner, settings, request.headers.get("session-id", ""))
+    )
     is_queued = bool(body.background) and not body.stream
     creation = Creation(cluster, owner, settings.openai.retention_s, is_queued)
     if body.stream:
@@ -93,7 +95,8 @@ async def create_response(request: Request) -> Response:
 async def count_input_tokens(request: Request) -> Response:
     """``POST /v1/responses/input_tokens``: what the same body would be charged with for its input, all told anew."""
     owner, settings = owner_of(request), request.app.state.settings
-    draft = await drafted(cluster_of(request), parse_body(ResponseBody, await request.body()), owner, settings)
+    body = parse_body(ResponseBody, await request.body())
+    draft = await while_connected(request, drafted(cluster_of(request), body, owner, settings))
     draft = replace(draft, fields={**draft.fields, "store": False})
     creation = Creation(cluster_of(request), owner, settings.openai.retention_s, is_queued=False)
     reading = await while_connected(request, creation.begin(draft))
@@ -104,9 +107,13 @@ async def count_input_tokens(request: Request) -> Response:
 async def compact_response(request: Request) -> Response:
     """``POST /v1/responses/compact``."""
     owner, cluster = owner_of(request), cluster_of(request)
-    draft = await drafted(cluster, parse_body(ResponseBody, await request.body()), owner, request.app.state.settings)
-    compacted = compact(cluster, draft, await _said_before(cluster, draft, owner), owner)
-    return json_answer(await while_connected(request, compacted))
+    body = parse_body(ResponseBody, await request.body())
+    draft = await while_connected(request, drafted(cluster, body, owner, request.app.state.settings))
+    return json_answer(await while_connected(request, _compacted(cluster, draft, owner)))
+
+
+async def _compacted(cluster: Cluster, draft: Draft, owner: str) -> dict[str, Any]:
+    return await compact(cluster, draft, await _said_before(cluster, draft, owner), owner)
 
 
 async def _said_before(cluster: Cluster, draft: Draft, owner: str) -> tuple[Message, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -11,7 +12,7 @@ from api.constraints import Constraint, JsonSchema
 from api.errors import InvalidRequest
 from api.http.openai.envelope import InvalidField
 from api.http.openai.formats import any_object
-from api.http.openai.responses.items import InputItem, Item, text_item
+from api.http.openai.responses.items import InputItem, Item, entries_of, text_item
 from api.http.openai.responses.output import ENCRYPTED_REASONING
 from api.http.openai.responses.tools import ChoiceBody, ToolBody
 from api.http.openai.schemas import Count, Lenient, SamplingBody
@@ -137,7 +138,7 @@ class ResponseBody(SamplingBody):
         is_asked = self.top_logprobs or _LOGPROBS in (self.include or ())
         return (self.top_logprobs or 0) if is_asked else None
 
-    def entries(self) -> list[Item | str]:
+    def entries(self) -> Iterable[Item | str]:
         """The items of its input, and the ids of those that it only names.
 
         Raises:
@@ -145,8 +146,7 @@ class ResponseBody(SamplingBody):
         """
         if isinstance(self.input, str):
             return [text_item(self.input)]
-        items = self.input or ()
-        return [entry for one in items for entry in (one.items() if one.reference is None else [one.reference])]
+        return entries_of(self.input or ())
 
     def check(self) -> None:
         """Refuse what would be ignored otherwise, and what cannot be together.

@@ -98,10 +98,9 @@ async def find_response(cluster: Cluster, response_id: str, owner: str) -> Store
         raise ResponseNotFound(response_id)
     try:
         session = await cluster.session(session_id, owner)
-        record = await session.turn(response_id)
+        return await stored_of(cluster, session, await session.turn(response_id))
     except (SessionNotFound, TurnNotFound):
         raise ResponseNotFound(response_id) from None
-    return await stored_of(cluster, session, record)
 
 
 async def previous_response(cluster: Cluster, response_id: str | None, owner: str) -> Stored | None:
@@ -119,7 +118,13 @@ async def previous_response(cluster: Cluster, response_id: str | None, owner: st
 
 
 async def stored_of(cluster: Cluster, session: SessionHandle, record: TurnRecord) -> Stored:
-    """The response that this turn with a note makes."""
+    """The response that this turn makes.
+
+    Raises:
+        TurnNotFound: it has no note, and makes none.
+    """
+    if not record.note:
+        raise TurnNotFound(record.turn_id)
     note = Note.read(record.note)
     answers = next((model.answers for model in await cluster.models() if model.name == note.model), AnswerFormat())
     return Stored(record.turn_id, session, record, note, answers, TokenTexts(cluster, note.model))

@@ -1,0 +1,99 @@
+"""Items that a client only names: of its conversations, and of its stored responses' inputs and outputs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from itertools import groupby
+
+from api.cluster import Cluster
+from api.errors import SessionNotFound, TooLarge, TurnNotFound
+from api.http.openai.responses.conversation import Conversation, find_conversation
+from api.http.openai.responses.entries import items_of, key_of_entry
+from api.http.openai.responses.errors import ConversationNotFound, ItemNotFound
+from api.http.openai.responses.ids import conversation_id, key_of_item, response_of_key, session_of_item
+from api.http.openai.responses.items import Item, num_chars
+from api.http.openai.responses.stored import stored_of
+
+
+async def resolved(cluster: Cluster, owner: str, entries: Iterable[Item | str], max_chars: int) -> list[Item]:
+    """These items, with those of the ids among them; what one response or one edit holds is read once.
+
+    Raises:
+        ItemNotFound: there is none of this id, or it is another owner's.
+        TooLarge: they have more than ``max_chars`` characters.
+    """
+    room, read = _Room(max_chars, max_chars), list[Item | str]()
+    for entry in entries:
+        if not isinstance(entry, str):
+            room.take(entry)
+        read.append(entry)
+    times = Counter(entry for entry in read if isinstance(entry, str))
+    found: dict[str, Item] = {}
+    async with aclosing(_items_of(cluster, owner, times)) as items:
+        async for item in items:
+            room.take(item, times[item["id"]])
+            found[item["id"]] = item
+    return [found[entry] if isinstance(entry, str) else entry for entry in read]
+
+
+@dataclass(slots=True)
+class _Room:
+    """Characters that may still come, of ``max_chars``."""
+
+    max_chars: int
+    num_chars: int
+
+    def take(self, item: Item, times: int = 1) -> None:
+        """An item comes so many times."""
+        self.num_chars -= times * num_chars([item])
+        if self.num_chars < 0:
+            raise TooLarge(f"the items have more than {self.max_chars} characters")
+
+
+async def _items_of(cluster: Cluster, owner: str, item_ids: Iterable[str]) -> AsyncGenerator[Item]:
+    """The items of these ids, those of one session beside each other."""
+    by_key = sorted(item_ids, key=lambda item_id: key_of_item(item_id) or "")
+    for session_id, of_session in groupby(by_key, session_of_item):
+        wanted = dict.fromkeys(of_session)
+        try:
+            conversation = await find_conversation(cluster, conversation_id(session_id or ""), owner)
+            async with aclosing(_items_in(conversation, list(wanted))) as items:
+                async for item in items:
+                    if item["id"] in wanted and item["id"] not in conversation.log.hidden:
+                        del wanted[item["id"]]
+                        yield _without_scores(item)
+        except (ConversationNotFound, SessionNotFound):
+            pass
+        if wanted:
+            raise ItemNotFound(next(iter(wanted)))
+
+
+async def _items_in(conversation: Conversation, item_ids: Sequence[str]) -> AsyncGenerator[Item]:
+    """The items of each response, edit and turn of a session that one of these is of, once it has ended."""
+    cluster, session = conversation.cluster, conversation.session
+    others: set[str | None] = set()
+    for key, _ in groupby(item_ids, key_of_item):
+        try:
+            stored = await stored_of(cluster, session, await session.turn(response_of_key(key or "")))
+        except TurnNotFound:
+            others.add(key)
+            continue
+        stored = await stored.ended()
+        for item in (*stored.note.items, *await stored.output()):
+            yield item
+    async with aclosing(conversation.entries(is_newest_first=True)) as entries:
+        while others and (entry := await anext(entries, None)):
+            if (key := key_of_entry(session.session_id, entry)) in others:
+                others.remove(key)
+                for item in await items_of(cluster, session, entry):
+                    yield item
+
+
+def _without_scores(item: Item) -> Item:
+    """What was answered, as it is told again: log-probabilities are of the answer only."""
+    if not any(part.get("logprobs") for part in item.get("content", ())):
+        return item
+    return {**item, "content": [part | {"logprobs": []} if "logprobs" in part else part for part in item["content"]]}
