@@ -33,7 +33,7 @@ from api.http.sockets import converse, receive_data, send_view
 from api.settings import ApiSettings
 
 MAX_WAITING = 16
-"""Messages of one connection that wait for those before them; more are refused."""
+"""Messages of one connection that wait for those before them, with the bytes of one at most; more are refused."""
 
 
 class Envelope(Lenient):
@@ -91,7 +91,8 @@ class Conversation:
         self._owner = owner
         self._cluster: Cluster = websocket.app.state.cluster
         self._settings: ApiSettings = websocket.app.state.settings
-        self._waiting: asyncio.Queue[str | bytes] = asyncio.Queue(MAX_WAITING)
+        self._waiting: asyncio.Queue[bytes] = asyncio.Queue(MAX_WAITING)
+        self._num_bytes = 0
         self._latest: Latest | None = None
 
     async def serve(self) -> None:
@@ -110,27 +111,30 @@ class Conversation:
 
     async def _receive(self) -> None:
         while True:
-            data = await receive_data(self._websocket)
-            try:
-                self._waiting.put_nowait(data)
-            except asyncio.QueueFull:
-                error = TooBusy(f"{MAX_WAITING} messages are waiting on this connection")
+            data = _encoded(await receive_data(self._websocket))
+            max_bytes = self._settings.max_body_bytes
+            if self._waiting.full() or self._num_bytes + len(data) > max_bytes:
+                error = TooBusy(f"{MAX_WAITING} messages or {max_bytes} bytes are waiting on this connection")
                 await self._send(error_event(error), _labels(data))
+            else:
+                self._num_bytes += len(data)
+                self._waiting.put_nowait(data)
 
     async def _answer_all(self) -> None:
         while True:
             data = await self._waiting.get()
+            self._num_bytes -= len(data)
             labels = _labels(data)
             try:
                 await self._answer(data, labels)
             except GreenroomError as error:
                 await self._send(error_event(error), labels)
 
-    async def _answer(self, data: str | bytes, labels: Mapping[str, str]) -> None:
-        kind = parse_body(Envelope, _encoded(data)).type
+    async def _answer(self, data: bytes, labels: Mapping[str, str]) -> None:
+        kind = parse_body(Envelope, data).type
         if kind != "response.create":
             raise InvalidField(f"there is no event {kind!r:.100} here", "type", "unknown_event")
-        body = parse_body(CreateBody, _encoded(data))
+        body = parse_body(CreateBody, data)
         draft = await drafted(self._cluster, body, self._owner, self._settings)
         creation = Creation(self._cluster, self._owner, self._settings.openai.retention_s, is_queued=False)
         latest = self._latest
@@ -158,10 +162,10 @@ def _encoded(data: str | bytes) -> bytes:
     return data.encode(errors="replace") if isinstance(data, str) else data
 
 
-def _labels(data: str | bytes) -> dict[str, str]:
+def _labels(data: bytes) -> dict[str, str]:
     """What the answers to a message repeat of it."""
     try:
-        stream_id = parse_body(Envelope, _encoded(data)).stream_id
+        stream_id = parse_body(Envelope, data).stream_id
     except GreenroomError:
         return {}
     return {} if stream_id is None else {"stream_id": stream_id}

@@ -269,6 +269,24 @@ async def test_more_messages_than_may_wait_are_refused() -> None:
     assert len(cluster.turns) == MAX_WAITING + 1
 
 
+async def test_messages_of_more_bytes_than_one_may_have_are_not_kept_waiting() -> None:
+    cluster = FakeCluster()
+    cluster.pace.hold()
+    async with socket(cluster, ApiSettings(max_body_bytes=4000)) as connection:
+        await connection.send(json.dumps(CREATE))
+        await cluster.begun.acquire()
+        for number in range(3):
+            await connection.send(json.dumps({**CREATE, "input": "é" * 250, "stream_id": str(number)}))
+        answers = [json.loads(await connection.recv())]
+        while answers[-1]["type"] != "error":
+            answers.append(json.loads(await connection.recv()))
+        assert (answers[-1]["status"], answers[-1]["stream_id"]) == (429, "2")
+        cluster.pace.release()
+        while answers[-1].get("stream_id") != "1" or answers[-1]["type"] != "response.incomplete":
+            answers.append(json.loads(await connection.recv()))
+    assert len(cluster.turns) == 3
+
+
 async def test_without_a_key_it_is_told_and_closed() -> None:
     async with socket(FakeCluster(), KEYS, "no key") as connection:
         error = json.loads(await connection.recv())
