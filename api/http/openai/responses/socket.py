@@ -70,7 +70,7 @@ async def response_socket(websocket: WebSocket) -> None:
 
 
 async def _converse(websocket: WebSocket) -> None:
-    await Conversation(websocket, owner_of(websocket)).serve()
+    await Connection(websocket, owner_of(websocket)).serve()
 
 
 def error_event(error: GreenroomError) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def error_event(error: GreenroomError) -> dict[str, Any]:
     }
 
 
-class Conversation:
+class Connection:
     """One connection's work: it receives, and answers in order."""
 
     def __init__(self, websocket: WebSocket, owner: str) -> None:
