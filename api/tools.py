@@ -13,7 +13,8 @@ from api.errors import InvalidRequest
 MAX_TOOLS = 128
 MAX_TOOL_CHARACTERS = 262_144
 """Of all tools of a turn together: names, descriptions and schemas."""
-_NAME = re.compile(r"[A-Za-z0-9_./:-]{1,128}")
+MAX_NAME = 128
+_NAME = re.compile(rf"[A-Za-z0-9_./:-]{{1,{MAX_NAME}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Tool:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise InvalidRequest(
-                f"a tool's name has 1 to 128 letters, digits and characters of _./:-, not {self.name!r:.140}"
+                f"a tool's name has 1 to {MAX_NAME} letters, digits and characters of _./:-, not {self.name!r:.140}"
             )
         try:
             schema = json.loads(self.parameters)

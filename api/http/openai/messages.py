@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
 from api.http.openai.envelope import InvalidField
-from api.http.openai.schemas import Lenient
+from api.http.openai.schemas import Lenient, ToolName
 from api.tools import ToolCall
 from api.turns import Message
+
+MARK_CHARS = 8
+"""What the chat template's marks of a message count as, so that many short messages are no less than a long one."""
 
 _TEXT_TYPES = ("text", "input_text", "output_text")
 
@@ -37,7 +40,7 @@ class ContentPart(Lenient):
 class CalledFunction(Lenient):
     """``function`` of a call."""
 
-    name: str
+    name: ToolName
     arguments: str
 
 
@@ -68,7 +71,7 @@ class ChatMessage(Lenient):
     reasoning_content: str | None = None
     tool_calls: tuple[CallBody, ...] | None = None
     tool_call_id: str | None = None
-    name: str | None = None
+    name: ToolName | None = None
 
     def message(self) -> Message:
         """The same for the engine; parts are joined by a newline.
@@ -111,9 +114,12 @@ def messages_of(bodies: Sequence[ChatMessage]) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-def num_chars(messages: Sequence[Message]) -> int:
-    """Characters that the model is to read."""
-    return sum(
-        len(message.content) + len(message.reasoning) + sum(len(call.arguments) for call in message.tool_calls)
-        for message in messages
-    )
+def num_chars(messages: Iterable[Message]) -> int:
+    """Characters that the model is to read, with those of the chat template's marks of each message."""
+    return sum(MARK_CHARS + sum(map(len, _texts_of(message))) for message in messages)
+
+
+def _texts_of(message: Message) -> Iterator[str]:
+    yield from (message.content, message.reasoning, message.tool_call_id or "", message.name or "")
+    for call in message.tool_calls:
+        yield from (call.id, call.name, call.arguments)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from api.cluster import ModelInfo
 from api.errors import InvalidRequest
 from api.http.openai.envelope import InvalidField
+from api.tools import MAX_NAME
 from api.turns import BOUNDS, Sampling
 
 MAX_CHOICES = 128
@@ -22,6 +23,7 @@ _PLAIN = ("presence_penalty", "frequency_penalty", "seed")
 
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
+ToolName = Annotated[str, Field(max_length=MAX_NAME)]
 
 
 class Lenient(BaseModel):

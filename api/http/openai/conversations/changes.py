@@ -11,7 +11,7 @@ from api.cluster import Cluster, Edit, Retention, SessionOptions
 from api.errors import NotLast, TooLarge, TurnRunning
 from api.http.openai.responses.conversation import Conversation, find_conversation
 from api.http.openai.responses.ids import conversation_id, new_addition_id
-from api.http.openai.responses.items import Item, messages_of, num_chars, result_ids, with_ids
+from api.http.openai.responses.items import Item, messages_of, num_item_chars, result_ids, with_ids
 from api.http.openai.responses.telling import without_deleted
 
 
@@ -47,7 +47,7 @@ async def add(conversation: Conversation, items: Sequence[Item], max_chars: int)
         TooLarge: the next turn would have to tell more than ``max_chars`` characters.
     """
     while items:
-        if num_chars([*await conversation.added_items(), *items]) > max_chars:
+        if num_item_chars([*await conversation.added_items(), *items]) > max_chars:
             raise TooLarge(f"items that no response has read yet have more than {max_chars} characters")
         calls = result_ids(items)
         names = await conversation.names(calls) if calls else {}

@@ -11,7 +11,7 @@ from api.errors import LengthExceeded, NotLast, SessionNotFound, TurnNotFound
 from api.http.openai.responses.draft import Draft
 from api.http.openai.responses.errors import PreviousResponseNotFound
 from api.http.openai.responses.ids import new_response_id
-from api.http.openai.responses.items import Item, messages_of, num_chars, result_ids
+from api.http.openai.responses.items import Item, messages_of, num_item_chars, result_ids
 from api.http.openai.responses.joining import Joining
 from api.http.openai.responses.reading import Reading
 from api.http.openai.responses.said import context_after
@@ -72,7 +72,7 @@ class Creation:
         """Whether a response that nobody waits for, and that may be shortened, might not fit after the previous one."""
         if not (self._is_queued and draft.drops_oldest):
             return False
-        num_tokens = (await previous.ended()).record.end_length + num_chars(draft.items)
+        num_tokens = (await previous.ended()).record.end_length + num_item_chars(draft.items)
         return 2 * num_tokens > draft.model.max_context_tokens
 
     async def _begin_anew(self, draft: Draft, prompt: Sequence[Part]) -> Reading:

@@ -11,10 +11,10 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from api.http.openai.envelope import InvalidField
-from api.http.openai.messages import ContentPart
+from api.http.openai.messages import MARK_CHARS, ContentPart, num_chars
 from api.http.openai.responses.ids import input_item_id
 from api.http.openai.responses.opaque import opaque, value_of
-from api.http.openai.schemas import Lenient
+from api.http.openai.schemas import Lenient, ToolName
 from api.tools import ToolCall
 from api.turns import Message, Role
 
@@ -32,7 +32,7 @@ class InputItem(Lenient):
     role: str | None = None
     content: str | tuple[ContentPart, ...] | None = None
     call_id: str | None = None
-    name: str | None = None
+    name: ToolName | None = None
     arguments: str | None = None
     output: str | tuple[ContentPart, ...] | None = None
     summary: tuple[ContentPart, ...] | None = None
@@ -135,12 +135,9 @@ def with_ids(items: Sequence[Item], response_id: str) -> list[Item]:
     return [{"id": input_item_id(response_id, item["type"], number), **item} for number, item in enumerate(items)]
 
 
-def num_chars(items: Iterable[Item]) -> int:
-    """Characters that the model is to read of them."""
-    return sum(
-        len(message.content) + len(message.reasoning) + sum(len(call.arguments) for call in message.tool_calls)
-        for message in messages_of(items)
-    )
+def num_item_chars(items: Iterable[Item]) -> int:
+    """Characters that the model is to read of them; none is without any."""
+    return sum(max(MARK_CHARS, num_chars(messages_of([item]))) for item in items)
 
 
 def result_ids(items: Iterable[Item]) -> frozenset[str]:

@@ -13,7 +13,7 @@ from api.errors import LengthExceeded, NotLast, SessionNotFound, TurnNotFound, T
 from api.http.openai.responses.conversation import Conversation, find_conversation
 from api.http.openai.responses.draft import Draft
 from api.http.openai.responses.errors import ConversationNotFound
-from api.http.openai.responses.items import messages_of, num_chars, result_ids
+from api.http.openai.responses.items import messages_of, num_item_chars, result_ids
 from api.http.openai.responses.reading import Reading
 from api.http.openai.responses.telling import context_for, front_of
 from api.turns import Part
@@ -103,7 +103,7 @@ class Joining:
         if not (self._is_queued and draft.drops_oldest):
             return False
         last = await conversation.last_turn()
-        num_tokens = (last.end_length if last else 0) + num_chars(draft.items)
+        num_tokens = (last.end_length if last else 0) + num_item_chars(draft.items)
         return 2 * num_tokens > draft.model.max_context_tokens
 
 

@@ -14,7 +14,7 @@ from api.http.openai.responses.conversation import Conversation, find_conversati
 from api.http.openai.responses.entries import items_of, key_of_entry
 from api.http.openai.responses.errors import ConversationNotFound, ItemNotFound
 from api.http.openai.responses.ids import conversation_id, key_of_item, response_of_key, session_of_item
-from api.http.openai.responses.items import Item, num_chars
+from api.http.openai.responses.items import Item, num_item_chars
 from api.http.openai.responses.stored import stored_of
 
 
@@ -48,7 +48,7 @@ class _Room:
 
     def take(self, item: Item, times: int = 1) -> None:
         """An item comes so many times."""
-        self.num_chars -= times * num_chars([item])
+        self.num_chars -= times * num_item_chars([item])
         if self.num_chars < 0:
             raise TooLarge(f"the items have more than {self.max_chars} characters")
 

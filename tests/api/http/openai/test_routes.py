@@ -47,6 +47,27 @@ async def test_the_model_is_called_as_the_request_calls_it_and_may_be_left_out()
             assert (await client.post("/v1/chat/completions", json=body)).json()["model"] == called
 
 
+CALL: dict[str, Any] = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": ""}}
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "user", "content": "x" * 1000}],
+        [{"role": "user", "content": ""}] * 126,
+        [{"role": "assistant", "tool_calls": [CALL] * 126}],
+        [{"role": "assistant", "tool_calls": [{**CALL, "id": "x" * 1000}]}],
+        [{"role": "tool", "content": "", "tool_call_id": "x" * 1000}],
+        [{"role": "tool", "content": "", "name": "x" * 100}] * 10,
+    ],
+)
+async def test_a_chat_of_too_much_text_is_refused_wherever_it_stands(messages: list[Any]) -> None:
+    cluster = FakeCluster()
+    async with shell(settings=ApiSettings(max_prompt_chars=1000), cluster=cluster) as client:
+        answer = await client.post("/v1/chat/completions", json={"messages": messages})
+    assert (answer.status_code, answer.json()["error"]["code"], cluster.turns) == (413, "too_large", [])
+
+
 async def test_without_a_key_or_with_a_wrong_one_it_is_401_and_owners_are_told_apart() -> None:
     cluster = FakeCluster()
     async with toy_openai(cluster, KEYS, "none") as client:

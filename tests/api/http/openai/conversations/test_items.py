@@ -159,6 +159,44 @@ async def test_more_text_than_a_response_may_read_is_not_added() -> None:
     assert len(cluster.open_sessions) == 1
 
 
+LONG = "x" * 1000
+UNCOUNTED: list[list[Any]] = [
+    [{**RESULT, "call_id": LONG, "output": ""}],
+    [{**CALL, "call_id": LONG}],
+    [{**CALL, "name": "x" * 100}] * 10,
+    [{"role": "user", "content": ""}] * 126,
+    [{"role": "user", "content": []}] * 126,
+    [{"type": "reasoning", "summary": []}] * 126,
+]
+
+
+@pytest.mark.parametrize("items", UNCOUNTED)
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/conversations", "/v1/conversations/{id}/items"])
+async def test_names_and_ids_count_and_so_does_each_item(items: list[Any], path: str) -> None:
+    async with shell(settings=ApiSettings(max_prompt_chars=1000)) as client:
+        conversation = (await client.post("/v1/conversations", json={})).json()["id"]
+        answer = await client.post(path.format(id=conversation), json={"items": items, "input": items})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+
+
+async def test_a_name_that_no_tool_can_have_is_refused() -> None:
+    async with shell() as client:
+        answer = await client.post("/v1/conversations", json={"items": [{**CALL, "name": "x" * 129}]})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "items")
+
+
+async def test_only_so_many_items_wait_for_a_response_however_short_they_are() -> None:
+    async with shell(settings=ApiSettings(max_prompt_chars=1000)) as client:
+        conversation = (await client.post("/v1/conversations", json={})).json()["id"]
+        path, number = f"/v1/conversations/{conversation}/items", 0
+        short = {"items": [{"role": "user", "content": ""}] * 25}
+        while (answer := await client.post(path, json=short)).status_code == 200:
+            number += 25
+        assert (answer.status_code, number) == (413, 125)
+        await client.post("/v1/responses", json={"conversation": conversation, "max_output_tokens": 1})
+        assert (await client.post(path, json=short)).status_code == 200
+
+
 async def test_an_item_that_is_only_named_is_copied_with_an_id_of_its_own() -> None:
     async with toy_openai(FakeCluster()) as client:
         source = await client.conversations.create(items=[HELLO])
