@@ -77,6 +77,7 @@ class SessionTurns:
             return await self.ticket(turn_id, None, None)
         if turn_id not in self._beginning:
             edit = self._checked(after, edit)
+            self._queue.check_room()
             self._accept(TurnQueued(self._resolved(request, edit), edit), listener)
         return await asyncio.shield(self._beginning[turn_id])
 

@@ -229,6 +229,7 @@ class FakeSession:
             if turn.request.turn_id == request.turn_id:
                 return FakeStream(turn)
         self._check_last(after)
+        self._check_room()
         before = self._before(edit)
         self._make(edit)
         self.edits.version = request.turn_id
@@ -321,6 +322,10 @@ class FakeSession:
             return replace(record, prompt=record.prompt[num_told:], is_past=True)
         return replace(record, num_told=num_told)
 
+    def _check_room(self) -> None:
+        if self.running and len(self._waiting) >= self._cluster.max_queued_turns:
+            raise TooBusy(f"{len(self._waiting)} turns are waiting in this session already")
+
     def _check_last(self, after: str | None) -> None:
         if after in self._hidden:
             raise TurnNotFound(after)
@@ -336,11 +341,10 @@ class FakeSession:
         """Begin it in a task."""
         self._check_listed(after)
         self._check_last(after)
+        self._check_room()
         before = self._before(edit)
         self._make(edit)
         self.edits.version = request.turn_id
-        if len(self._waiting) >= self._cluster.max_queued_turns:
-            raise TooBusy(f"{len(self._waiting)} turns are waiting in this session already")
         base, turn_id = self.length, request.turn_id
         record = TurnRecord(turn_id, request.prompt, "", base, base, 0, None, request.note, is_waiting=True)
         self._unmade[turn_id] = record
@@ -382,8 +386,6 @@ class FakeSession:
 
     async def _has_turn(self, turn_id: str) -> bool:
         """Once those before it have ended; False where it was cancelled before."""
-        if len(self._waiting) >= self._cluster.max_queued_turns:
-            raise TooBusy(f"{len(self._waiting)} turns are waiting in this session already")
         dismissed = self._waiting[turn_id] = asyncio.Event()
         leaving = asyncio.ensure_future(dismissed.wait())
         try:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from actors.sessions.turns import SessionTurns
 from api.cluster import SessionOptions
 from api.turns import Message, Stop, TurnRequest, messages_in
 from tests.actors.cluster.test_responses import gateway
@@ -134,6 +135,28 @@ async def test_gateways_that_change_a_conversation_at_one_time_lose_nothing(smal
     )
     told = await context(small, conversation)
     assert told == ["Be last.", *found[:-1]], "the last turn is told all that is listed, in its order"
+
+
+async def test_those_that_find_no_room_are_refused_in_few_attempts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts, begin = [], SessionTurns.begin
+
+    async def counted(turns: SessionTurns, *args: Any) -> Any:
+        attempts.append(args)
+        return await begin(turns, *args)
+
+    monkeypatch.setattr(SessionTurns, "begin", counted)
+    async with SmallCluster(tmp_path, pool_size=1, max_queued_turns=2) as small, gateway(small) as client:
+        conversation = await converse(client, "zero")
+        small.engines[0].hold.clear()
+        body = {"input": "x", "conversation": conversation, "max_output_tokens": 1}
+        asking = [asyncio.create_task(client.post("/v1/responses", json=body)) for _ in range(24)]
+        for number, answered in enumerate(asyncio.as_completed(asking)):
+            assert (await answered).status_code == (429 if number < 21 else 200)
+            if number == 20:
+                small.engines[0].hold.set()
+    assert len(attempts) <= 4 * 24, "each of the three that are accepted has the others look once more"
 
 
 async def test_thousands_of_items_are_added_listed_and_told(small: SmallCluster) -> None:

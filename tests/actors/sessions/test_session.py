@@ -17,7 +17,7 @@ from actors.contexts import reader as turn_reader
 from actors.engine.contract import Output
 from actors.sessions.session import Session
 from actors.settings import ModelSettings
-from api.cluster import Retention, SessionOptions
+from api.cluster import Edit, Retention, SessionOptions
 from api.errors import (
     GreenroomError,
     InvalidRequest,
@@ -93,6 +93,23 @@ async def test_turns_queue_in_order_and_the_queue_is_bounded(cluster: SmallClust
     for task in waiting:
         await collect(await task)
     assert [turn.turn_id for turn in (await session.describe()).turns] == ["a", "b", "c"]
+
+
+async def test_a_turn_that_finds_no_room_changes_nothing(cluster: SmallCluster) -> None:
+    session = await cluster.greenroom.open_session(SessionOptions())
+    cluster.engines[0].hold.clear()
+    await session.begin(request("a", 1))
+    waiting = [asyncio.create_task(session.begin(request(name, 1))) for name in "bc"]
+    await until(lambda: len(_slot(cluster, session.session_id)._turns._queue._waiting) == 2)
+    before, edit = await session.log(), Edit("e", note="x")
+    for after in None, before.version:
+        for begin in session.begin, session.enqueue:
+            with pytest.raises(TooBusy):
+                await begin(request("d", 1), after, edit)
+    assert await session.log() == before
+    cluster.engines[0].hold.set()
+    for task in waiting:
+        await collect(await task)
 
 
 async def test_a_waiting_turn_can_be_cancelled_and_a_running_one_keeps_what_it_made(cluster: SmallCluster) -> None:
