@@ -10,9 +10,10 @@ from uuid import uuid4
 from api.cluster import Cluster, Edit, Retention, SessionOptions
 from api.errors import NotLast, TooLarge, TurnRunning
 from api.http.openai.responses.conversation import Conversation, find_conversation
-from api.http.openai.responses.ids import conversation_id, new_addition_id
-from api.http.openai.responses.items import Item, messages_of, num_item_chars, result_ids, with_ids
+from api.http.openai.responses.ids import conversation_id, new_addition_id, response_of_key
+from api.http.openai.responses.items import Item, messages_of, num_item_chars, with_ids
 from api.http.openai.responses.telling import without_deleted
+from api.turns import Message
 
 
 async def make(
@@ -25,7 +26,7 @@ async def make(
     options = SessionOptions(retention=Retention("keep"), idle_timeout_s=retention_s)
     session = await cluster.open_session(options, owner)
     try:
-        added = _addition(session.session_id, items, {}) if items else Edit(uuid4().hex)
+        added = _addition(session.session_id, items, messages_of(items)) if items else Edit(uuid4().hex)
         edit = Edit(added.edit_id, json.dumps(metadata), added.addition, added.told)
         await session.edit(edit)
         return await find_conversation(cluster, conversation_id(session.session_id), owner)
@@ -49,9 +50,8 @@ async def add(conversation: Conversation, items: Sequence[Item], max_chars: int)
     while items:
         if num_item_chars([*await conversation.added_items(), *items]) > max_chars:
             raise TooLarge(f"items that no response has read yet have more than {max_chars} characters")
-        calls = result_ids(items)
-        names = await conversation.names(calls) if calls else {}
-        edit = _addition(conversation.session.session_id, items, names)
+        told = await conversation.messages_of(items)
+        edit = _addition(conversation.session.session_id, items, told)
         try:
             await conversation.session.edit(edit, conversation.log.version)
         except NotLast:
@@ -85,8 +85,8 @@ async def delete(conversation: Conversation) -> None:
     await conversation.session.edit(Edit(uuid4().hex, is_delisted=True))
 
 
-def _addition(session_id: str, items: Sequence[Item], names: Mapping[str, str]) -> Edit:
+def _addition(session_id: str, items: Sequence[Item], told: Sequence[Message]) -> Edit:
     edit_id = new_addition_id(session_id)
     bare = [{name: value for name, value in item.items() if name != "id"} for item in items]
-    added = json.dumps(with_ids(bare, f"resp_{edit_id}"), ensure_ascii=False)
-    return Edit(edit_id, addition=added, told=messages_of(items, names))
+    added = json.dumps(with_ids(bare, response_of_key(edit_id)), ensure_ascii=False)
+    return Edit(edit_id, addition=added, told=tuple(told))

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from api.cluster import Cluster, SessionHandle, SessionLog, TurnRecord
 from api.errors import GreenroomError, SessionNotFound
-from api.http.openai.responses.entries import Entry, items_of, key_of_entry
+from api.http.openai.responses.entries import Entry, EntryReader, key_of_entry
 from api.http.openai.responses.errors import ConversationNotFound, ItemNotFound
 from api.http.openai.responses.ids import key_of_item, session_of_conversation
-from api.http.openai.responses.items import Item
+from api.http.openai.responses.items import Item, has_results, messages_of, names_in
+from api.http.openai.responses.models import Models
 from api.http.openai.responses.pages import PageQuery, no_such_item, page_view
 from api.http.openai.responses.stored import frames_of
+from api.turns import Message
 
 WINDOW = 32
 """Entries of a session's log that are read at once."""
@@ -29,7 +31,7 @@ class Conversation:
     id: str
     session: SessionHandle
     log: SessionLog
-    cluster: Cluster
+    models: Models
 
     def view(self) -> dict[str, Any]:
         """As clients see it."""
@@ -48,7 +50,7 @@ class Conversation:
             async for entry in entries:
                 if after is not None and key_of_entry(self.session.session_id, entry) != key:
                     continue
-                items = await items_of(self.cluster, self.session, entry)
+                items = await self._reader.items(entry)
                 for item in reversed(items) if is_newest_first else items:
                     if after is None and item["id"] not in self.log.hidden:
                         yield item
@@ -72,12 +74,7 @@ class Conversation:
 
     async def all_items(self) -> list[Item]:
         """The same, the oldest first, read side by side."""
-        found: list[Item] = []
-        for start in range(0, self.log.num_entries, WINDOW):
-            window = await self._window(start)
-            for items in await asyncio.gather(*map(self._items_of, window)):
-                found += items
-        return found
+        return [item for start in range(0, self.log.num_entries, WINDOW) for item in await self._items_of_window(start)]
 
     async def added_items(self) -> list[Item]:
         """Those that were added after the last turn, the oldest first."""
@@ -118,16 +115,12 @@ class Conversation:
                             return item
         raise ItemNotFound(item_id)
 
-    async def names(self, call_ids: Iterable[str]) -> dict[str, str]:
-        """The tools that these calls are of, as far as they are here."""
-        wanted, names = set(call_ids), dict[str, str]()
-        async with aclosing(self.items(is_newest_first=True)) as items:
-            async for item in items:
-                if item["type"] == "function_call" and item["call_id"] in wanted:
-                    names[item["call_id"]] = item["name"]
-                if wanted == names.keys():
-                    break
-        return names
+    async def messages_of(self, items: Sequence[Item]) -> tuple[Message, ...]:
+        """Items that are to follow, as messages; results with the names of tools that the latest entries call."""
+        if not has_results(items):
+            return messages_of(items)
+        latest = await self._items_of_window(max(0, self.log.num_entries - WINDOW))
+        return messages_of(items, names_in(messages_of(latest)))
 
     async def idle(self) -> None:
         """Wait until the turns that run or wait have ended."""
@@ -142,7 +135,7 @@ class Conversation:
         Raises:
             ConversationNotFound: it was deleted.
         """
-        return await _conversation(self.cluster, self.id, self.session)
+        return await _conversation(self.models, self.id, self.session)
 
     async def entries(self, is_newest_first: bool = False) -> AsyncGenerator[Entry]:
         """The entries of the log, as they are asked for."""
@@ -156,9 +149,17 @@ class Conversation:
         stop = min(start + WINDOW, self.log.num_entries)
         return (await self.session.log(start, stop)).entries
 
+    async def _items_of_window(self, start: int) -> list[Item]:
+        """Those of ``WINDOW`` entries, read side by side."""
+        read = await asyncio.gather(*map(self._items_of, await self._window(start)))
+        return [item for items in read for item in items]
+
     async def _items_of(self, entry: Entry) -> list[Item]:
-        items = await items_of(self.cluster, self.session, entry)
-        return [item for item in items if item["id"] not in self.log.hidden]
+        return [item for item in await self._reader.items(entry) if item["id"] not in self.log.hidden]
+
+    @property
+    def _reader(self) -> EntryReader:
+        return EntryReader(self.models, self.session, self.log.model)
 
 
 async def find_conversation(cluster: Cluster, conversation_id: str, owner: str) -> Conversation:
@@ -174,14 +175,14 @@ async def find_conversation(cluster: Cluster, conversation_id: str, owner: str) 
         session = await cluster.session(session_id, owner)
     except SessionNotFound:
         raise ConversationNotFound(conversation_id) from None
-    return await _conversation(cluster, conversation_id, session)
+    return await _conversation(Models(cluster), conversation_id, session)
 
 
-async def _conversation(cluster: Cluster, conversation_id: str, session: SessionHandle) -> Conversation:
+async def _conversation(models: Models, conversation_id: str, session: SessionHandle) -> Conversation:
     try:
         log = await session.log(0, 0)
     except SessionNotFound:
         raise ConversationNotFound(conversation_id) from None
     if log.is_delisted:
         raise ConversationNotFound(conversation_id)
-    return Conversation(conversation_id, session, log, cluster)
+    return Conversation(conversation_id, session, log, models)

@@ -11,7 +11,7 @@ from api.errors import LengthExceeded, NotLast, SessionNotFound, TurnNotFound
 from api.http.openai.responses.draft import Draft
 from api.http.openai.responses.errors import PreviousResponseNotFound
 from api.http.openai.responses.ids import new_response_id
-from api.http.openai.responses.items import Item, messages_of, num_item_chars, result_ids
+from api.http.openai.responses.items import has_results, messages_of, names_in
 from api.http.openai.responses.joining import Joining
 from api.http.openai.responses.reading import Reading
 from api.http.openai.responses.said import context_after
@@ -50,14 +50,15 @@ class Creation:
         previous = await previous_response(self._cluster, draft.fields["previous_response_id"], self._owner)
         if previous is None:
             return await self._begin_anew(draft, (*draft.opening, *messages_of(draft.items)))
-        has_results = bool(result_ids(draft.items))
-        previous = await previous.ended() if has_results else previous
-        names = _names(await previous.output()) if has_results else {}
+        names: Mapping[str, str] = {}
+        if has_results(draft.items):
+            previous = await previous.ended()
+            names = names_in(messages_of(await previous.output()))
         messages = messages_of(draft.items, names)
         if previous.note.front == draft.front and draft.is_stored and not await self._might_be_full(draft, previous):
             with suppress(LengthExceeded) if draft.drops_oldest else nullcontext():
                 return await self._go_on(draft, previous, messages)
-        context = await context_after(self._cluster, await previous.ended(), draft)
+        context = await context_after(await previous.ended(), draft)
         return await self._begin_anew(draft, (*context, *messages))
 
     async def begin_after(self, draft: Draft, context: Sequence[Part], names: Mapping[str, str]) -> Reading:
@@ -70,10 +71,8 @@ class Creation:
 
     async def _might_be_full(self, draft: Draft, previous: Stored) -> bool:
         """Whether a response that nobody waits for, and that may be shortened, might not fit after the previous one."""
-        if not (self._is_queued and draft.drops_oldest):
-            return False
-        num_tokens = (await previous.ended()).record.end_length + num_item_chars(draft.items)
-        return 2 * num_tokens > draft.model.max_context_tokens
+        is_shortened = self._is_queued and draft.drops_oldest
+        return is_shortened and draft.might_not_fit((await previous.ended()).record.end_length)
 
     async def _begin_anew(self, draft: Draft, prompt: Sequence[Part]) -> Reading:
         if not draft.is_stored:
@@ -117,7 +116,7 @@ class Creation:
         try:
             fork = await previous.session.fork(after=previous.id)
         except NotLast:
-            return await self._begin_anew(draft, (*await context_after(self._cluster, previous, draft), *messages))
+            return await self._begin_anew(draft, (*await context_after(previous, draft), *messages))
         except (SessionNotFound, TurnNotFound):
             raise PreviousResponseNotFound(previous.id) from None
         try:
@@ -145,11 +144,6 @@ class Creation:
 
     def _texts(self, draft: Draft) -> TokenTexts:
         return TokenTexts(self._cluster, draft.model.name)
-
-
-def _names(items: Sequence[Item]) -> dict[str, str]:
-    """The tools of these calls, by the calls' ids."""
-    return {item["call_id"]: item["name"] for item in items if item["type"] == "function_call"}
 
 
 def _with_failed(previous: Stored, messages: Sequence[Part]) -> tuple[Part, ...]:

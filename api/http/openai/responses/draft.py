@@ -11,7 +11,7 @@ from typing import Any
 from api.cluster import ModelInfo
 from api.constraints import Constraint
 from api.http.openai.envelope import InvalidField
-from api.http.openai.responses.items import Item, with_ids
+from api.http.openai.responses.items import Item, num_item_chars, with_ids
 from api.http.openai.responses.schemas import ResponseBody
 from api.http.openai.responses.tools import SKIPPED, ToolBody, choice_of
 from api.tools import Tool, ToolChoice, check_tools
@@ -76,6 +76,10 @@ class Draft:
             note=Note(self.fields, with_ids(self.items, response_id), self.front).text() if self.is_stored else "",
             drops_oldest=self.drops_oldest,
         )
+
+    def might_not_fit(self, num_before: int) -> bool:
+        """Whether its items might not fit after so many tokens."""
+        return 2 * (num_before + num_item_chars(self.items)) > self.model.max_context_tokens
 
     def that_might_fit(self, messages: Sequence[Message]) -> tuple[Message, ...]:
         """What was said earlier; where the oldest is left out, without what is certainly too old, so that it ends."""

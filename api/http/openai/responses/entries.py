@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
-from api.answers.formats import AnswerFormat
-from api.cluster import Cluster, Edit, SessionHandle, TurnRecord
+from api.cluster import Edit, SessionHandle, TurnRecord
 from api.http.openai.messages import ContentPart
 from api.http.openai.responses.draft import Note
-from api.http.openai.responses.ids import response_of_turn
+from api.http.openai.responses.ids import key_of_response, response_of_turn
 from api.http.openai.responses.items import InputItem, Item, messages_of, with_ids
+from api.http.openai.responses.models import Models
 from api.http.openai.responses.reading import Reading
 from api.http.openai.responses.stored import frames_of, stored_of
-from api.http.openai.scores import TokenTexts
 from api.turns import Message, Part, Text, messages_in
 
 Entry = TurnRecord | Edit
@@ -25,27 +25,55 @@ _PLAIN: dict[str, Any] = {"tools": [], "tool_choice": "auto", "background": Fals
 
 def key_of_entry(session_id: str, entry: Entry) -> str:
     """What the ids of an entry's items have in common."""
-    return entry.edit_id if isinstance(entry, Edit) else _response_of(session_id, entry).removeprefix("resp_")
+    return entry.edit_id if isinstance(entry, Edit) else key_of_response(_response_of(session_id, entry))
 
 
-async def items_of(cluster: Cluster, session: SessionHandle, entry: Entry) -> list[Item]:
-    """The items of an entry."""
-    if isinstance(entry, Edit):
-        added: list[Item] = json.loads(entry.addition)
-        return added
-    response_id = _response_of(session.session_id, entry)
-    asked = Note.read(entry.note).items if entry.note else with_ids(_plain_items(entry), response_id)
-    return [*asked, *await _output_of(cluster, session, entry)]
+@dataclass(frozen=True, slots=True)
+class EntryReader:
+    """Reads the entries of one session's log. ``model`` is that of turns that no response made."""
+
+    models: Models
+    session: SessionHandle
+    model: str
+
+    async def items(self, entry: Entry) -> list[Item]:
+        """The items of an entry."""
+        if isinstance(entry, Edit):
+            added: list[Item] = json.loads(entry.addition)
+            return added
+        response_id = _response_of(self.session.session_id, entry)
+        asked = Note.read(entry.note).items if entry.note else with_ids(_plain_items(entry), response_id)
+        return [*asked, *await self._output(entry)]
+
+    async def said(self, entry: Entry, hidden: Collection[str]) -> tuple[Part, ...]:
+        """What was asked and answered, but for hidden items and for the instructions at the front."""
+        if isinstance(entry, Edit) or hidden:
+            return messages_of(item for item in await self.items(entry) if item["id"] not in hidden)
+        begins = entry.note and entry.base_length == 0
+        num_opening = Note.read(entry.note).num_opening if begins else 0
+        asked = entry.prompt[entry.num_told :][num_opening:]
+        if entry.note:
+            return (*asked, *messages_of(await self._output(entry)))
+        return (*asked, *((Message("assistant", entry.text),) if entry.text else ()))
+
+    async def _output(self, turn: TurnRecord) -> list[Item]:
+        if turn.note:
+            return await stored_of(self.models, self.session, turn).output()
+        answers, texts = await self.models.answers(self.model), self.models.texts(self.model)
+        stream, response_id = await self.session.resume(turn.turn_id, 0), _response_of(self.session.session_id, turn)
+        reading = Reading(response_id, _PLAIN, stream.start, frames_of(stream), answers, texts, ended_at=turn.ended_at)
+        items: list[Item] = (await reading.whole())["output"]
+        return items
 
 
-async def said_in(cluster: Cluster, session: SessionHandle, end: TurnRecord) -> tuple[Message, ...]:
+async def said_in(models: Models, session: SessionHandle, end: TurnRecord) -> tuple[Message, ...]:
     """All that was said in a session up to the end of a turn, but for the instructions at its front."""
     log = await session.log()
-    parts: list[Part] = []
+    reader, parts = EntryReader(models, session, log.model), list[Part]()
     for number, entry in enumerate(log.entries):
         if _is_after(entry, end, number < log.num_past):
             break
-        parts += await _said_of(cluster, session, entry, log.hidden)
+        parts += await reader.said(entry, log.hidden)
         if isinstance(entry, TurnRecord) and entry.turn_id == end.turn_id:
             break
     return messages_in(parts)
@@ -58,32 +86,8 @@ def _is_after(entry: Entry, end: TurnRecord, is_past: bool) -> bool:
     return is_later and isinstance(entry, TurnRecord) and entry.turn_id != end.turn_id
 
 
-async def _said_of(cluster: Cluster, session: SessionHandle, entry: Entry, hidden: Collection[str]) -> tuple[Part, ...]:
-    if isinstance(entry, Edit) or hidden:
-        items = await items_of(cluster, session, entry)
-        return messages_of(item for item in items if item["id"] not in hidden)
-    begins = entry.note and entry.base_length == 0
-    num_opening = Note.read(entry.note).num_opening if begins else 0
-    asked = entry.prompt[entry.num_told :][num_opening:]
-    if entry.note:
-        return (*asked, *messages_of(await _output_of(cluster, session, entry)))
-    return (*asked, *((Message("assistant", entry.text),) if entry.text else ()))
-
-
 def _response_of(session_id: str, turn: TurnRecord) -> str:
     return turn.turn_id if turn.note else response_of_turn(session_id, turn.turn_id)
-
-
-async def _output_of(cluster: Cluster, session: SessionHandle, turn: TurnRecord) -> list[Item]:
-    if turn.note:
-        return await (await stored_of(cluster, session, turn)).output()
-    model = (await session.log(0, 0)).model
-    answers = next((info.answers for info in await cluster.models() if info.name == model), AnswerFormat())
-    stream, response_id = await session.resume(turn.turn_id, 0), _response_of(session.session_id, turn)
-    texts = TokenTexts(cluster, model)
-    reading = Reading(response_id, _PLAIN, stream.start, frames_of(stream), answers, texts, ended_at=turn.ended_at)
-    items: list[Item] = (await reading.whole())["output"]
-    return items
 
 
 def _plain_items(turn: TurnRecord) -> list[Item]:

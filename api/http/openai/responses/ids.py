@@ -23,6 +23,11 @@ def session_of_response(response_id: str) -> str | None:
     return found[1] if found else None
 
 
+def key_of_response(response_id: str) -> str:
+    """What the ids of its items have in common."""
+    return response_id.removeprefix("resp_")
+
+
 def response_of_key(key: str) -> str:
     """The response whose items' ids have this key."""
     return f"resp_{key}"
@@ -41,12 +46,12 @@ def session_of_conversation(found_id: str) -> str | None:
 
 def input_item_id(response_id: str, kind: str, number: int) -> str:
     """The id of an item of a response's input."""
-    return f"{_PREFIXES[kind]}_{_key(response_id)}_i{number}"
+    return f"{_PREFIXES[kind]}_{key_of_response(response_id)}_i{number}"
 
 
 def output_item_id(response_id: str, kind: str, number: int) -> str:
     """The id of an item of its output, the same on every reading."""
-    return f"{_PREFIXES[kind]}_{_key(response_id)}_o{number}"
+    return f"{_PREFIXES[kind]}_{key_of_response(response_id)}_o{number}"
 
 
 def new_addition_id(session_id: str) -> str:
@@ -61,7 +66,7 @@ def response_of_turn(session_id: str, turn_id: str) -> str:
 
 def call_ids(response_id: str) -> str:
     """What the ids of its calls begin with; a number follows."""
-    return f"call_{_key(response_id)}_"
+    return f"call_{key_of_response(response_id)}_"
 
 
 def key_of_item(item_id: str) -> str | None:
@@ -74,7 +79,3 @@ def session_of_item(item_id: str) -> str | None:
     """The session that it was said in, or added to; None where this is no id of an item."""
     key = key_of_item(item_id)
     return key[:32] if key else None
-
-
-def _key(response_id: str) -> str:
-    return response_id.removeprefix("resp_")

@@ -140,9 +140,14 @@ def num_item_chars(items: Iterable[Item]) -> int:
     return sum(max(MARK_CHARS, num_chars(messages_of([item]))) for item in items)
 
 
-def result_ids(items: Iterable[Item]) -> frozenset[str]:
-    """The ids of the calls whose results are among these items."""
-    return frozenset(item["call_id"] for item in items if item["type"] == "function_call_output")
+def has_results(items: Iterable[Item]) -> bool:
+    """Whether results of calls are among these items."""
+    return any(item["type"] == "function_call_output" for item in items)
+
+
+def names_in(messages: Iterable[Message]) -> dict[str, str]:
+    """The tools that are called in them, by the calls' ids."""
+    return {call.id: call.name for message in messages for call in message.tool_calls}
 
 
 def messages_of(items: Iterable[Item], names: Mapping[str, str] = {}) -> tuple[Message, ...]:

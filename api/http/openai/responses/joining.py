@@ -13,7 +13,7 @@ from api.errors import LengthExceeded, NotLast, SessionNotFound, TurnNotFound, T
 from api.http.openai.responses.conversation import Conversation, find_conversation
 from api.http.openai.responses.draft import Draft
 from api.http.openai.responses.errors import ConversationNotFound
-from api.http.openai.responses.items import messages_of, num_item_chars, result_ids
+from api.http.openai.responses.items import has_results
 from api.http.openai.responses.reading import Reading
 from api.http.openai.responses.telling import context_for, front_of
 from api.turns import Part
@@ -82,29 +82,30 @@ class Joining:
             conversation = await find_conversation(self._cluster, conversation_id, self._owner)
             with suppress(NotLast):
                 before = await context_for(conversation, draft, await front_of(conversation))
-                return (*before, *await _messages(conversation, draft))
+                return (*before, *await conversation.messages_of(draft.items))
 
     async def _begin_after(self, conversation: Conversation, draft: Draft, is_full: bool) -> Reading:
         session, log = conversation.session, conversation.log
         if log.version is None:
             await session.edit(Edit(uuid4().hex))
             raise NotLast("another one might have come first")
-        if log.unfinished and result_ids(draft.items):
+        if log.unfinished and has_results(draft.items):
             raise TurnRunning("the calls of these results might be made now")
         front = await front_of(conversation)
-        is_anew = front != draft.front or log.is_stale or is_full or await self._might_be_full(conversation, draft)
+        is_full = is_full or (
+            self._is_queued and draft.drops_oldest and draft.might_not_fit(await _length(conversation))
+        )
+        is_anew = front != draft.front or log.is_stale or is_full
         edit = None if log.front == draft.front else Edit(uuid4().hex, front=draft.front)
         if is_anew:
             edit = await _anew(conversation, draft, front)
-        return await self._begin_in(session, draft, await _messages(conversation, draft), log.version, edit)
+        return await self._begin_in(session, draft, await conversation.messages_of(draft.items), log.version, edit)
 
-    async def _might_be_full(self, conversation: Conversation, draft: Draft) -> bool:
-        """Whether a response that nobody waits for, and that may be shortened, might not fit after what was said."""
-        if not (self._is_queued and draft.drops_oldest):
-            return False
-        last = await conversation.last_turn()
-        num_tokens = (last.end_length if last else 0) + num_item_chars(draft.items)
-        return 2 * num_tokens > draft.model.max_context_tokens
+
+async def _length(conversation: Conversation) -> int:
+    """Tokens of its context."""
+    last = await conversation.last_turn()
+    return last.end_length if last else 0
 
 
 async def _anew(conversation: Conversation, draft: Draft, front: str | None) -> Edit:
@@ -118,11 +119,6 @@ async def _anew(conversation: Conversation, draft: Draft, front: str | None) -> 
     told, model = await context_for(conversation, draft, front), draft.model
     moved = (model.name, model.max_context_tokens) if model.name != conversation.log.model else (None, None)
     return Edit(uuid4().hex, told=told, is_anew=True, front=draft.front, model=moved[0], max_context=moved[1])
-
-
-async def _messages(conversation: Conversation, draft: Draft) -> tuple[Part, ...]:
-    calls = result_ids(draft.items)
-    return messages_of(draft.items, await conversation.names(calls) if calls else {})
 
 
 def _without_id(item: dict[str, object]) -> dict[str, object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from api.http.openai.responses.draft import Draft, Note
-from api.http.openai.responses.items import messages_of
+from api.http.openai.responses.items import messages_of, names_in
 from api.http.openai.responses.reading import Reading
 from api.turns import Earlier, Message, Part, messages_in
 
@@ -36,8 +36,7 @@ class Latest:
     @property
     def names(self) -> dict[str, str]:
         """The tools of all calls so far, by the calls' ids."""
-        said = (*messages_in(self.asked), *self.answer)
-        return {call.id: call.name for message in said for call in message.tool_calls}
+        return names_in((*messages_in(self.asked), *self.answer))
 
     def under(self, draft: Draft) -> tuple[Part, ...]:
         """What stands before the items of a response that goes on from this one."""

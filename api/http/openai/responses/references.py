@@ -11,10 +11,11 @@ from itertools import groupby
 from api.cluster import Cluster
 from api.errors import SessionNotFound, TooLarge, TurnNotFound
 from api.http.openai.responses.conversation import Conversation, find_conversation
-from api.http.openai.responses.entries import items_of, key_of_entry
+from api.http.openai.responses.entries import EntryReader, key_of_entry
 from api.http.openai.responses.errors import ConversationNotFound, ItemNotFound
 from api.http.openai.responses.ids import conversation_id, key_of_item, response_of_key, session_of_item
 from api.http.openai.responses.items import Item, num_item_chars
+from api.http.openai.responses.models import Models
 from api.http.openai.responses.stored import stored_of
 
 
@@ -55,12 +56,12 @@ class _Room:
 
 async def _items_of(cluster: Cluster, owner: str, item_ids: Iterable[str]) -> AsyncGenerator[Item]:
     """The items of these ids, those of one session beside each other."""
-    by_key = sorted(item_ids, key=lambda item_id: key_of_item(item_id) or "")
+    models, by_key = Models(cluster), sorted(item_ids, key=lambda item_id: key_of_item(item_id) or "")
     for session_id, of_session in groupby(by_key, session_of_item):
         wanted = dict.fromkeys(of_session)
         try:
             conversation = await find_conversation(cluster, conversation_id(session_id or ""), owner)
-            async with aclosing(_items_in(conversation, list(wanted))) as items:
+            async with aclosing(_items_in(conversation, models, list(wanted))) as items:
                 async for item in items:
                     if item["id"] in wanted and item["id"] not in conversation.log.hidden:
                         del wanted[item["id"]]
@@ -71,13 +72,13 @@ async def _items_of(cluster: Cluster, owner: str, item_ids: Iterable[str]) -> As
             raise ItemNotFound(next(iter(wanted)))
 
 
-async def _items_in(conversation: Conversation, item_ids: Sequence[str]) -> AsyncGenerator[Item]:
+async def _items_in(conversation: Conversation, models: Models, item_ids: Sequence[str]) -> AsyncGenerator[Item]:
     """The items of each response, edit and turn of a session that one of these is of, once it has ended."""
-    cluster, session = conversation.cluster, conversation.session
-    others: set[str | None] = set()
+    session, others = conversation.session, set[str | None]()
+    reader = EntryReader(models, session, conversation.log.model)
     for key, _ in groupby(item_ids, key_of_item):
         try:
-            stored = await stored_of(cluster, session, await session.turn(response_of_key(key or "")))
+            stored = stored_of(models, session, await session.turn(response_of_key(key or "")))
         except TurnNotFound:
             others.add(key)
             continue
@@ -88,7 +89,7 @@ async def _items_in(conversation: Conversation, item_ids: Sequence[str]) -> Asyn
         while others and (entry := await anext(entries, None)):
             if (key := key_of_entry(session.session_id, entry)) in others:
                 others.remove(key)
-                for item in await items_of(cluster, session, entry):
+                for item in await reader.items(entry):
                     yield item
 
 

@@ -120,7 +120,7 @@ async def _said_before(cluster: Cluster, draft: Draft, owner: str) -> tuple[Mess
     if (joined := draft.fields["conversation"]) is not None:
         return messages_of(await (await find_conversation(cluster, joined["id"], owner)).all_items())
     previous = await previous_response(cluster, draft.fields["previous_response_id"], owner)
-    return await said_until(cluster, await previous.ended()) if previous else ()
+    return await said_until(await previous.ended()) if previous else ()
 
 
 async def show_response(request: Request) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from api.cluster import Cluster
 from api.errors import NotLast, SessionNotFound, TurnNotFound
 from api.http.openai.responses.draft import Draft
 from api.http.openai.responses.entries import said_in
@@ -11,7 +10,7 @@ from api.http.openai.responses.stored import Stored
 from api.turns import Earlier, Message, Part, messages_in
 
 
-async def context_after(cluster: Cluster, previous: Stored, draft: Draft) -> tuple[Part, ...]:
+async def context_after(previous: Stored, draft: Draft) -> tuple[Part, ...]:
     """All that was said up to a response, with its ids, under the front of the draft."""
     note = previous.note
     try:
@@ -21,7 +20,7 @@ async def context_after(cluster: Cluster, previous: Stored, draft: Draft) -> tup
     except (SessionNotFound, TurnNotFound):
         raise PreviousResponseNotFound(previous.id) from None
     failed = previous.record.prompt if previous.record.error is not None else ()
-    said = draft.that_might_fit(await said_until(cluster, previous))
+    said = draft.that_might_fit(await said_until(previous))
     if not ids and failed[: note.num_opening] == note.opening:
         failed = failed[note.num_opening :]
     if not ids or note.model != draft.model.name:
@@ -29,6 +28,6 @@ async def context_after(cluster: Cluster, previous: Stored, draft: Draft) -> tup
     return (*draft.opening, Earlier(ids, note.opening, note.tools, said), *failed)
 
 
-async def said_until(cluster: Cluster, previous: Stored) -> tuple[Message, ...]:
+async def said_until(previous: Stored) -> tuple[Message, ...]:
     """What was said in a session up to the end of a response, but for the instructions at its front."""
-    return await said_in(cluster, previous.session, previous.record)
+    return await said_in(previous.models, previous.session, previous.record)

@@ -6,16 +6,15 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from api.answers.formats import AnswerFormat
 from api.cluster import Cluster, SessionHandle, TurnRecord, TurnStream
 from api.errors import GreenroomError, SessionNotFound, TurnNotFound
 from api.http.openai.responses.draft import Note
 from api.http.openai.responses.errors import PreviousResponseNotFound, ResponseNotFound
 from api.http.openai.responses.ids import session_of_response
 from api.http.openai.responses.items import Item
+from api.http.openai.responses.models import Models
 from api.http.openai.responses.reading import Reading
 from api.http.openai.responses.resource import State, resource
-from api.http.openai.scores import TokenTexts
 from api.turns import Frame, TurnStart
 
 
@@ -27,8 +26,7 @@ class Stored:
     session: SessionHandle
     record: TurnRecord
     note: Note
-    answers: AnswerFormat
-    texts: TokenTexts
+    models: Models
 
     @property
     def is_ended(self) -> bool:
@@ -37,10 +35,14 @@ class Stored:
 
     async def reading(self, after: int = -1) -> Reading:
         """The response from its first token on, running or ended, as often as wanted."""
-        record = self.record
+        record, answers, texts = (
+            self.record,
+            await self.models.answers(self.note.model),
+            self.models.texts(self.note.model),
+        )
         if record.error is not None:
             start = TurnStart(self.id, record.base_length, (), 0)
-            return Reading(self.id, self.note.fields, start, _failing(record.error), self.answers, self.texts, after)
+            return Reading(self.id, self.note.fields, start, _failing(record.error), answers, texts, after)
         try:
             stream = await self.session.resume(self.id, 0)
         except GreenroomError:
@@ -49,7 +51,7 @@ class Stored:
                 raise
             return await again.reading(after)
         ended_at, frames = record.ended_at, frames_of(stream)
-        return Reading(self.id, self.note.fields, stream.start, frames, self.answers, self.texts, after, ended_at)
+        return Reading(self.id, self.note.fields, stream.start, frames, answers, texts, after, ended_at)
 
     async def view(self) -> dict[str, Any]:
         """The response as it is now."""
@@ -98,7 +100,7 @@ async def find_response(cluster: Cluster, response_id: str, owner: str) -> Store
         raise ResponseNotFound(response_id)
     try:
         session = await cluster.session(session_id, owner)
-        return await stored_of(cluster, session, await session.turn(response_id))
+        return stored_of(Models(cluster), session, await session.turn(response_id))
     except (SessionNotFound, TurnNotFound):
         raise ResponseNotFound(response_id) from None
 
@@ -117,7 +119,7 @@ async def previous_response(cluster: Cluster, response_id: str | None, owner: st
         raise PreviousResponseNotFound(response_id) from None
 
 
-async def stored_of(cluster: Cluster, session: SessionHandle, record: TurnRecord) -> Stored:
+def stored_of(models: Models, session: SessionHandle, record: TurnRecord) -> Stored:
     """The response that this turn makes.
 
     Raises:
@@ -125,9 +127,7 @@ async def stored_of(cluster: Cluster, session: SessionHandle, record: TurnRecord
     """
     if not record.note:
         raise TurnNotFound(record.turn_id)
-    note = Note.read(record.note)
-    answers = next((model.answers for model in await cluster.models() if model.name == note.model), AnswerFormat())
-    return Stored(record.turn_id, session, record, note, answers, TokenTexts(cluster, note.model))
+    return Stored(record.turn_id, session, record, Note.read(record.note), models)
 
 
 async def frames_of(stream: TurnStream) -> AsyncGenerator[Frame]:

@@ -10,8 +10,8 @@ from api.cluster import Edit, TurnRecord
 from api.http.openai.responses.conversation import Conversation
 from api.http.openai.responses.draft import Draft, Note
 from api.http.openai.responses.entries import said_in
-from api.http.openai.responses.items import messages_of, result_ids
-from api.turns import Earlier, Message, Part, Tokens
+from api.http.openai.responses.items import messages_of
+from api.turns import Earlier, Part, Tokens
 
 
 async def front_of(conversation: Conversation) -> str | None:
@@ -37,18 +37,12 @@ async def context_for(conversation: Conversation, draft: Draft, front: str | Non
     last, log = await conversation.last_turn(), conversation.log
     if last is None or front is None or log.is_stale or log.model != draft.model.name:
         return (*draft.opening, *messages_of(await conversation.all_items()))
-    ids, added = await conversation.session.tokens(last.turn_id), await added_messages(conversation)
+    ids = await conversation.session.tokens(last.turn_id)
+    added = await conversation.messages_of(await conversation.added_items())
     if front == draft.front and not draft.drops_oldest:
         return (Tokens(ids), *added)
-    said, before = await said_in(conversation.cluster, conversation.session, last), Note({}, [], front)
+    said, before = await said_in(conversation.models, conversation.session, last), Note({}, [], front)
     return (*draft.opening, Earlier(ids, before.opening, before.tools, said), *added)
-
-
-async def added_messages(conversation: Conversation) -> tuple[Message, ...]:
-    """What was added after the last turn."""
-    added = await conversation.added_items()
-    calls = result_ids(added)
-    return messages_of(added, await conversation.names(calls) if calls else {})
 
 
 async def without_deleted(conversation: Conversation) -> Edit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -190,6 +191,37 @@ async def test_results_are_read_with_the_names_of_their_tools_also_from_items() 
     assert asked(cluster)[1:] == [(told,), (told, user("Well?"))]
     answers = [kind for kind in kinds if kind in ("function_call_output", "function_call")]
     assert answers[:3] == ["function_call", "function_call_output", "function_call_output"]
+
+
+async def test_a_page_of_items_costs_one_look_at_the_models(calls: Counter[str]) -> None:
+    cluster = FakeCluster()
+    async with shell(cluster=cluster) as client:
+        conversation = await converse(client)
+        for number in range(5):
+            await respond(client, conversation, str(number), include=["message.output_text.logprobs"])
+            turn = TurnRequest(str(number), (user("plain"),), stop=Stop(max_tokens=2))
+            async for _ in await session_of(cluster, conversation).begin(turn):
+                pass
+        calls.clear()
+        assert len(await items(client, conversation)) == 20
+    assert calls == {"models": 1, "log": 2, "resume": 10}
+
+
+async def test_the_call_of_a_result_is_looked_for_among_the_latest_entries_only(calls: Counter[str]) -> None:
+    cluster = FakeCluster()
+    async with shell(cluster=cluster) as client:
+        conversation = await converse(client)
+        path = f"/v1/conversations/{conversation}/items"
+        call = {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"}
+        await client.post(path, json={"items": [call]})
+        for _ in range(100):
+            await client.post(path, json={"items": [{"role": "user", "content": "x"}]})
+        await client.post(path, json={"items": [{**call, "call_id": "c2"}]})
+        results = [{"type": "function_call_output", "call_id": call_id, "output": ""} for call_id in ("c1", "c2", "c3")]
+        calls.clear()
+        await respond(client, conversation, results)
+    assert [message.name for message in asked(cluster)[0][-3:]] == [None, "weather", None]
+    assert calls["log"] < 10
 
 
 @pytest.mark.parametrize(

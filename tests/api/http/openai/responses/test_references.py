@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections import Counter
 from contextlib import suppress
-from typing import Any
 
 import pytest
 from starlette.requests import ClientDisconnect
@@ -16,7 +15,7 @@ from api.http.app import build_app
 from api.http.openai.responses.ids import new_response_id, output_item_id
 from api.settings import ApiSettings
 from api.turns import Message, Stop, TurnRequest, messages_in
-from tests.api.fake_cluster import FakeCluster, FakeSession
+from tests.api.fake_cluster import FakeCluster
 from tests.api.http.openai.responses.test_stored import Body, create
 from tests.api.shell import shell
 
@@ -32,25 +31,6 @@ def named(*item_ids: str) -> list[Body]:
 def body_of(path: str, items: list[Body]) -> Body:
     """One that names these items."""
     return {"items": items} if path.startswith("/v1/conversations") else {"input": items, "max_output_tokens": 1}
-
-
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often sessions were asked for a turn's record, its output, or a part of their log."""
-    counter = Counter[str]()
-
-    def counted(name: str) -> None:
-        call: Any = getattr(FakeSession, name)
-
-        async def counting(*args: Any, **more: Any) -> Any:
-            counter[name] += 1
-            return await call(*args, **more)
-
-        monkeypatch.setattr(FakeSession, name, counting)
-
-    for name in "turn", "resume", "log":
-        counted(name)
-    return counter
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -98,7 +78,7 @@ async def test_what_was_added_to_a_conversation_is_found_in_one_walk(calls: Coun
         calls.clear()
         await create(client, named(*ids))  # type: ignore[arg-type]
     assert messages_in(cluster.turns[0].request.prompt) == tuple(Message("user", str(n)) for n in range(40))
-    assert calls == {"turn": 40, "log": 3}, "one look at its state, and two windows of its log"
+    assert (calls["turn"], calls["log"]) == (40, 3), "one look at its state, and two windows of its log"
 
 
 @pytest.mark.parametrize("path", PATHS)
