@@ -78,7 +78,7 @@ class InputItem(Lenient):
                 call_id, name, arguments = (self._needed(field) for field in ("call_id", "name", "arguments"))
                 return _completed("function_call", call_id=call_id, name=name, arguments=arguments)
             case "function_call_output":
-                return _completed("function_call_output", call_id=self._needed("call_id"), output=self._output())
+                return self._result()
             case "reasoning":
                 summary = [{"type": "summary_text", "text": part.text or ""} for part in self.summary or ()]
                 parts = () if isinstance(self.content, str) else self.content or ()
@@ -95,6 +95,14 @@ class InputItem(Lenient):
         parts = (ContentPart(type="text", text=self.content),) if isinstance(self.content, str) else self.content
         content = [_content(part, self.role == "assistant") for part in parts]
         return _completed("message", role=self.role, content=content)
+
+    def _result(self) -> Item:
+        """Of a call; or without one, where a tool has something to tell, as Codex's do."""
+        if self.call_id is None and self.name is None:
+            raise InvalidField("a function_call_output needs call_id, or the name of its tool", "input")
+        origin = {"call_id": self.call_id, "name": self.name}
+        given = {field: value for field, value in origin.items() if value is not None}
+        return _completed("function_call_output", **given, output=self._output())
 
     def _output(self) -> str:
         if self.output is None:
@@ -183,8 +191,8 @@ def messages_of(items: Iterable[Item], names: Mapping[str, str] = {}) -> tuple[M
         if item["type"] == "message":
             messages.append(Message(_ROLES[item["role"]], _joined(item["content"])))
         else:
-            call_id = item["call_id"]
-            messages.append(Message("tool", item["output"], tool_call_id=call_id, name=known.get(call_id)))
+            call_id, name = item.get("call_id"), item.get("name")
+            messages.append(Message("tool", item["output"], tool_call_id=call_id, name=known.get(call_id, name)))
     return (*messages, *([answer] if answer else []))
 
 

@@ -10,6 +10,7 @@ from openai import APIStatusError as StatusError
 from openai import BadRequestError, NotFoundError
 
 from api.settings import ApiSettings
+from api.turns import Message, messages_in
 from tests.api.fake_cluster import FakeCluster
 from tests.api.http.openai.responses.oracle import check_item
 from tests.api.http.openai.toy_openai import KEYS, toy_openai
@@ -73,6 +74,23 @@ async def test_every_kind_of_item_is_listed_shown_and_deleted() -> None:
             with pytest.raises(NotFoundError) as failure:
                 await call
             assert failure.value.code == "item_not_found"
+
+
+async def test_a_tool_tells_something_without_a_call_by_its_name() -> None:
+    told: Any = {"type": "function_call_output", "name": "mail", "namespace": "apps", "output": "You have mail."}
+    cluster = FakeCluster()
+    async with toy_openai(cluster) as client:
+        conversation = await client.conversations.create(items=[HELLO])
+        (added,) = (await client.conversations.items.create(conversation.id, items=[told])).data
+        assert (added.call_id, added.name, added.output) == (None, "mail", "You have mail.")  # type: ignore[union-attr]
+        response = await client.responses.create(model="toy", input=[told], conversation=conversation.id)
+        listed = await client.responses.input_items.list(response.id)
+        assert listed.data[0].to_dict().items() >= {"type": "function_call_output", "name": "mail"}.items()
+        with pytest.raises(BadRequestError) as failure:
+            await client.responses.create(model="toy", input=[{**told, "name": None}])
+        assert failure.value.param == "input"
+    mail = Message("tool", "You have mail.", name="mail")
+    assert messages_in(cluster.turns[0].request.prompt) == (Message("user", "Hello!"), mail, mail)
 
 
 async def test_items_come_in_pages_in_both_orders_and_go_on_after_a_deleted_one() -> None:

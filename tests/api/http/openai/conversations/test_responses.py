@@ -13,6 +13,7 @@ import pytest
 
 from api.cluster import Edit
 from api.errors import LengthExceeded, Unavailable
+from api.http.openai.responses.conversation import WINDOW
 from api.http.openai.responses.ids import call_ids
 from api.turns import Message, Stop, TurnRequest, messages_in
 from tests.api import toy_model
@@ -209,19 +210,17 @@ async def test_a_page_of_items_costs_one_look_at_the_models(calls: Counter[str])
 
 async def test_the_call_of_a_result_is_looked_for_among_the_latest_entries_only(calls: Counter[str]) -> None:
     cluster = FakeCluster()
+    call = {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"}
     async with shell(cluster=cluster) as client:
-        conversation = await converse(client)
-        path = f"/v1/conversations/{conversation}/items"
-        call = {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"}
-        await client.post(path, json={"items": [call]})
-        for _ in range(100):
-            await client.post(path, json={"items": [{"role": "user", "content": "x"}]})
-        await client.post(path, json={"items": [{**call, "call_id": "c2"}]})
-        results = [{"type": "function_call_output", "call_id": call_id, "output": ""} for call_id in ("c1", "c2", "c3")]
+        conversation = await converse(client, items=[{**call, "call_id": "c0"}])
+        for number in range(2 * WINDOW):
+            await respond(client, conversation, str(number), max_output_tokens=1)
+        await client.post(f"/v1/conversations/{conversation}/items", json={"items": [call]})
+        results = [{"type": "function_call_output", "call_id": f"c{n}", "output": ""} for n in range(3)]
         calls.clear()
         await respond(client, conversation, results)
-    assert [message.name for message in asked(cluster)[0][-3:]] == [None, "weather", None]
-    assert calls["log"] < 10
+    assert [message.name for message in asked(cluster)[-1][-3:]] == [None, "weather", None]
+    assert calls["resume"] < WINDOW
 
 
 @pytest.mark.parametrize(
