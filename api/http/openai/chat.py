@@ -13,7 +13,7 @@ from api.cluster import ModelInfo
 from api.http.openai.answer import Answer, AnswerPiece, Plan, WholeChoice
 from api.http.openai.envelope import InvalidField
 from api.http.openai.formats import ResponseFormat
-from api.http.openai.messages import ChatMessage, messages_of, num_chars
+from api.http.openai.messages import MARK_CHARS, ChatMessage, messages_of, num_chars
 from api.http.openai.schemas import Count, SamplingBody
 from api.http.openai.scores import ScoredToken
 from api.http.openai.tools import ChoiceBody, ToolBody, choice_of, tools_of
@@ -71,8 +71,9 @@ class ChatBody(SamplingBody):
 
     @property
     def num_chars(self) -> int:
-        """Characters of all messages."""
-        return num_chars(messages_of(self.messages))
+        """Characters of all messages, with some for each message and each part of one."""
+        num_parts = sum(len(message.content) for message in self.messages if isinstance(message.content, tuple))
+        return num_chars(messages_of(self.messages)) + MARK_CHARS * num_parts
 
 
 class ChatView:

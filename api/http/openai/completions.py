@@ -12,12 +12,11 @@ from api.cluster import ModelInfo
 from api.http.openai.answer import Answer, AnswerPiece, Plan, WholeChoice
 from api.http.openai.envelope import InvalidField
 from api.http.openai.formats import ResponseFormat
-from api.http.openai.schemas import SamplingBody, TokenId
+from api.http.openai.schemas import MAX_CHOICES, SamplingBody, TokenId
 from api.http.openai.scores import ScoredToken
 from api.turns import BeginningOfText, Part, Stop, Text, Tokens, TurnRequest
 
 DEFAULT_MAX_TOKENS = 16
-MAX_PROMPTS = 128
 
 
 class CompletionBody(SamplingBody):
@@ -74,8 +73,10 @@ class CompletionBody(SamplingBody):
 
     @property
     def num_chars(self) -> int:
-        """Characters of all texts."""
-        return sum(len(part.text) for prompt in self.prompts() for part in prompt if isinstance(part, Text))
+        """Characters of all texts; a token counts as one."""
+        if isinstance(self.prompt, str):
+            return len(self.prompt)
+        return sum(1 if isinstance(prompt, int) else len(prompt) for prompt in self.prompt)
 
     def _check(self) -> None:
         for name in ("echo", "suffix"):
@@ -83,8 +84,9 @@ class CompletionBody(SamplingBody):
                 raise InvalidField(f"{name} is not supported", name, "unsupported")
         if self.best_of is not None and self.best_of != self.num_choices:
             raise InvalidField("best_of is not supported, unless it is n", "best_of", "unsupported")
-        if not isinstance(self.prompt, str) and len(self.prompts()) > MAX_PROMPTS:
-            raise InvalidField(f"a request can have {MAX_PROMPTS} prompts", "prompt")
+        is_one = isinstance(self.prompt, str) or not self.prompt or isinstance(self.prompt[0], int)
+        if self.num_choices * (1 if is_one else len(self.prompt)) > MAX_CHOICES:
+            raise InvalidField(f"a request can have {MAX_CHOICES} choices, those of all prompts together", "prompt")
 
 
 def _text(text: str) -> tuple[Part, ...]:

@@ -12,7 +12,7 @@ from api.tools import ToolCall
 from api.turns import Message
 
 MARK_CHARS = 8
-"""What the chat template's marks of a message count as, so that many short messages are no less than a long one."""
+"""What a message counts beside its text, and what a part of one does, so that many short ones are not nothing."""
 
 _TEXT_TYPES = ("text", "input_text", "output_text")
 
@@ -115,7 +115,7 @@ def messages_of(bodies: Sequence[ChatMessage]) -> tuple[Message, ...]:
 
 
 def num_chars(messages: Iterable[Message]) -> int:
-    """Characters that the model is to read, with those of the chat template's marks of each message."""
+    """Characters that the model is to read, with some for each message."""
     return sum(MARK_CHARS + sum(map(len, _texts_of(message))) for message in messages)
 
 

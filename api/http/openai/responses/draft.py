@@ -34,6 +34,7 @@ class Draft:
         hint: what the client calls the conversation.
         keep_s: for how long what is computed is to be kept, where it is not stored.
         is_prewarming: its prompt is computed, for those that go on from it, and nothing is answered.
+        is_streamed: its events are wanted.
     """
 
     model: ModelInfo
@@ -50,6 +51,7 @@ class Draft:
     hint: str = ""
     keep_s: float = 0.0
     is_prewarming: bool = False
+    is_streamed: bool = False
 
     @property
     def front(self) -> str:
@@ -209,4 +211,5 @@ def draft_of(body: ResponseBody, items: Sequence[Item], model: ModelInfo, hint: 
         hint=body.prompt_cache_key or hint,
         keep_s=body.keep_s,
         is_prewarming=body.is_prewarming,
+        is_streamed=bool(body.stream),
     )

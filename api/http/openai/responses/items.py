@@ -144,8 +144,12 @@ def with_ids(items: Sequence[Item], response_id: str) -> list[Item]:
 
 
 def num_item_chars(items: Iterable[Item]) -> int:
-    """Characters that the model is to read of them; none is without any."""
-    return sum(max(MARK_CHARS, num_chars(messages_of([item]))) for item in items)
+    """Characters that the model is to read of them, with some for each item and each part of one."""
+    return sum(num_chars(messages_of([item])) + MARK_CHARS * max(1, _num_parts(item)) for item in items)
+
+
+def _num_parts(item: Item) -> int:
+    return len(item.get("content", ())) + len(item.get("summary", ()))
 
 
 def has_results(items: Iterable[Item]) -> bool:

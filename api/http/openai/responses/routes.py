@@ -72,19 +72,14 @@ def response_routes() -> list[BaseRoute]:
 
 async def create_response(request: Request) -> Response:
     """``POST /v1/responses``."""
-    owner, cluster = owner_of(request), cluster_of(request)
-    settings: ApiSettings = request.app.state.settings
-    body = parse_body(ResponseBody, await request.body())
-    draft = await while_connected(
-        request, drafted(cluster, body, owner, settings, request.headers.get("session-id", ""))
-    )
-    is_queued = bool(body.background) and not body.stream
-    creation = Creation(cluster, owner, settings.openai.retention_s, is_queued)
-    if body.stream:
+    draft, settings = await _drafted(request), _settings(request)
+    is_queued = bool(draft.fields["background"]) and not draft.is_streamed
+    creation = Creation(cluster_of(request), owner_of(request), settings.openai.retention_s, is_queued)
+    if draft.is_streamed:
         become_stream(request.scope)
     begun = creation.begin(draft)
     reading = await while_connected(request, whole_even_if_cancelled(begun) if draft.is_stored else begun)
-    if body.stream:
+    if draft.is_streamed:
         texts = kept_alive(event_texts(reading))
         answer: Response = EventStream(texts, await anext(texts))
     else:
@@ -94,11 +89,10 @@ async def create_response(request: Request) -> Response:
 
 async def count_input_tokens(request: Request) -> Response:
     """``POST /v1/responses/input_tokens``: what the same body would be charged with for its input, all told anew."""
-    owner, settings = owner_of(request), request.app.state.settings
-    body = parse_body(ResponseBody, await request.body())
-    draft = await while_connected(request, drafted(cluster_of(request), body, owner, settings))
+    draft = await _drafted(request)
     draft = replace(draft, fields={**draft.fields, "store": False})
-    creation = Creation(cluster_of(request), owner, settings.openai.retention_s, is_queued=False)
+    retention_s = _settings(request).openai.retention_s
+    creation = Creation(cluster_of(request), owner_of(request), retention_s, is_queued=False)
     reading = await while_connected(request, creation.begin(draft))
     await reading.leave()
     return json_answer({"object": "response.input_tokens", "input_tokens": reading.num_input})
@@ -106,10 +100,15 @@ async def count_input_tokens(request: Request) -> Response:
 
 async def compact_response(request: Request) -> Response:
     """``POST /v1/responses/compact``."""
-    owner, cluster = owner_of(request), cluster_of(request)
+    draft = await _drafted(request)
+    return json_answer(await while_connected(request, _compacted(cluster_of(request), draft, owner_of(request))))
+
+
+async def _drafted(request: Request) -> Draft:
+    """What the body asks for; the body itself is kept no longer than it is read."""
+    owner, hint = owner_of(request), request.headers.get("session-id", "")
     body = parse_body(ResponseBody, await request.body())
-    draft = await while_connected(request, drafted(cluster, body, owner, request.app.state.settings))
-    return json_answer(await while_connected(request, _compacted(cluster, draft, owner)))
+    return await while_connected(request, drafted(cluster_of(request), body, owner, _settings(request), hint))
 
 
 async def _compacted(cluster: Cluster, draft: Draft, owner: str) -> dict[str, Any]:
@@ -180,6 +179,11 @@ async def whole_even_if_cancelled(work: Awaitable[Result]) -> Result:
 def json_answer(view: dict[str, Any]) -> Response:
     """A body that is an object."""
     return Response(json_text(view), media_type="application/json")
+
+
+def _settings(request: Request) -> ApiSettings:
+    settings: ApiSettings = request.app.state.settings
+    return settings
 
 
 def cluster_of(request: Request) -> Cluster:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from api.constraints import Constraint, JsonSchema
+from api.constraints import MAX_CHARACTERS, Constraint, JsonSchema
 from api.errors import InvalidRequest
 from api.http.openai.envelope import InvalidField
 from api.http.openai.formats import any_object
@@ -19,6 +19,7 @@ from api.http.openai.schemas import Count, Lenient, SamplingBody
 
 MAX_ITEMS = 10_000
 MAX_METADATA = 16
+MAX_INCLUDED = 16
 
 Metadata = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=MAX_METADATA)
@@ -34,8 +35,8 @@ class FormatBody(Lenient):
     """``text.format``."""
 
     type: Literal["text", "json_object", "json_schema"]
-    name: str | None = None
-    description: str | None = None
+    name: ShortName | None = None
+    description: Annotated[str, Field(max_length=MAX_CHARACTERS)] | None = None
     body: dict[str, Any] | None = Field(default=None, alias="schema")
     strict: bool | None = None
 
@@ -106,7 +107,7 @@ class ResponseBody(SamplingBody):
     store: bool | None = None
     background: bool | None = None
     metadata: Metadata | None = None
-    include: tuple[str, ...] | None = None
+    include: Annotated[tuple[str, ...], Field(max_length=MAX_INCLUDED)] | None = None
     max_output_tokens: Count | None = None
     max_tool_calls: Count | None = None
     tools: Annotated[tuple[ToolBody, ...], Field(max_length=1024)] | None = None

@@ -21,6 +21,7 @@ from api.cluster import Cluster
 from api.errors import GreenroomError, TooBusy
 from api.http.openai.envelope import InvalidField, openai_error_body
 from api.http.openai.responses.creation import Creation
+from api.http.openai.responses.draft import Draft
 from api.http.openai.responses.drafting import drafted
 from api.http.openai.responses.latest import Latest
 from api.http.openai.responses.reading import Reading
@@ -131,6 +132,13 @@ class Connection:
                 await self._send(error_event(error), labels)
 
     async def _answer(self, data: bytes, labels: Mapping[str, str]) -> None:
+        draft, reading = await self._begin(data)
+        try:
+            await self._tell(reading, labels)
+        finally:
+            self._latest = Latest.of(draft, reading) if not draft.is_stored else None
+
+    async def _begin(self, data: bytes) -> tuple[Draft, Reading]:
         kind = parse_body(Envelope, data).type
         if kind != "response.create":
             raise InvalidField(f"there is no event {kind!r:.100} here", "type", "unknown_event")
@@ -142,11 +150,7 @@ class Connection:
             begun = creation.begin_after(draft, latest.under(draft), latest.names)
         else:
             begun = creation.begin(draft)
-        reading = await (whole_even_if_cancelled(begun) if draft.is_stored else begun)
-        try:
-            await self._tell(reading, labels)
-        finally:
-            self._latest = Latest.of(draft, reading) if not draft.is_stored else None
+        return draft, await (whole_even_if_cancelled(begun) if draft.is_stored else begun)
 
     async def _tell(self, reading: Reading, labels: Mapping[str, str]) -> None:
         async with aclosing(reading.events()) as all_events:

@@ -106,6 +106,8 @@ async def test_the_log_probabilities_have_their_places_in_the_text() -> None:
         ({"prompt": "x", "suffix": "y"}, "suffix"),
         ({"prompt": "x", "best_of": 3}, "best_of"),
         ({"prompt": ["x"] * 129}, "prompt"),
+        ({"prompt": ["x"] * 65, "n": 2}, "prompt"),
+        ({"prompt": [[1]] * 65, "n": 2}, "prompt"),
         ({"prompt": {"a": 1}}, "prompt"),
         ({"prompt": [-1]}, "prompt"),
         ({"prompt": "x", "logprobs": 21}, "logprobs"),

@@ -55,6 +55,7 @@ CALL: dict[str, Any] = {"id": "c1", "type": "function", "function": {"name": "we
     [
         [{"role": "user", "content": "x" * 1000}],
         [{"role": "user", "content": ""}] * 126,
+        [{"role": "user", "content": [{"type": "text", "text": ""}] * 126}],
         [{"role": "assistant", "tool_calls": [CALL] * 126}],
         [{"role": "assistant", "tool_calls": [{**CALL, "id": "x" * 1000}]}],
         [{"role": "tool", "content": "", "tool_call_id": "x" * 1000}],
@@ -65,6 +66,14 @@ async def test_a_chat_of_too_much_text_is_refused_wherever_it_stands(messages: l
     cluster = FakeCluster()
     async with shell(settings=ApiSettings(max_prompt_chars=1000), cluster=cluster) as client:
         answer = await client.post("/v1/chat/completions", json={"messages": messages})
+    assert (answer.status_code, answer.json()["error"]["code"], cluster.turns) == (413, "too_large", [])
+
+
+@pytest.mark.parametrize("prompt", ["x" * 1001, ["x" * 501] * 2, [1] * 1001, [[1] * 501] * 2])
+async def test_a_completion_of_too_much_text_or_too_many_tokens_is_refused(prompt: Any) -> None:
+    cluster = FakeCluster()
+    async with shell(settings=ApiSettings(max_prompt_chars=1000), cluster=cluster) as client:
+        answer = await client.post("/v1/completions", json={"prompt": prompt})
     assert (answer.status_code, answer.json()["error"]["code"], cluster.turns) == (413, "too_large", [])
 
 

@@ -185,12 +185,14 @@ UNCOUNTED: list[list[Any]] = [
     [{"role": "user", "content": ""}] * 126,
     [{"role": "user", "content": []}] * 126,
     [{"type": "reasoning", "summary": []}] * 126,
+    [{"role": "user", "content": [{"type": "input_text", "text": ""}] * 126}],
+    [{"type": "reasoning", "summary": [{"type": "summary_text", "text": ""}] * 126}],
 ]
 
 
 @pytest.mark.parametrize("items", UNCOUNTED)
 @pytest.mark.parametrize("path", ["/v1/responses", "/v1/conversations", "/v1/conversations/{id}/items"])
-async def test_names_and_ids_count_and_so_does_each_item(items: list[Any], path: str) -> None:
+async def test_names_and_ids_count_and_so_does_each_item_and_part(items: list[Any], path: str) -> None:
     async with shell(settings=ApiSettings(max_prompt_chars=1000)) as client:
         conversation = (await client.post("/v1/conversations", json={})).json()["id"]
         answer = await client.post(path.format(id=conversation), json={"items": items, "input": items})
@@ -207,10 +209,10 @@ async def test_only_so_many_items_wait_for_a_response_however_short_they_are() -
     async with shell(settings=ApiSettings(max_prompt_chars=1000)) as client:
         conversation = (await client.post("/v1/conversations", json={})).json()["id"]
         path, number = f"/v1/conversations/{conversation}/items", 0
-        short = {"items": [{"role": "user", "content": ""}] * 25}
+        short = {"items": [{"role": "user", "content": ""}] * 10}
         while (answer := await client.post(path, json=short)).status_code == 200:
-            number += 25
-        assert (answer.status_code, number) == (413, 125)
+            number += 10
+        assert (answer.status_code, number) == (413, 60)
         await client.post("/v1/responses", json={"conversation": conversation, "max_output_tokens": 1})
         assert (await client.post(path, json=short)).status_code == 200
 

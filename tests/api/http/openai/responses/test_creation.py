@@ -156,6 +156,12 @@ async def test_an_error_in_mid_stream_is_told_and_followed_by_the_failed_respons
     [
         ({"truncation": "always"}, "truncation", "invalid_value"),
         ({"include": ["web_search_call.results"]}, "include", "unsupported"),
+        ({"include": ["reasoning.encrypted_content"] * 17}, "include", "invalid_value"),
+        (
+            {"text": {"format": {"type": "json_schema", "schema": {}, "description": "x" * 65_537}}},
+            "text",
+            "invalid_value",
+        ),
         ({"top_logprobs": 21}, "top_logprobs", "invalid_value"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt", "unsupported"),
         ({"n": 2}, "n", "unsupported"),
