@@ -148,7 +148,9 @@ async def test_those_that_find_no_room_are_refused_in_few_attempts(
 
     monkeypatch.setattr(SessionTurns, "begin", counted)
     async with SmallCluster(tmp_path, pool_size=1, max_queued_turns=2) as small, gateway(small) as client:
-        conversation = await converse(client, "zero")
+        conversation = await converse(client)
+        await respond(client, conversation, "zero")
+        attempts.clear()
         small.engines[0].hold.clear()
         body = {"input": "x", "conversation": conversation, "max_output_tokens": 1}
         asking = [asyncio.create_task(client.post("/v1/responses", json=body)) for _ in range(24)]

@@ -97,8 +97,8 @@ async def test_a_client_that_leaves_waits_no_longer_for_an_item_that_is_being_ma
         assert message.get("status") in (None, 499)
 
     headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
-    scope = {"type": "http", "method": "POST", "path": path, "headers": headers, "query_string": b""}
-    async with asyncio.timeout(30):
+    scope = {"type": "http", "method": "POST", "path": path, "headers": headers, "query_string": b"", "client": None}
+    async with asyncio.timeout(10):
         with suppress(ClientDisconnect):
             await build_app(cluster, ApiSettings())(scope, receive, send)
     assert len(cluster.turns) == 1
