@@ -10,6 +10,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 LONGEST_OWNER = 128
+MARK_CHARS = 8
+"""What a message counts beside its text, and what a part of one does, so that many short ones are not nothing."""
 _SOURCES = ("key", "key_file", "key_env")
 
 
@@ -77,7 +79,7 @@ class ApiSettings(_Settings):
 
     Attributes:
         max_body_bytes: of an HTTP body and of one WebSocket message. A message of 1 MiB takes up to six in JSON.
-        max_prompt_chars: of the text that one turn adds.
+        max_prompt_chars: of the text that one turn adds; a token counts as one, a message as ``MARK_CHARS`` more.
         max_concurrent_requests: HTTP calls in progress in this process, from their heads on.
         max_streams: open event streams in this process.
         max_sockets: open WebSockets in this process.

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 from api.cluster import Retention, SessionOptions
 from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
 from api.errors import InvalidRequest
+from api.settings import MARK_CHARS
 from api.turns import MAX_DISTRIBUTION, Message, Part, Sampling, Stop, Text, Tokens, TurnRequest
 
 DEFAULT_MAX_TOKENS = 256
@@ -195,8 +196,9 @@ class GenerateBody(Body):
 
     @property
     def num_chars(self) -> int:
-        """Characters that the turn adds as text."""
-        return len(self.text or "") + sum(len(message.content) for message in self.messages or ())
+        """Characters that the turn adds as text, with some for each message; a token counts as one."""
+        messages = sum(MARK_CHARS + len(message.content) for message in self.messages or ())
+        return len(self.text or self.tokens or ()) + messages
 
     def _prompt(self) -> tuple[Part, ...]:
         if self.messages is not None:

@@ -13,10 +13,11 @@ from api.cluster import ModelInfo
 from api.http.openai.answer import Answer, AnswerPiece, Plan, WholeChoice
 from api.http.openai.envelope import InvalidField
 from api.http.openai.formats import ResponseFormat
-from api.http.openai.messages import MARK_CHARS, ChatMessage, messages_of, num_chars
+from api.http.openai.messages import ChatMessage, messages_of, num_chars
 from api.http.openai.schemas import Count, SamplingBody
 from api.http.openai.scores import ScoredToken
 from api.http.openai.tools import ChoiceBody, ToolBody, choice_of, tools_of
+from api.settings import MARK_CHARS
 from api.turns import Stop, TurnRequest
 
 

@@ -8,11 +8,9 @@ from typing import Literal
 
 from api.http.openai.envelope import InvalidField
 from api.http.openai.schemas import Lenient, ToolName
+from api.settings import MARK_CHARS
 from api.tools import ToolCall
 from api.turns import Message
-
-MARK_CHARS = 8
-"""What a message counts beside its text, and what a part of one does, so that many short ones are not nothing."""
 
 _TEXT_TYPES = ("text", "input_text", "output_text")
 

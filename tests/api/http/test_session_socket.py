@@ -202,9 +202,10 @@ async def test_a_refused_turn_is_named_in_its_error(server: str, cluster: FakeCl
     async with wire_to(server, await new_session(cluster)) as wire:
         await wire.send(type="generate", turn_id="t1", text="x", max_tokens=-1)
         assert (await wire.receive())["turn_id"] == "t1"
-        await wire.send(type="generate", turn_id="t2", text="x" * 1001)
-        error = await wire.receive()
-        assert (error["turn_id"], error["code"]) == ("t2", "too_large")
+        for long in {"text": "x" * 1001}, {"tokens": [1] * 1001}, {"messages": [{"role": "user", "content": ""}] * 126}:
+            await wire.send(type="generate", turn_id="t2", **long)
+            error = await wire.receive()
+            assert (error["turn_id"], error["code"]) == ("t2", "too_large")
         cluster.refusal = TooBusy("the queue is full")
         await wire.send(type="generate", turn_id="t3", text="x")
         error = await wire.receive()

@@ -11,10 +11,11 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from api.http.openai.envelope import InvalidField
-from api.http.openai.messages import MARK_CHARS, ContentPart, num_chars
+from api.http.openai.messages import ContentPart, num_chars
 from api.http.openai.responses.ids import input_item_id
 from api.http.openai.responses.opaque import opaque, value_of
 from api.http.openai.schemas import Lenient, ToolName
+from api.settings import MARK_CHARS
 from api.tools import ToolCall
 from api.turns import Message, Role
 
