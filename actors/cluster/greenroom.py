@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -23,12 +23,13 @@ from actors.directory.ref import directory_ref
 from actors.inferlets.launcher import Inferlets
 from actors.inferlets.thread_agents import ThreadAgents
 from actors.journal.actor import JournalActor, journal_ref
+from actors.models.ref import Placement
 from actors.sessions.ref import SessionRef
 from actors.settings import NAMESPACE, ClusterSettings
 from actors.topics.actor import BrokerActor, topics_path
 from actors.topics.ref import BrokerRef
 from api.cluster import Cluster, ModelInfo, Retention, SessionOptions, SessionSummary, Warmth
-from api.errors import InvalidRequest, Unavailable
+from api.errors import InvalidRequest, ModelLost, Unavailable
 from api.topics import Topics
 from api.turns import TurnRequest
 
@@ -53,10 +54,14 @@ _OPTIONS: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Greenroom(Inferlets, Cluster):
-    """The cluster; a ``Cluster``. One per process and event loop. Make it with ``ensure`` or ``connect``."""
+    """The cluster; a ``Cluster``. One per process and event loop. Make it with ``ensure`` or ``connect``.
+
+    ``spellers`` are the places of the model actors that tell the texts of tokens, by the names of models.
+    """
 
     reader: TurnReader
     broker: BrokerRef
+    spellers: dict[str | None, Placement] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     async def connect(cls, timeout_s: float = 60.0, wait_s: float = 0.0) -> Greenroom:
@@ -116,8 +121,14 @@ class Greenroom(Inferlets, Cluster):
 
     @override
     async def token_bytes(self, model: str | None, ids: Sequence[int]) -> tuple[bytes, ...]:
-        placement = await self.directory.place(model, "")
-        return await placement.model.token_bytes(ids)
+        speller, lost = self.spellers.get(model), None
+        if speller is not None:
+            try:
+                return await speller.model.token_bytes(ids)
+            except ModelLost:
+                lost = speller.incarnation
+        speller = self.spellers[model] = await self.directory.place(model, "", lost)
+        return await speller.model.token_bytes(ids)
 
     @override
     async def generate(

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import pytest_asyncio
 
+from actors.directory.directory import Directory
 from api.http.app import build_app
 from api.settings import ApiSettings, OpenAISettings
 from tests.actors.small_cluster import SmallCluster
@@ -42,6 +44,26 @@ async def create(client: httpx.AsyncClient, text: str, **fields: Any) -> Body:
 def session_of(response_id: str) -> str:
     """The session whose turn it is."""
     return response_id.removeprefix("resp_")[:32]
+
+
+async def test_the_texts_of_tokens_cost_the_directory_one_call_for_each_model_actor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    placed, place = [], Directory.place
+
+    async def counted(directory: Directory, *args: Any) -> Any:
+        placed.append(args)
+        return await place(directory, *args)
+
+    monkeypatch.setattr(Directory, "place", counted)
+    async with SmallCluster(tmp_path, num_models=2, pool_size=1) as small:
+        texts = [await small.greenroom.token_bytes(None, (number,)) for number in range(5, 25)]
+        assert len(placed) == 1
+        for gone in 0, 1:
+            small.kill_model(gone)
+            assert [await small.greenroom.token_bytes(None, (number,)) for number in range(5, 25)] == texts
+            await small.start_model(gone)
+        assert len(placed) in (2, 3)
 
 
 async def test_a_chain_and_its_branches_are_found_and_gone_on_from_after_the_death_of_everything(
