@@ -196,8 +196,9 @@ def messages_of(items: Iterable[Item], names: Mapping[str, str] = {}) -> tuple[M
         if item["type"] == "message":
             messages.append(Message(_ROLES[item["role"]], _joined(item["content"])))
         else:
-            call_id, name = item.get("call_id"), item.get("name")
-            messages.append(Message("tool", item["output"], tool_call_id=call_id, name=known.get(call_id, name)))
+            call_id: str | None = item.get("call_id")
+            name = known.get(call_id or "", item.get("name"))
+            messages.append(Message("tool", item["output"], tool_call_id=call_id, name=name))
     return (*messages, *([answer] if answer else []))
 
 

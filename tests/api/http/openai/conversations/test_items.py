@@ -86,8 +86,9 @@ async def test_a_tool_tells_something_without_a_call_by_its_name() -> None:
         response = await client.responses.create(model="toy", input=[told], conversation=conversation.id)
         listed = await client.responses.input_items.list(response.id)
         assert listed.data[0].to_dict().items() >= {"type": "function_call_output", "name": "mail"}.items()
+        nameless: Any = [{**told, "name": None}]
         with pytest.raises(BadRequestError) as failure:
-            await client.responses.create(model="toy", input=[{**told, "name": None}])
+            await client.responses.create(model="toy", input=nameless)
         assert failure.value.param == "input"
     mail = Message("tool", "You have mail.", name="mail")
     assert messages_in(cluster.turns[0].request.prompt) == (Message("user", "Hello!"), mail, mail)
