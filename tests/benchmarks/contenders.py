@@ -135,7 +135,7 @@ class OursResent(Ours):
     @override
     @contextlib.asynccontextmanager
     async def conversations(self, number: int) -> AsyncIterator[list[Conversation]]:
-        async with completions(self._url, self._models[0]["name"], number) as found:
+        async with completions(self._url, str(self._models[0]["name"]), number) as found:
             yield found
 
 
