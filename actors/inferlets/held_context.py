@@ -84,7 +84,8 @@ class HeldContext:
         start, output = len(delivered.ids), _joined(before, frame)
         assert len(output.ids) == num_output, "frames follow each other"
         ids, pieces, started = output.ids[start:], output.pieces[start:], run.started
-        return Generated(started.prompt_ids, ids, pieces, frame.finish, started.num_resident)
+        prompt_ids = () if delivered.ids else started.prompt_ids
+        return Generated(prompt_ids, ids, pieces, frame.finish, started.num_resident)
 
     async def distribution(self, turn: Turn) -> tuple[tuple[int, ...], Distribution]:
         """Run a turn that samples nothing: the ids of its prompt, and what may come next."""

@@ -98,9 +98,9 @@ class ModelContext:
         try:
             while output.finish is None:
                 more = await host().begin(NextPiece(turn, output))
-                ids, pieces = output.ids + more.ids, output.pieces + more.pieces
-                output = Generated(more.prompt_ids, ids, pieces, more.finish)
-                yield more, len(turn.tokens) + len(more.prompt_ids)
+                prompt_ids = output.prompt_ids or more.prompt_ids
+                output = Generated(prompt_ids, output.ids + more.ids, output.pieces + more.pieces, more.finish)
+                yield more, len(turn.tokens) + len(prompt_ids)
         finally:
             if output.finish is None:
                 host().tell(Left(turn))

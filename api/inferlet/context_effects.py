@@ -86,7 +86,7 @@ class Generate(Effect[Generated]):
 
 @dataclass(frozen=True, slots=True)
 class NextPiece(Effect[Generated]):
-    """What a turn has made after what the program has of it."""
+    """What a turn has made after what the program has of it. The prompt's ids come with the first ids only."""
 
     turn: Turn
     delivered: Generated

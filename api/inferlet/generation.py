@@ -169,4 +169,5 @@ def _tokens(output: Generated) -> Iterator[Generated]:
 
 
 def _joined(before: Generated, piece: Generated) -> Generated:
-    return Generated(piece.prompt_ids, before.ids + piece.ids, before.pieces + piece.pieces, piece.finish)
+    prompt_ids = before.prompt_ids or piece.prompt_ids
+    return Generated(prompt_ids, before.ids + piece.ids, before.pieces + piece.pieces, piece.finish)
