@@ -1,4 +1,4 @@
-// The JavaScript client: sessions, inferlets and topics of one server, from a browser or from Node.
+// The JavaScript client: sessions, inferlets, agents and topics of one server, from a browser or from Node.
 //
 //     import { Client } from "http://127.0.0.1:8000/client.js";
 //     const client = new Client("http://127.0.0.1:8000");
@@ -12,13 +12,16 @@
 //
 // Calls and their options are in camel case; what the server describes keeps the names that the protocol gives it.
 
-import { GreenroomError } from "./errors.js";
+import { Agent } from "./agent.js";
+import { GreenroomError, RunFailed } from "./errors.js";
 import { Instance } from "./instance.js";
 import { randomId } from "./outbox.js";
 import { Patience } from "./patience.js";
 import { Server } from "./server.js";
 import { Session } from "./session.js";
 import { Subscription, namedPath } from "./subscription.js";
+import { Task } from "./task.js";
+import { ChatHistory, Thread } from "./thread.js";
 import { messageBody } from "./values.js";
 
 /** One server. All calls throw `GreenroomError`. */
@@ -152,6 +155,49 @@ export class Client {
     return this.#server.ask("DELETE", `api/inferlets/${encodeURIComponent(id)}`);
   }
 
+  /** An agent, to be prompted. @param {string} name */
+  agent(name) {
+    return new Agent(this.#server, name);
+  }
+
+  /** The agents that can be prompted: `{name, source}`. @returns {Promise<any[]>} */
+  async agents() {
+    return (await this.#server.ask("GET", "api/agents")).agents;
+  }
+
+  /**
+   * Give the server a Python file with agents; those that are in it.
+   *
+   * @param {string | File} agents its source, or a file of it
+   * @param {string} [file] the name by which they are listed
+   * @returns {Promise<any[]>}
+   * @throws {GreenroomError} "invalid_request": it is not Python, or has no agent; "name_taken", "forbidden"
+   */
+  async uploadAgents(agents, file = typeof agents === "string" ? "agents.py" : agents.name) {
+    const source = typeof agents === "string" ? agents : await agents.text();
+    return (await this.#server.ask("POST", "api/agents", JSON.stringify({ source, file }))).agents;
+  }
+
+  /** The caller's threads, the latest used first. @returns {Promise<any[]>} */
+  async threads() {
+    return (await this.#server.ask("GET", "api/threads")).threads;
+  }
+
+  /**
+   * A thread that was begun earlier; whether it is still there shows with its first use.
+   *
+   * @param {string} id
+   * @param {{after?: string | number | null}} [from] a position, to read on after it
+   */
+  thread(id, { after = null } = {}) {
+    return new Thread(this.#server, id, { after });
+  }
+
+  /** A run that was begun earlier. @param {string} runId */
+  task(runId) {
+    return new Task(this.#server, runId);
+  }
+
   /** The caller's topics and the public ones, by name. @returns {Promise<any[]>} */
   async topics() {
     return (await this.#server.ask("GET", "api/topics")).topics;
@@ -209,4 +255,4 @@ export class Client {
   }
 }
 
-export { GreenroomError };
+export { ChatHistory, GreenroomError, RunFailed };

@@ -24,6 +24,17 @@ export class GreenroomError extends Error {
   }
 }
 
+/** A run ended without success; `run` says how. */
+export class RunFailed extends GreenroomError {
+  /** @param {any} run */
+  constructor(run) {
+    const error = run.error ? `: ${run.error.message}` : "";
+    super("run_failed", `run ${run.id} ${run.state} (${run.reason})${error}`);
+    this.name = "RunFailed";
+    this.run = run;
+  }
+}
+
 /** The server, or the way to it, does not answer. @param {unknown} cause */
 export function unreachable(cause) {
   return new GreenroomError("unavailable", "The server cannot be reached.", { retryable: true, cause });

@@ -45,12 +45,12 @@ export class Server {
    * @param {string} path relative to the server's address
    * @param {BodyInit | null} [body]
    * @param {string} [contentType]
+   * @param {Record<string, string>} [moreHeaders]
    * @returns {Promise<any>}
    * @throws {GreenroomError}
    */
-  async ask(method, path, body = null, contentType = "application/json") {
-    /** @type {Record<string, string>} */
-    const headers = body === null ? {} : { "Content-Type": contentType };
+  async ask(method, path, body = null, contentType = "application/json", moreHeaders = {}) {
+    const headers = body === null ? moreHeaders : { "Content-Type": contentType, ...moreHeaders };
     const timeout = () => AbortSignal.timeout(this.timeoutS * 1000);
     const response = await this.#fetch(path, () => ({ method, body, headers, signal: timeout() }));
     try {

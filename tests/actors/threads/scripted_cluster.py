@@ -1,0 +1,35 @@
+"""A small cluster with a scripted model and the agents of ``tests.actors.threads.agents``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from actors.settings import InferletSettings
+from tests.actors.small_cluster import SmallCluster
+from tests.actors.threads import agents
+from tests.actors.threads.scripted import ScriptedEngine, ScriptedTokenizer
+
+NAMES = ("helper", "quiet", "limited", "hurried", "plain", "safe")
+
+
+@asynccontextmanager
+async def scripted_cluster(folder: Path) -> AsyncIterator[SmallCluster]:
+    """The cluster, its journal in this folder. In the end no tool of the agents waits any longer."""
+    cluster = SmallCluster(
+        folder,
+        inferlets=InferletSettings(pool_size=0, memory_limit_bytes=1 << 40),
+        pool_size=0,
+        recovery_timeout_s=60.0,
+        agents={name: f"tests.actors.threads.agents:{name}" for name in NAMES},
+        features=frozenset(("constraint",)),
+        engine=ScriptedEngine,
+        tokenizer=ScriptedTokenizer,
+    )
+    agents.RECORDED.clear()
+    agents.HELD.clear()
+    async with cluster as small:
+        yield small
+        for held in list(agents.HELD.values()):
+            held.set()
