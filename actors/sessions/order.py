@@ -14,7 +14,7 @@ class Order:
     """Knows what was accepted last, and lets the next one wait until it is decided what that has come to.
 
     An edit is decided when it is in the journal, a turn that begins the context anew when it is admitted or refused:
-    whoever comes later builds on what is then.
+    what comes later builds on what is then. Until then what is shown names the one before.
     """
 
     def __init__(self, session_id: str, history: History) -> None:
@@ -27,8 +27,8 @@ class Order:
 
     @property
     def version(self) -> str | None:
-        """See ``SessionLog``."""
-        version = self._last or self._history.version
+        """See ``SessionLog``: of what is decided."""
+        version = self._before if self._undecided else self._last or self._history.version
         return None if version in self._history.hidden else version
 
     async def decided(self) -> None:
@@ -53,7 +53,8 @@ class Order:
 
     def accept(self, name: str, deciding: asyncio.Task[Any] | None = None) -> None:
         """This turn or edit is the last one from now on; the task ends when it is decided."""
-        self._before, self._last = self._last, name
+        before = self._last or self._history.version
+        self._before, self._last = before if before != name else None, name
         if deciding is not None:
             self._undecided.add(deciding)
             deciding.add_done_callback(self._undecided.discard)

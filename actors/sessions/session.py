@@ -119,7 +119,6 @@ class Session(SessionCalls):
 
     async def log(self, start: int = 0, stop: int | None = None) -> SessionLog:
         self._use(is_delisted_too=True)
-        await self._turns.order.decided()
         history, context = self._records.history, self._records.history.context
         shown = shown_entries(history)
         return SessionLog(
@@ -150,7 +149,8 @@ class Session(SessionCalls):
 
     async def _end_if_empty(self) -> None:
         """End the session where nothing of it can be shown, before anything else is accepted."""
-        await self._turns.order.decided()
+        if self._turns.is_empty:
+            await self._turns.order.decided()
         if self._turns.is_empty:
             self._turns.order.end()
             await self._parts.directory.close(self.id)

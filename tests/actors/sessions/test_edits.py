@@ -75,24 +75,26 @@ async def test_a_turn_that_is_refused_leaves_the_context_that_it_was_to_begin_an
     assert (summary.model, (await session.describe()).max_context) == ("fake", 20)
 
 
-async def test_whoever_builds_on_a_context_that_begins_anew_waits_until_it_does(cluster: SmallCluster) -> None:
+async def test_what_builds_on_a_context_that_begins_anew_waits_until_it_does(cluster: SmallCluster) -> None:
     session = await cluster.greenroom.open_session(SessionOptions(max_context=20))
     tokens, before = await begun(session)
     cluster.kill_model()
     beginning = asyncio.create_task(_begin(session, request("b", 8), before.version, TOO_LONG))
     await until(lambda: beginning_ids(cluster, session) == ["b"])
-    looking = asyncio.create_task(session.log())
     native = asyncio.create_task(_begin(session, request("c", 9), None))
     building = asyncio.create_task(_begin(session, request("d", 9), "b"))
+    late = asyncio.create_task(_begin(session, request("e", 9), before.version))
     await asyncio.sleep(0.05)
-    assert not any(task.done() for task in (beginning, looking, native, building))
+    assert not any(task.done() for task in (beginning, native, building, late))
+    assert replace(await session.log(), unfinished=()) == before
     await cluster.start_model(0)
     with pytest.raises(LengthExceeded):
         await beginning
-    with pytest.raises(NotLast):
-        await building
-    assert (await looking).front == before.front
-    assert ids(await collect(await native)) == greedy([*tokens, 5, 9], 3)
+    made = ids(await collect(await native))
+    assert made == greedy([*tokens, 5, 9], 3)
+    for waiting in building, late:
+        with pytest.raises(NotLast):
+            await waiting
 
 
 async def test_a_log_names_no_version_that_it_does_not_have(
@@ -111,8 +113,12 @@ async def test_a_log_names_no_version_that_it_does_not_have(
     adding = asyncio.create_task(session.edit(Edit("second", addition="added")))
     await is_slow.wait()
     log = await session.log()
-    assert (log.version, log.num_entries) in (("first", 0), ("second", 1))
+    assert (log.version, log.num_entries) == ("first", 0)
+    with pytest.raises(NotLast):
+        await session.edit(Edit("third"), log.version)
     await adding
+    log = await session.log()
+    assert (log.version, log.num_entries) == ("second", 1)
 
 
 @pytest.mark.parametrize("is_durable", [False, True], ids=["before", "after"])
