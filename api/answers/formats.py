@@ -36,6 +36,7 @@ class CallFormat:
 
 
 _TAGS = ("<tool_call>", "</tool_call>")
+_DEEPSEEK = tuple(f"<｜tool▁{mark}｜>" for mark in ("calls▁begin", "calls▁end", "call▁begin", "call▁end", "sep"))
 
 CALL_FORMATS: Mapping[str, CallFormat] = {
     found.name: found
@@ -59,9 +60,23 @@ CALL_FORMATS: Mapping[str, CallFormat] = {
         CallFormat(
             "mistral_args", ("[TOOL_CALLS]", "[ARGS]"), "[TOOL_CALLS]", "", "", "[ARGS]", "", "[TOOL_CALLS]", "",
         ),
+        CallFormat(
+            "deepseek_v3", _DEEPSEEK, "<｜tool▁calls▁begin｜>", "", "<｜tool▁call▁begin｜>function<｜tool▁sep｜>",
+            "\n```json\n", r"\n```", "<｜tool▁call▁end｜>\n", "<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+        ),
+        CallFormat(
+            "deepseek_v31", _DEEPSEEK, "<｜tool▁calls▁begin｜>", "", "<｜tool▁call▁begin｜>", "<｜tool▁sep｜>", "",
+            "<｜tool▁call▁end｜>", "<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+        ),
+        CallFormat(
+            "granite", ("<|tool_call|>",), "<|tool_call|>", r" ?\[", '{"name": "', '", "arguments": ', r"\}",
+            ", ", "]",
+        ),
+        CallFormat("phi4", (), "functools[", "", '{"name": "', '", "arguments": ', r"\}", ", ", "]"),
     )
 }  # fmt: skip
-"""Of Hermes and Qwen; of ``pocket``; of Llama 3; of older and of newer models of Mistral."""
+"""Of Hermes and Qwen; of ``pocket``; of Llama 3; of older and of newer models of Mistral; of DeepSeek V3 and R1, and of
+V3.1; of Granite 3; of Phi-4-mini."""
 
 REASONING_MARKS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
 

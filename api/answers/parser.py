@@ -175,7 +175,7 @@ class _Json:
 
 def _head(calls: CallFormat, format: AnswerFormat) -> re.Pattern[str]:
     """What comes before a call's arguments, with the tool's name as its group."""
-    head, middle = re.escape(calls.head), re.escape(format.with_symbols(calls.middle))
+    head, middle = (re.escape(format.with_symbols(text)) for text in (calls.head, calls.middle))
     return re.compile(rf"{head}([A-Za-z0-9_./:-]+){middle}")
 
 

@@ -6,6 +6,8 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from api.errors import InvalidRequest, Unsupported
@@ -20,6 +22,19 @@ _MARKER = "marker-7c1e9a52d0b4"
 
 
 _CALL = (ToolCall("abcdefghi", _MARKER, "{}"),)
+_NAME = "name-of-argument"
+_PROBE = (
+    Message("user", "Probe."),
+    Message("assistant", "", tool_calls=(ToolCall("abcdefghi", "probe", f'{{"{_NAME}": "{_MARKER}"}}'),)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _CallStyle:
+    """How a template wants messages with calls: the arguments as JSON text, no content as None."""
+
+    has_text: bool = False
+    has_none: bool = False
 
 
 class ChatTemplate:
@@ -117,23 +132,41 @@ class ChatTemplate:
         """
         if not self._tokenizer.chat_template:
             raise Unsupported("this model has no chat template; send text or tokens instead of messages")
+        style = self._style if any(message.tool_calls for message in messages) else _CallStyle()
+        return self._render(messages, opens_answer, tools, style)
+
+    @cached_property
+    def _style(self) -> _CallStyle:
+        """The first one in which the template shows a call with its arguments."""
+        for style in (_CallStyle(), _CallStyle(True, True), _CallStyle(False, True), _CallStyle(True, False)):
+            try:
+                rendered = self._render(_PROBE, False, (), style)
+            except Exception:  # a template is a program: one that fails on this says no
+                continue
+            if _MARKER in rendered and repr(_NAME) not in rendered:
+                return style
+        return _CallStyle()
+
+    def _render(self, messages: Sequence[Message], opens_answer: bool, tools: Sequence[Tool], style: _CallStyle) -> str:
         names = {call.id: call.name for message in messages for call in message.tool_calls}
         rendered = self._tokenizer.apply_chat_template(
-            [self._entry(message, names) for message in messages],
+            [self._entry(message, names, style) for message in messages],
             tools=[self._function(tool) for tool in tools] or None,
             tokenize=False,
             add_generation_prompt=opens_answer and messages[-1].role != "assistant",
         )
         return str(rendered)
 
-    def _entry(self, message: Message, names: Mapping[str, str]) -> dict[str, Any]:
+    def _entry(self, message: Message, names: Mapping[str, str], style: _CallStyle) -> dict[str, Any]:
         """A message as templates know it; what it has not is not in it, since templates ask for that."""
         role = "system" if message.role == "developer" and "developer" not in self.source else message.role
         entry: dict[str, Any] = {"role": role, "content": self._defuse(message.content)}
         if message.reasoning:
             entry["reasoning_content"] = self._defuse(message.reasoning)
         if message.tool_calls:
-            entry["tool_calls"] = [self._call(call) for call in message.tool_calls]
+            entry["tool_calls"] = [self._call(call, style) for call in message.tool_calls]
+            if style.has_none and not message.content:
+                entry["content"] = None
         if message.tool_call_id is not None:
             entry["tool_call_id"] = self._id(message.tool_call_id)
         name = message.name or names.get(message.tool_call_id or "")
@@ -141,9 +174,9 @@ class ChatTemplate:
             entry["name"] = self._defuse(name)
         return entry
 
-    def _call(self, call: ToolCall) -> dict[str, Any]:
+    def _call(self, call: ToolCall, style: _CallStyle) -> dict[str, Any]:
         try:
-            arguments = json.loads(call.arguments)
+            arguments = call.arguments if style.has_text else json.loads(call.arguments)
         except (ValueError, RecursionError):
             arguments = call.arguments
         function = {"name": self._defuse(call.name), "arguments": self._defuse_value(arguments)}

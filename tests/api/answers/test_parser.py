@@ -92,6 +92,30 @@ ANSWERS: list[tuple[AnswerFormat, str, tuple[str, str, list[tuple[str, str, str]
         f"Hm.[TOOL_CALLS]weather[ARGS]{WEATHER}[TOOL_CALLS]time/now[ARGS]{TIME}",
         ("", "Hm.", TWO_CALLS, 2),
     ),
+    (
+        AnswerFormat(CALL_FORMATS["deepseek_v3"]),
+        "Hm.<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>weather\n```json\n"
+        f"{WEATHER}\n```<｜tool▁call▁end｜>\n<｜tool▁call▁begin｜>function<｜tool▁sep｜>time/now\n```json\n"
+        f"{TIME}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+        ("", "Hm.", TWO_CALLS, 2),
+    ),
+    (
+        AnswerFormat(CALL_FORMATS["deepseek_v31"]),
+        f"<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>weather<｜tool▁sep｜>{WEATHER}<｜tool▁call▁end｜>"
+        f"<｜tool▁call▁begin｜>time/now<｜tool▁sep｜>{TIME}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+        ("", "", TWO_CALLS, 2),
+    ),
+    (
+        AnswerFormat(CALL_FORMATS["granite"]),
+        f'<|tool_call|>[{{"name": "weather", "arguments": {WEATHER}}}, {{"name": "time/now", "arguments": {TIME}}}]',
+        ("", "", TWO_CALLS, 2),
+    ),
+    (
+        AnswerFormat(CALL_FORMATS["phi4"]),
+        f'functools[{{"name": "weather", "arguments": {WEATHER}}}, {{"name": "time/now", "arguments": {TIME}}}]',
+        ("", "", TWO_CALLS, 2),
+    ),
+    (AnswerFormat(CALL_FORMATS["phi4"]), "Use functools.cache.", ("", "Use functools.cache.", [], 0)),
 ]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from tokenizers import AddedToken
 
+from api.answers.formats import CALL_FORMATS
 from tests.actors.engine.text.tokenizers_in_small import byte_level_tokenizer
 
 QWEN = r"""
@@ -116,7 +117,69 @@ MISTRAL_ARGS = r"""
     {%- endif %}
 {%- endfor %}"""
 
+DEEPSEEK_V3 = r"""
+{{- bos_token }}
+{%- if tools %}{{- '# Tools\n<tools>' }}{%- for tool in tools %}{{- '\n' + tool | tojson }}{%- endfor %}
+    {{- '\n</tools>' }}{%- endif %}
+{%- for message in messages %}
+    {%- if message.role == 'system' %}
+        {{- message.content }}
+    {%- elif message.role == 'user' %}
+        {{- '<｜User｜>' + message.content + '<｜Assistant｜>' }}
+    {%- elif message.role == 'assistant' and message.tool_calls is defined and message.tool_calls is not none %}
+        {%- if message.content is not none %}{{- message.content }}{%- endif %}
+        {{- '<｜tool▁calls▁begin｜>' }}
+        {%- for tool in message.tool_calls %}
+            {%- if not loop.first %}{{- '\n' }}{%- endif %}
+            {{- '<｜tool▁call▁begin｜>' + tool.type + '<｜tool▁sep｜>' + tool.function.name + '\n```json\n' }}
+            {{- ARGUMENTS + '\n```<｜tool▁call▁end｜>' }}
+        {%- endfor %}
+        {{- '<｜tool▁calls▁end｜>' + eos_token }}
+    {%- elif message.role == 'assistant' and message.content is not none %}
+        {{- message.content + eos_token }}
+    {%- elif message.role == 'tool' %}
+        {{- '<｜tool▁outputs▁begin｜><｜tool▁output▁begin｜>' + message.content + '<｜tool▁output▁end｜>' }}
+        {{- '<｜tool▁outputs▁end｜>' }}
+    {%- endif %}
+{%- endfor %}"""
+
+DEEPSEEK_V31 = r"""
+{{- bos_token }}
+{%- if tools %}{{- '## Tools\n' }}{%- for tool in tools %}
+    {{- '\n### ' + tool.function.name + '\nDescription: ' + tool.function.description + '\n\nParameters: ' }}
+    {{- tool.function.parameters | tojson + '\n' }}{%- endfor %}{%- endif %}
+{%- set ns = namespace(is_last_user=false, is_tool=false) %}
+{%- for message in messages %}
+    {%- if message['role'] == 'system' %}
+        {{- message['content'] }}
+    {%- elif message['role'] == 'user' %}
+        {%- set ns.is_last_user = true %}{%- set ns.is_tool = false %}
+        {{- '<｜User｜>' + message['content'] }}
+    {%- elif message['role'] == 'assistant' and message['tool_calls'] is defined %}
+        {%- if ns.is_last_user %}{{- '<｜Assistant｜></think>' }}{%- endif %}
+        {%- set ns.is_last_user = false %}{%- set ns.is_tool = false %}
+        {%- for tool in message['tool_calls'] %}
+            {%- if loop.first %}
+                {%- if message['content'] is not none %}{{- message['content'] }}{%- endif %}
+                {{- '<｜tool▁calls▁begin｜>' }}
+            {%- endif %}
+            {{- '<｜tool▁call▁begin｜>' + tool['function']['name'] + '<｜tool▁sep｜>' }}
+            {{- tool['function']['arguments'] + '<｜tool▁call▁end｜>' }}
+        {%- endfor %}
+        {{- '<｜tool▁calls▁end｜>' + eos_token }}
+    {%- elif message['role'] == 'assistant' %}
+        {%- if ns.is_last_user %}{{- '<｜Assistant｜></think>' }}{%- endif %}
+        {%- set ns.is_last_user = false %}{%- set ns.is_tool = false %}
+        {{- message['content'] + eos_token }}
+    {%- elif message['role'] == 'tool' %}
+        {%- set ns.is_last_user = false %}{%- set ns.is_tool = true %}
+        {{- '<｜tool▁output▁begin｜>' + message['content'] + '<｜tool▁output▁end｜>' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt and ns.is_last_user and not ns.is_tool %}{{- '<｜Assistant｜></think>' }}{%- endif %}"""
+
 _TAGS = ("<tool_call>", "</tool_call>")
+_DEEPSEEK = tuple(f"<｜{mark}｜>" for mark in ("User", "Assistant")) + CALL_FORMATS["deepseek_v3"].marks
 _THINK = ("<think>", "</think>")
 _BRACKETS = ("[TOOL_CALLS]", "[ARGS]", "[THINK]", "[/THINK]")
 
@@ -129,8 +192,24 @@ TEMPLATES: dict[str, tuple[str, str, tuple[str, ...], bool]] = {
     "llama3": ("llama3", LLAMA, ("<|python_tag|>",), True),
     "mistral": ("mistral", MISTRAL, ("[TOOL_CALLS]",), True),
     "mistral_args": ("mistral_args", MISTRAL_ARGS, _BRACKETS, True),
+    "deepseek v3": (
+        "deepseek_v3",
+        DEEPSEEK_V3.replace("ARGUMENTS", "tool.function.arguments | tojson"),
+        _DEEPSEEK,
+        False,
+    ),
+    "deepseek v3 of text": (
+        "deepseek_v3",
+        DEEPSEEK_V3.replace("ARGUMENTS", "tool.function.arguments"),
+        _DEEPSEEK,
+        False,
+    ),
+    "deepseek v3.1": ("deepseek_v31", DEEPSEEK_V31, _DEEPSEEK, False),
 }
 """By a name: the format that it is, the template, the marks that are tokens, and whether these are special."""
+
+OF_TEXT = ("deepseek v3 of text", "deepseek v3.1")
+"""Those that want arguments as JSON text."""
 
 
 def tokenizer_with_tools(name: str) -> Any:
