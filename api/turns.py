@@ -84,6 +84,11 @@ class Earlier:
 Part = Text | Tokens | Message | BeginningOfText | Earlier
 
 
+def result_of(call: ToolCall, content: str) -> Message:
+    """What a tool has answered to a call, for the model to read."""
+    return Message("tool", content, tool_call_id=call.id, name=call.name)
+
+
 def messages_in(prompt: Iterable[Part]) -> tuple[Message, ...]:
     """The messages of a prompt, those that were said earlier too."""
     return tuple(
@@ -164,6 +169,11 @@ class TurnRequest:
     parallel_tool_calls: bool = True
     note: str = ""
     drops_oldest: bool = False
+
+    @property
+    def callable_tools(self) -> tuple[Tool, ...]:
+        """Those of the tools that its answer might call."""
+        return () if self.tool_choice.mode == "none" else self.tools
 
     def __post_init__(self) -> None:
         check_tools(self.tools, self.tool_choice)
@@ -257,6 +267,7 @@ class TurnStart:
         prompt_ids: what the prompt came to.
         num_resident: tokens, of base and prompt, whose KV cache was found and need not be computed.
         unheld: what of its tools' schemas their arguments are not held to, each in a few words.
+        tools: that its answer might call.
     """
 
     turn_id: str
@@ -264,3 +275,4 @@ class TurnStart:
     prompt_ids: tuple[int, ...]
     num_resident: int
     unheld: tuple[str, ...] = ()
+    tools: tuple[Tool, ...] = ()

@@ -216,7 +216,7 @@ class TurnRun:
 
     def _started(self, start: TurnStart) -> None:
         self._acquitting = None
-        self._start = start if self._start is None else self._start
+        self._start = self._start or replace(start, tools=self.request.callable_tools)
         self._changed.set()
 
     def _message(self, is_resident: bool) -> StartTurn:

@@ -46,8 +46,10 @@ class Contexts:
 
     async def encode(self, effect: context_effects.Encode) -> tuple[int, ...]:
         """See ``ModelRef.encode``, over the deaths of model actors."""
-        parts, last_id, after, opens_answer = effect.parts, effect.last_id, effect.after, effect.opens_answer
-        return await self._ask(effect.model, lambda model: model.encode(parts, last_id, after, opens_answer))
+        last_id, after, opens_answer, tools = effect.last_id, effect.after, effect.opens_answer, effect.tools
+        return await self._ask(
+            effect.model, lambda model: model.encode(effect.parts, last_id, after, opens_answer, tools)
+        )
 
     async def decode(self, effect: context_effects.Decode) -> str:
         """See ``ModelRef.decode``, over the deaths of model actors."""

@@ -17,7 +17,7 @@ FORMAT = 1
 """The format of new streams; the first record of a stream says its own, and older ones can be read."""
 
 _ADDED_SINCE_0 = {
-    *(("Turn", "adapter"), ("Prefix", "adapter")),
+    *(("Turn", "adapter"), ("Prefix", "adapter"), ("Encode", "tools")),
     *(("Message", "reasoning"), ("Message", "tool_calls"), ("Message", "tool_call_id"), ("Message", "name")),
     *(("TurnRequest", "tools"), ("TurnRequest", "tool_choice"), ("TurnRequest", "parallel_tool_calls")),
     *(("TurnRequest", "note"), ("TurnRequest", "drops_oldest")),

@@ -73,8 +73,8 @@ class EndedTurn:
     @property
     def start(self) -> TurnStart:
         """As it was when it started; ids that are not kept are 0."""
-        ids = (*(0,) * self.num_forgotten, *self.prompt_ids)
-        return TurnStart(self.request.turn_id, self.base_length, ids, self.num_resident)
+        request, ids = self.request, (*(0,) * self.num_forgotten, *self.prompt_ids)
+        return TurnStart(request.turn_id, self.base_length, ids, self.num_resident, tools=request.callable_tools)
 
     @property
     def end_length(self) -> int:

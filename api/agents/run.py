@@ -26,7 +26,7 @@ from api.threads.blocks import BlockError, Part
 from api.threads.commands import Prompt
 from api.threads.runs import CancelReason, FailureReason, Run, RunState
 from api.tools import ToolCall, ToolChoice
-from api.turns import Message
+from api.turns import Message, result_of
 
 MAX_STEP_TOKENS = 4096
 """Of one step of a run that has no limit of its own."""
@@ -203,7 +203,7 @@ class RunTask:
                 call.refuse(BlockError("not_executed", "the run may make no more calls"))
             raise Failed("budget", "the run made as many calls as it may", "max_actions")
         for call, task in zip(fitting, told, strict=True):
-            model.read(Message("tool", task.result(), tool_call_id=call.made.id, name=call.made.name))
+            model.read(result_of(call.made, task.result()))
 
     def _call(self, made: ToolCall) -> Call:
         return Call(self.run, self._agent.tool(made.name), made, self.asks, self._new_block)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from api.answers.collected import Collected
+from api.answers.events import AnswerEvent, TextDelta
 from api.client.remote_errors import error_of
 from api.client.retries import Patience
 from api.errors import GreenroomError, SessionNotFound, TurnNotFound, Unavailable
+from api.tools import ToolCall
+from api.wire.answer_views import answer_events
 from api.wire.views import FinishView, UsageView
 
 _CLOSE_NO_SESSION = 4404
@@ -27,7 +31,9 @@ class Answer:
 
     Attributes:
         turn_id: this turn's id in its session.
-        text: what has come so far.
+        text: what has come so far; where there are tools to call, without the calls and the reasoning.
+        calls: of tools, that are complete.
+        reasoning: where there are tools to call; else it is in the text.
         finish: how it ended; None until then.
         usage: what it took; None until it ended, and when it was cancelled before it began.
         has_started: whether the server has taken it up.
@@ -35,7 +41,7 @@ class Answer:
 
     def __init__(self, session_id: str, request: dict[str, Any], open_socket: OpenSocket, patience: Patience) -> None:
         self.turn_id: str = request["turn_id"]
-        self.text = ""
+        self._collected = Collected()
         self.finish: FinishView | None = None
         self.usage: UsageView | None = None
         self._session_id = session_id
@@ -46,10 +52,27 @@ class Answer:
         self._open_socket = open_socket
         self._socket: ClientConnection | None = None
         self._patience = patience
-        self._pieces = self._read()
+        self._events = self._read()
+        self._pieces = self._texts()
+
+    @property
+    def text(self) -> str:
+        return self._collected.text
+
+    @property
+    def reasoning(self) -> str:
+        return self._collected.reasoning
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        return self._collected.calls
 
     def __aiter__(self) -> AsyncIterator[str]:
         return self._pieces
+
+    def events(self) -> AsyncIterator[AnswerEvent]:
+        """Its text, its reasoning and its calls, piece by piece; instead of the iteration."""
+        return self._events
 
     def __await__(self) -> Generator[Any, None, str]:
         return self._whole().__await__()
@@ -68,13 +91,18 @@ class Answer:
             pass
         return self.text
 
-    async def _read(self) -> AsyncIterator[str]:
+    async def _texts(self) -> AsyncIterator[str]:
+        async for event in self._events:
+            if isinstance(event, TextDelta):
+                yield event.text
+
+    async def _read(self) -> AsyncIterator[AnswerEvent]:
         while self.finish is None:
             try:
                 async with self._open_socket() as self._socket:
                     await self._ask(self._socket)
-                    async for piece in self._follow(self._socket):
-                        yield piece
+                    async for event in self._follow(self._socket):
+                        yield event
             except TurnNotFound:
                 if self._request is None or self._offset:
                     raise
@@ -94,18 +122,17 @@ class Answer:
         if self._is_cancelled:
             await socket.send(self._cancellation())
 
-    async def _follow(self, socket: ClientConnection) -> AsyncIterator[str]:
+    async def _follow(self, socket: ClientConnection) -> AsyncIterator[AnswerEvent]:
         while self.finish is None:
             message = json.loads(await socket.recv())
             if message.get("turn_id") != self.turn_id:
                 continue  # of a turn that was left on this connection before
-            piece = self._take(message)
-            if piece:
-                self.text += piece
-                yield piece
+            for event in self._take(message):
+                self._collected.take(event)
+                yield event
 
-    def _take(self, message: dict[str, Any]) -> str:
-        """The text that a message adds."""
+    def _take(self, message: dict[str, Any]) -> Iterable[AnswerEvent]:
+        """What a message adds."""
         match message["type"]:
             case "started":
                 self.has_started = True
@@ -114,20 +141,20 @@ class Answer:
             case "finished":
                 self.finish = FinishView.model_validate(message)
                 self.usage = UsageView.model_validate(message["usage"]) if "usage" in message else None
-                return str(message["text"])
+                return tuple(answer_events(message))
             case "error":
                 raise error_of(message["code"], message["message"])
-        return ""
+        return ()
 
-    def _take_tokens(self, message: dict[str, Any]) -> str:
+    def _take_tokens(self, message: dict[str, Any]) -> Iterable[AnswerEvent]:
         end = message["offset"] + len(message["ids"])
         if end <= self._offset:
-            return ""
+            return ()
         if message["offset"] != self._offset:
             raise Unavailable(f"tokens came from offset {message['offset']} instead of {self._offset}")
         self._offset = end
         self._patience.renew()
-        return str(message["text"])
+        return tuple(answer_events(message))
 
     def _cancellation(self) -> str:
         return json.dumps({"type": "cancel", "turn_id": self.turn_id})

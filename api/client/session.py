@@ -16,6 +16,7 @@ from api.client.retries import unreachable
 from api.client.server import Server
 from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
 from api.errors import GreenroomError
+from api.tools import Tool, ToolChoice
 from api.turns import Distribution, Message, Sampling
 from api.wire.views import SessionView
 
@@ -42,16 +43,21 @@ class ClientSession:
         stop: Sequence[str] = (),
         constraint: Constraint | None = None,
         allowed_tokens: Collection[int] | None = None,
+        tools: Sequence[Tool] = (),
+        tool_choice: ToolChoice | None = None,
+        parallel_tool_calls: bool = True,
         turn_id: str | None = None,
     ) -> Answer:
         """Extend the context by a user's message (or messages, or plain ``text``, or nothing) and answer it.
 
         Answers of one session come one after another: read the first before the second. The same ``turn_id`` again
-        is the same turn.
+        is the same turn. Calls of ``tools`` are in ``Answer.calls``, and ``api.turns.result_of`` makes the message
+        that answers one. A chat template tells of tools at its own place, mostly before the first message: give every
+        turn of a session the same ones.
 
         Raises (when the answer is read):
             InvalidRequest, LengthExceeded, SessionNotFound, TooBusy, Unauthorized, Unavailable
-            Unsupported: the engine cannot constrain.
+            Unsupported: the engine cannot constrain, or the model calls no tools.
         """
         request = self._request(prompt, text, turn_id)
         if constraint is not None:
@@ -64,6 +70,12 @@ class ClientSession:
             request["max_tokens"] = max_tokens
         if stop:
             request["stop"] = list(stop)
+        if tools:
+            request["tools"] = [{**asdict(tool), "parameters": json.loads(tool.parameters)} for tool in tools]
+            request["parallel_tool_calls"] = parallel_tool_calls
+        if tool_choice is not None:
+            is_any = tool_choice.mode == "none" or not tool_choice.names
+            request["tool_choice"] = tool_choice.mode if is_any else asdict(tool_choice)
         return self._begin(request)
 
     async def next_distribution(
@@ -143,7 +155,7 @@ class ClientSession:
         if text is not None:
             return {**request, "text": text}
         messages = self._messages(prompt)
-        bodies = [{"role": message.role, "content": message.content} for message in messages]
+        bodies = [_message_body(message) for message in messages]
         return {**request, "messages": bodies} if bodies else request
 
     def _begin(self, request: dict[str, Any]) -> Answer:
@@ -161,6 +173,12 @@ class ClientSession:
         messages = [prompt] if isinstance(prompt, Message) else list(prompt)
         is_first = self._opening is None or not self._opening.has_started
         return [Message("system", self._system), *messages] if self._system and is_first else messages
+
+
+def _message_body(message: Message) -> dict[str, Any]:
+    """The message, without what it has not."""
+    body = {name: value for name, value in asdict(message).items() if value}
+    return {**body, "content": message.content}
 
 
 def _sampling_body(sampling: Sampling) -> dict[str, Any]:

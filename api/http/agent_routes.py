@@ -24,9 +24,9 @@ from starlette.routing import BaseRoute
 
 from api.cluster import Cluster
 from api.errors import InvalidRequest
+from api.http.bodies import parse_body
 from api.http.json_text import json_text
 from api.http.operations import Operation
-from api.http.schemas import parse_body
 from api.http.security import owner_of
 from api.http.thread_schemas import AgentsBody, PromptBody
 from api.http.uploads import check_upload

@@ -32,12 +32,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, WebSocketRoute
 
 from api.errors import GreenroomError, InvalidRequest
+from api.http.bodies import parse_body
 from api.http.event_stream import KEEP_ALIVE, KEEP_ALIVE_S, EventStream, error_text, event_text
 from api.http.inferlet_socket import inferlet_socket, position_of
 from api.http.models import cluster_of
 from api.http.operations import EVENTS, JsonObject, Operation
 from api.http.responses import answer
-from api.http.schemas import LaunchBody, ProgramBody, parse_body
+from api.http.schemas import LaunchBody, ProgramBody
 from api.http.security import owner_of
 from api.http.uploads import check_upload
 from api.inferlet_events import Event, event_view

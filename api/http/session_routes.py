@@ -32,10 +32,11 @@ from starlette.routing import BaseRoute, WebSocketRoute
 
 from api.cluster import SessionHandle
 from api.errors import SessionNotFound, TurnNotFound
+from api.http.bodies import parse_body
 from api.http.models import cluster_of
 from api.http.operations import Operation
 from api.http.responses import answer
-from api.http.schemas import ForkBody, OpenSessionBody, RenameBody, RollbackBody, parse_body
+from api.http.schemas import ForkBody, OpenSessionBody, RenameBody, RollbackBody
 from api.http.security import owner_of
 from api.http.session_socket import session_named, session_socket
 from api.wire.views import ModelsView, ModelView, SessionsView, SessionView, SummaryView

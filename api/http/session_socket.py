@@ -3,11 +3,16 @@
 From the client:
 
 - ``{"type": "generate", "turn_id"?, "messages": [{role, content}] | "text" | "tokens", "sampling"?, "max_tokens"?,
-  "stop"?, "constraint"?, "allowed_tokens"?, "distribution"?}`` extends the context; without a prompt it just goes on.
+  "stop"?, "constraint"?, "allowed_tokens"?, "distribution"?, "tools"?, "tool_choice"?, "parallel_tool_calls"?}``
+  extends the context; without a prompt it just goes on.
   Several may be sent: they run one after another. A constraint is one of ``{"json_schema"}``, ``{"regex"}``,
   ``{"choice"}``, ``{"grammar"}``; an engine that cannot answers ``unsupported``. With ``distribution`` (a number)
   nothing is sampled: ``finished`` has so many of the next token's candidates.
   ``turn_id`` is the client's choice, and asking twice with one id is asking once: it is safe to repeat.
+  ``tools`` are ``{name, description?, parameters?, strict?}``, ``tool_choice`` is ``"auto"``, ``"none"``,
+  ``"required"`` or ``{mode, names}``. A call is answered by the message ``{role: "tool", content, tool_call_id,
+  name}`` of the next turn. A chat template tells the model of tools at its own place, mostly before the first message:
+  give every turn the same ones.
 - ``{"type": "resume", "turn_id", "offset"}`` follows a running or ended turn from a token offset.
 - ``{"type": "cancel", "turn_id"?}`` ends a turn (without an id: the one that runs); it finishes with "cancelled".
 - ``{"type": "typing"}``: the user has begun to type. ``{"type": "ping"}`` is answered ``{"type": "pong"}``.
@@ -19,10 +24,11 @@ end, one after another; ``WS /api/sessions/{id}?turns=own`` is not. All that beg
 
 From the server, for each turn ``started``, any number of ``tokens``, then ``finished`` or ``error``:
 
-- ``{"type": "started", "turn_id", "base_length", "prompt_tokens", "resident_tokens", "max_context"}``: of base and
-  prompt, ``resident_tokens`` were found computed.
+- ``{"type": "started", "turn_id", "base_length", "prompt_tokens", "resident_tokens", "max_context", "unheld"?}``: of
+  base and prompt, ``resident_tokens`` were found computed; ``unheld`` says what of the tools' schemas is not held.
 - ``{"type": "tokens", "turn_id", "offset", "ids", "text", "logprobs"?}``: ids at ``offset`` of the turn's output, and
-  the text that they completed. Without gap or repeat; the next offset is ``offset + len(ids)``.
+  the text that they completed. Without gap or repeat; the next offset is ``offset + len(ids)``. Where tools may be
+  called, text, ``reasoning`` and ``calls`` are told apart, here and in ``finished``: ``api.wire.answer_views``.
 - ``{"type": "finished", "turn_id", "offset", "reason", "stop", "distribution"?, "text", "usage"}``: ``text`` is what
   was still held back; ``distribution`` is ``{"top": [[id, logprob]], "entropy"}``; ``usage`` counts ``prompt_tokens``,
   ``output_tokens``, ``context_tokens`` and ``resident_tokens``. A turn that was cancelled before it began has neither
@@ -42,15 +48,17 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from api.cluster import SessionHandle, TurnStream
+from api.answers.formats import AnswerFormat
+from api.cluster import SessionDescription, SessionHandle, TurnStream
 from api.errors import GreenroomError, SessionNotFound, TooBusy, TooLarge
-from api.http.models import cluster_of
-from api.http.schemas import CancelBody, GenerateBody, PingBody, ResumeBody, TypingBody, parse_message, turn_id_in
+from api.http.models import cluster_of, find_model
 from api.http.security import owner_of
 from api.http.sockets import converse, receive_data, send_view
+from api.http.turn_messages import TurnMessages
+from api.http.turn_schemas import CancelBody, GenerateBody, PingBody, ResumeBody, TypingBody, parse_message, turn_id_in
 from api.settings import ApiSettings
-from api.turns import Frame, TurnRequest
-from api.wire.views import FinishView, error_message
+from api.turns import TurnRequest
+from api.wire.views import error_message
 
 MAX_QUEUED_TURNS = 16
 """Turns that one socket may have waiting, and turns that it may follow at once; more are refused with TooBusy."""
@@ -68,8 +76,7 @@ async def session_socket(websocket: WebSocket) -> None:
 async def _converse(websocket: WebSocket) -> None:
     session_id = session_named(websocket.path_params["session_id"])
     handle = await cluster_of(websocket).session(session_id, owner_of(websocket))
-    max_context = (await handle.describe()).max_context
-    await Conversation(websocket, handle, max_context, websocket.app.state.settings).serve()
+    await Conversation(websocket, handle, await handle.describe(), websocket.app.state.settings).serve()
 
 
 def session_named(name: str) -> str:
@@ -89,10 +96,13 @@ class Conversation:
     Senders wait for the socket: a slow reader gets bigger frames.
     """
 
-    def __init__(self, websocket: WebSocket, handle: SessionHandle, max_context: int, settings: ApiSettings) -> None:
+    def __init__(
+        self, websocket: WebSocket, handle: SessionHandle, session: SessionDescription, settings: ApiSettings
+    ) -> None:
         self._websocket = websocket
         self._handle = handle
-        self._max_context = max_context
+        self._model = session.model
+        self._max_context = session.max_context
         self._max_prompt_chars = settings.max_prompt_chars
         self._queued: deque[TurnRequest] = deque()
         self._has_queued = asyncio.Event()
@@ -194,7 +204,7 @@ class Conversation:
 
     async def _resume(self, body: ResumeBody) -> None:
         try:
-            await self._follow(await self._handle.resume(body.turn_id, body.offset))
+            await self._follow(await self._handle.resume(body.turn_id, body.offset), body.offset)
         except GreenroomError as error:
             await self._send(error_message(error, body.turn_id))
         finally:
@@ -225,58 +235,20 @@ class Conversation:
         except GreenroomError as error:
             await self._send(error_message(error, turn_id))
 
-    async def _follow(self, stream: TurnStream) -> None:
-        start = stream.start
-        await self._send(
-            {
-                "type": "started",
-                "turn_id": start.turn_id,
-                "base_length": start.base_length,
-                "prompt_tokens": len(start.prompt_ids),
-                "resident_tokens": start.num_resident,
-                "max_context": self._max_context,
-            }
-        )
+    async def _follow(self, stream: TurnStream, offset: int = 0) -> None:
+        """Tell of a turn from an offset on, at which the stream begins."""
+        start, answers = stream.start, AnswerFormat()
+        if start.tools:
+            answers = (await find_model(cluster_of(self._websocket), self._model)).answers
+            stream = await self._handle.resume(start.turn_id, 0) if offset else stream
+        messages = TurnMessages(start, answers, offset, self._max_context)
+        await self._send(messages.started())
         async for frame in stream:
-            if frame.ids:
-                await self._send(_tokens(frame))
-            if frame.finish:
-                await self._send(_finished(stream, frame))
+            for message in messages.of(frame):
+                await self._send(message)
 
     async def _send(self, view: dict[str, Any]) -> None:
         await send_view(self._websocket, view)
 
 
 _cancelled = {"type": "finished", "offset": 0, "reason": "cancelled", "stop": None, "text": ""}
-
-
-def _tokens(frame: Frame) -> dict[str, Any]:
-    view: dict[str, Any] = {
-        "type": "tokens",
-        "turn_id": frame.turn_id,
-        "offset": frame.offset,
-        "ids": frame.ids,
-        "text": "".join(frame.pieces),
-    }
-    if frame.logprobs:
-        view["logprobs"] = [{"chosen": entry.chosen, "top": entry.top} for entry in frame.logprobs]
-    return view
-
-
-def _finished(stream: TurnStream, frame: Frame) -> dict[str, Any]:
-    assert frame.finish is not None
-    start = stream.start
-    num_output = frame.offset + len(frame.ids)
-    return {
-        "type": "finished",
-        "turn_id": frame.turn_id,
-        "offset": num_output,
-        **FinishView.of(frame.finish).model_dump(),
-        "text": frame.finish.tail,
-        "usage": {
-            "prompt_tokens": len(start.prompt_ids),
-            "output_tokens": num_output,
-            "context_tokens": start.base_length + len(start.prompt_ids) + num_output,
-            "resident_tokens": start.num_resident,
-        },
-    }

@@ -32,9 +32,9 @@ from starlette.routing import BaseRoute
 
 from api.errors import GreenroomError, RunNotFound, ThreadNotFound
 from api.http.agent_routes import agents_of, view_response
+from api.http.bodies import parse_body
 from api.http.event_stream import EventStream, error_text, event_text, kept_alive
 from api.http.operations import EVENTS, Operation
-from api.http.schemas import parse_body
 from api.http.security import owner_of
 from api.http.thread_queries import one_of, timeout_of, whole_number, words
 from api.http.thread_schemas import AnswersBody, CancelBody, SteerBody

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from api.http.schemas import Body
+from api.http.bodies import Body
 from api.threads.commands import MAX_TIMEOUT_S, GivenAnswer, IfBusy, Limits, Prompt
 
 PromptText = Annotated[str, StringConstraints(min_length=1)]

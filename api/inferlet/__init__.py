@@ -13,6 +13,7 @@ from api.inferlet.sampling import Candidates, Sampler
 from api.inferlet.stopping import StopCondition, ends_with, ends_with_any, matches, max_len
 from api.inferlet.store import store_delete, store_get, store_list, store_put
 from api.inferlet.surroundings import instance_id, now, random
+from api.tools import Tool, ToolCall, ToolChoice
 from api.topics import Lagged, NewEpoch
 
 __all__ = [
@@ -33,6 +34,9 @@ __all__ = [
     "Retention",
     "Sampler",
     "StopCondition",
+    "Tool",
+    "ToolCall",
+    "ToolChoice",
     "TopicReader",
     "broadcast",
     "ends_with",

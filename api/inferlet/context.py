@@ -10,7 +10,8 @@ from typing import Any
 
 from api.cluster import ModelInfo, Retention
 from api.constraints import Constraint
-from api.errors import InvalidRequest, Unsupported
+from api.errors import InvalidRequest
+from api.inferlet.asking import asked_request
 from api.inferlet.checks import checked_ids, checked_text
 from api.inferlet.context_effects import (
     Closed,
@@ -34,7 +35,8 @@ from api.inferlet.sampling import Candidates, Sampler
 from api.inferlet.stopping import StopCondition, compiled
 from api.inferlet.turn_lock import TurnLock
 from api.names import check_name
-from api.turns import Message, Part, Role, Sampling, Stop, Text, Tokens, TurnRequest
+from api.tools import Tool, ToolCall, ToolChoice
+from api.turns import Message, Part, Role, Sampling, Stop, Text, Tokens, TurnRequest, result_of
 
 
 class Done:
@@ -93,9 +95,13 @@ class Context:
         """Append a user's message, through the model's chat template."""
         return self._fill(Message("user", checked_text(content)))
 
-    def fill_assistant(self, content: str) -> Done:
+    def fill_assistant(self, content: str, calls: Sequence[ToolCall] = ()) -> Done:
         """Append an answer as if the model had given it, through the model's chat template."""
-        return self._fill(Message("assistant", checked_text(content)))
+        return self._fill(Message("assistant", checked_text(content), tool_calls=tuple(calls)))
+
+    def fill_result(self, call: ToolCall, content: str) -> Done:
+        """Append what a tool has answered to a call, through the model's chat template."""
+        return self._fill(result_of(call, checked_text(content)))
 
     def step(self, token: int) -> Done:
         """Append one token, as a rule one of ``next_distribution``."""
@@ -116,6 +122,9 @@ class Context:
         constraint: Constraint | None = None,
         logit_bias: Mapping[int, float] | None = None,
         allowed_tokens: Collection[int] | None = None,
+        tools: Sequence[Tool] = (),
+        tool_choice: ToolChoice | None = None,
+        parallel_tool_calls: bool = True,
     ) -> Generation:
         """Let the model go on: await it for the text, or iterate over it for pieces as they come.
 
@@ -128,6 +137,11 @@ class Context:
             constraint: what the text is held to.
             logit_bias: addends by token id.
             allowed_tokens: no others.
+            tools: that the model may call; its calls are ``Generation.calls``, and ``fill_result`` answers one. A chat
+                template tells of tools at its own place, mostly before the first message: give every generation of a
+                context the same ones.
+            tool_choice: which of them it may call, and whether it must.
+            parallel_tool_calls: whether it may make several calls at once.
 
         Raises (when awaited):
             LengthExceeded: what was filled does not fit.
@@ -136,14 +150,16 @@ class Context:
         """
         sampler = sampler or Sampler.greedy()
         limits, rest = compiled(stop)
-        bias = zip(checked_ids(logit_bias or {}), (logit_bias or {}).values(), strict=True)
-        sampling = replace(sampler.sampling, logit_bias=tuple(sorted(bias)))
-        if sampler.choose is not None and constraint is not None:
-            raise Unsupported("a custom sampler draws freely: it cannot be held to a constraint")
-        if constraint is not None and not isinstance(constraint, Constraint):
-            raise InvalidRequest(f"a constraint is a JsonSchema, Regex, Choice or Grammar, not {constraint!r:.100}")
-        allowed = None if allowed_tokens is None else tuple(sorted(checked_ids(allowed_tokens)))
-        request = TurnRequest("", (), sampling, limits, allowed_tokens=allowed, constraint=constraint)
+        request = asked_request(
+            sampler,
+            limits,
+            constraint,
+            logit_bias,
+            allowed_tokens,
+            tools,
+            tool_choice or ToolChoice(),
+            parallel_tool_calls,
+        )
         return Generation(self, request, rest, stop, sampler)
 
     async def next_distribution(self, num_candidates: int = 64) -> Candidates:
@@ -247,7 +263,7 @@ class Context:
     def turn(self, request: TurnRequest, opens_answer: bool = True) -> Turn:
         """The next turn here, with all that was filled as its prompt. For ``Generation``."""
         if self._role is not None or not opens_answer:
-            self._encode(opens_answer)
+            self._encode(opens_answer, request.tools)
         self._num_turns += 1
         computed, rest = self._tokens[: self._num_computed], tuple(self._tokens[self._num_computed :])
         request = replace(
@@ -279,13 +295,13 @@ class Context:
         self._parts.append(part)
         return Done()
 
-    def _encode(self, opens_answer: bool = False) -> None:
+    def _encode(self, opens_answer: bool = False, tools: tuple[Tool, ...] = ()) -> None:
         """Make tokens of what was filled."""
         if not self._parts and not opens_answer:
             return
         last_id = self._tokens[-1] if self._tokens else None
         parts = tuple(self._parts)
-        self._tokens += host().perform(Encode(self.info.name, parts, last_id, self._role, opens_answer))
+        self._tokens += host().perform(Encode(self.info.name, parts, last_id, self._role, opens_answer, tools))
         self._parts.clear()
         last = parts[-1] if parts else None
         self._role = last.role if isinstance(last, Message) and not opens_answer else None

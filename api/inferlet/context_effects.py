@@ -8,6 +8,7 @@ from typing import TypeAlias
 from api.cluster import ModelInfo, Retention
 from api.inferlet.effects import Effect
 from api.inferlet.work_effects import Abandoned, Shown
+from api.tools import Tool
 from api.turns import Distribution, Finish, Part, Role, TurnRequest
 
 Hole: TypeAlias = tuple[int, int, int]
@@ -27,6 +28,7 @@ class Encode(Effect[tuple[int, ...]]):
         last_id: the context's last token; None where it is empty.
         after: the role of the message that the context ends with, closed; None where it ends otherwise.
         opens_answer: whether messages are followed by what opens the model's answer.
+        tools: that the model is told of, where its chat template does that for these messages.
     """
 
     model: str
@@ -34,6 +36,7 @@ class Encode(Effect[tuple[int, ...]]):
     last_id: int | None = None
     after: Role | None = None
     opens_answer: bool = False
+    tools: tuple[Tool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Protocol
 
+from api.answers.collected import Collected
+from api.answers.parser import AnswerParser
 from api.cluster import ModelInfo
 from api.errors import InvalidRequest
 from api.inferlet.context_effects import Decode, Generate, Generated, Left, NextDistribution, NextPiece, Turn
@@ -15,6 +17,7 @@ from api.inferlet.host import host
 from api.inferlet.sampling import Candidates, Choose, Sampler
 from api.inferlet.stopping import StopCondition
 from api.inferlet.turn_lock import Pieces, TurnLock
+from api.tools import ToolCall
 from api.turns import Finish, Stop, TurnRequest
 
 NOTHING = Generated((), (), ())
@@ -45,7 +48,9 @@ class Generation:
 
     Attributes:
         ids: the tokens that have come.
-        text: their text.
+        text: their text; where there are tools to call, without the calls and the reasoning.
+        calls: of tools, that are complete.
+        reasoning: where there are tools to call; else it is in the text.
         finish: how it ended; None until then.
     """
 
@@ -59,8 +64,12 @@ class Generation:
     ) -> None:
         self.ids: tuple[int, ...] = ()
         self.text = ""
+        self.calls: tuple[ToolCall, ...] = ()
+        self.reasoning = ""
         self.finish: Finish | None = None
         self._context = context
+        self._parser: AnswerParser | None = None
+        self._answer = Collected()
         self._request = request
         self._test = unfinished
         self._stop = stop
@@ -91,7 +100,7 @@ class Generation:
             return self.text
         self._begin()
         async with self._context.lock:
-            turn = self._context.turn(self._request)
+            turn = self._turn()
             output = await host().begin(Generate(turn))
             self._context.extend(turn, output)
         self._take(output)
@@ -100,7 +109,7 @@ class Generation:
     async def _pieces(self) -> AsyncGenerator[str]:
         async with self._context.lock:
             self._note_reader()
-            turn = self._context.turn(self._request)
+            turn = self._turn()
             output = NOTHING
             try:
                 while self.finish is None:
@@ -108,9 +117,8 @@ class Generation:
                     for token in _tokens(more):
                         output = _joined(output, token)
                         self._context.extend(turn, output)
-                        self._take(self._tested(output, token))
-                        if token.text:
-                            yield token.text
+                        if text := self._take(self._tested(output, token)):
+                            yield text
                         if self.finish:
                             break
             finally:
@@ -130,6 +138,12 @@ class Generation:
                 token = choose(Candidates.of(distribution))
                 context.step(token)
                 yield self._chose(turn, token)
+
+    def _turn(self) -> Turn:
+        turn = self._context.turn(self._request)
+        if self._request.callable_tools:
+            self._parser = AnswerParser(self._context.info.answers, f"call_{turn.context_id}_{turn.request.turn_id}_")
+        return turn
 
     def _note_reader(self) -> None:
         reader = self._reader() if self._reader else None
@@ -154,10 +168,21 @@ class Generation:
             return token
         return replace(token, finish=token.finish or Finish("stop"))
 
-    def _take(self, piece: Generated) -> None:
+    def _take(self, piece: Generated) -> str:
+        """What is new of the text."""
         self.ids += piece.ids
-        self.text += piece.text
         self.finish = piece.finish
+        text = piece.text if self._parser is None else self._parsed(self._parser, piece)
+        self.text += text
+        return text
+
+    def _parsed(self, parser: AnswerParser, piece: Generated) -> str:
+        answer = self._answer
+        events = [event for token in zip(piece.ids, piece.pieces, strict=True) for event in parser.token(*token)]
+        for event in events + (parser.finish(piece.finish.tail) if piece.finish else []):
+            answer.take(event)
+        self.calls, self.reasoning = answer.calls, answer.reasoning
+        return answer.text[len(self.text) :]
 
 
 def _tokens(output: Generated) -> Iterator[Generated]:

@@ -1,6 +1,12 @@
 // An answer as it comes: the text of one turn, whatever the connections under it do.
 
 /**
+ * A call of a tool; what is not complete when the turn has ended was cut short.
+ *
+ * @typedef {{id: string, name: string, arguments: string, isComplete: boolean}} Call
+ */
+
+/**
  * One turn of a session; made by `Session`, which has asked for it already. Iterate over it for the pieces of its text,
  * or await `whole()`. Leaving the loop leaves the turn running on the server: `cancel` ends it.
  */
@@ -23,6 +29,10 @@ export class Answer {
     /** What has been read so far, and the number of the turn's tokens up to there. */
     this.text = "";
     this.numTokens = offset;
+    /** Where there are tools to call: its reasoning, which else is in the text. */
+    this.reasoning = "";
+    /** The calls of tools so far; `arguments` is JSON text. @type {Call[]} */
+    this.calls = [];
     /** The server's "started" message; null until it was read. @type {any} */
     this.start = null;
     /** How it ended, `{reason, stop}`; null until then. @type {{reason: string, stop: string | null} | null} */
@@ -86,11 +96,20 @@ export class Answer {
   /** @param {any} message */
   #note(message) {
     this.text += message.text ?? "";
+    this.reasoning += message.reasoning ?? "";
+    for (const piece of message.calls ?? []) this.#noteCall(piece);
     if (message.type === "started") this.start = message;
     if (message.type === "tokens") this.numTokens += message.ids.length;
     if (message.type !== "finished") return;
     this.finish = { reason: message.reason, stop: message.stop };
     this.distribution = message.distribution ?? null;
     this.usage = message.usage ?? null;
+  }
+
+  /** @param {{index: number, id?: string, name?: string, arguments: string, is_complete?: boolean}} piece */
+  #noteCall({ index, id, name, arguments: more, is_complete }) {
+    if (id !== undefined) this.calls[index] = { id, name: name ?? "", arguments: "", isComplete: false };
+    this.calls[index].arguments += more;
+    this.calls[index].isComplete ||= is_complete ?? false;
   }
 }

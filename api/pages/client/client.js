@@ -18,7 +18,7 @@ import { Instance } from "./instance.js";
 import { randomId } from "./outbox.js";
 import { Patience } from "./patience.js";
 import { Server } from "./server.js";
-import { Session } from "./session.js";
+import { Session, resultOf } from "./session.js";
 import { Subscription, namedPath } from "./subscription.js";
 import { Task } from "./task.js";
 import { ChatHistory, Thread } from "./thread.js";
@@ -255,4 +255,4 @@ export class Client {
   }
 }
 
-export { ChatHistory, GreenroomError, RunFailed };
+export { ChatHistory, GreenroomError, RunFailed, resultOf };

@@ -6,9 +6,21 @@ import { randomId } from "./outbox.js";
 import { SessionSocket } from "./session_socket.js";
 
 /**
- * A message of a chat.
+ * A message of a chat; `resultOf` makes one of a tool.
  *
- * @typedef {{role: "system" | "user" | "assistant" | "tool", content: string}} ChatMessage
+ * @typedef {object} ChatMessage
+ * @property {"system" | "user" | "assistant" | "tool"} role
+ * @property {string} content
+ * @property {string} [reasoning] of an assistant
+ * @property {{id: string, name: string, arguments: string}[]} [tool_calls] of an assistant
+ * @property {string} [tool_call_id] of a tool: the call whose result the content is
+ * @property {string} [name] of a tool
+ */
+
+/**
+ * A tool that the model may call; `parameters` is the JSON schema of its arguments.
+ *
+ * @typedef {{name: string, description?: string, parameters?: any, strict?: boolean}} Tool
  */
 
 /**
@@ -27,6 +39,9 @@ import { SessionSocket } from "./session_socket.js";
  * @property {string[]} [stop]
  * @property {Constraint} [constraint] what the text is held to; "unsupported" where the engine cannot
  * @property {number[]} [allowedTokens] no others
+ * @property {Tool[]} [tools] that the model may call: `Answer.calls`; the same ones for every turn of a session
+ * @property {"auto" | "none" | "required" | {mode?: "auto" | "required", names: string[]}} [toolChoice]
+ * @property {boolean} [parallelToolCalls] false for one call at most
  * @property {string} [turnId] the same id again is the same turn
  */
 
@@ -85,9 +100,8 @@ export class Session {
    * @param {string | ChatMessage[] | null} [prompt]
    * @param {TurnOptions} [options]
    */
-  generate(prompt = null, { text, sampling, maxTokens, stop, constraint, allowedTokens, turnId } = {}) {
-    const options = { sampling, max_tokens: maxTokens, stop, allowed_tokens: allowedTokens };
-    return this.#begin(prompt, text, turnId, { ...options, constraint: constraint && constraintView(constraint) });
+  generate(prompt = null, { text, turnId, ...options } = {}) {
+    return this.#begin(prompt, text, turnId, turnView(options));
   }
 
   /**
@@ -197,6 +211,31 @@ export class Session {
     this.detach();
     await this.server.ask("DELETE", this.path);
   }
+}
+
+/**
+ * What a tool has answered to a call, for the model to read.
+ *
+ * @param {{id: string, name: string}} call
+ * @param {string} content
+ * @returns {ChatMessage}
+ */
+export function resultOf(call, content) {
+  return { role: "tool", content, tool_call_id: call.id, name: call.name };
+}
+
+/** @param {TurnOptions} options */
+function turnView({ sampling, stop, tools, constraint, ...options }) {
+  return {
+    sampling,
+    stop,
+    tools,
+    max_tokens: options.maxTokens,
+    constraint: constraint && constraintView(constraint),
+    allowed_tokens: options.allowedTokens,
+    tool_choice: options.toolChoice,
+    parallel_tool_calls: options.parallelToolCalls,
+  };
 }
 
 /** @param {Constraint} constraint */

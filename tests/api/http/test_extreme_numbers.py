@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from api.errors import InvalidRequest
-from api.http.schemas import ForkBody, GenerateBody, OpenSessionBody, RollbackBody, parse_body, parse_message
+from api.http.bodies import parse_body
+from api.http.schemas import ForkBody, OpenSessionBody, RollbackBody
+from api.http.turn_schemas import GenerateBody, parse_message
 from api.turns import BOUNDS
 from tests.api.fake_cluster import TOY, FakeCluster
 from tests.api.http.petals.toy_server import toy_calls, toy_client

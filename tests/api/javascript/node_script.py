@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 HEAD = """
-import { Client, GreenroomError } from "./client.mjs";
+import { Client, GreenroomError, resultOf } from "./client.mjs";
 const url = process.argv[2];
 const tell = (value) => console.log(JSON.stringify(value ?? null));
 const heard = (async function* () {

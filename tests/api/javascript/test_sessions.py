@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from api.answers.formats import CALL_FORMATS, AnswerFormat
 from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
 from api.errors import LengthExceeded, TooBusy
+from api.tools import ToolChoice
+from api.turns import Message
 from tests.api.cutting_proxy import proxying
-from tests.api.fake_cluster import FakeCluster
+from tests.api.fake_cluster import TOY, FakeCluster
 from tests.api.javascript.node_script import node_script
 from tests.api.pages.site import SteadyPace
 from tests.api.session_client import new_session
 from tests.api.toy_answers import chat_ids, continuation
+from tests.api.toy_model import says
 
 pytestmark = pytest.mark.node
 
@@ -285,3 +290,28 @@ async def test_the_next_tokens_likeliest_ones_are_told(server: str, tmp_path: Pa
         assert await script.told() == {"top": [[0, 0], [1, -1], [2, -2]], "entropy": 0.5}
         assert await script.told() == 2
         assert (await script.told())["code"] == "invalid_request"
+
+
+async def test_calls_of_tools_come_and_their_results_go(server: str, cluster: FakeCluster, tmp_path: Path) -> None:
+    answers = AnswerFormat(CALL_FORMATS["hermes"], ("<think>", "</think>"))
+    cluster.infos = (replace(TOY, answers=answers),)
+    call = '<tool_call>\n{"name": "weather", "arguments": {"city": "Rome"}}\n</tool_call>'
+    cluster.model = says(f"<think>Hm.</think>Let me see. {call}</s>", "Sunny.</s>")
+    source = """
+    const tools = [{ name: "weather", parameters: { type: "object", properties: { city: { type: "string" } } } }];
+    const asked = session.generate("Weather?", { tools, toolChoice: { names: ["weather"] }, turnId: "a" });
+    tell([await asked.whole(), asked.reasoning, asked.calls]);
+    const result = resultOf(asked.calls[0], "sunny");
+    const answer = session.generate([result], { tools, toolChoice: "none", parallelToolCalls: false });
+    tell([await answer.whole(), answer.calls]);
+    await client.close();
+    """
+    async with node_script(tmp_path, server, OPEN + source) as script:
+        called = {"id": "call_a_0", "name": "weather", "arguments": '{"city": "Rome"}', "isComplete": True}
+        assert await script.told() == ["Let me see.", "Hm.", [called]]
+        assert await script.told() == ["Sunny.", []]
+    first, second = (turn.request for turn in cluster.turns)
+    assert [tool.name for tool in first.tools] == ["weather"]
+    assert (first.tool_choice, second.tool_choice) == (ToolChoice.of("weather"), ToolChoice("none"))
+    assert (first.parallel_tool_calls, second.parallel_tool_calls) == (True, False)
+    assert second.prompt == (Message("tool", "sunny", tool_call_id="call_a_0", name="weather"),)

@@ -1,0 +1,44 @@
+"""Bodies of requests and messages: read, and refused in one sentence that names the field.
+
+JSON types are strict (``"0.7"`` is no number) and unknown fields are refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from api.errors import InvalidRequest
+
+
+class Body(BaseModel):
+    """What every body has in common: immutable, strict types, no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+AnyBody = TypeVar("AnyBody", bound=Body)
+
+
+def parse_body(kind: type[AnyBody], data: bytes) -> AnyBody:
+    """Read a request body; an empty one is ``{}``.
+
+    Raises:
+        InvalidRequest: not JSON, or not as the schema says; names the field.
+    """
+    try:
+        return kind.model_validate_json(data or b"{}")
+    except ValidationError as error:
+        raise InvalidRequest(sentence_about(error)) from None
+
+
+def sentence_about(error: ValidationError) -> str:
+    """The first thing that is wrong, with its field and without pydantic's vocabulary around it."""
+    first: Any = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    tags = ("generate", "resume", "cancel", "typing", "ping")
+    field = ".".join(str(step) for position, step in enumerate(first["loc"]) if position or step not in tags)
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "no such field"
+    return f"{field}: {message}" if field else message
