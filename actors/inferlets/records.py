@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from actors.inferlets.codec import Codec
 from actors.inferlets.program import Source
 from api import errors, topics
-from api.answers.formats import AnswerFormat, CallFormat
+from api.answers.formats import AnswerFormat, CallFormat, ParameterFormat
 from api.cluster import ModelInfo, Retention
 from api.errors import GreenroomError
 from api.inferlet import effects
@@ -209,7 +209,18 @@ _codec = Codec(
         *(kind for kind in get_args(Record) if kind is not Shown),
         Output,
         *(effects.Received, effects.Accepted, effects.Pulled, effects.ChildEvent, Generated, Prefix),
-        *(ModelInfo, AnswerFormat, CallFormat, Retention, Sampling, Finish, Distribution, Message, ToolCall),
+        *(
+            ModelInfo,
+            AnswerFormat,
+            CallFormat,
+            ParameterFormat,
+            Retention,
+            Sampling,
+            Finish,
+            Distribution,
+            Message,
+            ToolCall,
+        ),
         *(topics.TopicMessage, topics.Lagged, topics.NewEpoch, topics.Cursor),
         Source,
     )

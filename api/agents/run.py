@@ -157,9 +157,8 @@ class RunTask:
     async def _said_by(self, model: ModelContext) -> list[ToolCall]:
         choice = self._choice()
         tools = tuple(tool.spec for tool in self._agent.tools)
-        may_call = bool(tools) and choice.mode != "none"
         prefix = f"call_{self.run.id.rpartition('.r')[2]}_{self._turn}_"
-        parser = AnswerParser(model.info.answers, prefix, may_call)
+        parser = AnswerParser(model.info.answers, prefix, () if choice.mode == "none" else tools)
         said = self._said = Said(self._new_block)
         finish = None
         num_begun = True

@@ -9,6 +9,18 @@ from api.errors import Unsupported
 
 
 @dataclass(frozen=True, slots=True)
+class ParameterFormat:
+    """How a model writes one argument: ``head``, its name, ``middle``, its value, ``tail``.
+
+    A string is its text as it is; any other value is JSON.
+    """
+
+    head: str
+    middle: str
+    tail: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallFormat:
     """How a model writes calls: ``opening``, ``lead``, the first call, ``between``, the next one, …, ``closing``.
 
@@ -21,6 +33,7 @@ class CallFormat:
         lead, tail: regular expressions, of the syntax that Python and llguidance share.
         between: None where there is one call at most.
         is_bare: a ``head`` at the start of an answer opens a call too.
+        parameters: None where the arguments are JSON; else how each of them is written, one after another.
     """
 
     name: str
@@ -33,9 +46,11 @@ class CallFormat:
     between: str | None
     closing: str
     is_bare: bool = False
+    parameters: ParameterFormat | None = None
 
 
 _TAGS = ("<tool_call>", "</tool_call>")
+_GLM = (*_TAGS, "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>")
 _DEEPSEEK = tuple(f"<｜tool▁{mark}｜>" for mark in ("calls▁begin", "calls▁end", "call▁begin", "call▁end", "sep"))
 
 CALL_FORMATS: Mapping[str, CallFormat] = {
@@ -72,11 +87,29 @@ CALL_FORMATS: Mapping[str, CallFormat] = {
             "granite", ("<|tool_call|>",), "<|tool_call|>", r" ?\[", '{"name": "', '", "arguments": ', r"\}",
             ", ", "]",
         ),
+        CallFormat(
+            "qwen3_coder", _TAGS, "<tool_call>", r"\n", "<function=", ">\n", r"<\/function>\n",
+            "</tool_call>\n<tool_call>\n", "</tool_call>",
+            parameters=ParameterFormat("<parameter=", ">\n", "\n</parameter>\n"),
+        ),
+        CallFormat(
+            "glm4", _GLM, "<tool_call>", "", "", "\n", "", "</tool_call>\n<tool_call>", "</tool_call>",
+            parameters=ParameterFormat("<arg_key>", "</arg_key>\n<arg_value>", "</arg_value>\n"),
+        ),
+        CallFormat(
+            "glm47", _GLM, "<tool_call>", "", "", "", "", "</tool_call><tool_call>", "</tool_call>",
+            parameters=ParameterFormat("<arg_key>", "</arg_key><arg_value>", "</arg_value>"),
+        ),
+        CallFormat(
+            "minimax_m2", ("<minimax:tool_call>", "</minimax:tool_call>"), "<minimax:tool_call>", r"\n",
+            '<invoke name="', '">\n', r"<\/invoke>\n", "", "</minimax:tool_call>",
+            parameters=ParameterFormat('<parameter name="', '">', "</parameter>\n"),
+        ),
         CallFormat("phi4", (), "functools[", "", '{"name": "', '", "arguments": ', r"\}", ", ", "]"),
     )
 }  # fmt: skip
 """Of Hermes and Qwen; of ``pocket``; of Llama 3; of older and of newer models of Mistral; of DeepSeek V3 and R1, and of
-V3.1; of Granite 3; of Phi-4-mini."""
+V3.1; of Granite 3; of Qwen 3 Coder and Qwen 3.5; of GLM 4.5, and of 4.7; of MiniMax M2; of Phi-4-mini."""
 
 REASONING_MARKS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from api.answers.events import AnswerEvent, ArgumentsDelta, CallBegun, CallEnded, ReasoningDelta, TextDelta
-from api.answers.formats import AnswerFormat, CallFormat, symbols
+from api.answers.formats import AnswerFormat, CallFormat, ParameterFormat, symbols
+from api.answers.parameters import ParameterReader, num_common
+from api.tools import Tool
 from api.turns import Frame
 
 _NOTHING = AnswerFormat()
@@ -21,14 +24,21 @@ class AnswerParser:
     Args:
         format: of the model.
         call_ids: what a call's id begins with; its number follows.
-        has_tools: whether the turn has tools that may be called; else calls are plain text.
+        tools: that may be called; without any, calls are plain text. None for tools of which nothing is known.
     """
 
-    def __init__(self, format: AnswerFormat = _NOTHING, call_ids: str = "call_", has_tools: bool = True) -> None:
+    def __init__(
+        self, format: AnswerFormat = _NOTHING, call_ids: str = "call_", tools: Iterable[Tool] | None = None
+    ) -> None:
         self._call_ids = call_ids
-        self._calls: CallFormat | None = format.calls if has_tools else None
+        self._schemas = None if tools is None else {tool.name: tool.parameters for tool in tools}
+        self._calls: CallFormat | None = None if self._schemas == {} else format.calls
+        parameters = self._calls.parameters if self._calls else None
+        self._parameters = parameters and ParameterFormat(
+            *(format.with_symbols(text) for text in (parameters.head, parameters.middle, parameters.tail))
+        )
         self._opening = format.with_symbols(self._calls.opening) if self._calls else ""
-        self._head = _head(self._calls, format) if self._calls else None
+        self._heads = _heads(self._calls, format) if self._calls else ()
         begin, end = format.reasoning or ("", "")
         self._begin, self._end = format.with_symbols(begin), format.with_symbols(end)
         self._symbols = dict(zip((id for _, id in format.mark_ids), symbols(format.mark_ids), strict=True))
@@ -36,7 +46,7 @@ class AnswerParser:
         self._forged = str.maketrans(dict.fromkeys(self._symbols.values(), "\ufffd"))
         self._unread = ""
         self._num_calls = 0
-        self._arguments = _Json()
+        self._arguments: _Json | ParameterReader = _Json()
         self._drops_space = format.starts_in_reasoning
         self._state: _State = self._reasoning if format.starts_in_reasoning else self._start
 
@@ -108,22 +118,25 @@ class AnswerParser:
         return [TextDelta(text)] if text else []
 
     def _between_calls(self, is_last: bool) -> list[AnswerEvent]:
-        assert self._head is not None
-        found = self._head.search(self._unread)
+        found = self._heads[self._num_calls > 0].search(self._unread)
         if found is None:
             return []
-        self._unread, self._state, self._arguments = self._unread[found.end() :], self._in_arguments, _Json()
+        self._unread, self._state = self._unread[found.end() :], self._in_arguments
+        self._arguments = _Json() if self._parameters is None else self._reader(self._parameters, found[1])
         return [CallBegun(self._num_calls, f"{self._call_ids}{self._num_calls}", found[1])]
 
     def _in_arguments(self, is_last: bool) -> list[AnswerEvent]:
-        end = self._arguments.read(self._unread)
-        text, self._unread = self._unread[:end], self._unread[end:]
+        text, num_read = self._arguments.read(self._unread)
+        self._unread = self._unread[num_read:]
         events: list[AnswerEvent] = [ArgumentsDelta(self._num_calls, text)] if text else []
         if self._arguments.is_complete:
             events.append(CallEnded(self._num_calls))
             self._num_calls += 1
             self._state = self._between_calls
         return events
+
+    def _reader(self, parameters: ParameterFormat, name: str) -> ParameterReader:
+        return ParameterReader(parameters, json.loads((self._schemas or {}).get(name, "{}")))
 
     def _drop_space(self) -> None:
         if self._drops_space:
@@ -134,7 +147,7 @@ class AnswerParser:
         """What is unread, without what might be, or precede, the beginning of a mark; takes it."""
         certain = self._unread
         if mark and not is_last:
-            certain = certain[: len(certain) - _num_common(certain, mark)].rstrip()
+            certain = certain[: len(certain) - num_common(certain, mark)].rstrip()
         self._unread = self._unread[len(certain) :]
         return certain
 
@@ -153,8 +166,12 @@ class _Json:
         self._is_escaped = False
         self.is_complete = False
 
-    def read(self, text: str) -> int:
-        """How many of these characters belong to it."""
+    def read(self, text: str) -> tuple[str, int]:
+        """Those of these characters that belong to it, and how many these are."""
+        end = self._end(text)
+        return text[:end], end
+
+    def _end(self, text: str) -> int:
         for number, character in enumerate(text):
             if self._is_escaped:
                 self._is_escaped = False
@@ -173,12 +190,10 @@ class _Json:
         return len(text)
 
 
-def _head(calls: CallFormat, format: AnswerFormat) -> re.Pattern[str]:
-    """What comes before a call's arguments, with the tool's name as its group."""
-    head, middle = (re.escape(format.with_symbols(text)) for text in (calls.head, calls.middle))
-    return re.compile(rf"{head}([A-Za-z0-9_./:-]+){middle}")
-
-
-def _num_common(text: str, mark: str) -> int:
-    """How many characters at the end of a text are the beginning of a mark."""
-    return next((number for number in range(min(len(mark), len(text)), 0, -1) if mark.startswith(text[-number:])), 0)
+def _heads(calls: CallFormat, format: AnswerFormat) -> Sequence[re.Pattern[str]]:
+    """What comes before the arguments of the first call, and of a later one, with the tool's name as its group."""
+    head, middle, between = (
+        re.escape(format.with_symbols(text)) for text in (calls.head, calls.middle, calls.between or "")
+    )
+    name = rf"([A-Za-z0-9_./:-]+){middle or '(?=[^A-Za-z0-9_./:-])'}"
+    return [re.compile(before + name) for before in ((head, head) if head else (rf"\A{calls.lead}", between))]

@@ -24,7 +24,7 @@ class TurnMessages:
         self._start = start
         self._offset = offset
         self._max_context = max_context
-        self._parser = AnswerParser(answers, f"call_{start.turn_id}_") if start.tools else None
+        self._parser = AnswerParser(answers, f"call_{start.turn_id}_", start.tools) if start.tools else None
 
     def started(self) -> dict[str, Any]:
         """The first one."""

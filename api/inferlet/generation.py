@@ -141,8 +141,9 @@ class Generation:
 
     def _turn(self) -> Turn:
         turn = self._context.turn(self._request)
-        if self._request.callable_tools:
-            self._parser = AnswerParser(self._context.info.answers, f"call_{turn.context_id}_{turn.request.turn_id}_")
+        if tools := self._request.callable_tools:
+            call_ids = f"call_{turn.context_id}_{turn.request.turn_id}_"
+            self._parser = AnswerParser(self._context.info.answers, call_ids, tools)
         return turn
 
     def _note_reader(self) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from actors.engine.constraints.answers import AnswerConstraint
+from actors.engine.constraints.marks import marked
 from actors.engine.constraints.regex import literal
 from api.answers.formats import AnswerFormat, CallFormat
 
@@ -97,19 +96,7 @@ class AnswerGrammar:
             yield f"arguments_{number}: {self._arguments[tool.name]}"
 
     def _marked(self, text: str) -> str:
-        """A text in which marks that are tokens are those tokens."""
-        if not text:
-            return ""
-        if not self._ids:
-            return json.dumps(text)
-        parts = re.split(f"({'|'.join(map(re.escape, self._ids))})", text)
-        return " ".join(_literals(parts, self._ids))
-
-
-def _literals(parts: Iterable[str], ids: Mapping[str, int]) -> Iterator[str]:
-    for part in parts:
-        if part:
-            yield f"<[{ids[part]}]>" if part in ids else json.dumps(part)
+        return marked(text, self._ids)
 
 
 def _pattern(pattern: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from actors.engine.constraints.answers import AnswerConstraint
 from actors.engine.constraints.calls import AnswerGrammar
 from actors.engine.constraints.matcher import GuidedMatcher, Matcher
+from actors.engine.constraints.parameters import ParameterGrammar
 from actors.engine.constraints.regex import full_match, literal
 from actors.engine.constraints.schema import closed_schema
 from actors.engine.text.output import OutputRules
@@ -70,15 +71,15 @@ class GuidedCompiler:
             return self._compile(AnswerGrammar(constraint, arguments, text).write(), constraint.mark_ids)
 
         try:
-            return compiled({tool.name: _json(closed_schema(tool.parameters)) for tool in constraint.tools})
+            return compiled({tool.name: _arguments(tool.parameters, constraint, tool) for tool in constraint.tools})
         except InvalidRequest:
             unheld: list[str] = []
             deadline = time.thread_time() + _MAX_SEARCH_S
-            grammar = compiled({t.name: self._held(t, constraint.mode, unheld, deadline) for t in constraint.tools})
+            grammar = compiled({tool.name: self._held(tool, constraint, unheld, deadline) for tool in constraint.tools})
         grammar.unheld = _shortened(unheld)
         return grammar
 
-    def _held(self, tool: Tool, mode: str, unheld: list[str], deadline: float) -> str:
+    def _held(self, tool: Tool, constraint: AnswerConstraint, unheld: list[str], deadline: float) -> str:
         """The rule of a tool's arguments, as far as it can be held.
 
         Raises:
@@ -87,18 +88,18 @@ class GuidedCompiler:
         reasons: list[str] = []
         for leaves_out in (None, reasons):
             try:
-                rule = _json(closed_schema(tool.parameters, leaves_out))
-                self._compile(f"start: {rule}", self._own_marks)
+                rule = _arguments(tool.parameters, constraint, tool, leaves_out)
+                self._compile(f"start: {rule}", constraint.mark_ids)
                 unheld += [f"tool {tool.name!r}: {reason}" for reason in reasons]
                 return rule
             except InvalidRequest as error:
                 reason = f"of tool {tool.name!r}: {reason_of(error)}"
-                if tool.strict or mode == "required":
+                if tool.strict or constraint.mode == "required":
                     raise InvalidRequest(f"the parameters {reason}") from None
                 if time.thread_time() > deadline:
                     raise InvalidRequest("their schemas take too long to compile") from None
         unheld.append(reason)
-        return _json(closed_schema(_ANY_OBJECT))
+        return _arguments(_ANY_OBJECT, constraint, tool)
 
     def _compile(self, rules: str, marks: frozenset[int]) -> GuidedGrammar:
         """A grammar of these rules; where one text is forced, the model still chooses how to divide it."""
@@ -151,6 +152,15 @@ def _rule(constraint: Constraint) -> str:
         case Choice(options):
             return f"/{'|'.join(map(literal, options))}/"
     raise AssertionError(constraint)
+
+
+def _arguments(parameters: str, constraint: AnswerConstraint, tool: Tool, unheld: list[str] | None = None) -> str:
+    """The rule of arguments under a schema, those of this tool, as the model writes them."""
+    schema, format = closed_schema(parameters, unheld), constraint.format
+    if format.calls is None or format.calls.parameters is None:
+        return _json(schema)
+    number, ids = constraint.tools.index(tool), dict(format.mark_ids)
+    return ParameterGrammar(number, schema, json.loads(parameters), format.calls.parameters, ids, _json).write()
 
 
 def _json(schema: dict[str, Any]) -> str:

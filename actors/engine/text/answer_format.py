@@ -48,10 +48,10 @@ def _calls(template: ChatTemplate) -> CallFormat | None:
 
 def _pattern(calls: CallFormat) -> re.Pattern[str]:
     opening = "" if calls.is_bare else re.escape(calls.opening)
-    before = re.escape(calls.head + _PROBE.name + calls.middle)
-    return re.compile(
-        f"{opening}{calls.lead}{before}{re.escape(_CALL.arguments)}{calls.tail}{re.escape(calls.closing)}"
-    )
+    one = calls.parameters
+    arguments = f"{one.head}value{one.middle}1{one.tail}" if one else _CALL.arguments
+    written = re.escape(calls.head + _PROBE.name + calls.middle + arguments)
+    return re.compile(f"{opening}{calls.lead}{written}{calls.tail}{re.escape(calls.closing)}")
 
 
 def _opens(template: ChatTemplate, begin: str, end: str) -> bool:

@@ -21,7 +21,9 @@ _MARKER = "marker-7c1e9a52d0b4"
 """Stands for the messages that a context already holds."""
 
 
-_CALL = (ToolCall("abcdefghi", _MARKER, "{}"),)
+_CALLED = (Message("user", _MARKER), Message("assistant", "", tool_calls=(ToolCall("abcdefghi", _MARKER, "{}"),)))
+"""A call, after which templates take a tool's result that they refuse after a text."""
+_NO_CONTINUATION = "the model's chat template cannot continue a conversation"
 _NAME = "name-of-argument"
 _PROBE = (
     Message("user", "Probe."),
@@ -75,9 +77,15 @@ class ChatTemplate:
             jinja2.TemplateError: the template refuses the messages.
         """
         earlier = [Message("user", _MARKER), Message("assistant", _MARKER)]
-        before, _, rendered = self.render([*earlier, *messages], opens_answer, tools).rpartition(_MARKER)
+        try:
+            before, _, rendered = self.render([*earlier, *messages], opens_answer, tools).rpartition(_MARKER)
+        except Exception:
+            if messages[0].role != "tool":
+                raise
+            before, _, closing = self.render(earlier, False, tools).rpartition(_MARKER)
+            rendered = closing + self._after(_CALLED, messages, opens_answer, tools)
         if _MARKER not in before:
-            raise InvalidRequest("the model's chat template cannot continue a conversation")
+            raise InvalidRequest(_NO_CONTINUATION)
         return self._encode(rendered, is_opening=False)
 
     def encode_after(
@@ -88,17 +96,28 @@ class ChatTemplate:
         Raises:
             Unsupported, InvalidRequest, jinja2.TemplateError: as above.
         """
-        earlier = [Message(role, _MARKER)]
+        earlier: tuple[Message, ...] = (Message(role, _MARKER),)
         if role == "assistant":
-            earlier.insert(0, Message("user", _MARKER))
+            earlier = (Message("user", _MARKER), *earlier)
         elif role == "tool":
-            called = Message("assistant", "", tool_calls=_CALL)
-            earlier = [Message("user", _MARKER), called, Message("tool", _MARKER, tool_call_id=_CALL[0].id)]
+            earlier = (*_CALLED, Message("tool", _MARKER, tool_call_id=_CALLED[1].tool_calls[0].id))
+        try:
+            rendered = self._after(earlier, messages, opens_answer, tools)
+        except Exception:
+            if role != "assistant" or not messages or messages[0].role != "tool":
+                raise
+            rendered = self._after(_CALLED, messages, opens_answer, tools)
+        return self._encode(rendered, is_opening=False)
+
+    def _after(
+        self, earlier: Sequence[Message], messages: Sequence[Message], opens_answer: bool, tools: Sequence[Tool]
+    ) -> str:
+        """What the template writes after these closed messages."""
         before = self.render(earlier, False, tools)
         rendered = self.render([*earlier, *messages], opens_answer, tools)
         if not rendered.startswith(before):
-            raise InvalidRequest("the model's chat template cannot continue a conversation")
-        return self._encode(rendered.removeprefix(before), is_opening=False)
+            raise InvalidRequest(_NO_CONTINUATION)
+        return rendered.removeprefix(before)
 
     def replace_front(
         self, earlier: Earlier, front: Sequence[Message], tools: Sequence[Tool] = ()

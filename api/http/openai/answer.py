@@ -41,11 +41,10 @@ class Plan:
 
     def parser(self, call_ids: str) -> AnswerParser | None:
         """Of one choice; None where there is nothing to be found but text."""
-        request, format = self.requests[0], self.model.answers
-        has_tools = bool(request.tools) and request.tool_choice.mode != "none"
-        if not self.is_chat or not (has_tools or format.reasoning):
+        tools, format = self.requests[0].callable_tools, self.model.answers
+        if not self.is_chat or not (tools or format.reasoning):
             return None
-        return AnswerParser(format, call_ids, has_tools)
+        return AnswerParser(format, call_ids, tools)
 
 
 @dataclass(frozen=True, slots=True)

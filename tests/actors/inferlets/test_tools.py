@@ -57,9 +57,12 @@ async def main(args: Args) -> list:
 
 @pytest_asyncio.fixture
 async def small(tmp_path: Path) -> AsyncIterator[SmallCluster]:
-    features = frozenset(("constraint", "distribution"))
     async with SmallCluster(
-        tmp_path, pool_size=0, features=features, engine=ScriptedEngine, tokenizer=ScriptedTokenizer
+        tmp_path,
+        pool_size=0,
+        features=frozenset(("constraint", "distribution")),
+        engine=ScriptedEngine,
+        tokenizer=ScriptedTokenizer,
     ) as small:
         yield small
 

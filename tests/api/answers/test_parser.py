@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from api.answers.events import AnswerEvent, ArgumentsDelta, CallBegun, CallEnded, ReasoningDelta, TextDelta
 from api.answers.formats import CALL_FORMATS, AnswerFormat
 from api.answers.parser import AnswerParser
+from api.tools import Tool
 from api.turns import Finish, Frame
 
 HERMES = AnswerFormat(CALL_FORMATS["hermes"])
@@ -33,9 +35,9 @@ def joined(events: list[AnswerEvent]) -> tuple[str, str, list[tuple[str, str, st
     return reasoning, text, calls, sum(isinstance(event, CallEnded) for event in events)
 
 
-def parsed(format: AnswerFormat, pieces: list[str], has_tools: bool = True) -> list[AnswerEvent]:
+def parsed(format: AnswerFormat, pieces: list[str], tools: tuple[Tool, ...] | None = None) -> list[AnswerEvent]:
     """The events of an answer in these pieces; a piece that is a mark is one token, if the model has such a token."""
-    ids, parser = dict(format.mark_ids), AnswerParser(format, has_tools=has_tools)
+    ids, parser = dict(format.mark_ids), AnswerParser(format, tools=tools)
     return [event for piece in pieces for event in parser.token(ids.get(piece, 7), piece)] + parser.finish()
 
 
@@ -175,8 +177,8 @@ def test_marks_cannot_be_forged_by_the_characters_that_stand_for_them() -> None:
 
 def test_without_tools_a_call_is_text() -> None:
     answer = '<tool_call>\n{"name": "a", "arguments": {}}\n</tool_call> '
-    assert joined(parsed(HERMES, [answer], has_tools=False)) == ("", answer, [], 0)
-    assert joined(parsed(AnswerFormat(CALL_FORMATS["llama3"]), ['{"name": "a"'], has_tools=False))[1] == '{"name": "a"'
+    assert joined(parsed(HERMES, [answer], tools=())) == ("", answer, [], 0)
+    assert joined(parsed(AnswerFormat(CALL_FORMATS["llama3"]), ['{"name": "a"'], tools=()))[1] == '{"name": "a"'
 
 
 def test_frames_are_read_to_the_end_of_the_turn() -> None:
@@ -185,3 +187,68 @@ def test_frames_are_read_to_the_end_of_the_turn() -> None:
     last = Frame("t", 0, 2, (3,), ('"arguments": {',), finish=Finish("length", tail="\ufffd"))
     assert parser.take(first) == [TextDelta("Hi")]
     assert parser.take(last) == [CallBegun(0, "call_t_0", "a"), ArgumentsDelta(0, "{"), ArgumentsDelta(0, "\ufffd")]
+
+
+SCHEMA = """{"type": "object", "$defs": {"unit": {"enum": ["C", "F"]}}, "properties": {"city": {"type": "string"},
+"days": {"type": "integer"}, "unit": {"anyOf": [{"$ref": "#/$defs/unit"}, {"type": "null"}]}, "list": {"type": "array"},
+"any": {}, "some": {"type": ["string", "integer"]}}}"""
+TYPED = (Tool("weather", parameters=SCHEMA), Tool("now"))
+VALUES: list[tuple[str, str, object]] = [
+    ("city", 'Kö"ln\\ 5\n</parameter>x</arg_value', 'Kö"ln\\ 5\n</parameter>x</arg_value'),
+    ("city", "null", "null"),
+    ("city", "", ""),
+    ("days", "-12", -12),
+    ("days", "many", "many"),
+    ("unit", "C", "C"),
+    ("unit", "null", None),
+    ("list", '["</function>", {"a": 1}]', ["</function>", {"a": 1}]),
+    ("any", "5", 5),
+    ("any", '"5"', '"5"'),
+    ("any", "five", "five"),
+    ("some", "5", "5"),
+    ("unknown", '{"a": null}', {"a": None}),
+]
+
+
+def written(name: str, calls: list[tuple[str, list[tuple[str, str]]]]) -> str:
+    """Calls in a format whose arguments are parameters."""
+    format = CALL_FORMATS[name]
+    one = format.parameters
+    assert one is not None
+    texts = [
+        f"{format.head}{tool}{format.middle}"
+        + "".join(f"{one.head}{argument}{one.middle}{value}{one.tail}" for argument, value in arguments)
+        + format.tail.replace("\\n", "\n").replace("\\/", "/")
+        for tool, arguments in calls
+    ]
+    lead = format.lead.replace("\\n", "\n")
+    return f"{format.opening}{lead}{(format.between or '').join(texts)}{format.closing}"
+
+
+@pytest.mark.parametrize("marks", ["tokens", "text"])
+@pytest.mark.parametrize("name", [name for name, format in CALL_FORMATS.items() if format.parameters])
+def test_arguments_that_are_parameters_become_json_wherever_they_are_cut(name: str, marks: str) -> None:
+    calls = CALL_FORMATS[name]
+    ids = tuple((mark, 900 + number) for number, mark in enumerate(calls.marks)) if marks == "tokens" else ()
+    format = AnswerFormat(calls, mark_ids=ids)
+    for argument, text, value in VALUES:
+        answer = written(name, [("weather", [(argument, text), ("more", "[1]")]), ("now", [])])
+        pieces = re.split(f"({'|'.join(map(re.escape, calls.marks))})", f"Hm. {answer}")
+        small = [part for piece in pieces for part in ([piece] if piece in calls.marks else piece)]
+        for cut in (pieces, small):
+            _, said, found, num_ended = joined(parsed(format, cut, TYPED))
+            assert (said, num_ended) == ("Hm.", 2)
+            assert [(tool, json.loads(arguments)) for _, tool, arguments in found] == [
+                ("weather", {argument: value, "more": [1]}),
+                ("now", {}),
+            ]
+
+
+def test_a_text_argument_comes_as_it_is_written() -> None:
+    parser = AnswerParser(AnswerFormat(CALL_FORMATS["qwen3_coder"]), tools=TYPED)
+    parser.token(1, "<tool_call>\n<function=weather>\n<parameter=city")
+    assert parser.token(2, ">\nNew") == [ArgumentsDelta(0, '{"city": "New')]
+    assert parser.token(3, ' "York"\n</param') == [ArgumentsDelta(0, ' \\"York\\"')]
+    assert parser.token(4, "eter>\n") == [ArgumentsDelta(0, '"')]
+    assert parser.token(5, "<parameter=days>\n1") == [ArgumentsDelta(0, ', "days": ')]
+    assert parser.token(6, "2\n</parameter>\n</function>\n") == [ArgumentsDelta(0, "12}"), CallEnded(0)]

@@ -47,14 +47,13 @@ class Reading:
         leave: Callable[[], Awaitable[None]] | None = None,
         prompt: tuple[Part, ...] = (),
     ) -> None:
-        has_tools = bool(fields["tools"]) and fields["tool_choice"] != "none"
         self.id = response_id
         self.prompt = prompt
         self._ids: list[int] = []
         self._fields = fields
         self._start = start
         self._frames = frames
-        parser = AnswerParser(answers, call_ids(response_id), has_tools)
+        parser = AnswerParser(answers, call_ids(response_id), start.tools)
         self._output = Output(response_id, parser, after, ENCRYPTED_REASONING in fields.get("include", ()))
         self._texts = texts
         self._ended_at = ended_at

@@ -178,7 +178,122 @@ DEEPSEEK_V31 = r"""
 {%- endfor %}
 {%- if add_generation_prompt and ns.is_last_user and not ns.is_tool %}{{- '<｜Assistant｜></think>' }}{%- endif %}"""
 
+QWEN_CODER = r"""
+{%- if messages[0].role == 'system' or tools %}
+    {{- '<|im_start|>system\n' + (messages[0].content if messages[0].role == 'system' else 'You are Qwen.') }}
+    {%- if tools %}{{- '\n\n# Tools\n\n<tools>' }}
+        {%- for tool in tools %}{{- '\n' + tool | tojson }}{%- endfor %}{{- '\n</tools>' }}{%- endif %}
+    {{- '<|im_end|>\n' }}
+{%- endif %}
+{%- for message in messages %}
+    {%- if message.role == 'user' or (message.role == 'system' and not loop.first) %}
+        {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}
+    {%- elif message.role == 'assistant' %}
+        {{- '<|im_start|>assistant\n' + message.content }}
+        {%- for tool_call in message.tool_calls %}
+            {%- set tool_call = tool_call.function %}
+            {%- if not loop.first or message.content | trim %}{{- '\n' }}{%- endif %}
+            {{- '<tool_call>\n<function=' + tool_call.name + '>\n' }}
+            {%- for args_name, args_value in tool_call.arguments | items %}
+                {{- '<parameter=' + args_name + '>\n' }}
+                {{- args_value if args_value is string else args_value | tojson }}
+                {{- '\n</parameter>\n' }}
+            {%- endfor %}
+            {{- '</function>\n</tool_call>' }}
+        {%- endfor %}
+        {{- '<|im_end|>\n' }}
+    {%- elif message.role == 'tool' %}
+        {%- if loop.previtem and loop.previtem.role != 'tool' %}{{- '<|im_start|>user' }}{%- endif %}
+        {{- '\n<tool_response>\n' + message.content + '\n</tool_response>' }}
+        {%- if loop.last or loop.nextitem.role != 'tool' %}{{- '<|im_end|>\n' }}{%- endif %}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"""
+
+GLM45 = r"""
+{%- if tools %}<|system|>
+# Tools
+{% for tool in tools %}
+{{ tool | tojson }}
+{% endfor %}
+{%- endif -%}
+{% for m in messages %}
+{%- if m.role == 'user' -%}<|user|>
+{{ m.content }}
+{%- elif m.role == 'assistant' -%}
+<|assistant|>
+{%- if m.content.strip() -%}
+{{ '\n' + m.content.strip() }}
+{%- endif -%}
+{% if m.tool_calls %}
+{% for tc in m.tool_calls %}
+{%- if tc.function %}
+    {%- set tc = tc.function %}
+{%- endif %}
+{{ '\n<tool_call>' + tc.name }}
+{% set _args = tc.arguments or {} %}
+{% for k, v in _args.items() %}
+<arg_key>{{ k }}</arg_key>
+<arg_value>{{ v | tojson if v is not string else v }}</arg_value>
+{% endfor %}
+</tool_call>{% endfor %}
+{% endif %}
+{{- eos_token }}
+{%- elif m.role == 'tool' -%}
+{%- if loop.first or (messages[loop.index0 - 1].role != 'tool') %}{{- '<|observation|>' }}{%- endif %}
+{{- '\n<tool_response>\n' + m.content + '\n</tool_response>' }}
+{%- elif m.role == 'system' -%}
+<|system|>
+{{ m.content }}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}<|assistant|>{%- endif -%}"""
+
+GLM47 = GLM45.replace(
+    GLM45[GLM45.index("{{ '\\n<tool_call>'") : GLM45.index("{% endif %}\n{{- eos_token")],
+    "{{- '<tool_call>' + tc.name -}}\n{% set _args = tc.arguments %}{% for k, v in _args.items() %}<arg_key>{{ k }}"
+    "</arg_key><arg_value>{{ v | tojson if v is not string else v }}</arg_value>{% endfor %}</tool_call>{% endfor %}\n",
+)
+
+MINIMAX = r"""
+{{- ']~!b[]~b]system\n' }}
+{%- if messages[0].role == 'system' %}{{- messages[0].content }}{%- endif %}
+{%- if tools %}{{- '\n\n# Tools\n' }}
+    {%- for tool in tools %}{{- '<tool>' + tool.function | tojson + '</tool>\n' }}{%- endfor %}
+{%- endif %}
+{{- '[e~[\n' }}
+{%- for message in messages %}
+    {%- if message.role == 'assistant' %}
+        {{- ']~b]ai\n' + message.content }}
+        {%- if message.tool_calls %}
+            {{- '\n<minimax:tool_call>\n' }}
+            {%- for tool_call in message.tool_calls -%}
+                {%- set tool_call = tool_call.function %}
+                {{- '<invoke name="' + tool_call.name + '">\n' }}
+                {%- for k, v in tool_call.arguments | items %}
+                {{- '<parameter name="' + k + '">' }}
+                {{- v | tojson | string if v is not string else v }}
+                {{- '</parameter>\n' }}
+                {%- endfor %}
+                {{- '</invoke>' ~ '\n' }}
+            {%- endfor -%}
+            {{- '</minimax:tool_call>' }}
+        {%- endif %}
+        {{- eos_token + '\n' }}
+    {%- elif message.role == 'tool' %}
+        {%- if not messages[loop.index0 - 1].tool_calls and messages[loop.index0 - 1].role != 'tool' %}
+            {{- raise_exception('Message has tool role, but there was no previous message with a tool call!') }}
+        {%- endif %}
+        {{- ']~b]tool\n<response>' + message.content + '</response>[e~[\n' }}
+    {%- elif message.role == 'user' %}
+        {{- ']~b]user\n' + message.content + '[e~[\n' }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- ']~b]ai\n' }}{%- endif %}"""
+
 _TAGS = ("<tool_call>", "</tool_call>")
+_GLM = ("<|user|>", "<|assistant|>", "<|observation|>", *CALL_FORMATS["glm4"].marks)
+_MINIMAX = ("]~b]", "[e~[", *CALL_FORMATS["minimax_m2"].marks)
 _DEEPSEEK = tuple(f"<｜{mark}｜>" for mark in ("User", "Assistant")) + CALL_FORMATS["deepseek_v3"].marks
 _THINK = ("<think>", "</think>")
 _BRACKETS = ("[TOOL_CALLS]", "[ARGS]", "[THINK]", "[/THINK]")
@@ -192,6 +307,10 @@ TEMPLATES: dict[str, tuple[str, str, tuple[str, ...], bool]] = {
     "llama3": ("llama3", LLAMA, ("<|python_tag|>",), True),
     "mistral": ("mistral", MISTRAL, ("[TOOL_CALLS]",), True),
     "mistral_args": ("mistral_args", MISTRAL_ARGS, _BRACKETS, True),
+    "qwen3 coder": ("qwen3_coder", QWEN_CODER, _TAGS, False),
+    "glm 4.5": ("glm4", GLM45, _GLM, False),
+    "glm 4.7": ("glm47", GLM47, _GLM, False),
+    "minimax m2": ("minimax_m2", MINIMAX, _MINIMAX, True),
     "deepseek v3": (
         "deepseek_v3",
         DEEPSEEK_V3.replace("ARGUMENTS", "tool.function.arguments | tojson"),

@@ -24,6 +24,8 @@ WEATHER = Tool("get_weather", "Tells the weather.", '{"type": "object", "propert
 TIME = Tool("get_time", "Tells the time.")
 ASKED = Message("user", "How is it?")
 ARGUMENTS = {"city": 'Kö"\\}]{ln </tool_call> [TOOL_CALLS] <think>', "days": [1, {"deep": {}}], "x": None}
+WITH_REASONING = ("qwen3", "hermes without tokens", "mistral_args")
+"""Templates that show it."""
 CALLS = (ToolCall("abcdefghi", "get_weather", json.dumps(ARGUMENTS)), ToolCall("123456789", "get_time", "{}"))
 
 
@@ -58,7 +60,7 @@ def test_the_format_is_found_out(name: str) -> None:
     answers = Tokenizer(tokenizer_with_tools(name)).answers
     assert answers.calls == CALL_FORMATS[calls]
     assert {mark for mark, _ in answers.mark_ids} == {mark for mark in marks if mark in answers.marks}
-    assert (answers.reasoning is not None) == (name in ("qwen3", "hermes without tokens", "mistral_args"))
+    assert (answers.reasoning is not None) == (name in (*WITH_REASONING, "deepseek v3.1"))
     assert not answers.starts_in_reasoning
 
 
@@ -98,7 +100,7 @@ def test_what_the_template_renders_is_parsed_back(name: str, message: Message) -
     assert ids[-2:].count(EOS) == 1
     tokens = spelled(tokenizer, ids[: ids.index(EOS)])
     expected = (
-        message.reasoning if answers.reasoning else "",
+        message.reasoning if name in WITH_REASONING else "",
         message.content if not message.tool_calls or name not in ("llama3", "mistral") else "",
         [(call.name, json.loads(call.arguments)) for call in message.tool_calls],
     )

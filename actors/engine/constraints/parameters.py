@@ -1,0 +1,178 @@
+"""Arguments that are written as one parameter after another, in llguidance's grammar language."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from actors.engine.constraints.marks import marked
+from actors.engine.constraints.regex import literal
+from actors.engine.constraints.schema import MAX_STRING_LENGTH
+from api.answers.formats import ParameterFormat
+from api.answers.parameters import Kind, parameter_kind
+from api.errors import InvalidRequest
+
+MAX_FREE = 16
+"""Parameters whose names the model makes up."""
+MAX_TERMS = 256
+_FREE_NAME = "/[A-Za-z0-9_]{1,64}/"
+_ANYTHING = "(?s:.*)"
+_ANY_TEXT = f"(?s:.{{0,{MAX_STRING_LENGTH}}})"
+_KNOWN = {"type", "properties", "required", "additionalProperties", "patternProperties", "minProperties"}
+_MAX_DEPTH = 16
+
+Term = tuple[str, ...]
+"""Regular expressions that hold all together."""
+
+
+class ParameterGrammar:
+    """Writes the rules of one tool's arguments.
+
+    Args:
+        number: of the tool, for the names of the rules.
+        schema: of the arguments, as ``closed_schema`` writes it.
+        told: the same as it was given, by which the arguments are read.
+        ids: of the marks that are tokens.
+        rule: writes what JSON of a schema is held to.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        schema: dict[str, Any],
+        told: Any,
+        format: ParameterFormat,
+        ids: Mapping[str, int],
+        rule: Callable[[dict[str, Any]], str],
+    ) -> None:
+        self._number = number
+        self._definitions = schema.get("$defs", {})
+        self._root = schema["allOf"][0]
+        self._told = told
+        self._format = format
+        self._ids = ids
+        self._rule = rule
+        self._rules: list[str] = []
+
+    def write(self) -> str:
+        """What follows the name of the arguments' rule, and further rules.
+
+        Raises:
+            InvalidRequest: they cannot be held.
+        """
+        root = self._checked()
+        required = root.get("required", ())
+        named = root.get("properties", {})
+        properties = named | {name: True for name in required if name not in named}
+        free = self._free()
+        if not properties and free is not None:
+            head, middle = self._marked(self._format.head), self._marked(self._format.middle)
+            self._add(0, f"{head} {_FREE_NAME} {middle}", free, parameter_kind("", self._told))
+            return self._with_rules(f"parameter_{self._number}_0{{0,{MAX_FREE}}}")
+        parts = []
+        for place, (name, schema) in enumerate(properties.items()):
+            if schema is False and name not in required:
+                continue
+            before = self._marked(f"{self._format.head}{name}{self._format.middle}")
+            self._add(place, before, schema, parameter_kind(name, self._told))
+            parts.append(f"parameter_{self._number}_{place}{'' if name in required else '?'}")
+        return self._with_rules(" ".join(parts) or '""')
+
+    def _checked(self) -> dict[str, Any]:
+        """The schema of the arguments themselves, of which all is known here."""
+        root: dict[str, Any] = self._root
+        where = "where a model writes arguments one by one"
+        if unknown := sorted(root.keys() - _KNOWN):
+            raise InvalidRequest(f'"{unknown[0]}" is not supported for all arguments together {where}')
+        if root.get("minProperties", 0) > len(root.get("required", ())):
+            raise InvalidRequest(f'"minProperties" beyond those that are required is not supported {where}')
+        if wrong := [name for name in root.get("properties", ()) if not name or self._format.middle in name]:
+            raise InvalidRequest(f"an argument called {wrong[0]!r:.60} is not supported {where}")
+        return root
+
+    def _with_rules(self, arguments: str) -> str:
+        return "\n".join([arguments, *self._rules])
+
+    def _marked(self, text: str) -> str:
+        return marked(text, self._ids)
+
+    def _free(self) -> Any:
+        """The schema of parameters with other names; None where there are none."""
+        patterns = self._root.get("patternProperties", {})
+        found = next(iter(patterns.values()), self._root.get("additionalProperties", False))
+        return None if found is False else found
+
+    def _add(self, place: int, before: str, schema: Any, kind: Kind) -> None:
+        name, tail = f"{self._number}_{place}", self._marked(self._format.tail)
+        if kind == "json":
+            value = self._rule({"$defs": self._definitions, "allOf": [schema]})
+            self._rules += [f"parameter_{name}: {before} json_{name} {tail}", f"json_{name}: {value}"]
+            return
+        terms = [] if schema is False else [(_ANY_TEXT,)] if kind == "any" else self._terms(schema, 0)
+        terms += [("null",)] if kind == "text or null" else []
+        if not terms:
+            raise InvalidRequest("an argument has no value that is valid")
+        self._rules.append(f"TEXT_{name}: {' | '.join(f'({_written(term)})' for term in terms)}")
+        if any(mark in self._format.tail for mark in self._ids):
+            self._rules += [
+                f"SOME_{name}: TEXT_{name} & /(?s:.+)/",
+                f"parameter_{name}: {before} SOME_{name}{'?' if any(map(_may_be_empty, terms)) else ''} {tail}",
+            ]
+            return
+        once = f"~/{_ANYTHING}{literal(self._format.tail)}(?s:.+)/"
+        self._rules += [
+            f"ENDED_{name}: TEXT_{name} {tail}",
+            f"VALUE_{name}: ENDED_{name} & {once}",
+            f"value_{name}[lazy]: VALUE_{name}",
+            f"parameter_{name}: {before} value_{name}",
+        ]
+
+    def _terms(self, schema: Any, depth: int) -> list[Term]:
+        """All whose texts are valid."""
+        if depth > _MAX_DEPTH:
+            raise InvalidRequest("a text is nested too deeply")
+        if schema is True:
+            return [(_ANY_TEXT,)]
+        if not isinstance(schema, dict) or not _may_be_text(schema):
+            return []
+        beside = [schema[keyword] for keyword in ("anyOf", "oneOf") if keyword in schema]
+        beside += [[part] for part in schema.get("allOf", ())]
+        if "$ref" in schema:
+            beside.append([self._definitions[schema["$ref"].rpartition("/")[2]]])
+        found = [_own(schema)]
+        for alternatives in beside:
+            several = [self._terms(part, depth + 1) for part in alternatives]
+            if alternatives is schema.get("oneOf") and sum(map(bool, several)) > 1:
+                raise InvalidRequest('"oneOf" of several texts is not supported')
+            found = [one + other for one in found for terms in several for other in terms]
+            if len(found) > MAX_TERMS:
+                raise InvalidRequest("a text has too many alternatives")
+        return found
+
+
+def _own(schema: Mapping[str, Any]) -> Term:
+    """What a schema itself says of texts; their length where it says nothing."""
+    least, most = schema.get("minLength", 0), schema.get("maxLength")
+    term = [f"(?s:.{{{least},{max(MAX_STRING_LENGTH, least) if most is None else most}}})"]
+    if "pattern" in schema:
+        term.append(schema["pattern"].removeprefix("^").removesuffix("$"))
+    for values in ([schema["const"]] if "const" in schema else None, schema.get("enum")):
+        if values is not None:
+            term.append("|".join(f"(?:{literal(value)})" for value in values if isinstance(value, str)))
+    return tuple(term)
+
+
+def _may_be_text(schema: Mapping[str, Any]) -> bool:
+    types = schema.get("type", "string")
+    texts = [isinstance(value, str) for value in schema.get("enum", [""])]
+    is_constant = isinstance(schema.get("const", ""), str)
+    return "string" in (types if isinstance(types, list) else [types]) and any(texts) and is_constant
+
+
+def _written(term: Term) -> str:
+    return " & ".join(f"/{part}/" for part in term)
+
+
+def _may_be_empty(term: Term) -> bool:
+    """Whether it is known that the empty text fits."""
+    return all(part.startswith("(?s:.{0,") for part in term)
