@@ -96,6 +96,17 @@ async def test_each_retention_policy_gives_the_same_answers_and_computes_what_it
 
 
 @in_one_loop
+async def test_tools_calls_its_tool_and_goes_on_from_the_result(cluster: SmallCluster) -> None:
+    found = await result(cluster, "tools")
+    numbers = found["arguments"]
+    assert all(number in range(21) for number in (numbers["a"], numbers["b"]))
+    _, called, told = found["transcript"].partition('<tool_call>{"name": "add", "arguments": ')
+    assert called
+    assert str(numbers["a"] + numbers["b"]) in told
+    assert found["answer"]
+
+
+@in_one_loop
 async def test_react_calls_its_tool_and_goes_on_with_what_it_said(cluster: SmallCluster) -> None:
     found = await result(cluster, "react")
     assert len(found["calls"]) == 2
