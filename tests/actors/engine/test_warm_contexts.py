@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+import pytest
+
 from actors.engine.context import Context, closest
 from actors.engine.contract import Admission, Prefix, tokens_hash
 from actors.models.warm import WarmContexts
 from api.turns import Sampling, Stop
-from tests.actors.engine.driver import Driver, prompt
+from tests.actors.engine.driver import Driver, TorchDriver, prompt
 
 NUM_TOKENS = 6
 
@@ -69,10 +71,23 @@ class Client:
 
 
 async def test_warm_equals_cold_for_conversations_with_edits_retries_and_branches(driver: Driver) -> None:
-    draw, client = random.Random(7), Client(driver)
-    chats = [prompt(20, seed) for seed in range(4)]
+    await compare(driver, seed=7, num_chats=4, num_requests=60)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_warm_equals_cold_for_two_hundred_random_conversations(torch_driver: TorchDriver) -> None:
+    seed = random.SystemRandom().getrandbits(32)
+    print(f"seed {seed}")  # noqa: T201
+    await compare(torch_driver, seed, num_chats=200, num_requests=1000, max_contexts=100)
+
+
+async def compare(driver: Driver, seed: int, num_chats: int, num_requests: int, max_contexts: int = 6) -> None:
+    """Each request of conversations that go on, are edited, are asked again and branch, warm and cold."""
+    draw, client = random.Random(seed), Client(driver, max_contexts)
+    chats = [prompt(20, number) for number in range(num_chats)]
     num_resident = 0
-    for number in range(60):
+    for number in range(num_requests):
         chat = draw.choice(chats)
         kind = draw.random()
         if kind < 0.2:
@@ -80,7 +95,10 @@ async def test_warm_equals_cold_for_conversations_with_edits_retries_and_branche
         elif kind < 0.3:
             chat[draw.randrange(len(chat))] = draw.randrange(3, 384)
         elif kind < 0.4:
-            chat = chats[draw.randrange(4)] = [*draw.choice(chats)[: draw.randrange(1, 20)], *prompt(12, number)]
+            chat = chats[draw.randrange(num_chats)] = [
+                *draw.choice(chats)[: draw.randrange(1, 20)],
+                *prompt(12, number),
+            ]
         sampling = Sampling(temperature=1.0, seed=number) if draw.random() < 0.5 else Sampling(repetition_penalty=1.3)
         answer = await client.warm(chat, sampling, is_temporary=draw.random() < 0.2)
         num_resident += client.residency.num_resident
