@@ -96,9 +96,11 @@ def _ids(line: str) -> list[int]:
 class Ours:
     """A whole Greenroom, as ``greenroom up`` starts it."""
 
+    MODEL = "model"
+
     def __init__(self, model: Path, engine: str) -> None:
         arguments = {"kv_cache_memory_bytes": KV_CACHE_BYTES} if engine == "vllm" else {"num_threads": 1}
-        self._models = [{"name": "model", "path": str(model), "engine": engine, "engine_args": arguments}]
+        self._models = [{"name": self.MODEL, "path": str(model), "engine": engine, "engine_args": arguments}]
 
     @contextlib.asynccontextmanager
     async def conversations(self, number: int) -> AsyncIterator[list[Conversation]]:
