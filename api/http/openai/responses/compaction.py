@@ -14,7 +14,7 @@ from uuid import uuid4
 from api.cluster import Cluster
 from api.errors import LengthExceeded
 from api.http.openai.envelope import InvalidField
-from api.http.openai.responses.draft import SYSTEM_ROLES, Draft
+from api.http.openai.responses.draft import SYSTEM_ROLES, Draft, newest_of
 from api.http.openai.responses.ids import new_response_id
 from api.http.openai.responses.items import compaction, messages_of
 from api.http.openai.responses.resource import Usage
@@ -32,7 +32,7 @@ async def compact(cluster: Cluster, draft: Draft, before: Sequence[Message], own
     kept = [Message(one.role, one.content) for one in said if one.role != "tool" and one.content]
     if not kept:
         raise InvalidField("there is nothing to compact", "input")
-    start, fitting = await _fitting(cluster, draft, kept, owner)
+    start, fitting = await _fitting(cluster, draft, newest_of(kept, draft.model.max_context_tokens), owner)
     return {
         "id": new_response_id(),
         "object": "response.compaction",

@@ -11,6 +11,7 @@ from typing import Any
 from api.cluster import ModelInfo
 from api.constraints import Constraint
 from api.http.openai.envelope import InvalidField
+from api.http.openai.messages import num_chars
 from api.http.openai.responses.items import Item, num_item_chars, with_ids
 from api.http.openai.responses.schemas import ResponseBody
 from api.http.openai.responses.tools import SKIPPED, ToolBody, choice_of
@@ -85,13 +86,7 @@ class Draft:
 
     def that_might_fit(self, messages: Sequence[Message]) -> tuple[Message, ...]:
         """What was said earlier; where the oldest is left out, without what is certainly too old, so that it ends."""
-        if not self.drops_oldest:
-            return tuple(messages)
-        num_front = next((i for i, one in enumerate(messages) if one.role not in SYSTEM_ROLES), len(messages))
-        start, num_left = len(messages), self.model.max_context_tokens * _LONGEST_TOKEN
-        while start > num_front and (num_left := num_left - len(messages[start - 1].content) - 1) >= 0:
-            start -= 1
-        return (*messages[:num_front], *messages[start:])
+        return newest_of(messages, self.model.max_context_tokens) if self.drops_oldest else tuple(messages)
 
     @property
     def drops_oldest(self) -> bool:
@@ -102,6 +97,17 @@ class Draft:
     def is_stored(self) -> bool:
         """Whether it is to be found again."""
         return bool(self.fields["store"])
+
+
+def newest_of(messages: Sequence[Message], max_tokens: int) -> tuple[Message, ...]:
+    """The messages of the system at the front, the last one, and of those before it which might have so many tokens."""
+    num_front = next((i for i, one in enumerate(messages) if one.role not in SYSTEM_ROLES), len(messages))
+    front, said = messages[:num_front], messages[num_front:]
+    start = max(len(said) - 1, 0)
+    num_left = max_tokens * _LONGEST_TOKEN - num_chars(said[start:])
+    while start and (num_left := num_left - num_chars([said[start - 1]])) >= 0:
+        start -= 1
+    return (*front, *said[start:])
 
 
 @dataclass(frozen=True, slots=True)

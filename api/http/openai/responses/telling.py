@@ -36,7 +36,7 @@ async def context_for(conversation: Conversation, draft: Draft, front: str | Non
     """
     last, log = await conversation.last_turn(), conversation.log
     if last is None or front is None or log.is_stale or log.model != draft.model.name:
-        return (*draft.opening, *messages_of(await conversation.all_items()))
+        return (*draft.opening, *draft.that_might_fit(messages_of(await conversation.all_items())))
     ids = await conversation.session.tokens(last.turn_id)
     added = await conversation.messages_of(await conversation.added_items())
     if front == draft.front and not draft.drops_oldest:

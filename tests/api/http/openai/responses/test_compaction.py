@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from openai import BadRequestError, NotFoundError
 
-from api.turns import Message
+from api.turns import Message, TurnRequest, messages_in
 from tests.api import toy_model
 from tests.api.fake_cluster import TOY, FakeCluster
 from tests.api.http.openai.responses.oracle import check_response, events_of
@@ -48,6 +48,21 @@ async def test_openais_own_client_sends_a_compacted_conversation_in_the_place_of
         chained = await client.responses.compact(model="toy", previous_response_id=first.id, input="Bye.")
         told = "\nuser: And now?\nassistant: " + first.output_text + "\nuser: Bye."
         assert chained.output_text == compacted.output_text + told  # type: ignore[attr-defined]
+
+
+async def test_no_more_of_a_long_conversation_is_tokenised_than_might_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, prompts, generate = FakeCluster(replace(TOY, max_context_tokens=100)), [], FakeCluster.generate
+
+    async def watched(cluster: FakeCluster, model: str, request: TurnRequest, owner: str) -> object:
+        prompts.append(messages_in(request.prompt))
+        return await generate(cluster, model, request, owner)
+
+    monkeypatch.setattr(FakeCluster, "generate", watched)
+    items = [{"role": "user", "content": "x" * 1000}] * 20 + [{"role": "user", "content": "last"}]
+    async with shell(cluster=cluster) as client:
+        answer = await client.post("/v1/responses/compact", json={"input": items})
+    assert answer.json()["output_text"] == "user: last"
+    assert len(prompts[0]) == 7
 
 
 async def test_the_oldest_messages_are_left_out_until_half_of_the_context_holds_the_rest() -> None:

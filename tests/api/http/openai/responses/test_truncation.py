@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from api.turns import Earlier
-from tests.api.fake_cluster import TOY, FakeCluster
+from api.cluster import Edit
+from api.http.openai.responses.draft import newest_of
+from api.turns import Earlier, Message, TurnRequest, messages_in
+from tests.api.fake_cluster import TOY, FakeCluster, FakeSession
 from tests.api.http.openai.responses.oracle import events_of
 from tests.api.http.openai.responses.test_stored import create
 from tests.api.shell import shell
@@ -63,6 +65,37 @@ async def test_what_has_long_been_left_out_is_not_kept_with_later_turns() -> Non
     earlier = cluster.turns[-1].request.prompt[0]
     assert isinstance(earlier, Earlier)
     assert 100 <= sum(len(message.content) for message in earlier.messages) <= 100 * 64
+
+
+async def test_what_is_certainly_too_old_is_not_told_anew_whatever_it_is_made_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster, edits, begin = FakeCluster(replace(TOY, max_context_tokens=100)), list[Edit | None](), FakeSession.begin
+
+    async def watched(
+        session: FakeSession, request: TurnRequest, after: str | None = None, edit: Edit | None = None
+    ) -> object:
+        edits.append(edit)
+        return await begin(session, request, after, edit)
+
+    monkeypatch.setattr(FakeSession, "begin", watched)
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "x" * 2000}
+    result = {"type": "function_call_output", "call_id": "c", "output": ""}
+    async with shell(cluster=cluster) as client:
+        conversation = (await client.post("/v1/conversations", json={"items": [call, result] * 20})).json()["id"]
+        body = {"input": "hi", "conversation": conversation, "truncation": "auto"}
+        await client.post("/v1/responses", json=body)
+    assert edits[0] is not None
+    assert len([message for message in messages_in(edits[0].told) if message.tool_calls]) == 3
+
+
+async def test_the_last_message_and_the_instructions_are_never_too_old() -> None:
+    kind, hello, long = Message("system", "Be kind."), Message("user", "hello"), Message("user", "x" * 1000)
+    assert newest_of((), 1) == ()
+    assert newest_of((kind,), 1) == (kind,)
+    assert newest_of((kind, hello, long), 1) == (kind, long)
+    assert newest_of((kind, long, hello), 1) == (kind, hello)
+    assert newest_of((kind, long, hello), 100) == (kind, long, hello)
 
 
 async def test_a_chat_that_is_sent_again_loses_its_oldest_items_whole() -> None:
