@@ -326,24 +326,31 @@ class SessionHandle(Protocol):
         """The user has begun to type: counts as use, and a predictive context is filled now."""
         ...
 
-    async def fork(self, length: int | None = None, after: str | None = None) -> SessionHandle:
+    async def fork(
+        self, length: int | None = None, after: str | None = None, before: str | None = None
+    ) -> SessionHandle:
         """A new session of the same owner with the first ``length`` tokens (None: all), sharing the KV cache.
 
         Args:
             after: the turn with whose end the new one is to end, in the place of a length.
+            before: the turn before which it is to end.
 
         Raises:
             InvalidRequest: the length lies outside the context.
-            NotLast, TurnNotFound: as ``tokens``.
+            NotLast, TurnNotFound: as ``tokens``; the turn ``before`` is not in the context.
             TurnRunning: a turn is running (for None; a length up to the running turn's base is fine).
         """
         ...
 
-    async def rollback(self, length: int, then: tuple[int, ...] = ()) -> None:
+    async def rollback(self, length: int | None = None, then: tuple[int, ...] = (), before: str | None = None) -> None:
         """Cut the context back to ``length`` tokens and append ``then``; forgets the turns after it.
+
+        Args:
+            before: the turn before which the context is to end, in the place of a length.
 
         Raises:
             InvalidRequest: the length lies outside the context.
+            TurnNotFound: the turn ``before`` is not in the context.
             TurnRunning: a turn is running.
         """
         ...

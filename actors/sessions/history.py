@@ -171,6 +171,19 @@ class History:
         record = self.record(turn_id)
         return record is not None and not record.is_past and record.end_length == len(self.tokens)
 
+    def length_before(self, turn_id: str) -> int:
+        """Tokens of the context when this turn started.
+
+        Raises:
+            TurnNotFound: it is not in the context.
+        """
+        if self.open_turn and self.open_turn.request.turn_id == turn_id:
+            return len(self.tokens)
+        for turn in self.turns:
+            if turn.request.turn_id == turn_id:
+                return turn.base_length
+        raise TurnNotFound(turn_id)
+
     def length_after(self, turn_id: str) -> int:
         """Tokens of the context when this turn had ended.
 

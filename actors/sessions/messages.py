@@ -59,11 +59,13 @@ class SessionCalls(Protocol):
         """See ``SessionHandle.typing``."""
         ...
 
-    async def fork(self, target_id: str, length: int | None, after: str | None = None) -> None:
+    async def fork(
+        self, target_id: str, length: int | None, after: str | None = None, before: str | None = None
+    ) -> None:
         """Open a session of this id with a prefix of this one; see ``SessionHandle.fork``. Repeating is safe."""
         ...
 
-    async def rollback(self, length: int, then: tuple[int, ...] = ()) -> None:
+    async def rollback(self, length: int | None, then: tuple[int, ...] = (), before: str | None = None) -> None:
         """See ``SessionHandle.rollback``. Durable on return; repeating is safe."""
         ...
 

@@ -110,15 +110,15 @@ class SessionRef(SessionHandle):
         await self._session.typing()
 
     @override
-    async def fork(self, length: int | None = None, after: str | None = None) -> SessionRef:
+    async def fork(self, length: int | None = None, after: str | None = None, before: str | None = None) -> SessionRef:
         target_id = uuid.uuid4().hex
-        await self._session.fork(target_id, length, after)
+        await self._session.fork(target_id, length, after, before)
         location = await self._directory.locate(target_id)
         return SessionRef(location, self._directory, self._reader, self._timeout_s)
 
     @override
-    async def rollback(self, length: int, then: tuple[int, ...] = ()) -> None:
-        await self._session.rollback(length, then)
+    async def rollback(self, length: int | None = None, then: tuple[int, ...] = (), before: str | None = None) -> None:
+        await self._session.rollback(length, then, before)
 
     @override
     async def rename(self, title: str) -> None:

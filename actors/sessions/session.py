@@ -181,10 +181,13 @@ class Session(SessionCalls):
         if self._records.opened.retention.policy == "predictive" and self._runner.turn_id is None:
             self._runner.context.refill()
 
-    async def fork(self, target_id: str, length: int | None, after: str | None = None) -> None:
+    async def fork(
+        self, target_id: str, length: int | None, after: str | None = None, before: str | None = None
+    ) -> None:
         self._use(is_delisted_too=length is not None or after is not None)
         history = self._records.history
         length = length if after is None else history.length_after(after)
+        length = length if before is None else history.length_before(before)
         if length is None and self._runner.turn_id:
             raise TurnRunning("a turn is running; say at which length to fork")
         records = tuple(encode(record) for record in prefix(history, length))
@@ -204,11 +207,14 @@ class Session(SessionCalls):
         )
         await self._parts.directory.adopt(seed)
 
-    async def rollback(self, length: int, then: tuple[int, ...] = ()) -> None:
+    async def rollback(self, length: int | None, then: tuple[int, ...] = (), before: str | None = None) -> None:
         self._use()
-        limit = self._records.opened.max_context + 1
+        limit, history = self._records.opened.max_context + 1, self._records.history
         async with self._turns.held_off():
-            self._records.history.context.check_length(length)
+            length = length if before is None else history.length_before(before)
+            if length is None:
+                raise InvalidRequest("a rollback needs a length or a turn")
+            history.context.check_length(length)
             if length + len(then) > limit:
                 raise InvalidRequest(f"this context holds at most {limit} tokens")
             await self._records.write(RolledBack(length, then))

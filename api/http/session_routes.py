@@ -31,7 +31,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, WebSocketRoute
 
 from api.cluster import SessionHandle
-from api.errors import SessionNotFound, TurnNotFound
+from api.errors import SessionNotFound
 from api.http.bodies import parse_body
 from api.http.models import cluster_of
 from api.http.operations import Operation
@@ -98,29 +98,18 @@ async def close_session(request: Request) -> Response:
 async def fork_session(request: Request) -> Response:
     handle = await _session(request)
     body = parse_body(ForkBody, await request.body())
-    length = await _base_length(handle, body.turn_id) if body.turn_id else body.length
-    return await _described(await handle.fork(length), 201)
+    return await _described(await handle.fork(body.length, before=body.turn_id), 201)
 
 
 async def roll_session_back(request: Request) -> Response:
     handle = await _session(request)
     body = parse_body(RollbackBody, await request.body())
-    length = await _base_length(handle, body.turn_id) if body.turn_id else body.length
-    assert length is not None, "the schema asks for one of the two"
-    await handle.rollback(length)
+    await handle.rollback(body.length, before=body.turn_id)
     return await _described(handle)
 
 
 async def _session(request: Request) -> SessionHandle:
     return await cluster_of(request).session(session_named(request.path_params["session_id"]), owner_of(request))
-
-
-async def _base_length(handle: SessionHandle, turn_id: str) -> int:
-    """Tokens in the context right before a turn."""
-    for turn in (await handle.describe()).turns:
-        if turn.turn_id == turn_id:
-            return turn.base_length
-    raise TurnNotFound(turn_id)
 
 
 async def _described(handle: SessionHandle, status: int = 200, headers: dict[str, str] | None = None) -> Response:

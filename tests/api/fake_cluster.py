@@ -445,10 +445,11 @@ class FakeSession:
         self._cluster.use(self)
         self.num_typing += 1
 
-    async def fork(self, length: int | None = None, after: str | None = None) -> FakeSession:
+    async def fork(self, length: int | None = None, after: str | None = None, before: str | None = None) -> FakeSession:
         """A session with a copy of the first tokens and of the turns within them."""
         self._check_listed(length if after is None else after)
         length = length if after is None else self._length_after(after)
+        length = length if before is None else self._length_before(before)
         if length is None and self.running:
             raise TurnRunning("a turn is running")
         is_whole = length is None
@@ -461,11 +462,13 @@ class FakeSession:
         self._cluster.open_sessions[forked.session_id] = forked
         return forked
 
-    async def rollback(self, length: int, then: tuple[int, ...] = ()) -> None:
+    async def rollback(self, length: int | None = None, then: tuple[int, ...] = (), before: str | None = None) -> None:
         """Cut back and append."""
         self._check_listed()
         if self.running:
             raise TurnRunning("a turn is running")
+        length = length if before is None else self._length_before(before)
+        assert length is not None
         if self._checked(length) + len(then) > self.max_context + 1:
             raise InvalidRequest(f"this context holds at most {self.max_context + 1} tokens")
         self.ids[length:] = list(then)
@@ -504,6 +507,12 @@ class FakeSession:
         """The first ones."""
         self._check_open()
         return tuple(self.ids[: self._length_after(turn_id)])
+
+    def _length_before(self, turn_id: str) -> int:
+        for turn in self.turns:
+            if turn.request.turn_id == turn_id and not turn.error:
+                return turn.start.base_length
+        raise TurnNotFound(turn_id)
 
     def _length_after(self, turn_id: str) -> int:
         record = self._unmade.get(turn_id) or self._logged(self._turn(turn_id))

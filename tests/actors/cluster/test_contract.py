@@ -656,8 +656,13 @@ async def test_a_turn_names_a_length_where_the_context_holds_just_what_was_said_
     assert await session.tokens("a") == (await session.tokens("b"))[: len(made)]
     fork = await session.fork(after="a")
     assert ((await fork.describe()).length, [turn.turn_id for turn in (await fork.describe()).turns]) == (5, ["a"])
+    begun = await session.fork(before="b")
+    assert ((await begun.describe()).length, [turn.turn_id for turn in (await begun.describe()).turns]) == (5, ["a"])
+    await begun.rollback(before="a")
+    assert (await begun.describe()).length == 0
     for none in "none", "":
-        for refused in session.tokens(none), session.fork(after=none):
+        refusals = session.tokens(none), session.fork(after=none), session.fork(before=none)
+        for refused in (*refusals, session.rollback(before=none)):
             with pytest.raises(TurnNotFound):
                 await refused
     await session.edit(Edit("e", hidden=("name",)))
@@ -667,6 +672,9 @@ async def test_a_turn_names_a_length_where_the_context_holds_just_what_was_said_
     await ids(await session.begin(turn("c", 9, "c"), "e", Edit("f", told=(Text("uv"),), is_anew=True)))
     for refused in session.tokens("a"), session.fork(after="a"):
         with pytest.raises(NotLast):
+            await refused
+    for refused in session.fork(before="b"), session.rollback(before="b"):
+        with pytest.raises(TurnNotFound):
             await refused
     assert len(await session.tokens("c")) == 12
 

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 from starlette.applications import Starlette
 
+from api.cluster import Edit
 from api.http.app import build_app
 from api.settings import ApiKey, ApiSettings
 from api.turns import Message, Stop, TurnRequest
-from tests.api.fake_cluster import FakeCluster
+from tests.api.fake_cluster import FakeCluster, FakeSession
 
 KEYS = ApiSettings(api_keys=(ApiKey(key="key-of-ada", owner="ada"), ApiKey(key="key-of-bob", owner="bob")))
 
@@ -211,6 +213,36 @@ async def test_rolling_back_to_a_turn_undoes_it(http: httpx.AsyncClient, cluster
     assert [turn["turn_id"] for turn in shown.json()["turns"]] == ["first"]
     assert (await http.post(path, json={"length": 0})).json()["length"] == 0
     assert (await http.post(path, json={})).status_code == 400
+
+
+async def test_rolling_back_to_a_turn_leaves_a_context_that_has_begun_anew_meanwhile(
+    http: httpx.AsyncClient, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await opened(http)
+    await say(cluster, session["id"], "first")
+    await say(cluster, session["id"], "second")
+    rollback, fork = FakeSession.rollback, FakeSession.fork
+
+    async def begin_anew(found: FakeSession) -> None:
+        await found.edit(Edit(uuid4().hex, is_anew=True))
+        await say(cluster, session["id"], uuid4().hex)
+        await say(cluster, session["id"], uuid4().hex)
+
+    async def roll_back_late(found: FakeSession, *arguments: Any, **named: Any) -> None:
+        await begin_anew(found)
+        await rollback(found, *arguments, **named)
+
+    async def fork_late(found: FakeSession, *arguments: Any, **named: Any) -> FakeSession:
+        await begin_anew(found)
+        return await fork(found, *arguments, **named)
+
+    monkeypatch.setattr(FakeSession, "rollback", roll_back_late)
+    monkeypatch.setattr(FakeSession, "fork", fork_late)
+    path = f"/api/sessions/{session['id']}"
+    for action, turn_id in ("rollback", "second"), ("fork", (await http.get(path)).json()["turns"][-1]["turn_id"]):
+        refused = await http.post(f"{path}/{action}", json={"turn_id": turn_id})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "turn_not_found"), action
+        assert len((await http.get(path)).json()["turns"]) == 2
 
 
 async def test_rolling_back_while_a_turn_runs_says_that_one_runs(http: httpx.AsyncClient, cluster: FakeCluster) -> None:
