@@ -252,7 +252,7 @@ class History:
     def _place_before(self, num_untold: int) -> int:
         """Where to insert the entry of a turn that leaves ``num_untold`` parts of earlier edits for a later turn."""
         place = len(self.entries)
-        while num_untold > 0 and place and isinstance(edit := self.entries[place - 1], Edit):
+        while num_untold > 0 and place > self.context.place and isinstance(edit := self.entries[place - 1], Edit):
             num_untold -= len(edit.told)
             place -= 1
         return place

@@ -188,6 +188,8 @@ def encode(record: Record) -> bytes:
         fields["edit"]["told"] = [_named(part) for part in record.edit.told]
     if isinstance(record, TurnStarted | Edited) and record.kept is not None:
         fields["kept"]["others"] = [_named(part) for part in record.kept.others]
+    if isinstance(record, TurnQueued | TurnStarted | Edited):
+        fields = {name: value for name, value in fields.items() if value not in (None, ())}
     if isinstance(record, TurnEnded | TurnKept) and not record.output.logprobs:
         del fields["output"]["logprobs"]
     return to_line([type(record).__name__, fields])
