@@ -135,6 +135,12 @@ class Unsupported(InvalidRequest):
     code = "unsupported"
 
 
+class UnsupportedContent(InvalidRequest):
+    """Something other than text, which is all that can be read here."""
+
+    code = "unsupported_content"
+
+
 class Unauthorized(GreenroomError):
     """The API key is missing or not known."""
 

@@ -41,7 +41,7 @@ from api.inferlets import InferletDescription, InferletSummary, State
 from api.logs import event_logger
 from api.threads.blocks import Block
 from api.threads.contract import BlockQuery, EventBatch, StreamQuery
-from api.threads.runs import Run
+from api.threads.runs import Label, Run
 from api.values import Value
 
 log = event_logger("greenroom.inferlet")
@@ -153,6 +153,12 @@ class Instance(InferletCalls):
 
     async def thread_run(self, run_id: str, wait_s: float) -> Run:
         return await self._thread.thread_run(run_id, wait_s)
+
+    async def thread_active_runs(self) -> tuple[Run, ...]:
+        return await self._thread.thread_active_runs()
+
+    async def thread_labelled(self, labels: frozenset[Label]) -> dict[Label, str]:
+        return await self._thread.thread_labelled(labels)
 
     async def thread_blocks(self, query: BlockQuery) -> tuple[tuple[Block, ...], bool]:
         return await self._thread.thread_blocks(query)

@@ -9,7 +9,7 @@ from api.inferlet_events import Event
 from api.inferlets import InferletDescription
 from api.threads.blocks import Block
 from api.threads.contract import BlockQuery, EventBatch, StreamQuery
-from api.threads.runs import Run
+from api.threads.runs import Label, Run
 from api.values import Value
 
 
@@ -26,6 +26,14 @@ class ThreadCalls(Protocol):
 
     async def thread_run(self, run_id: str, wait_s: float) -> Run:
         """See ``ThreadHandle.wait``."""
+        ...
+
+    async def thread_active_runs(self) -> tuple[Run, ...]:
+        """See ``ThreadHandle.active_runs``."""
+        ...
+
+    async def thread_labelled(self, labels: frozenset[Label]) -> dict[Label, str]:
+        """See ``ThreadHandle.labelled``."""
         ...
 
     async def thread_blocks(self, query: BlockQuery) -> tuple[tuple[Block, ...], bool]:

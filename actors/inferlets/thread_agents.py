@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import uuid
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -64,12 +63,9 @@ class ThreadAgents(Agents):
     @override
     async def open(self, agent: str, name: str | None, owner: str = "", key: str | None = None) -> ThreadRef:
         asked = ThreadName(owner, agent, name, key)
-        if name is not None and _ID.fullmatch(name):
-            with suppress(ThreadNotFound):
-                found = await self.thread(name, owner)
-                if (await found.describe()).agent == agent:
-                    await self._claim(asked, name)
-                    return found
+        if name is not None and (found := await self._of_id(agent, name, owner)):
+            await self._claim(asked, name)
+            return found
         thread_id, thread = await self._named(asked)
         source = None if thread else await self._source(agent, owner)
         await self._claim(asked, thread_id)
@@ -79,6 +75,15 @@ class ThreadAgents(Agents):
         context_id = name or thread_id
         seed = InferletSeed(thread_id, owner, AGENT + agent, source.text, source.file, (context_id,), context_id)
         return self._ref(await self.directory.launch(seed), owner)
+
+    @override
+    async def find(self, agent: str, name: str, owner: str = "") -> ThreadRef:
+        if found := await self._of_id(agent, name, owner):
+            return found
+        _, thread = await self._named(ThreadName(owner, agent, name, None))
+        if thread is None:
+            raise ThreadNotFound(name)
+        return thread
 
     @override
     async def thread(self, thread_id: str, owner: str = "") -> ThreadRef:
@@ -126,6 +131,15 @@ class ThreadAgents(Agents):
 
     def _ref(self, location: Location, owner: str) -> ThreadRef:
         return ThreadRef(location, self.directory, self.timeout_s, partial(self._names.delete, location.id, owner))
+
+    async def _of_id(self, agent: str, thread_id: str, owner: str) -> ThreadRef | None:
+        if not _ID.fullmatch(thread_id):
+            return None
+        try:
+            found = await self.thread(thread_id, owner)
+        except ThreadNotFound:
+            return None
+        return found if (await found.describe()).agent == agent else None
 
     @property
     def _names(self) -> ThreadNames:

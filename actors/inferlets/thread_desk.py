@@ -18,7 +18,7 @@ from api.errors import GreenroomError, IdempotencyConflict, InferletEnded, RunEn
 from api.threads.blocks import Block
 from api.threads.contract import BlockQuery, EventBatch, StreamQuery
 from api.threads.positions import Position
-from api.threads.runs import Run
+from api.threads.runs import Label, Run
 from api.values import Value
 
 Found = TypeVar("Found")
@@ -34,7 +34,7 @@ class ThreadDesk(ThreadCalls):
 
     @override
     async def command(self, key: str, value: Value) -> tuple[Run, int]:
-        """A refusal is not remembered: its key is free again."""
+        """A refusal is not remembered: its key is free again. What a key conflicts with has its outcome by then."""
         if found := self._ended(value):
             return found
         inbox, number = self._reception.inbox, 0
@@ -42,8 +42,6 @@ class ThreadDesk(ThreadCalls):
             number += 1
         key = f"{key}/{number}"
         position = await self._reception.deliver(key, value)
-        if inbox.values[position] != value:
-            raise IdempotencyConflict(f"the key {key.rpartition('/')[0]!r} was used with another body")
         try:
             async with asyncio.timeout(self._timeout_s):
                 outcome: tuple[Run, int] | GreenroomError | None = await self._once(lambda: self._outcome(key))
@@ -52,6 +50,8 @@ class ThreadDesk(ThreadCalls):
         if outcome is None:
             ended = self._reception.ended
             raise InferletEnded(f"the thread has ended: {ended.value!s:.2000}" if ended else "the thread has ended")
+        if inbox.values[position] != value:
+            raise IdempotencyConflict(f"the key {key.rpartition('/')[0]!r} was used with another body")
         if isinstance(outcome, RunNotFound) and (found := self._ended(value)):
             return found  # it ended while the command was on its way, and its program has let go of it
         if isinstance(outcome, GreenroomError):
@@ -65,6 +65,16 @@ class ThreadDesk(ThreadCalls):
             async with asyncio.timeout(wait_s):
                 await self._once(lambda: self._settled(run_id))
         return self.log.run(run_id)
+
+    @override
+    async def thread_active_runs(self) -> tuple[Run, ...]:
+        self._reception.use()
+        return tuple(self.log.active.values())
+
+    @override
+    async def thread_labelled(self, labels: frozenset[Label]) -> dict[Label, str]:
+        self._reception.use()
+        return {label: self.log.labelled[label] for label in labels & self.log.labelled.keys()}
 
     @override
     async def thread_blocks(self, query: BlockQuery) -> tuple[tuple[Block, ...], bool]:

@@ -15,7 +15,7 @@ from api.errors import BlockNotFound, GreenroomError, RunNotFound
 from api.inferlet.work_effects import Shown
 from api.threads.blocks import Block, BlockError, Part
 from api.threads.contract import BlockQuery, EventName
-from api.threads.runs import Run
+from api.threads.runs import Label, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,8 @@ class ThreadLog:
     Attributes:
         entries: the one of seq n stands at n - 1.
         blocks, runs: by id, as they are now; in the order of their creation.
+        active: of the runs those that have not ended.
+        labelled: the id of the last run that has a label.
         is_over: no more will come.
     """
 
@@ -53,6 +55,8 @@ class ThreadLog:
         self.entries: list[Entry] = []
         self.blocks: dict[str, Block] = {}
         self.runs: dict[str, Run] = {}
+        self.active: dict[str, Run] = {}
+        self.labelled: dict[Label, str] = {}
         self.is_over = False
         self._open: dict[str, list[tuple[Part, bytearray]]] = {}
         self._outcomes: dict[int, _Outcome] = {}
@@ -173,7 +177,13 @@ class ThreadLog:
         return [entry for entry in self.entries[-8:] if entry.run_id == run_id]
 
     def _take_run(self, run: Run) -> None:
+        if run.id not in self.runs:
+            self.labelled |= dict.fromkeys(run.labels.items(), run.id)
         self.runs[run.id] = run
+        if run.is_over:
+            self.active.pop(run.id, None)
+        else:
+            self.active[run.id] = run
         self.entries.append(Entry(self.end + 1, "run.ended" if run.is_over else "run.updated", run=run))
 
     def _create(self, block: Block) -> None:

@@ -19,7 +19,7 @@ from api.errors import InferletNotFound, ThreadNotFound
 from api.threads.blocks import Block
 from api.threads.commands import Answers, Cancel, CancelMode, Command, GivenAnswer, Prompt, Steer, sent
 from api.threads.contract import BlockQuery, Outcome, StreamQuery, ThreadEvent, ThreadHandle, ThreadInfo
-from api.threads.runs import Run
+from api.threads.runs import Label, Run
 from api.values import snapshot
 
 Answer = TypeVar("Answer")
@@ -71,6 +71,14 @@ class ThreadRef(ThreadHandle):
             run = await self._found(self._calls.thread_run(run_id, min(left_s, self.WAIT_S)))
             if run.is_over or run.state == "waiting" or time.monotonic() >= deadline:
                 return run
+
+    @override
+    async def active_runs(self) -> tuple[Run, ...]:
+        return await self._found(self._calls.thread_active_runs())
+
+    @override
+    async def labelled(self, labels: frozenset[Label]) -> dict[Label, str]:
+        return await self._found(self._calls.thread_labelled(labels))
 
     @override
     async def blocks(self, query: BlockQuery) -> tuple[tuple[Block, ...], bool]:

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 from api.cluster import Cluster
 from api.errors import GreenroomError
 from api.http.agent_routes import agent_routes
+from api.http.agents.agui.routes import agui_routes
 from api.http.block_routes import block_routes
 from api.http.cors import Cors
 from api.http.errors import Faults
@@ -57,6 +58,7 @@ def build_app(
         *queue_routes(),
         *inferlet_routes(),
         *agent_routes(),
+        *agui_routes(),
         *thread_routes(),
         *block_routes(),
         *page_routes(),

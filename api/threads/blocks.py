@@ -141,6 +141,13 @@ def number_of(block_id: str) -> int:
     return int(block_id.rpartition(".b")[2])
 
 
+def run_of_call(thread_id: str, call_id: str) -> str:
+    """The id of the run in which a call of this id was made; "" where it is no call of a thread's."""
+    begun, _, rest = call_id.removeprefix("call_").partition("_")
+    is_ours = call_id.startswith("call_") and rest and begun.isascii() and begun.isdigit() and len(begun) <= 15
+    return f"{thread_id}.r{begun}" if is_ours else ""
+
+
 def thread_of(entry_id: str) -> str:
     """The thread that the id of a block or of a run names; "" where it is none of these."""
     thread_id, dot, number = entry_id.rpartition(".")

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from api.threads.blocks import Block, Kind, Role
 from api.threads.commands import CancelMode, GivenAnswer, Prompt
 from api.threads.positions import Position
-from api.threads.runs import Run
+from api.threads.runs import Label, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +148,14 @@ class ThreadHandle(Protocol):
         """The same, once it has ended or waits for an answer, or when the time is over."""
         ...
 
+    async def active_runs(self) -> tuple[Run, ...]:
+        """Those that have not ended, in the order of their acceptance."""
+        ...
+
+    async def labelled(self, labels: frozenset[Label]) -> dict[Label, str]:
+        """The last run that has each of these labels; of labels that none has nothing."""
+        ...
+
     async def blocks(self, query: BlockQuery) -> tuple[tuple[Block, ...], bool]:
         """Blocks, and whether there are more.
 
@@ -218,6 +226,15 @@ class Agents(Protocol):
 
         Raises:
             AgentNotFound, TooBusy
+        """
+        ...
+
+    async def find(self, agent: str, name: str, owner: str) -> ThreadHandle:
+        """The thread of this name or id of an agent.
+
+        Raises:
+            ThreadNotFound
+            ThreadDeleted: it was named by its id.
         """
         ...
 

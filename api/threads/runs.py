@@ -13,6 +13,9 @@ CancelReason = Literal["user", "interrupted", "rollback", "deleted"]
 Reason = FailureReason | CancelReason
 ENDED: tuple[RunState, ...] = ("succeeded", "failed", "cancelled")
 
+Label = tuple[str, str]
+"""Key and value."""
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:

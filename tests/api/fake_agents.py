@@ -28,6 +28,10 @@ class NoAgents(Agents):
         raise AgentNotFound(agent)
 
     @override
+    async def find(self, agent: str, name: str, owner: str) -> ThreadHandle:
+        raise ThreadNotFound(name)
+
+    @override
     async def thread(self, thread_id: str, owner: str) -> ThreadHandle:
         raise ThreadNotFound(thread_id)
 

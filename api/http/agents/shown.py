@@ -1,0 +1,132 @@
+"""Runs of a thread as frames of another protocol: what every one of these has in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
+from typing import Any, Final
+
+from api.errors import GreenroomError, ThreadDeleted
+from api.threads.blocks import Block
+from api.threads.contract import BlockQuery, StreamQuery, ThreadEvent, ThreadHandle
+from api.threads.runs import Run
+
+Frame = dict[str, Any]
+Frames = list[Frame]
+
+
+class Shown(ABC):
+    """Takes events from the first of some runs on; says frames, to the end of the last run or until one waits.
+
+    Attributes:
+        runs: their ids, in order.
+        asks: blocks of kind ``ask`` that are open, by id.
+        is_over: nothing is to be said any longer.
+    """
+
+    def __init__(self, runs: Sequence[str], past_asks: Iterable[str] = (), *, is_whole: bool = True) -> None:
+        """
+        Args:
+            past_asks: no wait counts that comes before all of these are closed.
+            is_whole: what comes before that is said too.
+        """
+        self.runs: Final = tuple(runs)
+        self.asks: Final[dict[str, Block]] = {}
+        self.is_over = False
+        self._past = set(past_asks)
+        self._is_whole = is_whole
+
+    def take(self, event: ThreadEvent) -> Frames:
+        """What is said of an event."""
+        was_said = self._is_whole or not self._past
+        frames = self._taken(event)
+        return frames if was_said else []
+
+    def _taken(self, event: ThreadEvent) -> Frames:
+        data = event.data
+        match data:
+            case {"text": str(text)}:
+                return self.grown(data["block_id"], text) if data["run_id"] in self.runs else []
+            case {"block": Block() as block} if block.run_id in self.runs:
+                return self._created(block) if event.name == "block.created" else self._completed(block)
+            case {"run": Run() as run} if run.id in self.runs:
+                return self._changed(run)
+        return []
+
+    def _created(self, block: Block) -> Frames:
+        if block.kind == "ask":
+            self.asks[block.id] = block
+        frames = self.created(block)
+        return [*frames, *self.grown(block.id, block.text)] if block.text else frames
+
+    def _completed(self, block: Block) -> Frames:
+        self.asks.pop(block.id, None)
+        self._past.discard(block.id)
+        return self.completed(block)
+
+    def _changed(self, run: Run) -> Frames:
+        if run.state == "waiting" and not self._past:
+            self.is_over = True
+            return self.waits(run)
+        if run.is_over and run.id == self.runs[-1]:
+            self.is_over = True
+            return self.ended(run)
+        return self.changed(run)
+
+    @abstractmethod
+    def opening(self) -> Frames:
+        """The first frames."""
+
+    @abstractmethod
+    def created(self, block: Block) -> Frames:
+        """A block is there; its text comes next."""
+
+    @abstractmethod
+    def grown(self, block_id: str, text: str) -> Frames:
+        """More of a block's text."""
+
+    @abstractmethod
+    def completed(self, block: Block) -> Frames:
+        """A block has closed."""
+
+    @abstractmethod
+    def changed(self, run: Run) -> Frames:
+        """A run is queued, runs, or has ended with another after it."""
+
+    @abstractmethod
+    def waits(self, run: Run) -> Frames:
+        """A run waits for ``asks``; these are the last frames."""
+
+    @abstractmethod
+    def ended(self, run: Run) -> Frames:
+        """The last run has ended; these are the last frames."""
+
+    @abstractmethod
+    def failed(self, error: GreenroomError) -> Frames:
+        """The runs cannot be read to their end; these are the last frames."""
+
+
+async def frames_of(thread: ThreadHandle, shown: Shown) -> AsyncGenerator[Frame]:
+    """Frames as they come. Leaving them changes nothing in the thread."""
+    for frame in shown.opening():
+        yield frame
+    query = StreamQuery(shown.runs[0] if len(shown.runs) == 1 else None)
+    try:
+        events: Any = thread.stream(await _before(thread, shown.runs[0]), query)
+        async with aclosing(events):
+            async for event in events:
+                for frame in shown.take(event):
+                    yield frame
+                if shown.is_over:
+                    return
+        raise ThreadDeleted(thread.thread_id)
+    except GreenroomError as error:
+        for frame in shown.failed(error):
+            yield frame
+
+
+async def _before(thread: ThreadHandle, run_id: str) -> str | None:
+    """The position before the first block of a run; the start where it has none yet."""
+    blocks, _ = await thread.blocks(BlockQuery(run_id, limit=1))
+    return str(blocks[0].seq - 1) if blocks else None
