@@ -245,13 +245,14 @@ async def test_a_transcript_that_is_sent_again_duplicates_nothing(small: SmallCl
 
 async def test_a_client_that_leaves_cancels_nothing_and_comes_back_by_the_name_of_its_run(small: SmallCluster) -> None:
     async with calling(small) as caller:
-        body = {"threadId": "t", "runId": "r1", "messages": [user(called("hold", name="x"))]}
+        asked = user(called("hold", name="x"))
+        body = {"threadId": "t", "runId": "r1", "messages": [asked]}
         async with caller.http.stream("POST", PATH, json=body) as answer:
             async for line in answer.aiter_lines():
                 if "TOOL_CALL_END" in line:
                     break
         HELD["x"].set()
-        events = await run(caller, *body["messages"])
+        events = await run(caller, asked)
         assert text(events) == "told x"
         assert outcome(events) == {"type": "success"}
         assert RECORDED == ["hold x", "held x"]

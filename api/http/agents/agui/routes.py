@@ -65,8 +65,8 @@ async def _shown(thread: ThreadHandle, body: RunInputBody, said: Sequence[Said])
     new = [message for message in new_messages(said, known) if message.text]
     answered, past = await _answer(thread, body, has_more=bool(new))
     if new:
-        if_busy = "queue" if answered else None
-        prompted = await taker.prompt(new, Prompt("", if_busy, labels={RUN: body.run_id}))
+        prompt = Prompt("", "queue" if answered else None, labels={RUN: body.run_id})
+        prompted = await taker.prompt(new, prompt)
         runs = (answered, prompted) if answered and answered != prompted else (prompted,)
         return AguiShown(names, runs, past, is_whole=not answered)
     if answered:
