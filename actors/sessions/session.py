@@ -112,7 +112,7 @@ class Session(SessionCalls):
         await self._turns.enqueue(request, after, edit)
 
     async def edit(self, edit: Edit, after: str | None = None) -> None:
-        self._use()
+        self._use(is_delisted_too=edit.edit_id in self._records.history.edit_ids)
         await self._turns.edit(edit, after)
         if edit.is_delisted:
             await self._end_if_empty()
@@ -142,13 +142,17 @@ class Session(SessionCalls):
 
     async def hide(self, turn_id: str) -> None:
         self._use(is_delisted_too=True)
-        self._turns.record(turn_id)
-        await self._turns.cancel(turn_id)
-        await self._records.write(TurnHidden(turn_id))
+        if turn_id not in self._records.history.hidden or not self._turns.is_empty:
+            self._turns.record(turn_id)
+            await self._turns.cancel(turn_id)
+            await self._records.write(TurnHidden(turn_id))
         await self._end_if_empty()
 
     async def _end_if_empty(self) -> None:
-        """End the session where nothing of it can be shown, before anything else is accepted."""
+        """End the session where nothing of it can be shown, before anything else is accepted.
+
+        It is done again where an earlier actor died on its way to that, and its caller asks again.
+        """
         if self._turns.is_empty:
             await self._turns.order.decided()
         if self._turns.is_empty:

@@ -201,6 +201,28 @@ async def test_a_response_that_is_hidden_ends_its_session_in_one_step(cluster: S
             assert (await session.turn("b")).finish == Finish("length")
 
 
+@pytest.mark.parametrize("is_delisted", [False, True])
+async def test_a_death_on_the_way_to_the_end_of_a_session_leaves_nothing_of_it(
+    cluster: SmallCluster, monkeypatch: pytest.MonkeyPatch, is_delisted: bool
+) -> None:
+    session = await cluster.greenroom.open_session(SessionOptions())
+    await collect(await session.begin(request("a", 7)))
+    append = cluster.journal.append
+
+    async def append_and_die(*arguments: Any) -> None:
+        await append(*arguments)
+        monkeypatch.undo()
+        cluster.kill_session(session.session_id)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(cluster.journal, "append", append_and_die)
+    if is_delisted:
+        await session.edit(Edit("e", is_delisted=True))
+    else:
+        await session.hide("a")
+    assert await cluster.greenroom.directory.sessions(None) == ()
+
+
 async def test_a_session_that_has_additions_stays_when_its_last_turn_is_hidden(cluster: SmallCluster) -> None:
     session = await cluster.greenroom.open_session(SessionOptions())
     await collect(await session.begin(request("a", 7)))

@@ -8,7 +8,7 @@ from contextlib import suppress
 from uuid import uuid4
 
 from api.cluster import Cluster, Edit, Retention, SessionOptions
-from api.errors import NotLast, TooLarge, TurnRunning
+from api.errors import NotLast, SessionNotFound, TooLarge, TurnRunning
 from api.http.openai.responses.conversation import Conversation, find_conversation
 from api.http.openai.responses.ids import conversation_id, new_addition_id, response_of_key
 from api.http.openai.responses.items import Item, messages_of, num_item_chars, with_ids
@@ -82,7 +82,8 @@ async def delete_item(conversation: Conversation, item_id: str) -> Conversation:
 
 async def delete(conversation: Conversation) -> None:
     """Delete a conversation; its responses stay, and what they are made from."""
-    await conversation.session.edit(Edit(uuid4().hex, is_delisted=True))
+    with suppress(SessionNotFound):  # it was there before: another call has deleted it, or this one
+        await conversation.session.edit(Edit(uuid4().hex, is_delisted=True))
 
 
 def _addition(session_id: str, items: Sequence[Item], told: Sequence[Message]) -> Edit:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -37,7 +38,6 @@ from api.http.openai.responses.conversation import find_conversation
 from api.http.openai.responses.creation import Creation
 from api.http.openai.responses.draft import Draft
 from api.http.openai.responses.drafting import drafted
-from api.http.openai.responses.errors import ResponseNotFound
 from api.http.openai.responses.items import messages_of
 from api.http.openai.responses.pages import PAGE_QUERY, number_of, page_of
 from api.http.openai.responses.said import said_until
@@ -137,10 +137,8 @@ async def show_response(request: Request) -> Response:
 async def delete_response(request: Request) -> Response:
     """``DELETE /v1/responses/{id}``; a running one is cancelled."""
     stored = await _found(request)
-    try:
+    with suppress(SessionNotFound, TurnNotFound):  # it was there before: another call has deleted it, or this one
         await stored.session.hide(stored.id)
-    except (SessionNotFound, TurnNotFound):
-        raise ResponseNotFound(stored.id) from None
     return json_answer({"id": stored.id, "object": "response.deleted", "deleted": True})
 
 
