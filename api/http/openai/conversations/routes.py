@@ -15,6 +15,7 @@ page, `greenroom chat`, a socket) is among its items. ``conversation`` of `POST 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -32,6 +33,7 @@ from api.http.openai.responses.items import InputItem, Item, entries_of
 from api.http.openai.responses.pages import PAGE_QUERY, PageQuery, page_view
 from api.http.openai.responses.references import resolved
 from api.http.openai.responses.routes import cluster_of, json_answer, whole_even_if_cancelled
+from api.http.openai.responses.schemas import LOGPROBS
 from api.http.openai.schemas import parse_body
 from api.http.operations import JsonObject, Operation
 from api.http.security import owner_of
@@ -45,7 +47,7 @@ INCLUDABLE = frozenset(
         "computer_call_output.output.image_url",
         "file_search_call.results",
         "message.input_image.image_url",
-        "message.output_text.logprobs",
+        LOGPROBS,
         "reasoning.encrypted_content",
         "web_search_call.action.sources",
         "web_search_call.results",
@@ -106,14 +108,14 @@ async def delete_conversation(request: Request) -> Response:
 async def list_items(request: Request) -> Response:
     """``GET /v1/conversations/{id}/items``."""
     conversation, asked = await _found(request), PageQuery.of(request.query_params)
-    _check_included(request)
+    conversation = replace(conversation, has_scores=LOGPROBS in _included(request))
     return json_answer(await _done(request, conversation.page(asked)))
 
 
 async def create_items(request: Request) -> Response:
     """``POST /v1/conversations/{id}/items``."""
     conversation = await _found(request)
-    _check_included(request)
+    _included(request)
     items = await _items(request, parse_body(ItemsBody, await request.body()).items)
     added = await _changed(request, changes.add(conversation, items, _settings(request).max_prompt_chars))
     return json_answer(page_view(added, has_more=False))
@@ -122,7 +124,7 @@ async def create_items(request: Request) -> Response:
 async def show_item(request: Request) -> Response:
     """``GET /v1/conversations/{id}/items/{item}``."""
     conversation = await _found(request)
-    _check_included(request)
+    conversation = replace(conversation, has_scores=LOGPROBS in _included(request))
     return json_answer(await _done(request, conversation.item(request.path_params["item_id"])))
 
 
@@ -160,16 +162,17 @@ async def _items(request: Request, bodies: Sequence[InputItem]) -> list[Item]:
         raise InvalidField(error.message, "items", error.code) from None
 
 
-def _check_included(request: Request) -> None:
-    """Whether OpenAI's API has what is to be included; items here have all that there is of them.
+def _included(request: Request) -> set[str]:
+    """What is to be included; but for log-probabilities, items here have all that there is of them.
 
     Raises:
-        InvalidField: it has not.
+        InvalidField: OpenAI's API has it not.
     """
     query = request.query_params
-    for name in (*query.getlist("include"), *query.getlist("include[]")):
-        if name not in INCLUDABLE:
-            raise InvalidField(f"include {name!r:.100} is not supported", "include", "unsupported")
+    names = {*query.getlist("include"), *query.getlist("include[]")}
+    for name in sorted(names - INCLUDABLE):
+        raise InvalidField(f"include {name!r:.100} is not supported", "include", "unsupported")
+    return names
 
 
 def _settings(request: Request) -> ApiSettings:

@@ -24,14 +24,22 @@ WINDOW = 32
 """Entries of a session's log that are read at once."""
 
 
+PAGE_SCORES = 10_000
+"""Tokens with log-probabilities after which a page ends."""
+
+
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """One that was found, as it was then. ``log`` is without its entries."""
+    """One that was found, as it was then. ``log`` is without its entries.
+
+    Its answers are read with log-probabilities, which take far more than the text, where it ``has_scores``.
+    """
 
     id: str
     session: SessionHandle
     log: SessionLog
     models: Models
+    has_scores: bool = False
 
     def view(self) -> dict[str, Any]:
         """As clients see it."""
@@ -59,17 +67,18 @@ class Conversation:
             raise no_such_item(after)
 
     async def page(self, asked: PageQuery) -> dict[str, Any]:
-        """A page of the items.
+        """A page of the items; shorter than it is asked for where they have many log-probabilities.
 
         Raises:
             InvalidField: there is no item that it begins after.
         """
-        page: list[Item] = []
+        page, num_scored = list[Item](), 0
         async with aclosing(self.items(asked.is_newest_first, asked.after)) as items:
             async for item in items:
-                if len(page) == asked.limit:
+                if len(page) == asked.limit or num_scored >= PAGE_SCORES:
                     return page_view(page, has_more=True)
                 page.append(item)
+                num_scored += sum(len(part.get("logprobs", ())) for part in item.get("content", ()))
         return page_view(page, has_more=False)
 
     async def all_items(self) -> list[Item]:
@@ -159,7 +168,7 @@ class Conversation:
 
     @property
     def _reader(self) -> EntryReader:
-        return EntryReader(self.models, self.session, self.log.model)
+        return EntryReader(self.models, self.session, self.log.model, self.has_scores)
 
 
 async def find_conversation(cluster: Cluster, conversation_id: str, owner: str) -> Conversation:

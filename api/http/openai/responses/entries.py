@@ -30,11 +30,15 @@ def key_of_entry(session_id: str, entry: Entry) -> str:
 
 @dataclass(frozen=True, slots=True)
 class EntryReader:
-    """Reads the entries of one session's log. ``model`` is that of turns that no response made."""
+    """Reads the entries of one session's log, with log-probabilities where it ``has_scores``.
+
+    ``model`` is that of turns that no response made.
+    """
 
     models: Models
     session: SessionHandle
     model: str
+    has_scores: bool = False
 
     async def items(self, entry: Entry) -> list[Item]:
         """The items of an entry."""
@@ -58,8 +62,11 @@ class EntryReader:
 
     async def _output(self, turn: TurnRecord) -> list[Item]:
         if turn.note:
-            return await stored_of(self.models, self.session, turn).output()
-        answers, texts = await self.models.answers(self.model), self.models.texts(self.model)
+            return await stored_of(self.models, self.session, turn).output(self.has_scores)
+        answers, texts = (
+            await self.models.answers(self.model),
+            self.models.texts(self.model) if self.has_scores else None,
+        )
         stream, response_id = await self.session.resume(turn.turn_id, 0), _response_of(self.session.session_id, turn)
         reading = Reading(response_id, _PLAIN, stream.start, frames_of(stream), answers, texts, ended_at=turn.ended_at)
         items: list[Item] = (await reading.whole())["output"]

@@ -27,7 +27,7 @@ class Reading:
     Args:
         fields: those that do not change.
         frames: of the whole turn; closed when the events are.
-        texts: of the model's tokens, for log-probabilities.
+        texts: of the model's tokens, for log-probabilities; None leaves those out.
         after: events up to this number are left out.
         ended_at: when it ended, where it has; else that is found out.
         leave: called when the reading ends, wherever that is.
@@ -41,7 +41,7 @@ class Reading:
         start: TurnStart,
         frames: AsyncGenerator[Frame],
         answers: AnswerFormat,
-        texts: TokenTexts,
+        texts: TokenTexts | None,
         after: int = -1,
         ended_at: float | None = None,
         leave: Callable[[], Awaitable[None]] | None = None,
@@ -149,6 +149,8 @@ class Reading:
     async def _logprobs(self, frame: Frame) -> list[Item]:
         """Of the frame's tokens, but for an end token."""
         self._ids += frame.ids
+        if self._texts is None:
+            return []
         is_ended = frame.finish is not None and frame.finish.reason == "eos"
         ids = frame.ids[:-1] if is_ended else frame.ids
         tokens = [Token(token_id, logprobs, 0) for token_id, logprobs in zip(ids, frame.logprobs, strict=False)]

@@ -65,7 +65,7 @@ async def _items_of(cluster: Cluster, owner: str, item_ids: Iterable[str]) -> As
                 async for item in items:
                     if item["id"] in wanted and item["id"] not in conversation.log.hidden:
                         del wanted[item["id"]]
-                        yield _without_scores(item)
+                        yield item
         except (ConversationNotFound, SessionNotFound):
             pass
         if wanted:
@@ -91,10 +91,3 @@ async def _items_in(conversation: Conversation, models: Models, item_ids: Sequen
                 others.remove(key)
                 for item in await reader.items(entry):
                     yield item
-
-
-def _without_scores(item: Item) -> Item:
-    """What was answered, as it is told again: log-probabilities are of the answer only."""
-    if not any(part.get("logprobs") for part in item.get("content", ())):
-        return item
-    return {**item, "content": [part | {"logprobs": []} if "logprobs" in part else part for part in item["content"]]}

@@ -27,8 +27,8 @@ Metadata = Annotated[
 ShortName = Annotated[str, Field(max_length=512)]
 
 _UNSUPPORTED = ("prompt", "context_management", "stop")
-_LOGPROBS = "message.output_text.logprobs"
-_INCLUDED = (ENCRYPTED_REASONING, _LOGPROBS)
+LOGPROBS = "message.output_text.logprobs"
+_INCLUDED = (ENCRYPTED_REASONING, LOGPROBS)
 
 
 class FormatBody(Lenient):
@@ -136,7 +136,7 @@ class ResponseBody(SamplingBody):
     @property
     def num_logprobs(self) -> int | None:
         """Likeliest tokens at each place of the text, beside the text's own; None without log-probabilities."""
-        is_asked = self.top_logprobs or _LOGPROBS in (self.include or ())
+        is_asked = self.top_logprobs or LOGPROBS in (self.include or ())
         return (self.top_logprobs or 0) if is_asked else None
 
     def entries(self) -> Iterable[Item | str]:

@@ -33,13 +33,10 @@ class Stored:
         """Whether nothing of it changes any more."""
         return self.record.finish is not None or self.record.error is not None
 
-    async def reading(self, after: int = -1) -> Reading:
-        """The response from its first token on, running or ended, as often as wanted."""
-        record, answers, texts = (
-            self.record,
-            await self.models.answers(self.note.model),
-            self.models.texts(self.note.model),
-        )
+    async def reading(self, after: int = -1, has_scores: bool = True) -> Reading:
+        """The response from its first token on, running or ended, as often as wanted; or without log-probabilities."""
+        record, model = self.record, self.note.model
+        answers, texts = await self.models.answers(model), self.models.texts(model) if has_scores else None
         if record.error is not None:
             start = TurnStart(self.id, record.base_length, (), 0)
             return Reading(self.id, self.note.fields, start, _failing(record.error), answers, texts, after)
@@ -49,7 +46,7 @@ class Stored:
             again = await self.again()
             if again.record.error is None:
                 raise
-            return await again.reading(after)
+            return await again.reading(after, has_scores)
         ended_at, frames = record.ended_at, frames_of(stream)
         return Reading(self.id, self.note.fields, stream.start, frames, answers, texts, after, ended_at)
 
@@ -62,7 +59,7 @@ class Stored:
             return resource(self.id, self.note.fields, State("queued" if self.record.is_waiting else "in_progress"))
         return await (await self.reading()).whole()
 
-    async def output(self) -> list[Item]:
+    async def output(self, has_scores: bool = False) -> list[Item]:
         """The items of its output, once it has ended; none of one that failed.
 
         Raises:
@@ -70,7 +67,7 @@ class Stored:
         """
         if self.record.error is not None:
             return []
-        items: list[Item] = (await (await self.reading()).whole())["output"]
+        items: list[Item] = (await (await self.reading(has_scores=has_scores)).whole())["output"]
         return items
 
     async def ended(self) -> Stored:

@@ -13,6 +13,7 @@ import pytest
 
 from api.cluster import Edit
 from api.errors import LengthExceeded, Unavailable
+from api.http.openai.responses import conversation as conversation_module
 from api.http.openai.responses.conversation import WINDOW
 from api.http.openai.responses.ids import call_ids
 from api.turns import Message, Stop, TurnRequest, messages_in
@@ -206,6 +207,29 @@ async def test_a_page_of_items_costs_one_look_at_the_models(calls: Counter[str])
         calls.clear()
         assert len(await items(client, conversation)) == 20
     assert calls == {"models": 1, "log": 2, "resume": 10}
+
+
+async def test_items_have_log_probabilities_where_they_are_to_be_included_and_then_shorter_pages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(conversation_module, "PAGE_SCORES", 5)
+    include = ["message.output_text.logprobs"]
+    async with shell() as client:
+        conversation = await converse(client)
+        bodies = [await respond(client, conversation, "x", include=include, top_logprobs=2) for _ in range(5)]
+        outputs = [body["output"][0] for body in bodies]
+        path, after, page = f"/v1/conversations/{conversation}/items", "", Body(has_more=True)
+        found, sizes = list[Body](), list[int]()
+        while page["has_more"]:
+            page = (await client.get(f"{path}?order=asc&limit=100&include={include[0]}{after}")).json()
+            sizes.append(len(page["data"]))
+            found += page["data"]
+            after = f"&after={page['last_id']}"
+        plain = await items(client, conversation)
+        one = (await client.get(f"{path}/{outputs[0]['id']}?include[]={include[0]}")).json()
+    assert (found[1::2], one, sizes) == (outputs, outputs[0], [4, 4, 2])
+    assert [item["content"][0]["logprobs"] for item in plain[1::2]] == [[]] * 5
+    assert [item["content"][0]["text"] for item in plain[1::2]] == [item["content"][0]["text"] for item in outputs]
 
 
 async def test_the_call_of_a_result_is_looked_for_among_the_latest_entries_only(calls: Counter[str]) -> None:
