@@ -83,9 +83,16 @@ class Reception:
                 raise InferletEnded(f"inferlet {self._id!r} has ended ({self.ended.how})")
             if self.inbox.is_full:
                 raise TooBusy("as many messages as are allowed wait to be received")
+            known = self.put(key, value)
+        await self.flushed()
+        return known
+
+    def put(self, key: str, value: Value) -> int:
+        """The position of this message, which goes to the program however many wait; once for each key."""
+        known = self.inbox.position_of(key)
+        if known is None:
             known = self.inbox.reserve(key, value)
             self._recorder.add(Delivered(key, value))
-        await self.flushed()
         return known
 
     async def read(self, after: int, wait_s: float) -> tuple[Event, ...]:

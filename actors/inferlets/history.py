@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
-from actors.inferlets.records import Answer, Called, Checkpointed, Given, Logged, Record, Returned, Sent, Woken
+from actors.inferlets.records import (
+    Answer,
+    Called,
+    Checkpointed,
+    Given,
+    Logged,
+    Record,
+    Restarted,
+    Returned,
+    Sent,
+    Woken,
+)
+from api.inferlet.host import Beginning
 
 
 class Diverged(BaseException):
@@ -19,7 +32,7 @@ class Replay:
 
     Attributes:
         last_call: the program has made so many calls, on nothing but the answers that are here.
-        start: where the program begins; None for its start.
+        start: where the program begins.
     """
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
@@ -28,7 +41,7 @@ class Replay:
         self._answers: dict[int, Answer] = {}
         self._called: dict[int, Called] = {}
         self._order: deque[int | Woken] = deque()
-        self.last_call = self.start.num_calls if self.start else 0
+        self.last_call = self.start.counts.num_calls
         for record in records:
             if isinstance(record, Sent | Logged):
                 self._sent[record.call] = record
@@ -103,13 +116,37 @@ class Replay:
             raise Diverged(f"call {call} ({now}) has other arguments than before")
 
 
-def since_checkpoint(records: Iterable[Record]) -> tuple[Checkpointed | None, list[Record]]:
-    """The last checkpoint, and what came after it."""
-    start: Checkpointed | None = None
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a life begins: with these counts, of a checkpoint where there was one."""
+
+    counts: Checkpointed = Checkpointed(0, 0, 0, 0, 0.0, None)
+    beginning: Beginning = Beginning()
+
+    def at(self, checkpoint: Checkpointed) -> Start:
+        """At a later checkpoint."""
+        before = self.beginning.notes if checkpoint.is_addition else ()
+        return Start(checkpoint, Beginning((*before, checkpoint.note)))
+
+    def without(self, records: Iterable[Record]) -> Start:
+        """Here, and no call and no id gets a number of these records; between two calls is one id at most."""
+        records, counts, beginning = list(records), self.counts, self.beginning
+        numbers = (record.call for record in records if isinstance(record, Sent | Logged | Called | Answer))
+        num_lost = max((number - counts.num_calls for number in numbers), default=0)
+        counts = replace(counts, num_calls=counts.num_calls + num_lost, num_ids=counts.num_ids + num_lost)
+        lost = (record.value for record in records if isinstance(record, Logged))
+        return Start(counts, replace(beginning, lost=(*(beginning.lost or ()), *lost)))
+
+
+def since_checkpoint(records: Iterable[Record]) -> tuple[Start, list[Record]]:
+    """Where a life begins after these records, and which of them it repeats."""
+    start = Start()
     after: list[Record] = []
     for record in records:
         if isinstance(record, Checkpointed):
-            start, after = record, []
+            start, after = start.at(record), []
+        elif isinstance(record, Restarted):
+            start, after = start.without(after), []
         else:
             after.append(record)
     return start, after

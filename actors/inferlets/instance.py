@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from actors.calls.scope import Scope
 from actors.contexts.placed import Placer
@@ -23,8 +23,18 @@ from actors.inferlets.limits import Watch
 from actors.inferlets.messages import InferletCalls
 from actors.inferlets.output import Output
 from actors.inferlets.ports import Surroundings
-from actors.inferlets.program import Source
-from actors.inferlets.records import Ended, Launched, Printed, PutAway, Record, Resumed, Returned
+from actors.inferlets.program import AGENT, Source
+from actors.inferlets.records import (
+    Checkpointed,
+    Ended,
+    Launched,
+    Printed,
+    PutAway,
+    Record,
+    Restarted,
+    Resumed,
+    Returned,
+)
 from actors.inferlets.replayer import ProgramHost
 from actors.inferlets.run import ProgramRun
 from actors.inferlets.thread_desk import ThreadDesk
@@ -40,6 +50,7 @@ from api.inferlet_events import Event
 from api.inferlets import InferletDescription, InferletSummary, State
 from api.logs import event_logger
 from api.threads.blocks import Block
+from api.threads.commands import Exhausted, sent
 from api.threads.contract import BlockQuery, EventBatch, StreamQuery
 from api.threads.runs import Label, Run
 from api.values import Value
@@ -50,6 +61,13 @@ JOURNAL_FULL = (
     "the program's journal has more than {} MiB: one that is to run for ever keeps what it needs with store_put, "
     "launches its successor, and ends"
 )
+
+
+RUN_TOO_LARGE = "the run, and what was asked of its thread meanwhile, has more than {} MiB"
+JOURNAL_PARTS = 3
+"""A run of a thread ends when it has taken so many parts of the journal's limit: its open blocks, which are recorded
+once more as they close, and the commands that wait to be taken have the rest.
+"""
 
 
 class InferletDirectory(Placer, Protocol):
@@ -236,19 +254,20 @@ class Instance(InferletCalls):
         contexts = Contexts(parts.directory, TurnReader(), parts.recovery_timeout_s, self.owner, self.scope)
         reception = self._reception
         inbox, outbox, is_again = reception.inbox, reception.outbox, len(history) > 1
-        answered = {record.call for record in history if isinstance(record, records.Answer)}
-        called = {record.call for record in history if isinstance(record, records.Called)}
+        repeated = since_checkpoint(history)[1]
+        answered = {record.call for record in repeated if isinstance(record, records.Answer)}
+        called = {record.call for record in repeated if isinstance(record, records.Called)}
         works, around = Works(called - answered), parts.surroundings
         desk = EffectDesk(
             self.id, self.owner, around, contexts, inbox, outbox, self._recorder, is_again, works, self.scope
         )
         output = Output(desk.emit, parts.settings.max_output_chars)
-        for record in since_checkpoint(history)[1]:
+        for record in repeated:
             if isinstance(record, Printed | records.OutputCut):
                 output.recover(record)
         host = ProgramHost(self.id, replay, desk, output, launched.format)
         source = Source(launched.program, launched.file, launched.source)
-        self._run = ProgramRun(source, launched.arguments, host, desk, contexts, is_again, self._end)
+        self._run = ProgramRun(source, launched.arguments, host, desk, contexts, is_again, self._program_ended)
         self._run.start()
         watch = Watch(parts.settings, self._run, self._created_at)
         self._watching = self.scope.start(self._enforce(watch))
@@ -258,11 +277,41 @@ class Instance(InferletCalls):
         violation = await watch.violation()
         log.warning("inferlet stopped", instance_id=self.id, reason=violation.sentence)
         self.is_spent = self.is_spent or violation.needs_new_process
-        self._end(Ended("failed", violation.sentence))
+        if violation.is_divergence and self._is_thread:
+            await self._restart("worker_lost", violation.sentence)
+        else:
+            self._end(Ended("failed", violation.sentence))
+
+    def _program_ended(self, ended: Ended) -> None:
+        if self._run and self._run.has_diverged and self._is_thread:
+            self.scope.start(self._restart("worker_lost", str(ended.value)))
+        else:
+            self._end(ended)
+
+    async def _restart(self, reason: Literal["worker_lost", "budget"], sentence: str) -> None:
+        """Have the thread go on from its last checkpoint in another process, without what came after that."""
+        if self._is_over or not self._run:
+            return
+        log.warning("a thread goes on without its last run", instance_id=self.id, reason=sentence)
+        self._reception.is_closed = True
+        await self._run.stop(frees_contexts=False)
+        self._recorder.add(Restarted(reason, sentence))
+        with suppress(Fenced):
+            await self._recorder.flushed()
+        self._parts.die()
+
+    @property
+    def _is_thread(self) -> bool:
+        return self._launched.program.startswith(AGENT)
+
+    @property
+    def _is_over(self) -> bool:
+        """Here: nothing more is done."""
+        return self._reception.ended is not None or self._recorder.is_fenced or self._reception.is_closed
 
     def _end(self, ended: Ended) -> None:
         """The first end counts."""
-        if self._reception.ended or self._recorder.is_fenced or self._reception.is_closed:
+        if self._is_over:
             return
         self._reception.ended = ended
         self._recorder.expire_after(self._parts.settings.keep_ended_s)
@@ -290,10 +339,15 @@ class Instance(InferletCalls):
         self._reception.on_durable(written)
         self._thread.log.append(written)
         limit = self._parts.settings.max_journal_bytes
-        if any(isinstance(record, records.Checkpointed) for record in written):
+        if any(isinstance(record, Checkpointed | Restarted) for record in written):
             self._num_bytes_before = self._recorder.num_bytes
-        if self._recorder.num_bytes - self._num_bytes_before > limit:
+        num_bytes = self._recorder.num_bytes - self._num_bytes_before
+        if not self._is_thread and num_bytes > limit:
             self._end(Ended("failed", JOURNAL_FULL.format(limit >> 20)))
+        elif num_bytes > limit:
+            self.scope.start(self._restart("budget", RUN_TOO_LARGE.format(limit >> 20)))
+        elif self._is_thread and num_bytes > limit // JOURNAL_PARTS and not self._is_over:
+            self._reception.put(f"exhausted/{self._num_bytes_before}", sent(Exhausted()))
 
 
 def _num_bytes_before(history: Sequence[Record], lines: Sequence[bytes]) -> int:

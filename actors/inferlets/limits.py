@@ -14,10 +14,15 @@ from actors.settings import InferletSettings
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A limit was exceeded; ``needs_new_process`` where the old one must exit."""
+    """A limit was exceeded; ``needs_new_process`` where the old one must exit.
+
+    Attributes:
+        is_divergence: the program does not repeat itself.
+    """
 
     sentence: str
     needs_new_process: bool
+    is_divergence: bool = False
 
 
 class Watch:
@@ -70,4 +75,5 @@ class Watch:
         missing = host.missing
         if missing is None or now - self._replayed[1] < self._settings.replay_timeout_s:
             return None
-        return Violation(f"the program did not repeat itself: it does not make {missing} again", False)
+        sentence = f"the program did not repeat itself: it does not make {missing} again"
+        return Violation(sentence, needs_new_process=False, is_divergence=True)

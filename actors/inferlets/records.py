@@ -71,6 +71,7 @@ class Checkpointed:
     """A later life begins here, with the note, instead of from the program's start. The program waited for nothing.
 
     The numbers are those that calls, ids, waits and tasks had come to; ``at`` is what the program's clock stood at.
+    ``is_addition``: the note says what has changed since that of the checkpoint before; in earlier releases, all.
     """
 
     num_calls: int
@@ -79,6 +80,15 @@ class Checkpointed:
     num_tasks: int
     at: float
     note: Any
+    is_addition: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """What the program had done since its last checkpoint is lost: it goes on without that. Its runs fail so."""
+
+    reason: Literal["worker_lost", "budget"]
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +204,7 @@ Record: TypeAlias = (
     | Logged
     | Shown
     | Checkpointed
+    | Restarted
     | Printed
     | OutputCut
     | Given

@@ -32,7 +32,7 @@ from actors.inferlets.task_order import NumberingLoop
 from actors.inferlets.timers import Clock, Waits
 from api.inferlet.context_effects import Forked, Notice
 from api.inferlet.effects import Effect, Now, Random, Received, Send
-from api.inferlet.host import Host, Place
+from api.inferlet.host import Beginning, Host, Place
 from api.inferlet.work_effects import Log
 from api.values import encode
 
@@ -94,9 +94,9 @@ class ProgramHost(Host):
         self._format = stream_format
         self._num_calls = 0
         self._num_ids = 0
-        if start := replay.start:
-            self._num_calls, self._num_ids, self.waits.num_begun = start.num_calls, start.num_ids, start.num_waits
-            self.clock.put_to(start.at)
+        start = replay.start.counts
+        self._num_calls, self._num_ids, self.waits.num_begun = start.num_calls, start.num_ids, start.num_waits
+        self.clock.put_to(start.at)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._arrived: deque[Answer] = deque()
         self._is_turn_of_waits = False
@@ -139,20 +139,24 @@ class ProgramHost(Host):
             self._desk.tell(notice)
 
     @override
-    def checkpoint(self, note: object) -> None:
-        assert not self._waiting, "a program waits for nothing at its checkpoint"
-        assert self.waits.is_empty, "nor for a timer or a thread"
-        if self.missing is None:
-            counts = self._num_calls, self._num_ids, self.waits.num_begun, _loop().num_numbered
-            self._desk.emit(Checkpointed(*counts, self.clock.time(), note))
+    def checkpoint(self, note: object) -> bool:
+        if self.missing is not None:
+            return False
+        assert self.waits.is_empty, "a program waits for no timer and no thread at its checkpoint"
+        waiting, self._waiting = self._waiting, {}
+        for call, future in waiting.items():
+            future.cancel()
+            self._desk.cancel(call)
+        counts = self._num_calls, self._num_ids, self.waits.num_begun, _loop().num_numbered
+        self._desk.emit(Checkpointed(*counts, self.clock.time(), note, is_addition=True))
+        return True
 
     @override
-    def begin_from_checkpoint(self) -> Any:
+    def begin_from_checkpoint(self) -> Beginning:
         start = self.replay.start
-        if start is None:
-            return None
-        _loop().num_numbered = start.num_tasks
-        return start.note
+        if start.beginning.notes:
+            _loop().num_numbered = start.counts.num_tasks
+        return start.beginning
 
     @override
     def unique_id(self) -> str:
@@ -300,8 +304,8 @@ class ProgramHost(Host):
             self._desk.emit(replace(answer, num_calls=self._num_calls, at=at))
 
     def _settled(self, call: int, name: str, digest: str, future: asyncio.Future[Any]) -> None:
-        del self._waiting[call]
-        if not future.cancelled() or self.is_closed:
+        was_waited_for = self._waiting.pop(call, None)
+        if was_waited_for is None or not future.cancelled() or self.is_closed:
             return
         known = self.replay.answer(call, name, digest)
         if known is None:

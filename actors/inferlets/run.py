@@ -57,7 +57,11 @@ class RunContexts(Protocol):
 
 
 class ProgramRun:
-    """Runs a program and says once how it ended, unless it is stopped before."""
+    """Runs a program and says once how it ended, unless it is stopped before.
+
+    Attributes:
+        has_diverged: it ended since it did not repeat itself.
+    """
 
     GRACE_S = 1.0
 
@@ -74,6 +78,7 @@ class ProgramRun:
         self.host = host
         self.desk = desk
         self.is_durable = False
+        self.has_diverged = False
         self.responded_at = time.monotonic()
         self._source = source
         self._arguments = arguments
@@ -152,4 +157,5 @@ class ProgramRun:
                     self.host.check_caught_up()
                     return Ended("failed", blame(error, self._source))
                 diverged = Diverged(f"the program failed this time, and had not before: {error!r}")
+            self.has_diverged = True
             return Ended("failed", f"the program did not repeat itself: {diverged}")

@@ -7,15 +7,15 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
-from actors.inferlets.records import Ended, Logged, Record
+from actors.inferlets.records import Ended, Logged, Record, Restarted
 from api import errors
 from api.errors import BlockNotFound, GreenroomError, RunNotFound
 from api.inferlet.work_effects import Shown
 from api.threads.blocks import Block, BlockError, Part
 from api.threads.contract import BlockQuery, EventName
-from api.threads.runs import Label, Run
+from api.threads.runs import Label, Reason, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,14 @@ class ThreadLog:
                     self._log(value)
                 case Shown(value):
                     self._show(value)
-                case Ended(how):
-                    self._close(how)
+                case Restarted(reason, sentence):
+                    self._end_all("failed", reason, sentence)
+                case Ended("terminated"):
+                    self._end_all("cancelled", "deleted")
+                    self.is_over = True
+                case Ended():
+                    self._end_all("failed", "worker_lost", "the process of this thread was lost")
+                    self.is_over = True
         for watcher in self._watchers:
             watcher.set()
 
@@ -177,8 +183,11 @@ class ThreadLog:
         return [entry for entry in self.entries[-8:] if entry.run_id == run_id]
 
     def _take_run(self, run: Run) -> None:
+        """Its prompt is logged once."""
         if run.id not in self.runs:
             self.labelled |= dict.fromkeys(run.labels.items(), run.id)
+        elif not run.prompt:
+            run = replace(run, prompt=self.runs[run.id].prompt)
         self.runs[run.id] = run
         if run.is_over:
             self.active.pop(run.id, None)
@@ -210,21 +219,16 @@ class ThreadLog:
             shown.append((Part(value["type"], value["mime_type"]), bytearray()))
         shown[value["part"]][1].extend(value["text"].encode())
 
-    def _close(self, how: str) -> None:
-        """The program has ended, and with it what it worked on."""
-        is_deleted = how == "terminated"
-        error = None if is_deleted else BlockError("worker_lost", "the process of this thread was lost")
+    def _end_all(self, state: Literal["cancelled", "failed"], reason: Reason, sentence: str = "") -> None:
+        """The program has ended, or begins without what it worked on."""
+        error = BlockError(reason, sentence) if sentence else None
         for block_id in list(self._open):
             block = self.block(block_id)
             at = max(block.created_at, self.runs[block.run_id].created_at)
-            self._complete(replace(block, state="cancelled" if is_deleted else "failed", error=error, closed_at=at))
+            self._complete(replace(block, state=state, error=error, closed_at=at))
         for run in [run for run in self.runs.values() if not run.is_over]:
-            ended = replace(run, ended_at=run.started_at or run.created_at, error=error)
-            if is_deleted:
-                self._take_run(replace(ended, state="cancelled", reason="deleted"))
-            else:
-                self._take_run(replace(ended, state="failed", reason="worker_lost"))
-        self.is_over = True
+            at = run.started_at or run.created_at
+            self._take_run(replace(run, state=state, reason=reason, error=error, ended_at=at))
 
 
 def _is_asked_for(block: Block, query: BlockQuery) -> bool:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
+from typing import Any
 
+from api.agents.conversation import Conversation
 from api.cluster import ModelInfo, Retention
 from api.inferlet import get_auto_model, get_model
 from api.inferlet.context_effects import Closed, Generated, Left, NextPiece, Turn
 from api.inferlet.host import host
 from api.tools import Tool, ToolChoice
 from api.turns import Message, Sampling, Stop, TurnRequest
-
-State = tuple[ModelInfo, list[Message], list[list[Message]], int, str, tuple[int, ...], list[Message]]
 
 NOTHING = Generated((), (), ())
 
@@ -27,48 +27,49 @@ class ModelContext:
 
     def __init__(self, model: str | None, system: str) -> None:
         self.info: ModelInfo = (get_auto_model() if model is None else get_model(model)).info
-        self._opening = [Message("system", system)] if system else []
-        self._runs: list[list[Message]] = []
-        self._running: list[Message] = []
+        self._known = Conversation((Message("system", system),) if system else (), host().unique_id())
+        self._noted: Conversation | None = None
         self._num_turns = 0
-        self._id = host().unique_id()
-        self._tokens: tuple[int, ...] = ()
-        self._pending = [*self._opening]
-        self._mark: tuple[int, tuple[Message, ...]] = (0, tuple(self._pending))
+        self.begin_run()
 
     @classmethod
-    def of(cls, state: State) -> ModelContext:
-        """The one that had this state."""
+    def of(cls, notes: Sequence[Any]) -> ModelContext:
+        """The one that has made these notes; in place of the first there might be what an earlier release kept."""
         found = cls.__new__(cls)
-        found.info, found._opening, found._runs, found._num_turns, found._id, found._tokens, found._pending = state
+        if isinstance(first := notes[0], tuple):
+            found.info, opening, runs, found._num_turns, context_id, tokens, pending = first
+            start = Conversation.of_earlier_release(opening, runs, context_id, tokens, len(pending))
+            notes = notes[1:]
+        else:
+            found.info, start = first["info"], Conversation(tuple(first["opening"]), "")
+        if notes:
+            found._num_turns = notes[-1]["num_turns"]
+        found._known = found._noted = start.with_changes(notes)
         found.begin_run()
         return found
 
     @property
-    def state(self) -> State:
-        """All of it, between two runs; not to be changed."""
-        return self.info, self._opening, [*self._runs], self._num_turns, self._id, self._tokens, [*self._pending]
+    def note(self) -> dict[str, Any]:
+        """What has changed since the last one that was kept; between two runs."""
+        first = {} if self._noted else {"info": self.info, "opening": list(self._known.opening)}
+        return {**first, **self._known.changes_since(self._noted), "num_turns": self._num_turns}
 
-    @property
-    def num_tokens(self) -> int:
-        """Of the context."""
-        return len(self._tokens)
+    def noted(self) -> None:
+        """The note is kept."""
+        self._noted = self._known
 
     def begin_run(self) -> None:
         """What comes from now on is of a new run."""
-        self._running = []
-        self._mark = len(self._tokens), tuple(self._pending)
+        self._running: list[Message] = []
+        self._tokens, self._pending = self._known.tokens, self._known.pending
 
     def end_run(self) -> None:
         """The run has succeeded."""
-        self._runs.append(self._running)
+        self._known = self._known.read(self._tokens, self._running)
 
     def end_run_as(self, messages: Sequence[Message]) -> None:
         """The run has ended otherwise: the model will have read and said this of it."""
-        length, pending = self._mark
-        self._tokens, self._pending = self._tokens[:length], [*pending, *messages]
-        if messages:
-            self._runs.append(list(messages))
+        self._known = self._known.unread(messages)
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -109,18 +110,12 @@ class ModelContext:
 
     def make_room(self) -> bool:
         """Let the older half of the earlier runs leave; False where there is none."""
-        if not self._runs:
+        if not self._known.runs:
             return False
-        del self._runs[: (len(self._runs) + 1) // 2]
-        earlier = [*self._opening, *_flat(self._runs)]
-        host().tell(Closed(self._id))
-        self._restart([*earlier, *self._running])
-        self._mark = 0, tuple(earlier)
+        host().tell(Closed(self._known.context_id))
+        self._known = self._known.halved(host().unique_id())
+        self._tokens, self._pending = (), [*self._known.pending, *self._running]
         return True
-
-    def _restart(self, pending: list[Message]) -> None:
-        self._id = host().unique_id()
-        self._tokens, self._pending = (), pending
 
     def _turn(self, tools: tuple[Tool, ...], choice: ToolChoice, max_tokens: int) -> Turn:
         self._num_turns += 1
@@ -132,16 +127,12 @@ class ModelContext:
             tools=tools,
             tool_choice=choice,
         )
-        return Turn(self._id, self.info.name, self._tokens, request, Retention())
+        return Turn(self._known.context_id, self.info.name, self._tokens, request, Retention())
 
     def _sampling(self) -> Sampling:
         """What the checkpoint suggests, with a seed of this turn's own, the same in every life."""
         if self.info.sampling.temperature == 0:
             return self.info.sampling
-        name = f"{self._id}/{self._num_turns}".encode()
+        name = f"{self._known.context_id}/{self._num_turns}".encode()
         seed = int.from_bytes(hashlib.blake2b(name, digest_size=4).digest()) >> 1
         return replace(self.info.sampling, seed=seed)
-
-
-def _flat(runs: Iterable[Iterable[Message]]) -> Iterable[Message]:
-    return (message for run in runs for message in run)

@@ -5,30 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import replace
-from typing import Any
 
 from api.agents.agent import Agent
 from api.agents.model_context import ModelContext
 from api.agents.run import MODES, RunTask
-from api.agents.writer import Writer
+from api.agents.writer import VERSION, Writer
 from api.errors import GreenroomError, InvalidRequest, RunEnded, RunNotFound, ThreadBusy, TooBusy, reason_of
 from api.inferlet import Args, instance_id, now
 from api.inferlet.effects import Receive
-from api.inferlet.host import host
+from api.inferlet.host import Beginning, host
 from api.inferlet.program import Program
 from api.logs import event_logger
-from api.threads.commands import Answers, Cancel, Command, Prompt, Steer, received
+from api.threads.commands import Answers, Cancel, Command, Exhausted, Prompt, Steer, received
 from api.threads.runs import Run
 
 log = event_logger("greenroom.agent")
 
-RUNS_PER_CHECKPOINT, TOKENS_PER_RUN = 8, 1000
-"""A checkpoint comes after so many runs, and one more for each so many tokens of the model's context, which it holds.
-A later life runs again what came after the last one.
-"""
-
-MAX_QUEUED = 100
-"""Runs of one thread that wait for their place."""
+MAX_QUEUED, MAX_QUEUED_CHARS = 100, 4 << 20
+"""Runs of one thread that wait for their place, and characters of their prompts."""
 
 
 def program_of(agent: Agent) -> Program:
@@ -50,44 +44,73 @@ class _Thread:
         self._current: RunTask | None = None
         self._working: asyncio.Task[None] | None = None
         self._known_model: ModelContext | None = None
+        self._noted: frozenset[str] = frozenset()
 
     async def take_commands(self) -> None:
-        """For ever."""
+        """For ever, from one checkpoint to the next: each run, and each command to a thread at rest, comes to one."""
         self._restore(host().begin_from_checkpoint())
+        if self._writer.version < VERSION:
+            self._checkpoint()
+        while True:
+            await self._take_until_checkpoint()
+
+    async def _take_until_checkpoint(self) -> None:
         receiving = asyncio.ensure_future(host().begin(Receive(None)))
+        self._begin_next()
         while True:
             working = {self._working} if self._working else set()
             done, _ = await asyncio.wait({receiving, *working}, return_when=asyncio.FIRST_COMPLETED)
             if self._working in done:
                 self._working.result()
-                self._working = None
+                self._current = self._working = None
+                if not receiving.done() and self._checkpoint():
+                    return
                 self._begin_next()
             if receiving in done:
                 message = receiving.result()
                 receiving = asyncio.ensure_future(host().begin(Receive(None)))
                 assert message is not None
                 self._take(message.position, message.value)
-            if self._is_due and not receiving.done():
-                receiving.cancel()
-                await asyncio.wait({receiving})
-                host().checkpoint(self._state())
-                receiving = asyncio.ensure_future(host().begin(Receive(None)))
+                if self._current is None and self._checkpoint():
+                    return
 
-    @property
-    def _is_due(self) -> bool:
-        """Enough has happened since the last checkpoint, which takes as much as the model's context."""
-        num_tokens = self._known_model.num_tokens if self._known_model else 0
-        return self._current is None and len(self._runs) >= RUNS_PER_CHECKPOINT + num_tokens // TOKENS_PER_RUN
+    def _checkpoint(self) -> bool:
+        """Whether a later life begins here, with what has changed since the last checkpoint."""
+        queued = {task.run.id: task for task in self._queue}
+        note = {
+            "version": VERSION,
+            "num_blocks": self._writer.num_blocks,
+            "queue": list(queued),
+            "queued": [task.note for run_id, task in queued.items() if run_id not in self._noted],
+            "model": self._known_model.note if self._known_model else None,
+        }
+        if not host().checkpoint(note):
+            return False
+        self._writer.version = VERSION
+        self._runs = queued  # those that have ended are known to the actor
+        self._noted = frozenset(queued)
+        if self._known_model:
+            self._known_model.noted()
+        return True
 
-    def _state(self) -> dict[str, Any]:
-        """Between two runs. Those that have ended are known to the actor."""
-        self._runs.clear()
-        return {"blocks": self._writer.num_blocks, "model": self._known_model.state if self._known_model else None}
-
-    def _restore(self, state: dict[str, Any] | None) -> None:
-        if state is not None:
-            self._writer.num_blocks = state["blocks"]
-            self._known_model = ModelContext.of(state["model"]) if state["model"] else None
+    def _restore(self, beginning: Beginning) -> None:
+        """Runs that are lost have ended, and those that waited for their place too."""
+        notes = beginning.notes
+        if notes and "version" not in notes[0]:  # an earlier release kept everything in one
+            self._writer.num_blocks = notes[0]["blocks"]
+        for note in (note for note in notes if "version" in note):
+            self._writer.version, self._writer.num_blocks = note["version"], note["num_blocks"]
+            for kept in note["queued"]:
+                task = RunTask.of(kept, self._agent, self._writer, self._model)
+                self._runs[task.run.id] = task
+            self._runs = {run_id: self._runs[run_id] for run_id in note["queue"]}
+        if models := [note["model"] for note in notes if note["model"]]:
+            self._known_model = ModelContext.of(models)
+        if beginning.lost is not None:
+            self._runs = {}
+            self._writer.num_blocks += sum(value["log"] == "created" for value in beginning.lost)
+        self._queue.extend(self._runs.values())
+        self._noted = frozenset(self._runs)
 
     def _take(self, position: int, message: object) -> None:
         try:
@@ -104,7 +127,7 @@ class _Thread:
             return self._writer.outcome(position, None, failure)
         self._writer.outcome(position, run_id)
 
-    def _obey(self, position: int, command: Command) -> str:
+    def _obey(self, position: int, command: Command) -> str | None:
         match command:
             case Prompt():
                 return self._prompt(position, command)
@@ -120,6 +143,11 @@ class _Thread:
                 run = self._run(run_id)
                 self._check_goes_on(run)
                 run.asks.take(answers)
+            case Exhausted():
+                if self._current is None:
+                    return None
+                run = self._current
+                run.exhaust()
         return run.run.id
 
     def _prompt(self, position: int, prompt: Prompt) -> str:
@@ -135,8 +163,9 @@ class _Thread:
         if busy and policy == "steer":
             busy.steer(prompt.text)
             return busy.run.id
-        if len(self._queue) >= MAX_QUEUED:
-            raise TooBusy(f"{MAX_QUEUED} runs of this thread wait already")
+        num_chars = sum(len(task.prompt.text) for task in self._queue) + len(prompt.text)
+        if len(self._queue) >= MAX_QUEUED or (self._queue and num_chars > MAX_QUEUED_CHARS and self._writer.version):
+            raise TooBusy("as many runs of this thread as are allowed wait already")
         if busy and policy != "queue":
             for one in (*self._queue, busy):
                 one.cancel("rollback" if policy == "rollback" else "interrupted")

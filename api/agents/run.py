@@ -6,9 +6,8 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
-from functools import partial
-from typing import Literal, TypeVar
+from dataclasses import asdict, replace
+from typing import Any, Literal, TypeVar
 
 from api.agents.agent import Agent
 from api.agents.asks import Asks
@@ -23,7 +22,7 @@ from api.errors import GreenroomError, LengthExceeded, reason_of
 from api.inferlet import now
 from api.inferlet.context_effects import Generated
 from api.threads.blocks import BlockError, Part
-from api.threads.commands import Prompt
+from api.threads.commands import Limits, Prompt
 from api.threads.runs import CancelReason, FailureReason, Run, RunState
 from api.tools import ToolCall, ToolChoice
 from api.turns import Message, result_of
@@ -56,20 +55,39 @@ class RunTask:
         self._num_calls: Counter[str] = Counter()
         self._said: Said | None = None
         self._task: asyncio.Task[None] | None = None
-        self._ending: tuple[RunState, FailureReason | CancelReason] | None = None
+        self._ending: tuple[RunState, FailureReason | CancelReason, BlockError | None] | None = None
+        self._is_logged = False
         limits = prompt.limits
-        self._clock = RunClock(_lower(agent.timeout_s, limits.timeout_s), partial(self._stop, "failed", "timeout"))
+        self._clock = RunClock(_lower(agent.timeout_s, limits.timeout_s), self._time_out)
         self._max_tokens = _lower(agent.max_tokens, limits.max_tokens)
         self._max_actions = _lower(agent.max_actions, limits.max_actions)
 
+    @classmethod
+    def of(cls, note: dict[str, Any], agent: Agent, writer: Writer, model: Callable[[], ModelContext]) -> RunTask:
+        """The one that has made this note."""
+        run, tool_choice = Run.of(note["run"]), tuple(note["tool_choice"])
+        prompt = Prompt(run.prompt, None, tool_choice, Limits(**note["limits"]), run.labels, run.metadata)
+        found = cls(agent, run, prompt, writer, model)
+        found._is_logged = True
+        return found
+
+    @property
+    def note(self) -> dict[str, Any]:
+        """All of it, while it waits for its place."""
+        return {
+            "run": self.run.kept,
+            "tool_choice": list(self.prompt.tool_choice),
+            "limits": asdict(self.prompt.limits),
+        }
+
     def queue(self) -> None:
         """It waits for its place."""
-        self._writer.run(self.run)
+        self._log()
 
     def begin(self) -> asyncio.Task[None]:
         """Work on it from now on; the task ends with the run, and raises what is no failure of the run's own."""
         self.run = replace(self.run, state="running", started_at=now())
-        self._writer.run(self.run)
+        self._log()
         self._say("user", self.prompt.text)
         self._task = asyncio.create_task(self._work())
         return self._task
@@ -77,6 +95,10 @@ class RunTask:
     def steer(self, text: str) -> None:
         """Let the model read this before its next step."""
         self._steers.append(text)
+
+    def exhaust(self) -> None:
+        """End it: more than it has done cannot be recorded."""
+        self._stop("failed", "budget", "the run has said and done as much as can be recorded of one")
 
     def cancel(self, reason: CancelReason) -> None:
         """End it soon. The first reason counts."""
@@ -87,12 +109,15 @@ class RunTask:
         else:
             self._stop("cancelled", reason)
 
-    def _stop(self, state: RunState, reason: FailureReason | CancelReason) -> None:
+    def _time_out(self) -> None:
+        self._stop("failed", "timeout", "the run took longer than it may")
+
+    def _stop(self, state: RunState, reason: FailureReason | CancelReason, sentence: str = "") -> None:
         if self._ending is None and self._task:
-            self._ending = state, reason
+            self._ending = state, reason, BlockError(reason, sentence) if sentence else None
             if self.run.state == "waiting":  # for nobody any longer
                 self.run = replace(self.run, state="running")
-                self._writer.run(self.run)
+                self._log()
             self._task.cancel()
 
     async def _work(self) -> None:
@@ -114,9 +139,7 @@ class RunTask:
         except asyncio.CancelledError:
             if self._ending is None:
                 raise
-            state, reason = self._ending
-            is_late = state == "failed"
-            self._end(state, reason, BlockError(reason, "the run took longer than it may") if is_late else None)
+            self._end(*self._ending)
         except GreenroomError as error:
             self._end("failed", "model_error", BlockError(error.code, str(error)))
         except Exception as error:
@@ -124,7 +147,7 @@ class RunTask:
 
     def _kept(self, model: ModelContext) -> Sequence[Message]:
         """What the model will know of a run that did not succeed."""
-        if self._ending == ("cancelled", "rollback"):
+        if self._ending and self._ending[1] == "rollback":
             return ()
         said = self._said.message.content if self._said else ""
         return (*model.messages, *((Message("assistant", said),) if said else ()))
@@ -265,7 +288,7 @@ class RunTask:
             self._clock.go()
         if self._ending is None:
             self.run = replace(self.run, state="waiting" if is_waiting else "running")
-            self._writer.run(self.run)
+            self._log()
 
     def _end(
         self, state: RunState, reason: FailureReason | CancelReason | None = None, error: BlockError | None = None
@@ -274,7 +297,11 @@ class RunTask:
         for block in self._blocks:
             block.close("failed" if state == "failed" else "cancelled", error=error)
         self.run = replace(self.run, state=state, reason=reason, error=error, ended_at=now())
-        self._writer.run(self.run)
+        self._log()
+
+    def _log(self) -> None:
+        self._writer.run(self.run, has_prompt=not self._is_logged)
+        self._is_logged = True
 
 
 def _lower(limit: Limit | None, other: Limit | None) -> Limit | None:

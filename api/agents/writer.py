@@ -12,16 +12,27 @@ from api.inferlet.work_effects import Log, Shown
 from api.threads.blocks import Answer, Ask, Block, BlockError, Kind, Part, Role
 from api.threads.runs import Run
 
+VERSION = 1
+"""Of what a thread does with what it is given. One that an earlier release has begun does what it did then, up to its
+next checkpoint: 0 logged the prompt with each change of its run.
+"""
+
 
 class Writer:
-    """Numbers the blocks of one thread: ``num_blocks`` is the last number."""
+    """Numbers the blocks of one thread.
+
+    Attributes:
+        num_blocks: the last number.
+        version: see ``VERSION``.
+    """
 
     def __init__(self) -> None:
         self.num_blocks = 0
+        self.version = 0
 
-    def run(self, run: Run) -> None:
-        """The run is as this says from now on."""
-        _log({"log": "run", "run": run.kept})
+    def run(self, run: Run, has_prompt: bool = False) -> None:
+        """The run is as this says from now on; its prompt needs to be logged once."""
+        _log({"log": "run", "run": run.kept | ({} if has_prompt or self.version == 0 else {"prompt": ""})})
 
     def outcome(self, position: int, run_id: str | None, error: GreenroomError | None = None) -> None:
         """What became of the command at this position of the inbox."""

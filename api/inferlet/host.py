@@ -24,6 +24,20 @@ class Place:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Where a life of a program begins.
+
+    Attributes:
+        notes: of its checkpoints, the oldest first; none at its start.
+        lost: what earlier lives logged after the last one, and the program could not repeat; None where it begins with
+            repeating what they did.
+    """
+
+    notes: tuple[Any, ...] = ()
+    lost: tuple[Any, ...] | None = None
+
+
 class Host(Protocol):
     """Performs a program's effects, once each over all of its lives. Belongs to the program's thread.
 
@@ -48,15 +62,16 @@ class Host(Protocol):
         """Take note of what changes no result. May be called at any time, from any thread."""
         ...
 
-    def checkpoint(self, note: Any) -> None:
-        """Let a later life begin here, with this note, instead of with the program's start.
+    def checkpoint(self, note: Any) -> bool:
+        """Let a later life begin here, with this note after those of earlier checkpoints, instead of with its start.
 
-        The program must wait for nothing now, and do from here on what one does that begins with the note.
+        False, and nothing else, where this life still repeats an earlier one. Else calls that the program waits for
+        are cancelled; it must wait for nothing else, and do from here on what one does that begins with the notes.
         """
         ...
 
-    def begin_from_checkpoint(self) -> Any:
-        """The note to begin with; None where the program begins with its start. Before it does anything else."""
+    def begin_from_checkpoint(self) -> Beginning:
+        """Where the program begins. To be called before it does anything else."""
         ...
 
     def unique_id(self) -> str:

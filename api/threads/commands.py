@@ -72,8 +72,19 @@ class Answers:
     answers: tuple[GivenAnswer, ...]
 
 
-Command: TypeAlias = Prompt | Cancel | Steer | Answers
-_KINDS: dict[str, type[Command]] = {"prompt": Prompt, "cancel": Cancel, "steer": Steer, "answers": Answers}
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """From the thread's own actor: the run has filled as much of the journal as one may."""
+
+
+Command: TypeAlias = Prompt | Cancel | Steer | Answers | Exhausted
+_KINDS: dict[str, type[Command]] = {
+    "prompt": Prompt,
+    "cancel": Cancel,
+    "steer": Steer,
+    "answers": Answers,
+    "exhausted": Exhausted,
+}
 
 
 def sent(command: Command) -> dict[str, Any]:

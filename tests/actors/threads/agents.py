@@ -56,6 +56,12 @@ def hold_safely(name: str) -> str:
     return name
 
 
+@tool
+def repeated(text: str, times: int) -> str:
+    """A long text."""
+    return text * times
+
+
 @tool(timeout_s=0.05)
 async def slow() -> str:
     """Takes too long."""
@@ -128,7 +134,7 @@ def strict() -> str:
     return "no"
 
 
-TOOLS = [add, weather, fail, hold, hold_safely, slow, pay, once, letters, several, draw, order, choose]
+TOOLS = [add, weather, fail, hold, hold_safely, repeated, slow, pay, once, letters, several, draw, order, choose]
 helper = Agent(name="helper", system="Help.", tools=[*TOOLS, client_tool("pick", {"type": "object"})])
 quiet = Agent(name="quiet", tools=[add, pay], statuses=False)
 limited = Agent(name="limited", tools=TOOLS, max_actions=2, max_tokens=400)
@@ -138,3 +144,4 @@ safe = Agent(
 )
 hurried = Agent(name="hurried", tools=[denied, strict, pay])
 plain = Agent(name="plain")
+unlimited = Agent(name="unlimited", tools=TOOLS, max_actions=None)

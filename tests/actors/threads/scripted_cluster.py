@@ -5,27 +5,33 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from actors.settings import InferletSettings
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads import agents
 from tests.actors.threads.scripted import ScriptedEngine, ScriptedTokenizer
 
-NAMES = ("helper", "quiet", "limited", "hurried", "plain", "safe")
+NAMES = ("helper", "quiet", "limited", "hurried", "plain", "safe", "unlimited")
 
 
 @asynccontextmanager
-async def scripted_cluster(folder: Path) -> AsyncIterator[SmallCluster]:
-    """The cluster, its journal in this folder. In the end no tool of the agents waits any longer."""
+async def scripted_cluster(
+    folder: Path,
+    engine: type[ScriptedEngine] = ScriptedEngine,
+    tokenizer: type[ScriptedTokenizer] = ScriptedTokenizer,
+    **limits: Any,
+) -> AsyncIterator[SmallCluster]:
+    """The cluster, its journal in this folder, with these limits of inferlets. In the end no tool waits any longer."""
     cluster = SmallCluster(
         folder,
-        inferlets=InferletSettings(pool_size=0, memory_limit_bytes=1 << 40),
+        inferlets=InferletSettings(**({"pool_size": 0, "memory_limit_bytes": 1 << 40} | limits)),
         pool_size=0,
         recovery_timeout_s=60.0,
         agents={name: f"tests.actors.threads.agents:{name}" for name in NAMES},
         features=frozenset(("constraint",)),
-        engine=ScriptedEngine,
-        tokenizer=ScriptedTokenizer,
+        engine=engine,
+        tokenizer=tokenizer,
     )
     agents.RECORDED.clear()
     agents.HELD.clear()

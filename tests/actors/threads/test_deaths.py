@@ -9,8 +9,9 @@ import pytest
 
 from actors.inferlets.history import since_checkpoint
 from actors.inferlets.records import Checkpointed, decode
+from api.agents import Agent
 from tests.actors.small_cluster import SmallCluster
-from tests.actors.threads.agents import HELD, RECORDED
+from tests.actors.threads.agents import HELD, RECORDED, add, pay
 from tests.actors.threads.caller import Caller, Event, Json, calling, check, text_of
 from tests.actors.threads.test_asks import rests
 from tests.actors.threads.test_promises import ADD, called
@@ -18,12 +19,7 @@ from tests.actors.threads.test_promises import ADD, called
 TWO_CALLS = f"{ADD}\n{called('weather', city='Oslo')}\n{called('pay', amount=20)}"
 
 
-async def test_a_thread_goes_on_from_its_last_checkpoint_over_any_death(
-    small: SmallCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every run ends with a checkpoint here."""
-    monkeypatch.setattr("api.agents.program.RUNS_PER_CHECKPOINT", 1)
-    monkeypatch.setattr("api.agents.program.TOKENS_PER_RUN", 10**9)
+async def test_a_thread_goes_on_from_its_last_checkpoint_over_any_death(small: SmallCluster) -> None:
     async with calling(small) as caller:
         thread_id = (await caller.begin("say begun"))["thread_id"]
         expected = ["system: Help.", "user: say begun", "assistant: begun"]
@@ -49,17 +45,14 @@ async def test_a_thread_goes_on_from_its_last_checkpoint_over_any_death(
     records = [decode(line) for line in await small.inferlets.recorded(thread_id)]
     assert sum(isinstance(record, Checkpointed) for record in records) >= 12
     start, after = since_checkpoint(records)
-    assert start is not None
+    assert start.beginning.notes
     assert len(after) < 60, "what is run again is short"
 
 
 @pytest.mark.parametrize("agent", ["safe", "helper"])
 async def test_a_death_at_any_event_changes_nothing_but_that_a_tool_may_be_lost(
-    small: SmallCluster, agent: str, monkeypatch: pytest.MonkeyPatch
+    small: SmallCluster, agent: str
 ) -> None:
-    """After a checkpoint."""
-    monkeypatch.setattr("api.agents.program.RUNS_PER_CHECKPOINT", 1)
-    monkeypatch.setattr("api.agents.program.TOKENS_PER_RUN", 10**9)
     async with calling(small) as caller:
         undisturbed, run = await _run(small, caller, agent)
         assert run["state"] == "succeeded"
@@ -112,6 +105,34 @@ async def test_a_tool_whose_process_dies_fails_the_run_and_is_not_run_again(smal
         answer = await caller.prompt("say on", begun["thread_id"])
         assert text_of(answer["blocks"][0]) == "on"
         assert RECORDED.count("hold x") == 1
+
+
+async def test_a_thread_goes_on_when_its_agent_was_changed_and_knows_what_had_ended(
+    small: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with calling(small) as caller:
+        thread_id = (await caller.prompt(ADD))["thread_id"]
+        small.kill_inferlet(thread_id)
+        monkeypatch.setattr("tests.actors.threads.agents.helper", Agent("helper", tools=[pay], statuses=False))
+        listed = text_of((await caller.prompt("list", thread_id))["blocks"][-1])
+        assert listed.endswith("tool: 3 | assistant: told 3 | user: list")
+        asked = await caller.begin(called("pay", amount=20), thread_id)
+        await caller.until(asked, "block.created", kind="ask")
+        queued = await caller.begin("say queued", thread_id)
+        small.kill_inferlet(thread_id)
+        monkeypatch.setattr("tests.actors.threads.agents.helper", Agent("helper", tools=[add], system="Other."))
+        for begun in (asked, queued):
+            events = await caller.events(begun)
+            run = events[-1].data["run"]
+            assert (run["state"], run["reason"]) == ("failed", "worker_lost")
+            check(events, begun["run_id"])
+        listed = text_of((await caller.prompt("list", thread_id))["blocks"][-1])
+        assert " | user: say queued" not in listed
+        assert listed.endswith(" | user: list")
+        small.kill_inferlet(thread_id)
+        assert (await caller.prompt("say on", thread_id))["run"]["state"] == "succeeded"
+        seqs = [block["seq"] for block in await caller.blocks(thread_id, "kinds=message,tool_call,ask")]
+        assert seqs == sorted(set(seqs))
 
 
 async def test_a_tool_that_is_safe_to_retry_is_run_again(small: SmallCluster) -> None:

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
 from actors.inferlets.records import Returned, decode
 from api.inferlet.context_effects import Generated
 from api.inferlet_events import Completed
 from tests.actors.inferlets.programs import all_events, launched
 from tests.actors.small_cluster import SmallCluster
+from tests.actors.threads.agents import HELD
 from tests.actors.threads.caller import calling, text_of
-from tests.actors.threads.scripted import ScriptedEngine
+from tests.actors.threads.scripted import Script, ScriptedEngine, obedient
+from tests.actors.threads.scripted_cluster import scripted_cluster
+from tests.actors.threads.test_promises import called
+
+MAX_JOURNAL_BYTES = 1 << 20
+PROMPT = "say ok" + "x" * 4_000
+
+
+@dataclass
+class RoomyEngine(ScriptedEngine):
+    """Reads more than a journal may have."""
+
+    max_context: int = 10 * MAX_JOURNAL_BYTES
+    script: Script = field(default=lambda messages: obedient(messages)[:3])
 
 
 async def test_the_pieces_of_an_answer_do_not_repeat_its_prompt(small: SmallCluster) -> None:
@@ -44,3 +64,72 @@ async def test_the_pieces_that_a_program_reads_do_not_repeat_its_prompt(small: S
     decoded = [decode(line) for line in await small.inferlets.recorded(program.instance_id)]
     pieces = [one.result for one in decoded if isinstance(one, Returned) and isinstance(one.result, Generated)]
     assert sum(len(piece.prompt_ids) > 0 for piece in pieces) == 2, "one of each turn"
+
+
+async def test_a_thread_is_told_more_than_a_journal_may_have(tmp_path: Path) -> None:
+    """By prompts that always wait for each other, and by others that come to a thread at rest."""
+    small = scripted_cluster(tmp_path, RoomyEngine, max_journal_bytes=MAX_JOURNAL_BYTES)
+    async with small as cluster, calling(cluster) as caller:
+        thread_id = (await caller.prompt("say one"))["thread_id"]
+        begun: deque[str] = deque()
+        for _ in range(15):
+            begun.append((await caller.begin(PROMPT, thread_id))["run_id"])
+            if len(begun) > 3:
+                assert (await caller.wait(begun.popleft()))["state"] == "succeeded"
+        for run_id in begun:
+            assert (await caller.wait(run_id))["state"] == "succeeded"
+        for _ in range(15):
+            assert (await caller.prompt(PROMPT, thread_id))["run"]["state"] == "succeeded"
+            body = {"prompt": PROMPT, "tool_choice": "no such tool", "context_id": thread_id}
+            await caller.ask("POST", "/api/agents/helper/prompt", body, 400)
+        cluster.kill_inferlet(thread_id)
+        await caller.prompt("say done", thread_id)
+        engine = cluster.engines[0]
+        assert isinstance(engine, RoomyEngine)
+        said = [("user", PROMPT), ("assistant", "okx")]
+        first = [("system", "Help."), ("user", "say one"), ("assistant", "one")]
+        assert engine.read[-1] == [*first, *said * 30, ("user", "say done")]
+
+
+@pytest.mark.parametrize("num_parts", [3, 1])
+async def test_a_run_that_fills_the_journal_ends_and_its_thread_goes_on(
+    tmp_path: Path, num_parts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a third of it, or with the whole, as one does that is faster than it can be ended."""
+    monkeypatch.setattr("actors.inferlets.instance.JOURNAL_PARTS", num_parts)
+    large = {"text": "x" * 50, "times": 3600}
+    small = scripted_cluster(tmp_path, RoomyEngine, max_journal_bytes=MAX_JOURNAL_BYTES)
+    async with small as cluster, calling(cluster) as caller:
+        engine = cluster.engines[0]
+        assert isinstance(engine, RoomyEngine)
+        engine.script = lambda messages: obedient(messages)[:1000]
+        thread_id = (await caller.prompt("say one", agent="unlimited"))["thread_id"]
+        prompt = "\n".join([called("repeated", **large)] * 6)
+        run = (await caller.prompt(prompt, thread_id, agent="unlimited"))["run"]
+        assert (run["state"], run["reason"]) == ("failed", "budget")
+        assert num_parts > 1 or "more than 1 MiB" in run["error"]["message"]
+        assert text_of((await caller.prompt("say on", thread_id, agent="unlimited"))["blocks"][-1]) == "on"
+        assert engine.read[-1][:2] == [("user", "say one"), ("assistant", "one")]
+
+
+async def test_prompts_that_wait_are_what_they_were_after_a_checkpoint_and_a_death(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        held = await caller.begin(called("hold", name="a"))
+        thread_id = held["thread_id"]
+        await caller.until(held, "block.created", kind="status", name=None)
+        asked = await caller.begin(called("pay", amount=20), thread_id, labels={"a": "b"})
+        cut = await caller.begin("say cut", thread_id, limits={"max_tokens": 1}, metadata={"c": 1})
+        dropped = await caller.begin("say dropped", thread_id)
+        await caller.ask("POST", f"/api/runs/{dropped['run_id']}/cancel", {}, 202)
+        HELD["a"].set()
+        ask = (await caller.until(asked, "block.created", kind="ask")).data["block"]["id"]
+        small.kill_inferlet(thread_id)
+        await caller.answer(asked["run_id"], ask_id=ask, approve=True)
+        assert (await caller.wait(asked["run_id"]))["labels"] == {"a": "b"}
+        small.kill_inferlet(thread_id)
+        run = await caller.wait(cut["run_id"])
+        assert (run["reason"], run["prompt"], run["metadata"]) == ("budget", "say cut", {"c": 1})
+        last = await caller.prompt("list", thread_id)
+        assert text_of(last["blocks"][-1]).endswith(
+            "assistant: told paid 20 | user: say cut | assistant: c | user: list"
+        )
