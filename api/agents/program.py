@@ -135,6 +135,7 @@ class _Thread:
                 run = self._run(run_id)
                 self._check_goes_on(run)
                 run.steer(text)
+                self._noted -= {run_id}
             case Cancel(run_id, mode):
                 run = self._run(run_id)
                 run.cancel("rollback" if mode == "rollback" else "user")

@@ -18,7 +18,7 @@ from api.agents.model_context import ModelContext
 from api.agents.said import Said
 from api.agents.writer import OpenBlock, Writer
 from api.answers.parser import AnswerParser
-from api.errors import GreenroomError, LengthExceeded, reason_of
+from api.errors import GreenroomError, LengthExceeded, TooBusy, reason_of
 from api.inferlet import now
 from api.inferlet.context_effects import Generated
 from api.threads.blocks import BlockError, Part
@@ -29,6 +29,9 @@ from api.turns import Message, result_of
 
 MAX_STEP_TOKENS = 4096
 """Of one step of a run that has no limit of its own."""
+
+MAX_STEER_CHARS = 1 << 20
+"""Of what a run is steered with and the model has not read."""
 
 Limit = TypeVar("Limit", int, float)
 
@@ -93,8 +96,24 @@ class RunTask:
         return self._task
 
     def steer(self, text: str) -> None:
-        """Let the model read this before its next step."""
-        self._steers.append(text)
+        """Let the model read this before its next step; with the prompt, where the run waits for its place.
+
+        Raises:
+            TooBusy: as much as may wait to be read does.
+        """
+        num_chars = sum(map(len, self._steers)) if self._task else len(self.prompt.text)
+        if self._writer.version == 0:
+            self._steers.append(text)
+        elif num_chars + len(text) > MAX_STEER_CHARS:
+            raise TooBusy("the model has not read yet what this run was steered with before")
+        elif self._task:
+            self._say("user", text)
+            self._steers.append(text)
+        else:
+            self.prompt = replace(self.prompt, text=f"{self.prompt.text}\n\n{text}")
+            self.run = replace(self.run, prompt=self.prompt.text)
+            self._is_logged = False
+            self._log()
 
     def exhaust(self) -> None:
         """End it: more than it has done cannot be recorded."""
@@ -150,14 +169,16 @@ class RunTask:
         if self._ending and self._ending[1] == "rollback":
             return ()
         said = self._said.message.content if self._said else ""
-        return (*model.messages, *((Message("assistant", said),) if said else ()))
+        steers = (Message("user", text) for text in self._steers)
+        return (*model.messages, *steers, *((Message("assistant", said),) if said else ()))
 
     async def _steps(self, model: ModelContext) -> None:
         model.read(Message("user", self.prompt.text))
         while True:
             while self._steers:
                 text = self._steers.popleft()
-                self._say("user", text)
+                if self._writer.version == 0:
+                    self._say("user", text)
                 model.read(Message("user", text))
             calls = await self._step(model)
             if calls:

@@ -117,6 +117,26 @@ async def test_a_busy_thread_queues_refuses_interrupts_or_is_steered_as_the_prom
             assert (run["state"], run["reason"]) == ("cancelled", "interrupted")
 
 
+async def test_what_a_run_was_steered_with_is_said_at_once_and_known_however_the_run_ends(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        busy = await caller.begin(called("hold", name="c"))
+        thread_id = busy["thread_id"]
+        await caller.until(busy, "block.created", kind="status", role="system", name=None)
+        await caller.ask("POST", f"/api/runs/{busy['run_id']}/steer", {"prompt": "say steered"}, 202)
+        queued = await caller.begin("say queued", thread_id)
+        await caller.ask("POST", f"/api/runs/{queued['run_id']}/steer", {"prompt": "and more"}, 202)
+        texts = [text_of(block) for block in await caller.blocks(thread_id)]
+        assert texts == [called("hold", name="c"), "say steered"]
+        assert (await caller.ask("GET", f"/api/runs/{queued['run_id']}"))["run"]["prompt"] == "say queued\n\nand more"
+        for text in ("x" * 1_000_000, "y" * 100_000):
+            steer = caller.http.post(f"/api/runs/{queued['run_id']}/steer", json={"prompt": text})
+            assert (await steer).status_code == (202 if text[0] == "x" else 429)
+        await cancelled(caller, queued["run_id"])
+        await cancelled(caller, busy["run_id"])
+        listed = text_of((await caller.prompt("list", thread_id))["blocks"][0])
+        assert "user: say steered" in listed
+
+
 async def test_a_request_that_is_repeated_with_its_key_begins_one_run(small: SmallCluster) -> None:
     async with calling(small) as caller, calling(small) as other:
         begun = await asyncio.gather(*(one.begin("say once", key="k") for one in (caller, other) * 4))
