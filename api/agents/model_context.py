@@ -9,6 +9,7 @@ from typing import Any
 
 from api.agents.conversation import Conversation
 from api.cluster import ModelInfo, Retention
+from api.errors import LengthExceeded
 from api.inferlet import get_auto_model, get_model
 from api.inferlet.context_effects import Closed, Generated, Left, NextPiece, Turn
 from api.inferlet.host import host
@@ -16,6 +17,9 @@ from api.tools import Tool, ToolChoice
 from api.turns import Message, Sampling, Stop, TurnRequest
 
 NOTHING = Generated((), (), ())
+
+ANSWER_PART = 4
+"""An answer has this part of the model's window, if it may be so long, or the oldest turns leave for it."""
 
 
 class ModelContext:
@@ -30,7 +34,6 @@ class ModelContext:
         self._known = Conversation((Message("system", system),) if system else (), host().unique_id())
         self._noted: Conversation | None = None
         self._num_turns = 0
-        self.begin_run()
 
     @classmethod
     def of(cls, notes: Sequence[Any]) -> ModelContext:
@@ -45,7 +48,6 @@ class ModelContext:
         if notes:
             found._num_turns = notes[-1]["num_turns"]
         found._known = found._noted = start.with_changes(notes)
-        found.begin_run()
         return found
 
     @property
@@ -58,9 +60,12 @@ class ModelContext:
         """The note is kept."""
         self._noted = self._known
 
-    def begin_run(self) -> None:
-        """What comes from now on is of a new run."""
+    def begin_run(self, version: int) -> None:
+        """What comes from now on is of a new run; see ``VERSION`` of ``api.agents.writer``."""
+        self._version = version
         self._running: list[Message] = []
+        self._num_read = 0
+        self._fitting = self._known
         self._tokens, self._pending = self._known.tokens, self._known.pending
 
     def end_run(self) -> None:
@@ -68,13 +73,23 @@ class ModelContext:
         self._known = self._known.read(self._tokens, self._running)
 
     def end_run_as(self, messages: Sequence[Message]) -> None:
-        """The run has ended otherwise: the model will have read and said this of it."""
-        self._known = self._known.unread(messages)
+        """The run has ended otherwise: the model will have read and said this of it.
+
+        Earlier runs that left for what the model has not read after all are back.
+        """
+        if self._known is not self._fitting:
+            host().tell(Closed(self._known.context_id))
+        self._known = self._fitting.unread(messages)
 
     @property
     def messages(self) -> tuple[Message, ...]:
         """Of the run, as far as they are complete."""
         return tuple(self._running)
+
+    @property
+    def read_messages(self) -> tuple[Message, ...]:
+        """Of the run, what the model has read and said."""
+        return tuple(self._running[: self._num_read])
 
     def read(self, message: Message) -> None:
         """Let the model read this with its next step."""
@@ -84,6 +99,7 @@ class ModelContext:
     def said(self, message: Message) -> None:
         """The model has said this in the step that has ended."""
         self._running.append(message)
+        self._num_read = len(self._running)
 
     async def step(
         self, tools: tuple[Tool, ...], choice: ToolChoice, max_tokens: int
@@ -91,7 +107,7 @@ class ModelContext:
         """What the model says next as it comes, each with the number of tokens that it has read.
 
         Raises:
-            LengthExceeded: it cannot read so much; see ``make_room``.
+            LengthExceeded: it cannot read so much, or say little more; see ``make_room``.
             GreenroomError
         """
         turn = self._turn(tools, choice, max_tokens)
@@ -99,6 +115,8 @@ class ModelContext:
         try:
             while output.finish is None:
                 more = await host().begin(NextPiece(turn, output))
+                if output is NOTHING and self._is_cramped(turn, more):
+                    raise LengthExceeded(len(turn.tokens), len(more.prompt_ids), self.info.max_context_tokens)
                 prompt_ids = output.prompt_ids or more.prompt_ids
                 output = Generated(prompt_ids, output.ids + more.ids, output.pieces + more.pieces, more.finish)
                 yield more, len(turn.tokens) + len(prompt_ids)
@@ -107,15 +125,33 @@ class ModelContext:
                 host().tell(Left(turn))
             if output is not NOTHING:
                 self._tokens, self._pending = (*turn.tokens, *output.prompt_ids, *output.ids), []
+                self._num_read = len(self._running)
+                self._keep_room()
 
     def make_room(self) -> bool:
         """Let the older half of the earlier runs leave; False where there is none."""
         if not self._known.runs:
             return False
-        host().tell(Closed(self._known.context_id))
+        if self._known is not self._fitting:
+            host().tell(Closed(self._known.context_id))
         self._known = self._known.halved(host().unique_id())
         self._tokens, self._pending = (), [*self._known.pending, *self._running]
+        if self._version == 0:
+            self._keep_room()
         return True
+
+    def _keep_room(self) -> None:
+        """Earlier runs that have left do not come back."""
+        if self._known is not self._fitting:
+            host().tell(Closed(self._fitting.context_id))
+            self._fitting = self._known
+
+    def _is_cramped(self, turn: Turn, first: Generated) -> bool:
+        """A turn that has begun so has little room for its answer, and could have more."""
+        num_left = self.info.max_context_tokens - len(turn.tokens) - len(first.prompt_ids)
+        is_short = num_left < min(turn.request.stop.max_tokens, self.info.max_context_tokens // ANSWER_PART)
+        has_ended = first.finish is not None and first.finish.reason != "context"
+        return self._version > 0 and is_short and not has_ended and bool(self._known.runs)
 
     def _turn(self, tools: tuple[Tool, ...], choice: ToolChoice, max_tokens: int) -> Turn:
         self._num_turns += 1

@@ -143,13 +143,13 @@ class RunTask:
         self._clock.go()
         try:
             model = self._model()
-            model.begin_run()
+            model.begin_run(self._writer.version)
             try:
                 await self._steps(model)
                 if self._ending:
                     raise asyncio.CancelledError
-            except BaseException:
-                model.end_run_as(self._kept(model))
+            except BaseException as error:
+                model.end_run_as(self._kept(model, error))
                 raise
             model.end_run()
             self._end("succeeded")
@@ -164,10 +164,12 @@ class RunTask:
         except Exception as error:
             self._end("failed", "agent_error", BlockError("agent_error", f"{type(error).__name__}: {reason_of(error)}"))
 
-    def _kept(self, model: ModelContext) -> Sequence[Message]:
-        """What the model will know of a run that did not succeed."""
+    def _kept(self, model: ModelContext, error: BaseException) -> Sequence[Message]:
+        """What the model will know of a run that did not succeed: nothing that it could not read."""
         if self._ending and self._ending[1] == "rollback":
             return ()
+        if self._writer.version > 0 and isinstance(error, GreenroomError) and not error.retryable:
+            return model.read_messages
         said = self._said.message.content if self._said else ""
         steers = (Message("user", text) for text in self._steers)
         return (*model.messages, *steers, *((Message("assistant", said),) if said else ()))

@@ -85,9 +85,10 @@ class ScriptedEngine(FakeEngine):
         if token == EOS:
             del self._turns[turn_id]
             return Output(turn_id, (EOS,), ("",), (), Finish("eos"))
-        if turn.made >= admission.stop.max_tokens:
+        if turn.made >= admission.stop.max_tokens or len(tokens) > self.max_context:
             del self._turns[turn_id]
-            return Output(turn_id, (token,), (chr(token),), (), Finish("length"))
+            is_cut = turn.made >= admission.stop.max_tokens
+            return Output(turn_id, (token,), (chr(token),), (), Finish("length" if is_cut else "context"))
         return Output(turn_id, (token,), (chr(token),))
 
 
