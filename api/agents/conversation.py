@@ -6,9 +6,38 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from api.turns import Message
+from api.turns import Message, result_of
 
 Messages = tuple[Message, ...]
+
+
+NO_RESULT = "Error: there is no result of this call"
+NO_ANSWER = "(there is no answer)"
+
+
+def joined(message: Message, text: str) -> Message:
+    """The user's message and another text of the user's as one: templates of models want an answer between two."""
+    return replace(message, content=f"{message.content}\n\n{text}")
+
+
+def closed(messages: Iterable[Message], steers: Iterable[str], answer: str) -> Messages:
+    """What a run that did not succeed has come to, so that another message of the user's can follow.
+
+    Each call has a result, and an answer is last, as templates of models want it; of nothing there is nothing.
+    """
+    found = [*messages]
+    if found and found[-1].role == "assistant":
+        calls = found[-1].tool_calls
+        found += [result_of(call, NO_RESULT) for call in calls]
+    for text in steers:
+        if found[-1].role == "user":
+            found[-1] = joined(found[-1], text)
+        else:
+            found += [Message("assistant", NO_ANSWER)] if found[-1].role == "tool" else []
+            found.append(Message("user", text))
+    if found and found[-1].role != "assistant":
+        found.append(Message("assistant", answer or NO_ANSWER))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from api.agents.conversation import Conversation
+from api.agents.conversation import Conversation, joined
 from api.cluster import ModelInfo, Retention
 from api.errors import LengthExceeded
 from api.inferlet import get_auto_model, get_model
@@ -93,6 +93,9 @@ class ModelContext:
 
     def read(self, message: Message) -> None:
         """Let the model read this with its next step."""
+        if message.role == "user" and self._running and self._running[-1].role == "user":
+            message = joined(self._running.pop(), message.content)
+            self._pending.pop()
         self._running.append(message)
         self._pending.append(message)
 

@@ -7,12 +7,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, replace
+from itertools import zip_longest
 from typing import Any, Literal, TypeVar
 
 from api.agents.agent import Agent
 from api.agents.asks import Asks
 from api.agents.calls import Call
 from api.agents.clock import RunClock
+from api.agents.conversation import NO_RESULT, closed
 from api.agents.failures import Failed
 from api.agents.model_context import ModelContext
 from api.agents.said import Said
@@ -169,10 +171,9 @@ class RunTask:
         if self._ending and self._ending[1] == "rollback":
             return ()
         if self._writer.version > 0 and isinstance(error, GreenroomError) and not error.retryable:
-            return model.read_messages
+            return closed(model.read_messages, (), "")
         said = self._said.message.content if self._said else ""
-        steers = (Message("user", text) for text in self._steers)
-        return (*model.messages, *steers, *((Message("assistant", said),) if said else ()))
+        return closed(model.messages, self._steers, said)
 
     async def _steps(self, model: ModelContext) -> None:
         model.read(Message("user", self.prompt.text))
@@ -236,19 +237,22 @@ class RunTask:
             self._status("tool", f"Calling {call.made.name}", call.made.id)
         self._usage(tool_calls=len(fitting))
         self.asks.active(len(fitting) - 1)
+        told: list[asyncio.Task[str]] = []
         try:
             async with asyncio.TaskGroup() as group:
-                told = [group.create_task(call.perform()) for call in fitting]
+                told += [group.create_task(call.perform()) for call in fitting]
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
         finally:
             self.asks.active(1)
+            for made, task in zip_longest(calls, told):
+                has_result = task and not task.cancelled() and not task.exception()
+                text = task.result() if has_result else NO_RESULT
+                model.read(result_of(made, text))
         if len(fitting) < len(performing):
             for call in performing[len(fitting) :]:
                 call.refuse(BlockError("not_executed", "the run may make no more calls"))
             raise Failed("budget", "the run made as many calls as it may", "max_actions")
-        for call, task in zip(fitting, told, strict=True):
-            model.read(result_of(call.made, task.result()))
 
     def _call(self, made: ToolCall) -> Call:
         return Call(self.run, self._agent.tool(made.name), made, self.asks, self._new_block)

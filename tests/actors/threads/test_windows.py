@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.actors.threads.caller import calling, text_of
-from tests.actors.threads.conftest import with_agents
 from tests.actors.threads.scripted import ScriptedEngine
+from tests.actors.threads.scripted_cluster import scripted_cluster
 from tests.actors.threads.test_promises import called
 
 
@@ -19,7 +19,7 @@ class NarrowEngine(ScriptedEngine):
 
 
 async def test_a_prompt_that_the_model_cannot_read_makes_it_forget_nothing(tmp_path: Path) -> None:
-    async with with_agents(tmp_path, NarrowEngine) as small, calling(small) as caller:
+    async with scripted_cluster(tmp_path, NarrowEngine) as small, calling(small) as caller:
         thread_id = (await caller.prompt("say one"))["thread_id"]
         await caller.prompt("say two", thread_id)
         for is_killed in (False, True):
@@ -36,7 +36,7 @@ async def test_a_prompt_that_the_model_cannot_read_makes_it_forget_nothing(tmp_p
 
 
 async def test_the_oldest_turns_leave_for_an_answer_that_would_not_fit(tmp_path: Path) -> None:
-    async with with_agents(tmp_path, NarrowEngine) as small, calling(small) as caller:
+    async with scripted_cluster(tmp_path, NarrowEngine) as small, calling(small) as caller:
         thread_id = (await caller.prompt("say " + "a" * 300))["thread_id"]
         for letter in "bcd":
             answer = await caller.prompt("say " + letter * 300, thread_id)
