@@ -33,6 +33,11 @@ CONSTRAINTS: tuple[dict[str, Any], ...] = (
     {"choice": ["a", "b"]},
     {"grammar": 'root ::= root root | "a"'},
 )
+TOOLS: list[dict[str, Any]] = [
+    {"name": "a"},
+    {"name": "b", "parameters": {"type": "object", "properties": {"x": {"not": {}}}}},
+    {"name": "c", "parameters": {"properties": {"x": {"$ref": "#"}}}, "strict": True},
+]
 
 
 def value(draw: random.Random, depth: int = 0) -> Any:
@@ -93,6 +98,12 @@ def generate(draw: random.Random) -> dict[str, Any]:
         turn["stop"] = value(draw)
     if draw.random() < 0.1:
         turn["turn_id"] = draw.choice(WORDS)
+    if draw.random() < 0.2:
+        turn["tools"] = draw.choice((TOOLS, TOOLS * 100, value(draw)))
+        turn["tool_choice"] = draw.choice(("auto", "none", "required", {"names": ["a"]}, {"names": ["x"]}, value(draw)))
+    if draw.random() < 0.1:
+        turn["messages"] = [{"role": "tool", "content": "hi", "tool_call_id": draw.choice(WORDS), "name": value(draw)}]
+        turn.pop("text")
     return turn
 
 

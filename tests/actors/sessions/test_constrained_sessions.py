@@ -18,7 +18,8 @@ from api.constraints import Choice, JsonSchema, Regex
 from api.errors import InvalidRequest, Unsupported
 from api.http.app import build_app
 from api.settings import ApiSettings
-from api.turns import Sampling
+from api.tools import Tool, ToolChoice
+from api.turns import Sampling, result_of
 from deployments.config import embedded_model
 from tests.actors.small_cluster import SmallCluster
 from tests.api.live_server import serving
@@ -73,3 +74,25 @@ async def test_a_distribution_adds_nothing_and_its_likeliest_token_is_what_greed
         await session.generate(allowed_tokens=[10**6])
     await session.generate(allowed_tokens=[token], sampling=Sampling(temperature=1.0), max_tokens=3)
     assert (await session.describe()).length == length + 3
+
+
+async def test_a_tool_is_called_as_its_schema_says_and_its_result_is_read(session: ClientSession) -> None:
+    tool = Tool(
+        "look", "Looks.", json.dumps({**SCHEMA, "properties": {"is_old": {"type": "boolean"}, "x": {"not": {}}}})
+    )
+    asked = session.generate("How old?", tools=[tool], tool_choice=ToolChoice("auto", ("look",)), max_tokens=3)
+    await asked
+    with pytest.raises(InvalidRequest, match='"not" is not supported'):
+        await session.generate("How old?", tools=[tool], tool_choice=ToolChoice("required"))
+    tools = [Tool("look", "Looks.", json.dumps(SCHEMA)), Tool("touch")]
+    asked = session.generate("How old?", tools=tools, tool_choice=ToolChoice("required"), parallel_tool_calls=False)
+    assert await asked == ""
+    (call,) = asked.calls
+    assert call.name in ("look", "touch")
+    assert isinstance(json.loads(call.arguments).get("is_old", True), bool)
+    again = session.resume(asked.turn_id)
+    await again
+    assert again.calls == asked.calls
+    told = session.generate(result_of(call, "It is new."), tools=tools, tool_choice=ToolChoice("none"), max_tokens=5)
+    assert await told
+    assert not told.calls
