@@ -8,7 +8,7 @@ import inspect
 import pytest
 
 NAMES = {
-    "api.agents": "Agent CallContext ClientTool File FunctionTool ask client_tool context status tool",
+    "api.agents": "Agent CallContext ClientTool File FunctionTool ask client_tool context http_tool status tool",
     "api.client": """
         Answer ChatHistory Client ClientAgent ClientBlock ClientInstance ClientSession ClientSubscription ClientTask
         ClientThread RunFailed StreamingResponse Tag

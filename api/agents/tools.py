@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -23,7 +24,7 @@ class FunctionTool:
 
     spec: Tool
     function: Callable[..., Any]
-    model: type[BaseModel]
+    read: Callable[[str], dict[str, Any]]
     needs_approval: bool | Callable[..., bool] = False
     approval_timeout_s: float | None = None
     if_expired: IfExpired = "fail"
@@ -49,12 +50,7 @@ class FunctionTool:
         Raises:
             InvalidRequest: they are not valid.
         """
-        try:
-            found = self.model.model_validate_json(text)
-        except ValidationError as error:
-            problems = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-            raise InvalidRequest("; ".join(problems)) from None
-        return {name: getattr(found, name) for name in self.model.model_fields}
+        return self.read(text)
 
     def asks_for(self, arguments: Mapping[str, Any]) -> bool:
         """Whether a call with these arguments needs an approval."""
@@ -144,7 +140,16 @@ def _tool(function: Callable[..., Any], name: str | None, options: Mapping[str, 
     for field in schema.get("properties", {}).values():
         field.pop("title", None)
     spec = Tool(name, inspect.getdoc(function) or "", json.dumps(schema))
-    return FunctionTool(spec, function, model, **options)
+    return FunctionTool(spec, function, partial(_read, model), **options)
+
+
+def _read(model: type[BaseModel], text: str) -> dict[str, Any]:
+    try:
+        found = model.model_validate_json(text)
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise InvalidRequest("; ".join(problems)) from None
+    return {name: getattr(found, name) for name in model.model_fields}
 
 
 def _arguments_model(function: Callable[..., Any], name: str) -> type[BaseModel]:

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 from api.threads.blocks import BlockError
 
 RunState = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled"]
-FailureReason = Literal["budget", "timeout", "model_error", "agent_error", "ask_expired", "worker_lost"]
+FailureReason = Literal["budget", "timeout", "model_error", "tool_error", "agent_error", "ask_expired", "worker_lost"]
 CancelReason = Literal["user", "interrupted", "rollback", "deleted"]
 Reason = FailureReason | CancelReason
 ENDED: tuple[RunState, ...] = ("succeeded", "failed", "cancelled")
