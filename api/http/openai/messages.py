@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -114,10 +114,12 @@ def messages_of(bodies: Sequence[ChatMessage]) -> tuple[Message, ...]:
 
 def num_chars(messages: Iterable[Message]) -> int:
     """Characters that the model is to read, with some for each message."""
-    return sum(MARK_CHARS + sum(map(len, _texts_of(message))) for message in messages)
-
-
-def _texts_of(message: Message) -> Iterator[str]:
-    yield from (message.content, message.reasoning, message.tool_call_id or "", message.name or "")
-    for call in message.tool_calls:
-        yield from (call.id, call.name, call.arguments)
+    return sum(
+        MARK_CHARS
+        + len(message.content)
+        + len(message.reasoning)
+        + len(message.tool_call_id or "")
+        + len(message.name or "")
+        + sum(len(call.id) + len(call.name) + len(call.arguments) for call in message.tool_calls)
+        for message in messages
+    )
