@@ -165,9 +165,12 @@ class Directory:
         await self.start()
         return await self._inferlets.summaries(await self._streams(INFERLET, owner))
 
-    async def released(self, kind: str, tenant_id: str, slot: str) -> None:
+    async def released(self, kind: str, tenant_id: str, slot: str, wakes_at: float | None = None) -> None:
         await self.start()
-        await (self._inferlets if kind == INFERLET else self._sessions).released(tenant_id, slot)
+        if kind == INFERLET:
+            await self._inferlets.passivated(tenant_id, slot, wakes_at)
+        else:
+            await self._sessions.released(tenant_id, slot)
 
     async def forget(self, kind: str, tenant_id: str) -> None:
         await self.start()

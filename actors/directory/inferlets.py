@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Protocol, cast
@@ -25,7 +26,9 @@ from api.logs import event_logger
 log = event_logger("greenroom.directory")
 
 STATES = "inferlet-state"
-"""The journal's items that say of an inferlet that it is passive ("waiting") or how it ended; it runs without one."""
+"""The journal's items that say of an inferlet how it ended, or that it is passive: "waiting", after a space until when
+at the latest, in seconds since the epoch. Without one it runs.
+"""
 
 
 class Metrics(Protocol):
@@ -61,8 +64,10 @@ class InferletTable(Registry):
         """Resume those that ran and have lost their process, too."""
         await super().recover(streams)
         for instance_id in await self._journal.list_items(STATES):
-            state = await self._journal.get_item(STATES, instance_id)
-            self._states[instance_id] = cast(State, (state or b"").decode())
+            state, _, wakes_at = (await self._journal.get_item(STATES, instance_id) or b"").decode().partition(" ")
+            self._states[instance_id] = cast(State, state)
+            if wakes_at:
+                self._watching[instance_id] = self._scope.start(self._wake(instance_id, float(wakes_at)))
         for instance_id, entry in self.entries.items():
             if entry.slot:
                 self._watch(entry.location(instance_id, entry.slot))
@@ -94,14 +99,13 @@ class InferletTable(Registry):
             await self._note(instance_id, cast(State, how))
         await self._free_contexts(instance_id)
 
-    @override
-    async def released(self, tenant_id: str, slot: str) -> bool:
-        if not await super().released(tenant_id, slot):
-            return False
-        self._unwatch(tenant_id)
-        if tenant_id not in self._states:
-            await self._note(tenant_id, "waiting")
-        return True
+    async def passivated(self, instance_id: str, slot: str, wakes_at: float | None) -> None:
+        """See ``DirectoryRef.released``."""
+        if not await self.released(instance_id, slot):
+            return
+        self._unwatch(instance_id)
+        if instance_id not in self._states:
+            await self._note(instance_id, "waiting", wakes_at)
 
     async def summaries(self, streams: Mapping[str, StreamInfo]) -> tuple[InferletSummary, ...]:
         """These, with how they do."""
@@ -112,9 +116,12 @@ class InferletTable(Registry):
             found.append(InferletSummary(instance_id, stream.owner, stream.title, stream.model, state, *times))
         return tuple(found)
 
-    async def _note(self, instance_id: str, state: State) -> None:
+    async def _note(self, instance_id: str, state: State, wakes_at: float | None = None) -> None:
         self._states[instance_id] = state
-        await self._journal.put_item(STATES, instance_id, state.encode())
+        kept = state if wakes_at is None else f"{state} {wakes_at}"
+        await self._journal.put_item(STATES, instance_id, kept.encode())
+        if wakes_at is not None and instance_id in self._states and instance_id not in self._watching:
+            self._watching[instance_id] = self._scope.start(self._wake(instance_id, wakes_at))
 
     def _watch(self, location: Location) -> None:
         self._unwatch(location.id)
@@ -138,6 +145,12 @@ class InferletTable(Registry):
             self.mark_passive(location.id, location.assignment)
         else:
             await self._reactivate(location.id, location.assignment)
+
+    async def _wake(self, instance_id: str, at: float) -> None:
+        """Activate one at this time, unless that happens before."""
+        while (left_s := at - time.time()) > 0:  # noqa: ASYNC110 - the clock might have been set meanwhile
+            await asyncio.sleep(left_s)
+        await self._reactivate(instance_id, None)
 
     async def _reactivate(self, instance_id: str, dead: str | None) -> None:
         while True:

@@ -120,8 +120,8 @@ class DirectoryRef(Protocol):
         """The inferlets of an owner (None: of all), the latest used first."""
         ...
 
-    async def released(self, kind: str, tenant_id: str, slot: str) -> None:
-        """An actor gives its process back (passivation)."""
+    async def released(self, kind: str, tenant_id: str, slot: str, wakes_at: float | None = None) -> None:
+        """An actor gives its process back (passivation), at the latest until a time in seconds since the epoch."""
         ...
 
     async def forget(self, kind: str, tenant_id: str) -> None:

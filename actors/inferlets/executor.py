@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -70,9 +71,15 @@ class EffectDesk(Desk):
 
     @property
     def waits_for_clients_only(self) -> bool:
-        """The program has asked for nothing but the next message from a client, and none is there."""
-        asked = [effect for effect, _ in self._running.values()]
+        """The program has asked for nothing but the next message from a client, and none is there; and for times."""
+        asked = [effect for effect, _ in self._running.values() if not isinstance(effect, effects.Until)]
         return bool(asked) and self._inbox.is_empty and all(effect == effects.Receive(None) for effect in asked)
+
+    @property
+    def wakes_at(self) -> float | None:
+        """The first of the times that the program waits for, in seconds since the epoch."""
+        asked = (effect for effect, _ in self._running.values())
+        return min((effect.at for effect in asked if isinstance(effect, effects.Until)), default=None)
 
     @override
     def emit(self, record: Record) -> None:
@@ -195,6 +202,8 @@ class EffectDesk(Desk):
                 return await self._outbox.wait_for_room()
             case effects.Receive(timeout_s):
                 return await self._receive(call, timeout_s)
+            case effects.Until(at):
+                return await _until(at)
             case context_effects.Models():
                 return await self._around.directory.models()
             case context_effects.Encode():
@@ -307,3 +316,8 @@ class EffectDesk(Desk):
             raise NotFound(f"no context of model {model!r} was exported as {name!r}")
         prefix: context_effects.Prefix = records.decode(kept)
         return prefix
+
+
+async def _until(at: float) -> None:
+    while (left_s := at - time.time()) > 0:  # noqa: ASYNC110 - the clock might have been set meanwhile
+        await asyncio.sleep(left_s)

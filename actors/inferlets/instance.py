@@ -239,8 +239,14 @@ class Instance(InferletCalls):
         idle_s, settings = self.idle_s(), self._parts.settings
         if self._reception.ended and idle_s > 0:
             return 0.0 if self._reception.has_shown_all else settings.linger_s - idle_s
+        is_woken_soon = self.wakes_at is not None and self.wakes_at - time.time() < settings.passivate_after_s
         left_s = settings.passivate_after_s - idle_s
-        return left_s if left_s <= 0 else self.CHECK_AGAIN_S
+        return left_s if left_s <= 0 and not is_woken_soon else self.CHECK_AGAIN_S
+
+    @property
+    def wakes_at(self) -> float | None:
+        """When it is to be activated if nothing happens before, in seconds since the epoch."""
+        return self._run.desk.wakes_at if self._run and self._reception.ended is None else None
 
     @property
     def is_expired(self) -> bool:

@@ -79,6 +79,7 @@ class _Desk:
 
     is_blocking = False
     waits_for_clients_only = False
+    wakes_at: float | None = None
 
     def __init__(self) -> None:
         self.arrived: Callable[[Answer], object]

@@ -32,7 +32,12 @@ class RunDesk(Desk, Protocol):
 
     @property
     def waits_for_clients_only(self) -> bool:
-        """The program has asked for nothing but the next message from a client, and none is there."""
+        """The program has asked for nothing but the next message from a client, and none is there; and for times."""
+        ...
+
+    @property
+    def wakes_at(self) -> float | None:
+        """The first of the times that the program waits for, in seconds since the epoch."""
         ...
 
     def settle(self) -> None:
@@ -94,7 +99,7 @@ class ProgramRun:
 
     @property
     def waits_for_clients_only(self) -> bool:
-        """Only a message from a client can make it go on, and a later run would get there."""
+        """Only a message from a client, or the time, can make it go on, and a later run would get there."""
         return self.is_durable and self.host.is_settled and self.desk.waits_for_clients_only
 
     def start(self) -> None:

@@ -46,6 +46,11 @@ class Tenant(Protocol):
         """It has not been used for as long as it may be."""
         ...
 
+    @property
+    def wakes_at(self) -> float | None:
+        """When it is to be activated if nothing happens before, in seconds since the epoch."""
+        ...
+
     def idle_s(self) -> float:
         """Seconds since it was used; 0 while it works."""
         ...
@@ -59,8 +64,8 @@ class Tenant(Protocol):
 class SlotDirectory(Protocol):
     """What an actor needs of the directory."""
 
-    async def released(self, kind: str, tenant_id: str, slot: str) -> None:
-        """The tenant is not on this actor any longer."""
+    async def released(self, kind: str, tenant_id: str, slot: str, wakes_at: float | None = None) -> None:
+        """The tenant is not on this actor any longer; see ``Tenant.wakes_at``."""
         ...
 
     async def forget(self, kind: str, tenant_id: str) -> None:
@@ -171,10 +176,11 @@ class Slot:
             if self.tenant is not tenant or tenant.idle_s() < min_idle_s:
                 return
             log.info("passivated", kind=self._kind, id=tenant.id, fenced=tenant.is_fenced)
+            wakes_at = tenant.wakes_at
             await tenant.stop()
             self._release(tenant)
         try:
-            await self._directory.released(self._kind, tenant.id, self._name)
+            await self._directory.released(self._kind, tenant.id, self._name, wakes_at)
         except GreenroomError as error:
             log.warning("the directory was not told", kind=self._kind, id=tenant.id, error=str(error))
         self._leave(tenant)

@@ -63,6 +63,7 @@ class Session(SessionCalls):
         self.session_id = self.id = opened.session_id
         self.owner = records.owner
         self.is_spent = False
+        self.wakes_at: float | None = None
         self.scope = Scope()
         self._parts = parts
         self._records = records

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.agents.tools import IfExpired
-from api.agents.writer import OpenBlock
+from api.agents.writer import OpenBlock, Writer
 from api.errors import AlreadyAnswered, AskNotFound, InvalidRequest
 from api.inferlet import now
+from api.inferlet.effects import Until
+from api.inferlet.host import host
 from api.threads.blocks import Answer
 from api.threads.commands import GivenAnswer
 
@@ -40,10 +42,11 @@ class _Waiting:
 class Asks:
     """Counts what goes on in a run: ``on_change`` is called with whether it can only wait for answers."""
 
-    def __init__(self, on_change: Callable[[bool], object]) -> None:
+    def __init__(self, on_change: Callable[[bool], object], writer: Writer) -> None:
         self._waiting: dict[str, _Waiting] = {}
         self._closed: set[str] = set()
         self._on_change = on_change
+        self._writer = writer
         self._num_active = 1
         self._is_idle = False
 
@@ -55,21 +58,26 @@ class Asks:
             self._is_idle = is_idle
             self._on_change(is_idle)
 
+    def end(self, has_failed: bool) -> None:
+        """A call has ended. One that fails its run stays active, since the run works on its own end then."""
+        if not has_failed or self._writer.version == 0:
+            self.active(-1)
+
     async def answer_to(self, block: OpenBlock, timeout_s: float | None, if_expired: IfExpired) -> Answer:
         """The answer to an ask; what asked goes on after it.
 
         Raises:
             Expired: there is none, and the run is to fail of that.
         """
-        loop = asyncio.get_running_loop()
-        waiting = self._waiting[block.block.id] = _Waiting(block, loop.create_future(), if_expired)
-        timer = None if timeout_s is None else loop.call_later(timeout_s, self._expire, waiting)
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting[block.block.id] = _Waiting(block, answer, if_expired)
+        expiry = None if timeout_s is None else self._expiry(waiting, timeout_s)
         self.active(-1)
         try:
-            return await waiting.answer
+            return await answer
         finally:
-            if timer:
-                timer.cancel()
+            if expiry:
+                expiry.cancel()
             self._close(waiting)
             if not waiting.is_taken:
                 self.active(1)
@@ -107,6 +115,15 @@ class Asks:
                 raise InvalidRequest(f"ask {given.ask_id!r} is an approval: approve is true or false")
         elif given.approve is not False and not _fits(given.value, ask.schema):
             raise InvalidRequest(f"ask {given.ask_id!r}: the value is not of its schema")
+
+    def _expiry(self, waiting: _Waiting, timeout_s: float) -> asyncio.TimerHandle | asyncio.Future[None]:
+        """What has the ask expire in time, until it is cancelled."""
+        ask = waiting.block.block.ask
+        if self._writer.version == 0 or ask is None or ask.expires_at is None:
+            return asyncio.get_running_loop().call_later(timeout_s, self._expire, waiting)
+        expiry = asyncio.ensure_future(host().begin(Until(ask.expires_at)))
+        expiry.add_done_callback(lambda _: None if expiry.cancelled() else self._expire(waiting))
+        return expiry
 
     def _expire(self, waiting: _Waiting) -> None:
         if waiting.answer.done():

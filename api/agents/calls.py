@@ -33,9 +33,7 @@ class CallFailed(Exception):
 
 @dataclass(slots=True)
 class Call:
-    """See the module. ``run`` has the ids of the run that it belongs to, which counts it as active until its result.
-
-    One that fails its run stays active, since the run works on its own end then.
+    """See the module. ``run`` has the ids of the run that it belongs to, which counts it as active until it ends.
 
     ``tool`` is None where the model has called one that the agent does not have.
     """
@@ -53,6 +51,7 @@ class Call:
         Raises:
             Failed: the run fails with it.
         """
+        answer: str | None = None
         try:
             await self._perform()
             answer = told(self._result().close().parts)
@@ -67,7 +66,7 @@ class Call:
         finally:
             if self.result:
                 self.result.close("cancelled")
-        self.asks.active(-1)
+            self.asks.end(has_failed=answer is None)
         return answer
 
     def refuse(self, error: BlockError) -> str:

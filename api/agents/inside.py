@@ -69,6 +69,9 @@ async def ask(
 ) -> Answered | None:
     """Ask a person, and wait for the answer; for tools that are ``async def``.
 
+    The thread of the agent keeps its process meanwhile, since the tool runs there. An approval of the call, or a client
+    tool, needs none while it waits.
+
     Args:
         answer: what the answer must be, as pydantic has it.
         timeout_s: for so long; None for ever. The tool's own time limit stands still meanwhile.

@@ -50,7 +50,7 @@ class RunTask:
     ) -> None:
         self.run = run
         self.prompt = prompt
-        self.asks = Asks(self._on_waiting)
+        self.asks = Asks(self._on_waiting, writer)
         self._agent = agent
         self._writer = writer
         self._model = model
@@ -255,7 +255,10 @@ class RunTask:
             raise Failed("budget", "the run made as many calls as it may", "max_actions")
 
     def _call(self, made: ToolCall) -> Call:
-        return Call(self.run, self._agent.tool(made.name), made, self.asks, self._new_block)
+        tool = self._agent.tool(made.name)
+        if tool is None and self._writer.version == 0:
+            raise RuntimeError("coroutine raised StopIteration")
+        return Call(self.run, tool, made, self.asks, self._new_block)
 
     def _fits(self, name: str) -> bool:
         """Whether one more call may be made; those after one that may not do not fit either."""

@@ -15,7 +15,8 @@ from api.threads.runs import Run
 VERSION = 1
 """Of what a thread does with what it is given. One that an earlier release has begun does what it did then, up to its
 next checkpoint: 0 logged the prompt with each change of its run, and what it was steered with at the next step. It let
-earlier turns leave only for what the model could not read, and not for its answer, and for ever.
+earlier turns leave only for what the model could not read, and not for its answer, and for ever. Its asks expired by
+timers, a run that failed while it asked for more waited again, and one that called a tool that is not there failed.
 """
 
 

@@ -44,6 +44,17 @@ class Receive(Effect[Received | None]):
 
 
 @dataclass(frozen=True, slots=True)
+class Until(Effect[None]):
+    """The time ``at``, in seconds since the epoch, has come.
+
+    Unlike a timer it goes on while no process runs the program, which takes none meanwhile if it only waits for its
+    clients besides.
+    """
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Now(Effect[float]):
     """The time, in seconds since the epoch."""
 

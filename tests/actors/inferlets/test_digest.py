@@ -48,6 +48,7 @@ from api.inferlet.effects import (
     StoreList,
     StorePut,
     TerminateChild,
+    Until,
 )
 from api.inferlet.work_effects import AnswerWork, Log, NextOutput, Work
 from api.topics import Cursor
@@ -101,6 +102,7 @@ FROZEN: list[tuple[Effect[Any], str, str]] = [
     (StoreList("k"), "521303cb05aef1d4", "521303cb05aef1d4"),
     (StorePut("key", 1.5), "57e006676fd4607f", "57e006676fd4607f"),
     (TerminateChild("child"), "8b51d5ab0b507d3d", "8b51d5ab0b507d3d"),
+    (Until(1.5), "3166e86ba7dd9925", "3166e86ba7dd9925"),
 ]
 
 

@@ -77,6 +77,32 @@ async def test_one_that_waits_is_put_away_and_goes_on_with_the_next_message(clus
     assert len(cluster.slots) < 4, "processes are used again"
 
 
+async def test_one_that_waits_for_a_time_takes_no_process_until_then_whatever_dies_meanwhile(
+    cluster: SmallCluster,
+) -> None:
+    instance = await launched(
+        cluster,
+        """
+        from api.inferlet.effects import Receive, Until
+        from api.inferlet.host import host
+        @inferlet
+        async def main(args: Args) -> list:
+            at = now() + 1.0
+            alarm = asyncio.ensure_future(host().begin(Until(at)))
+            message = asyncio.ensure_future(host().begin(Receive(None)))
+            send("waiting")
+            await asyncio.wait([alarm, message], return_when=asyncio.FIRST_COMPLETED)
+            return [alarm.done(), message.done(), now() >= at]
+        """,
+    )
+    await until_state(cluster, instance.instance_id, "waiting")
+    cluster.restart_directory()
+    await until_state(cluster, instance.instance_id, "completed")
+    end = (await all_events(instance))[-1]
+    assert isinstance(end, Completed)
+    assert end.value == [True, False, True]
+
+
 async def test_who_does_not_own_it_does_not_even_wake_it(cluster: SmallCluster) -> None:
     instance = await launched(cluster, COUNTER, owner="ann")
     async with asyncio.timeout(30):

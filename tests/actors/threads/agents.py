@@ -128,6 +128,12 @@ def denied() -> str:
     return "no"
 
 
+@tool(needs_approval=True, approval_timeout_s=60, if_expired="deny")
+def patient() -> str:
+    """The same, after a minute."""
+    return "no"
+
+
 @tool(needs_approval=True, approval_timeout_s=0.05)
 def strict() -> str:
     """The same; its run fails then."""
@@ -142,6 +148,6 @@ safe = Agent(
     name="safe",
     tools=[tool(retry_safe=True, needs_approval=one is pay)(one.function) for one in (add, weather, pay)],
 )
-hurried = Agent(name="hurried", tools=[denied, strict, pay])
+hurried = Agent(name="hurried", tools=[denied, patient, strict, pay])
 plain = Agent(name="plain")
 unlimited = Agent(name="unlimited", tools=TOOLS, max_actions=None)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import time
+from typing import Any
 
 import pytest
 
 from actors.inferlets.instance import Instance
+from actors.inferlets.records import Logged, decode
+from api.threads.runs import Run
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads.agents import RECORDED
 from tests.actors.threads.caller import Caller, Json, calling, check, text_of
@@ -117,6 +122,25 @@ async def test_an_ask_that_nobody_answers_in_time_counts_as_denied_where_its_too
         assert (ended.data["run"]["state"], ended.data["run"]["reason"]) == ("failed", "ask_expired")
 
 
+async def test_an_ask_takes_no_actor_until_it_expires_even_if_that_is_while_nothing_runs(
+    small: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with calling(small) as caller:
+        begun = await caller.begin(called("patient"), agent="hurried")
+        [ask] = await asks_of(caller, begun)
+        await rests(small, begun["thread_id"])
+        assert time.time() < ask["ask"]["expires_at"]
+        a_minute_later = functools.partial(lambda clock: clock() + 60, time.time)
+        monkeypatch.setattr(time, "time", a_minute_later)
+        small.restart_directory()
+        await small.inferlets.inferlets()
+        async with asyncio.timeout(30):
+            while not await has_ended(small, begun["thread_id"]):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        final = check(await caller.events(begun), begun["run_id"])
+        assert text_of([*final.values()][-1]) == "told Error: expired"
+
+
 async def test_a_run_that_fails_while_it_asks_for_more_waits_no_longer(small: SmallCluster) -> None:
     async with calling(small) as caller:
         lines = (called("strict"), called("pay", amount=20), called("pay", amount=30))
@@ -136,6 +160,13 @@ async def test_a_waiting_run_is_cancelled_and_its_tool_never_begins(small: Small
         final = check(await caller.events(begun), begun["run_id"])
         assert final[ask["id"]]["state"] == "cancelled"
         assert RECORDED == []
+
+
+async def has_ended(small: SmallCluster, thread_id: str) -> bool:
+    """Whether its last run has, as its journal says; that activates nothing."""
+    records = [decode(line) for line in await small.inferlets.recorded(thread_id)]
+    logged: list[Any] = [record.value for record in records if isinstance(record, Logged)]
+    return Run.of([entry["run"] for entry in logged if entry["log"] == "run"][-1]).is_over
 
 
 async def rests(small: SmallCluster, thread_id: str) -> None:
