@@ -63,18 +63,10 @@ class ThreadAgents(Agents):
     @override
     async def open(self, agent: str, name: str | None, owner: str = "", key: str | None = None) -> ThreadRef:
         asked = ThreadName(owner, agent, name, key)
-        if name is not None and (found := await self._of_id(agent, name, owner)):
-            await self._claim(asked, name)
-            return found
-        thread_id, thread = await self._named(asked)
-        source = None if thread else await self._source(agent, owner)
-        await self._claim(asked, thread_id)
-        if thread:
-            return thread
-        assert source is not None, "it is read where there is no thread"
-        context_id = name or thread_id
-        seed = InferletSeed(thread_id, owner, AGENT + agent, source.text, source.file, (context_id,), context_id)
-        return self._ref(await self.directory.launch(seed), owner)
+        thread = await self._opened(asked)
+        if key is not None:
+            thread.release_key = partial(self._names.release_key, asked)
+        return thread
 
     @override
     async def find(self, agent: str, name: str, owner: str = "") -> ThreadRef:
@@ -99,6 +91,21 @@ class ThreadAgents(Agents):
             for one in await self.directory.inferlets(owner)
             if one.program.startswith(AGENT)
         )
+
+    async def _opened(self, asked: ThreadName) -> ThreadRef:
+        owner, agent, name = asked.owner, asked.agent, asked.name
+        if name is not None and (found := await self._of_id(agent, name, owner)):
+            await self._claim(asked, name)
+            return found
+        thread_id, thread = await self._named(asked)
+        source = None if thread else await self._source(agent, owner)
+        await self._claim(asked, thread_id)
+        if thread:
+            return thread
+        assert source is not None, "it is read where there is no thread"
+        context_id = name or thread_id
+        seed = InferletSeed(thread_id, owner, AGENT + agent, source.text, source.file, (context_id,), context_id)
+        return self._ref(await self.directory.launch(seed), owner)
 
     async def _named(self, asked: ThreadName) -> tuple[str, ThreadRef | None]:
         """The id of the thread that is asked for, and the thread where there is one."""

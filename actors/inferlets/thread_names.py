@@ -67,7 +67,7 @@ class ThreadNames:
         Raises:
             IdempotencyConflict: it was used for another.
         """
-        stream = journal_key(PROMPT_KEY, _hashed(json.dumps([name.owner, name.agent, name.key])))
+        stream = _stream_of_key(name)
         asked_for = json.dumps(name.name)
         while True:
             expires_at = time.time() + KEY_KEPT_S
@@ -77,6 +77,14 @@ class ThreadNames:
             if not await self.is_deleted(info.title, name.owner):
                 raise IdempotencyConflict(f"the key {name.key!r:.200} was used for another thread")
             await self.journal.delete(stream)
+
+    async def release_key(self, name: ThreadName) -> None:
+        """The key was used for nothing: what it came with was refused."""
+        await self.journal.delete(_stream_of_key(name))
+
+
+def _stream_of_key(name: ThreadName) -> str:
+    return journal_key(PROMPT_KEY, _hashed(json.dumps([name.owner, name.agent, name.key])))
 
 
 def _hashed(text: str) -> str:

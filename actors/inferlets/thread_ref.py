@@ -15,7 +15,7 @@ from actors.inferlets.messages import INFERLET_CALLS
 from actors.inferlets.program import AGENT
 from actors.journal.keys import INFERLET
 from actors.pool.ref import Location, TenantCall
-from api.errors import InferletNotFound, ThreadNotFound
+from api.errors import InferletNotFound, InvalidRequest, ThreadBusy, ThreadNotFound, TooBusy
 from api.threads.blocks import Block
 from api.threads.commands import Answers, Cancel, CancelMode, Command, GivenAnswer, Prompt, Steer, sent
 from api.threads.contract import BlockQuery, Outcome, StreamQuery, ThreadEvent, ThreadHandle, ThreadInfo
@@ -26,7 +26,11 @@ Answer = TypeVar("Answer")
 
 
 class ThreadRef(ThreadHandle):
-    """A reference to one thread by its id, wherever it lives. ``forget`` notes that it was deleted."""
+    """A reference to one thread by its id, wherever it lives. ``forget`` notes that it was deleted.
+
+    Attributes:
+        release_key: notes that the prompt which the thread was opened for was refused, so that its key is free again.
+    """
 
     WAIT_S = 20.0
 
@@ -39,12 +43,18 @@ class ThreadRef(ThreadHandle):
     ) -> None:
         self.thread_id = location.id
         self._directory = directory
+        self.release_key: Callable[[], Awaitable[None]] | None = None
         self._forget = forget
         self._calls = INFERLET_CALLS.ref(TenantCall(INFERLET, location, directory.locate_inferlet, timeout_s))
 
     @override
     async def prompt(self, prompt: Prompt, key: str | None = None) -> Outcome:
-        run, seq = await self._command(prompt, key)
+        try:
+            run, seq = await self._command(prompt, key)
+        except (InvalidRequest, ThreadBusy, TooBusy):
+            if self.release_key:
+                await self.release_key()
+            raise
         return Outcome(run, str(seq))
 
     @override

@@ -11,7 +11,9 @@ import pytest
 from actors.journal.keys import PROMPT_KEY
 from tests.actors.inferlets.programs import launched
 from tests.actors.small_cluster import SmallCluster
+from tests.actors.threads.agents import HELD
 from tests.actors.threads.caller import Caller, Json, calling
+from tests.actors.threads.test_promises import called
 
 
 async def keyed(caller: Caller, key: str, status: int = 202, agent: str = "plain", **body: object) -> Json:
@@ -76,6 +78,17 @@ async def test_an_idempotency_key_is_of_an_owner_and_an_agent_whatever_thread_it
         again = await keyed(caller, "k", prompt="say a", context_id="two")
         assert again["thread_id"] != first["thread_id"]
         await keyed(caller, "k", 409, prompt="say a", context_id="one")
+
+
+async def test_a_prompt_that_is_refused_leaves_its_idempotency_key_free(small: SmallCluster) -> None:
+    refused: list[tuple[int, Json]] = [(409, {"if_busy": "reject"}), (400, {"tool_choice": "nothing"})]
+    async with calling(small) as caller:
+        held = await caller.begin(called("hold", name="n"), "one")
+        for status, body in refused:
+            await keyed(caller, "k", status, "helper", prompt="a", context_id="one", **body)
+        HELD["n"].set()
+        other = await keyed(caller, "k", agent="helper", prompt="say a", context_id="two")
+        assert other["thread_id"] != held["thread_id"]
 
 
 async def test_an_idempotency_key_is_forgotten_in_time(small: SmallCluster, monkeypatch: pytest.MonkeyPatch) -> None:
