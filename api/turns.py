@@ -16,6 +16,9 @@ from api.tools import Tool, ToolCall, ToolChoice, check_tools
 MAX_DISTRIBUTION = 4096
 """Tokens of a ``Distribution`` at most: the whole of a small vocabulary, and some 100 KB of a large one."""
 
+MAX_STOP_CHARS = 1024
+"""Of a stop text that a client gives."""
+
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 """Where a model's chat template does not know ``developer``, that is ``system``."""

@@ -13,7 +13,7 @@ from api.errors import InvalidRequest
 from api.http.bodies import Body, sentence_about
 from api.settings import MARK_CHARS
 from api.tools import MAX_TOOLS, Tool, ToolCall, ToolChoice
-from api.turns import MAX_DISTRIBUTION, Message, Part, Sampling, Stop, Text, Tokens, TurnRequest
+from api.turns import MAX_DISTRIBUTION, MAX_STOP_CHARS, Message, Part, Sampling, Stop, Text, Tokens, TurnRequest
 
 DEFAULT_MAX_TOKENS = 256
 """Tokens that a turn may produce when its request does not say."""
@@ -157,7 +157,7 @@ class GenerateBody(Body):
     tokens: tuple[TokenId, ...] | None = Field(default=None, min_length=1)
     sampling: SamplingBody = SamplingBody()
     max_tokens: int = Field(default=DEFAULT_MAX_TOKENS, ge=1)
-    stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field(default=(), max_length=16)
+    stop: tuple[Annotated[str, Field(min_length=1, max_length=MAX_STOP_CHARS)], ...] = Field(default=(), max_length=16)
     constraint: ConstraintBody | None = None
     allowed_tokens: tuple[TokenId, ...] | None = Field(default=None, min_length=1, max_length=MAX_ALLOWED_TOKENS)
     distribution: int | None = Field(default=None, ge=1, le=MAX_DISTRIBUTION)

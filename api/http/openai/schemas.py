@@ -10,7 +10,7 @@ from api.cluster import ModelInfo
 from api.errors import InvalidRequest
 from api.http.openai.envelope import InvalidField
 from api.tools import MAX_NAME
-from api.turns import BOUNDS, Sampling
+from api.turns import BOUNDS, MAX_STOP_CHARS, Sampling
 
 MAX_CHOICES = 128
 MAX_STOPS = 4
@@ -101,13 +101,13 @@ class SamplingBody(Lenient):
         """Texts that end the answer.
 
         Raises:
-            InvalidField: too many, or an empty one.
+            InvalidField: too many, an empty one, or one that is too long.
         """
         stops = (self.stop,) if isinstance(self.stop, str) else self.stop or ()
         if len(stops) > MAX_STOPS:
             raise InvalidField(f"stop can have {MAX_STOPS} texts, not {len(stops)}", "stop")
-        if not all(stops):
-            raise InvalidField("a stop must not be empty", "stop")
+        if not all(0 < len(stop) <= MAX_STOP_CHARS for stop in stops):
+            raise InvalidField(f"a stop has 1 to {MAX_STOP_CHARS} characters", "stop")
         return stops
 
     def sampling(self, model: ModelInfo, num_logprobs: int | None, choice: int) -> Sampling:

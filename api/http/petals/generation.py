@@ -9,6 +9,7 @@ from uuid import uuid4
 from api.cluster import Cluster, ModelInfo
 from api.errors import LengthExceeded, TooLarge
 from api.http.petals.failures import BadParameter
+from api.settings import MARK_CHARS
 from api.turns import BOUNDS, BeginningOfText, Sampling, Stop, Text, TurnRequest
 
 DEFAULT_MAX_LENGTH = 20
@@ -59,9 +60,9 @@ class Generation:
         return () if self.stop_sequence is None else (self.stop_sequence, *self.extra_stop_sequences)
 
     def check_size(self, max_chars: int) -> None:
-        """Raise ``TooLarge`` for inputs of more than ``max_chars`` characters."""
-        if self.inputs is not None and len(self.inputs) > max_chars:
-            raise TooLarge(f"inputs has more than {max_chars} characters")
+        """Raise ``TooLarge`` for inputs, with what may end the answer, of more than ``max_chars`` characters."""
+        if len(self.inputs or "") + sum(MARK_CHARS + len(text) for text in self.suffixes) > max_chars:
+            raise TooLarge(f"inputs and stop sequences have more than {max_chars} characters")
 
 
 def _check_unicode(text: str) -> None:

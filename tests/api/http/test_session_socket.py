@@ -337,6 +337,7 @@ async def test_a_turn_may_be_held_to_a_constraint_and_to_some_tokens(
         ({"constraint": {"xml": "<a/>"}}, "constraint.xml: no such field"),
         ({"allowed_tokens": []}, "allowed_tokens"),
         ({"distribution": 4097}, "distribution"),
+        ({"stop": ["x" * 1025]}, "stop"),
     ],
 )
 async def test_what_cannot_be_held_to_is_refused_with_its_reason(

@@ -213,6 +213,7 @@ async def test_a_response_format_holds_the_answer() -> None:
         ({"max_completion_tokens": 0}, "max_completion_tokens", "invalid_value"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "invalid_value"),
         ({"stop": ""}, "stop", "invalid_value"),
+        ({"stop": ["x" * 1025]}, "stop", "invalid_value"),
         ({"logit_bias": {"259": 1}}, "logit_bias", "invalid_value"),
         ({"logit_bias": {"1": 101}}, "logit_bias", "invalid_value"),
         ({"logit_bias": {"one": 1}}, "logit_bias", "invalid_value"),

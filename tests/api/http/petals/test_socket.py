@@ -122,8 +122,13 @@ async def test_a_message_or_a_prompt_that_is_too_long_is_an_error() -> None:
     async with toy_client(FakeCluster(), settings) as client:
         async with client.session() as socket:
             assert "1024 bytes" in await socket.failure(type="generate", inputs=2000 * "Q", max_new_tokens=1)
-        async with client.session() as socket:
-            assert "100 characters" in await socket.failure(type="generate", inputs=101 * "Q", max_new_tokens=1)
+        for long in (
+            {"inputs": 101 * "Q"},
+            {"inputs": "Q", "stop_sequence": 101 * "x"},
+            {"inputs": "Q", "stop_sequence": "x", "extra_stop_sequences": ["x"] * 20},
+        ):
+            async with client.session() as socket:
+                assert "100 characters" in await socket.failure(type="generate", max_new_tokens=1, **long)
 
 
 async def test_errors_of_the_cluster_are_named_as_clients_know_them() -> None:
