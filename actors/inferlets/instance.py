@@ -231,12 +231,15 @@ class Instance(InferletCalls):
         if self._reception.num_readers or (self._finishing and not self._finishing.done()):
             return 0.0
         is_waiting = self._run is not None and self._run.waits_for_clients_only and not self._recorder.is_busy
-        return time.time() - self._reception.used_at if is_waiting or self._reception.ended else 0.0
+        is_idle = is_waiting or self._thread.obstacle or self._reception.ended
+        return time.time() - self._reception.used_at if is_idle else 0.0
 
     @property
     def leaves_in_s(self) -> float:
         """When this actor may be released, if nothing happens until then; seconds."""
         idle_s, settings = self.idle_s(), self._parts.settings
+        if self._thread.obstacle and idle_s > 0:
+            return 0.0
         if self._reception.ended and idle_s > 0:
             return 0.0 if self._reception.has_shown_all else settings.linger_s - idle_s
         is_woken_soon = self.wakes_at is not None and self.wakes_at - time.time() < settings.passivate_after_s
@@ -289,7 +292,15 @@ class Instance(InferletCalls):
             self._end(Ended("failed", violation.sentence))
 
     def _program_ended(self, ended: Ended) -> None:
-        if self._run and self._run.has_diverged and self._is_thread:
+        """A thread is not over for what is wrong with its agent now, and might be right in a later life."""
+        if not self._is_thread or self._run is None:
+            self._end(ended)
+        elif not self._run.has_loaded:
+            log.warning("an agent cannot be loaded", instance_id=self.id, reason=ended.value)
+            if self._watching:
+                self._watching.cancel()
+            self._thread.stop(f"the agent cannot be loaded: {ended.value!s:.2000}")
+        elif self._run.has_diverged:
             self.scope.start(self._restart("worker_lost", str(ended.value)))
         else:
             self._end(ended)

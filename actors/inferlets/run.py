@@ -65,6 +65,7 @@ class ProgramRun:
     """Runs a program and says once how it ended, unless it is stopped before.
 
     Attributes:
+        has_loaded: its source is there, and has a program.
         has_diverged: it ended since it did not repeat itself.
     """
 
@@ -83,7 +84,7 @@ class ProgramRun:
         self.host = host
         self.desk = desk
         self.is_durable = False
-        self.has_diverged = False
+        self.has_loaded = self.has_diverged = False
         self.responded_at = time.monotonic()
         self._source = source
         self._arguments = arguments
@@ -147,6 +148,7 @@ class ProgramRun:
     async def _ended(self) -> Ended | None:
         try:
             program = load(self._source)
+            self.has_loaded = True
             self.is_durable = self.host.is_durable = program.is_durable
             if self._is_again and not program.is_durable:
                 return Ended("lost")

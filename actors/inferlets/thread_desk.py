@@ -25,10 +25,15 @@ Found = TypeVar("Found")
 
 
 class ThreadDesk(ThreadCalls):
-    """See ``ThreadCalls``. What it tells is durable. Belongs to one event loop."""
+    """See ``ThreadCalls``. What it tells is durable. Belongs to one event loop.
+
+    Attributes:
+        obstacle: why no command is taken in this life; "" where they are.
+    """
 
     def __init__(self, reception: Reception, timeout_s: float) -> None:
         self.log = ThreadLog()
+        self.obstacle = ""
         self._reception = reception
         self._timeout_s = timeout_s
 
@@ -37,6 +42,8 @@ class ThreadDesk(ThreadCalls):
         """A refusal is not remembered: its key is free again. What a key conflicts with has its outcome by then."""
         if found := self._ended(value):
             return found
+        if self.obstacle:
+            raise Unavailable(self.obstacle)
         inbox, number = self._reception.inbox, 0
         while isinstance(self._outcome(f"{key}/{number}"), GreenroomError):
             number += 1
@@ -44,7 +51,7 @@ class ThreadDesk(ThreadCalls):
         position = await self._reception.deliver(key, value)
         try:
             async with asyncio.timeout(self._timeout_s):
-                outcome: tuple[Run, int] | GreenroomError | None = await self._once(lambda: self._outcome(key))
+                outcome: tuple[Run, int] | GreenroomError | None = await self._once(lambda: self._taken(key))
         except TimeoutError:
             raise Unavailable("the thread has not taken this yet, and will") from None
         if outcome is None:
@@ -57,6 +64,11 @@ class ThreadDesk(ThreadCalls):
         if isinstance(outcome, GreenroomError):
             raise outcome
         return outcome
+
+    def stop(self, obstacle: str) -> None:
+        """Take no command in this life."""
+        self.obstacle = obstacle
+        self.log.append(())
 
     @override
     async def thread_run(self, run_id: str, wait_s: float) -> Run:
@@ -117,6 +129,12 @@ class ThreadDesk(ThreadCalls):
     def _outcome(self, key: str) -> tuple[Run, int] | GreenroomError | None:
         position = self._reception.inbox.position_of(key)
         return None if position is None else self.log.outcome(position)
+
+    def _taken(self, key: str) -> tuple[Run, int] | GreenroomError | None:
+        outcome = self._outcome(key)
+        if outcome is None and self.obstacle:
+            raise Unavailable(f"the thread has not taken this yet, and will: {self.obstacle}")
+        return outcome
 
     def _settled(self, run_id: str) -> Run | None:
         run = self.log.run(run_id)

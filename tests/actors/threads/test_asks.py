@@ -12,7 +12,7 @@ import pytest
 from actors.inferlets.instance import Instance
 from actors.inferlets.records import Logged, decode
 from api.threads.runs import Run
-from tests.actors.small_cluster import SmallCluster
+from tests.actors.small_cluster import Loopback, SmallCluster
 from tests.actors.threads.agents import RECORDED
 from tests.actors.threads.caller import Caller, Json, calling, check, text_of
 from tests.actors.threads.test_promises import called
@@ -172,13 +172,14 @@ async def has_ended(small: SmallCluster, thread_id: str) -> bool:
 async def rests(small: SmallCluster, thread_id: str) -> None:
     """Until its actor has given it back, as it does after a minute without readers."""
     async with asyncio.timeout(30):
-        while holders := [slot.target for slot in small.slots.values() if _holds(slot.target.tenant, thread_id)]:
+        while holders := [slot.target for slot in small.slots.values() if _holds(slot, thread_id)]:
             await holders[0].leave()
             await asyncio.sleep(0.01)
 
 
-def _holds(tenant: object, thread_id: str) -> bool:
-    return isinstance(tenant, Instance) and tenant.id == thread_id
+def _holds(slot: Loopback, thread_id: str) -> bool:
+    tenant = slot.target.tenant
+    return isinstance(tenant, Instance) and tenant.id == thread_id and not slot._died.is_set()
 
 
 def _text(text: str) -> Json:

@@ -135,6 +135,27 @@ async def test_a_thread_goes_on_when_its_agent_was_changed_and_knows_what_had_en
         assert seqs == sorted(set(seqs))
 
 
+async def test_a_thread_waits_for_its_agent_where_that_cannot_be_loaded(
+    small: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with calling(small) as caller:
+        thread_id = (await caller.prompt("say one"))["thread_id"]
+        asked = await caller.begin(called("pay", amount=20), thread_id)
+        ask = (await caller.until(asked, "block.created", kind="ask")).data["block"]["id"]
+        with monkeypatch.context() as patched:
+            patched.delattr("tests.actors.threads.agents.helper")
+            small.kill_inferlet(thread_id)
+            for _ in range(2):
+                body = {"prompt": "say two", "context_id": thread_id}
+                refused = await caller.ask("POST", "/api/agents/helper/prompt", body, 503)
+                assert "cannot be loaded" in refused["error"]["message"]
+                assert (await caller.ask("GET", f"/api/runs/{asked['run_id']}"))["run"]["state"] == "waiting"
+            await rests(small, thread_id)
+        await caller.answer(asked["run_id"], ask_id=ask, approve=True)
+        assert (await caller.wait(asked["run_id"]))["state"] == "succeeded"
+        assert text_of((await caller.prompt("say on", thread_id))["blocks"][-1]) == "on"
+
+
 async def test_a_tool_that_is_safe_to_retry_is_run_again(small: SmallCluster) -> None:
     async with calling(small) as caller:
         begun = await caller.begin(called("hold_safely", name="y"))
