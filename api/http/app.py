@@ -15,6 +15,7 @@ from api.cluster import Cluster
 from api.errors import GreenroomError
 from api.http.agent_routes import agent_routes
 from api.http.agents.agui.routes import agui_routes
+from api.http.agents.ui.routes import ui_routes
 from api.http.block_routes import block_routes
 from api.http.cors import Cors
 from api.http.errors import Faults
@@ -59,6 +60,7 @@ def build_app(
         *inferlet_routes(),
         *agent_routes(),
         *agui_routes(),
+        *ui_routes(),
         *thread_routes(),
         *block_routes(),
         *page_routes(),

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
+
+from pydantic import Field
 
 from api.errors import AlreadyAnswered, IdempotencyConflict, RunNotFound
 from api.threads.blocks import Block
 from api.threads.commands import GivenAnswer, Prompt
 from api.threads.contract import BlockQuery, ThreadHandle
 from api.threads.runs import Label
+
+Id = Annotated[str, Field(min_length=1, max_length=256)]
+"""Of what the client has named."""
 
 MAX_ASKS = 1000
 """Of one run, that can be answered in another protocol."""

@@ -213,7 +213,7 @@ async def test_a_tool_of_the_clients_is_answered_by_its_message(small: SmallClus
             {"id": call_id, "role": "assistant", "toolCalls": [call]},
             {"id": "x1", "role": "tool", "toolCallId": call_id, "content": "a.txt"},
         ]
-        second = await run(caller, *told, run_id="r2")
+        second = await run(caller, told[-1], run_id="r2")
         assert text(second) == "told a.txt"
         assert merged(await run(caller, *told, run_id="r2")) == merged(second), "sent again it begins nothing"
         message_id = next(event["messageId"] for event in second if event["type"] == "TEXT_MESSAGE_START")

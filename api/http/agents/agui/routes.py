@@ -46,7 +46,7 @@ async def run_agui(request: Request) -> Response:
     body = parse_body(RunInputBody, await request.body())
     said = [message.said() for message in body.messages]
     is_asked = any(message.text is not None for message in said)
-    if not is_asked and not body.resume:
+    if not is_asked and not body.resume and not any(message.role == "tool" for message in body.messages):
         raise InvalidRequest("messages: there is none of the user, and nothing is resumed")
     agents, agent = agents_of(request), request.path_params["agent"]
     thread = await (agents.open if is_asked else agents.find)(agent, body.thread_id, owner)

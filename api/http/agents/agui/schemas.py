@@ -8,12 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from api.errors import InvalidRequest, UnsupportedContent
-from api.http.agents.taken import Said
+from api.http.agents.taken import Id, Said
 from api.http.thread_schemas import Name
 from api.threads.blocks import Block
 from api.threads.commands import GivenAnswer
-
-Id = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class _Part(BaseModel):

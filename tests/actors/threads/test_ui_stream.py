@@ -1,0 +1,220 @@
+"""The AI SDK's UI message stream over HTTP; the SDK itself reads it in ``tests.clients``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from api.settings import ApiKey, ApiSettings
+from tests.actors.small_cluster import SmallCluster
+from tests.actors.threads.agents import HELD, RECORDED
+from tests.actors.threads.caller import Caller, Json, calling
+from tests.actors.threads.test_agui import recorded
+from tests.actors.threads.test_promises import called
+
+PATH = "/api/agents/helper/ui"
+
+
+def user(text: str, message_id: str = "u1") -> Json:
+    return {"id": message_id, "role": "user", "parts": [{"type": "text", "text": text}]}
+
+
+def answered(message_id: str, **part: Any) -> Json:
+    return {"id": message_id, "role": "assistant", "parts": [{"type": "step-start"}, {"type": "tool-x", **part}]}
+
+
+def chunks_of(text: str) -> list[Json]:
+    """The chunks of a whole stream."""
+    *events, done, rest = text.split("\n\n")
+    assert (done, rest) == ("data: [DONE]", "")
+    chunks = [json.loads(event.removeprefix("data: ")) for event in events if not event.startswith(":")]
+    assert chunks[0]["type"] == "start"
+    assert [chunk["type"] for chunk in chunks].count("start-step") == [chunk["type"] for chunk in chunks].count(
+        "finish-step"
+    )
+    return chunks
+
+
+async def chat(caller: Caller, *messages: Json, chat_id: str = "c", status: int = 200, **more: Any) -> list[Json]:
+    body = {"id": chat_id, "messages": messages, "trigger": "submit-message", **more}
+    answer = await caller.http.post(PATH, json=body)
+    assert answer.status_code == status, answer.text
+    if status != 200:
+        return [answer.json()["error"]]
+    assert answer.headers["x-vercel-ai-ui-message-stream"] == "v1"
+    return chunks_of(answer.text)
+
+
+def said(chunks: Sequence[Json]) -> str:
+    return "".join(chunk["delta"] for chunk in chunks if chunk["type"] == "text-delta")
+
+
+def only(chunks: Sequence[Json], kind: str) -> list[Json]:
+    return [chunk for chunk in chunks if chunk["type"] == kind]
+
+
+async def test_text_calls_and_results_are_parts_of_one_message(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        chunks = await chat(caller, user(f"{called('add', a=1, b=2)}\n{called('fail', why='no')}"))
+        add, fail = only(chunks, "tool-input-available")
+        assert (add["toolName"], add["input"], fail["input"]) == ("add", {"a": 1, "b": 2}, {"why": "no"})
+        typed = "".join(
+            chunk["inputTextDelta"]
+            for chunk in only(chunks, "tool-input-delta")
+            if chunk["toolCallId"] == add["toolCallId"]
+        )
+        assert json.loads(typed) == add["input"]
+        assert only(chunks, "tool-output-available") == [
+            {"type": "tool-output-available", "toolCallId": add["toolCallId"], "output": 3}
+        ]
+        [error] = only(chunks, "tool-output-error")
+        assert (error["toolCallId"], error["errorText"]) == (fail["toolCallId"], "ValueError: no")
+        assert said(chunks) == "told 3, Error: ValueError: no"
+        assert len(only(chunks, "start-step")) == 2
+        assert chunks[-1] == {"type": "finish", "finishReason": "stop"}
+        assert "Calling add" in [chunk["data"]["text"] for chunk in only(chunks, "data-status")]
+        assert all(chunk["transient"] for chunk in only(chunks, "data-status"))
+        several = only(await chat(caller, user(called("several", number=1), "u2")), "tool-output-available")
+        [[words, number, dot]] = [chunk["output"] for chunk in several]
+        assert (words, number, dot["mediaType"]) == ("text", {"number": 1}, "image/x-test")
+        assert (await caller.http.get(dot["url"])).content == b"\x00\xff"
+
+
+async def test_approvals_are_answered_in_the_message_that_asks_and_go_on_in_it(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        asked = user(f"{called('pay', amount=20)}\n{called('pay', amount=30)}")
+        first = await chat(caller, asked)
+        message_id = first[0]["messageId"]
+        requests = only(first, "tool-approval-request")
+        assert len(requests) == 2
+        assert first[-1] == {"type": "finish", "finishReason": "tool-calls"}
+
+        def responded(request: Json, approved: bool) -> Json:
+            approval = {"id": request["approvalId"], "approved": approved, "reason": "because"}
+            return {
+                "type": "tool-pay",
+                "toolCallId": request["toolCallId"],
+                "state": "approval-responded",
+                "approval": approval,
+            }
+
+        parts = [responded(requests[0], False), responded(requests[1], True)]
+        answer = {"id": message_id, "role": "assistant", "parts": parts}
+        second = await chat(caller, asked, answer)
+        assert second[0]["messageId"] == message_id
+        assert [chunk["toolCallId"] for chunk in only(second, "tool-output-denied")] == [requests[0]["toolCallId"]]
+        assert only(second, "tool-output-available")[0]["output"] == "paid 30"
+        assert said(second) == "told Error: because, paid 30"
+        assert only(second, "tool-input-start") == [], "what the client has is not said again"
+        assert said(await chat(caller, asked, answer)) == said(second), "sent again it begins nothing"
+        assert RECORDED == ["pay 30"]
+        whole = await chat(caller, asked)
+        assert only(whole, "tool-approval-request") == requests
+        assert said(whole) == said(second)
+        changed = {"id": message_id, "role": "assistant", "parts": [responded(requests[0], True)]}
+        assert (await chat(caller, asked, changed, status=409))[0]["code"] == "already_answered"
+
+
+async def test_a_tool_of_the_clients_and_a_question(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        first = await chat(caller, user(called("pick", kind="file")))
+        [call] = only(first, "tool-input-available")
+        output = answered(
+            first[0]["messageId"], toolCallId=call["toolCallId"], state="output-available", output={"path": "a"}
+        )
+        assert said(await chat(caller, output)) == 'told {"path": "a"}'
+        refused = await chat(caller, user(called("pick"), "u2"))
+        [call] = only(refused, "tool-input-available")
+        error = answered(
+            refused[0]["messageId"], toolCallId=call["toolCallId"], state="output-error", errorText="no file"
+        )
+        assert said(await chat(caller, error)) == "told Error: no file"
+
+        asking = await chat(caller, user(called("order"), "u3"))
+        [dish] = only(asking, "data-ask")
+        assert (dish["data"]["question"], dish["data"]["state"]) == ("Which dish?", "open")
+        await caller.answer(dish["data"]["run_id"], ask_id=dish["id"], value="soup")
+        again = only(await chat(caller, user(called("order"), "u3")), "data-ask")
+        assert [one["data"]["value"] for one in again if one["id"] == dish["id"]] == [None, "soup"]
+        assert again[-1]["data"]["question"] == "How many?"
+
+
+async def test_who_leaves_comes_back_to_the_message_from_its_start(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        nothing = await caller.http.get(f"{PATH}/c/stream")
+        assert (nothing.status_code, nothing.content) == (204, b"")
+        body = {"id": "c", "messages": [user(called("hold", name="x"))]}
+        async with caller.http.stream("POST", PATH, json=body) as answer:
+            async for line in answer.aiter_lines():
+                if "tool-input-available" in line:
+                    break
+        await recorded()
+        resuming = asyncio.create_task(caller.http.get(f"{PATH}/c/stream"))
+        await asyncio.sleep(0.1)
+        HELD["x"].set()
+        chunks = chunks_of((await resuming).text)
+        assert [chunk["input"] for chunk in only(chunks, "tool-input-available")] == [{"name": "x"}]
+        assert said(chunks) == "told x"
+        assert (await caller.http.get(f"{PATH}/c/stream")).status_code == 204
+        assert (await caller.http.get(f"{PATH}/unknown/stream")).status_code == 204
+        assert RECORDED == ["hold x", "held x"]
+
+
+async def test_stop_cancels_and_a_failed_run_says_why(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        running = asyncio.create_task(chat(caller, user(called("hold", name="y"))))
+        await recorded()
+        await caller.ask("POST", f"{PATH}/c/stop", status=204)
+        assert only(await running, "abort") == [{"type": "abort", "reason": "user"}]
+        HELD["y"].set()
+        await caller.ask("POST", f"{PATH}/c/stop", status=204)
+        await caller.ask("POST", f"{PATH}/unknown/stop", status=404)
+        body = {"id": "c", "messages": [user("\n".join([called("add", a=1, b=2)] * 3))]}
+        failed = chunks_of((await caller.http.post("/api/agents/limited/ui", json=body)).text)
+        assert failed[-1]["type"] == "error"
+        assert "as many calls" in failed[-1]["errorText"]
+
+
+async def test_a_transcript_that_is_sent_again_duplicates_nothing(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        first = await chat(caller, user("say one"))
+        told = {"id": first[0]["messageId"], "role": "assistant", "parts": [{"type": "text", "text": "one"}]}
+        second = await chat(caller, user("say one"), told, user("list", "u2"))
+        assert said(second) == "system: Help. | user: say one | assistant: one | user: list"
+        assert said(await chat(caller, user("say one"), told, user("list", "u2"))) == said(second)
+        many = await asyncio.gather(*(chat(caller, user("say new", "u3")) for _ in range(8)))
+        assert {chunks[0]["messageId"] for chunks in many} == {many[0][0]["messageId"]}
+        [thread] = (await caller.ask("GET", "/api/threads"))["threads"]
+        assert thread["context_id"] == "c"
+        assert len(await caller.blocks(thread["id"], "roles=user")) == 3
+
+
+async def test_strangers_and_what_is_no_chat_are_refused(small: SmallCluster) -> None:
+    keys = tuple(ApiKey(key=f"key-of-{owner}-{'x' * 20}", owner=owner) for owner in ("ada", "bob"))
+    settings = ApiSettings(api_keys=keys, max_body_bytes=4096)
+    ada_key, bob_key = (key.key.get_secret_value() for key in keys)
+    async with calling(small, settings, ada_key) as ada, calling(small, settings, bob_key) as bob:
+        first = await chat(ada, user(called("pay", amount=20)))
+        [request] = only(first, "tool-approval-request")
+        approval = {"id": request["approvalId"], "approved": True}
+        answer = answered(first[0]["messageId"], toolCallId=request["toolCallId"], approval=approval)
+        [thread] = (await ada.ask("GET", "/api/threads"))["threads"]
+        for name in ("c", thread["id"]):
+            await chat(bob, answer, chat_id=name, status=404)
+            assert (await bob.http.get(f"{PATH}/{name}/stream")).status_code == 204
+            await bob.ask("POST", f"{PATH}/{name}/stop", status=404)
+        assert RECORDED == []
+        assert (await ada.http.get(f"{PATH}/c/stream")).status_code == 200
+        assert (await chat(ada, user("x" * 5000), status=413))[0]["code"] == "too_large"
+        file = {"type": "file", "mediaType": "image/png", "url": "data:image/png;base64,"}
+        for messages, code in (
+            ([], "invalid_request"),
+            ([{**user("x"), "parts": [file]}], "unsupported_content"),
+            ([user("")], "invalid_request"),
+            ([{**user("x"), "id": "i" * 257}], "invalid_request"),
+        ):
+            assert (await chat(ada, *messages, chat_id="bad", status=400))[0]["code"] == code
+        again = await chat(ada, user("say x"), trigger="regenerate-message", status=400)
+        assert "trigger" in again[0]["message"]
