@@ -13,7 +13,7 @@ from actors.inferlets.records import Ended, Logged, Record, Restarted
 from api import errors
 from api.errors import BlockNotFound, GreenroomError, RunNotFound
 from api.inferlet.work_effects import Shown
-from api.threads.blocks import Block, BlockError, Part
+from api.threads.blocks import Block, BlockError, Part, is_within, top_of
 from api.threads.contract import BlockQuery, EventName
 from api.threads.runs import Label, Reason, Run
 
@@ -60,7 +60,7 @@ class ThreadLog:
         self.is_over = False
         self._open: dict[str, list[tuple[Part, bytearray]]] = {}
         self._outcomes: dict[int, _Outcome] = {}
-        self._of_run: defaultdict[str, list[str]] = defaultdict(list)
+        self._of_top: defaultdict[str, list[str]] = defaultdict(list)
         self._seqs: list[int] = []
         self._ids: list[str] = []
         self._watchers: set[asyncio.Event] = set()
@@ -121,7 +121,8 @@ class ThreadLog:
         if shown:
             parts = tuple(replace(part, text=data.decode()) for part, data in shown)
             block = replace(block, parts=parts)
-        reason = self.runs[block.run_id].reason if block.run_id in self.runs else None
+        top = self.runs.get(top_of(block.run_id))
+        reason = top.reason if top else None
         return replace(block, rolled_back=True) if reason == "rollback" else block
 
     def open_blocks(self) -> list[str]:
@@ -142,7 +143,8 @@ class ThreadLog:
         """See ``ThreadHandle.blocks``."""
         if query.run_id is not None:
             self.run(query.run_id)
-            ids = [id for id in self._of_run[query.run_id] if self.blocks[id].seq > query.after]
+            ids = [id for id in self._of_top[top_of(query.run_id)] if self.blocks[id].seq > query.after]
+            ids = [id for id in ids if is_within(self.blocks[id].run_id, query.run_id)]
         else:
             ids = self._ids[bisect_right(self._seqs, query.after) :]
         if query.is_descending:
@@ -200,7 +202,7 @@ class ThreadLog:
         self.blocks[block.id] = block
         self._ids.append(block.id)
         self._seqs.append(block.seq)
-        self._of_run[block.run_id].append(block.id)
+        self._of_top[top_of(block.run_id)].append(block.id)
         self._open[block.id] = [(part, bytearray(part.text.encode())) for part in block.parts]
         self.entries.append(Entry(block.seq, "block.created", block=block))
 
@@ -226,12 +228,16 @@ class ThreadLog:
             block = self.block(block_id)
             at = max(block.created_at, self.runs[block.run_id].created_at)
             self._complete(replace(block, state=state, error=error, closed_at=at))
-        for run in [run for run in self.runs.values() if not run.is_over]:
+        lasting = [run for run in self.runs.values() if not run.is_over]
+        children = [run for run in lasting if run.parent_run_id]
+        for run in (*reversed(children), *(run for run in lasting if not run.parent_run_id)):
             at = run.started_at or run.created_at
             self._take_run(replace(run, state=state, reason=reason, error=error, ended_at=at))
 
 
 def _is_asked_for(block: Block, query: BlockQuery) -> bool:
+    if block.parent_run_id and not query.has_children and block.run_id != query.run_id:
+        return False
     if not query.kinds and not query.roles:
         is_of_transcript = block.kind == "message" and block.role in ("user", "assistant")
         return is_of_transcript and (query.run_id is not None or not block.rolled_back)

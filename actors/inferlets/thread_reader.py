@@ -6,7 +6,7 @@ from typing import Any
 
 from actors.inferlets.thread_log import Entry, ThreadLog
 from api.errors import InvalidRequest
-from api.threads.blocks import Block, number_of
+from api.threads.blocks import Block, is_within, number_of
 from api.threads.contract import EventBatch, StreamQuery, ThreadEvent
 from api.threads.positions import Position
 
@@ -51,7 +51,7 @@ class ThreadReader:
         block = entry.block
         if block is None:
             assert entry.run is not None, "an entry is of a block or of a run"
-            is_shown = self._query.run_id in (None, entry.run.id)
+            is_shown = self._is_of(entry.run.id, entry.run.parent_run_id)
             self._pass(entry, {"seq": entry.seq, "run": entry.run}, is_shown)
             return
         is_shown = self._is_shown(block)
@@ -79,8 +79,15 @@ class ThreadReader:
             self._events.append(ThreadEvent(str(self._position), "block.delta", delta))
 
     def _is_shown(self, block: Block) -> bool:
+        is_of_kind = not self._query.kinds or block.kind in self._query.kinds
+        return is_of_kind and self._is_of(block.run_id, block.parent_run_id)
+
+    def _is_of(self, run_id: str, parent_run_id: str | None) -> bool:
+        """Whether the run is one that is read: not one that another began, unless it is asked for."""
         query = self._query
-        return query.run_id in (None, block.run_id) and (not query.kinds or block.kind in query.kinds)
+        if query.run_id is None:
+            return query.has_children or parent_run_id is None
+        return is_within(run_id, query.run_id) if query.has_children else run_id == query.run_id
 
 
 def _end_of(block: Block) -> tuple[int, int]:

@@ -48,12 +48,14 @@ class Asks:
         self._on_change = on_change
         self._writer = writer
         self._num_active = 1
+        self._below: list[Asks] = []
+        self._num_waiting_below = 0
         self._is_idle = False
 
     def active(self, change: int) -> None:
         """Change the number of things that the run works on by this."""
         self._num_active += change
-        is_idle = self._num_active == 0 and bool(self._waiting)
+        is_idle = self._num_active == 0 and (bool(self._waiting) or self._num_waiting_below > 0)
         if is_idle != self._is_idle:
             self._is_idle = is_idle
             self._on_change(is_idle)
@@ -62,6 +64,15 @@ class Asks:
         """A call has ended. One that fails its run stays active, since the run works on its own end then."""
         if not has_failed or self._writer.version == 0:
             self.active(-1)
+
+    def add(self, asks: Asks) -> None:
+        """Those of a run below this one, which are answered at this one too."""
+        self._below.append(asks)
+
+    def waits_below(self, is_waiting: bool) -> None:
+        """A run below this one can only wait for answers, or goes on."""
+        self._num_waiting_below += 1 if is_waiting else -1
+        self.active(-1 if is_waiting else 1)
 
     async def answer_to(self, block: OpenBlock, timeout_s: float | None, if_expired: IfExpired) -> Answer:
         """The answer to an ask; what asked goes on after it.
@@ -91,17 +102,29 @@ class Asks:
         """
         if len({given.ask_id for given in answers}) < len(answers):
             raise InvalidRequest("answers: an ask is answered once")
-        for given in answers:
-            self._check(given)
+        asked = [self._that_has(given.ask_id) for given in answers]
+        for asks, given in zip(asked, answers, strict=True):
+            asks._check(given)
         at = now()
-        for given in answers:
-            waiting = self._waiting[given.ask_id]
-            answer = Answer(at, given.approve, given.value, given.reason)
-            waiting.block.close(answer=answer)
-            self._closed.add(given.ask_id)
-            waiting.answer.set_result(answer)
-            waiting.is_taken = True
-            self.active(1)
+        for asks, given in zip(asked, answers, strict=True):
+            asks._take(given, at)
+
+    def _that_has(self, ask_id: str) -> Asks:
+        """These, or those of a run below that has asked this."""
+        below = (asks for one in self._below if ask_id in (asks := one._that_has(ask_id)))
+        return self if ask_id in self else next(below, self)
+
+    def __contains__(self, ask_id: str) -> bool:
+        return ask_id in self._waiting or ask_id in self._closed
+
+    def _take(self, given: GivenAnswer, at: float) -> None:
+        waiting = self._waiting[given.ask_id]
+        answer = Answer(at, given.approve, given.value, given.reason)
+        waiting.block.close(answer=answer)
+        self._closed.add(given.ask_id)
+        waiting.answer.set_result(answer)
+        waiting.is_taken = True
+        self.active(1)
 
     def _check(self, given: GivenAnswer) -> None:
         if given.ask_id in self._closed:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
+from pydantic import BaseModel
+
+from api.agents.agent import Agent, Asked, Callables, HandedOver, Handoff
 from api.agents.asks import Asks, Expired
-from api.agents.failures import Failed
+from api.agents.failures import CallFailed, Failed
 from api.agents.inside import CallContext
 from api.agents.results import told
-from api.agents.tools import AnyTool, ClientTool, FunctionTool
+from api.agents.tools import ClientTool, FunctionTool, validated
 from api.agents.work import work_of
 from api.agents.writer import OpenBlock
 from api.errors import InvalidRequest, WorkerLost
@@ -22,13 +25,19 @@ from api.threads.blocks import Ask, BlockError, Part
 from api.threads.runs import Run
 from api.tools import ToolCall
 
+Arguments = TypeVar("Arguments", bound=BaseModel)
 
-class CallFailed(Exception):
-    """The call has no result; the model is told why, and the run goes on."""
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(code, message)
-        self.error = BlockError(code, message)
+class Delegating(Protocol):
+    """The run of a call, as calls of agents need it."""
+
+    async def delegate(self, agent: Agent, text: str) -> str:
+        """The agent's answer."""
+        ...
+
+    def hand_over(self, agent: Agent) -> None:
+        """The agent goes on with the run."""
+        ...
 
 
 @dataclass(slots=True)
@@ -39,10 +48,11 @@ class Call:
     """
 
     run: Run
-    tool: AnyTool | None
+    tool: Callables | None
     made: ToolCall
     asks: Asks
     new_block: Callable[..., OpenBlock]
+    task: Delegating
     result: OpenBlock | None = None
 
     async def perform(self) -> str:
@@ -83,6 +93,14 @@ class Call:
                 raise CallFailed("denied", answer.reason or "the caller refused this call")
             value = answer.value
             return self._result().begin_part(Part(text=value) if isinstance(value, str) else Part.of_json(value))
+        if isinstance(self.tool, Agent):
+            answer = await self.task.delegate(self.tool, self._valid(Asked).prompt)
+            is_json = self.tool.output is not None
+            return self._result().begin_part(Part("json", "application/json", answer) if is_json else Part(text=answer))
+        if isinstance(self.tool, Handoff):
+            self._valid(HandedOver)
+            self.task.hand_over(self.tool.agent)
+            return self._result().begin_part(Part(text=f"{self.tool.agent.name} goes on."))
         try:
             arguments = self.tool.arguments(self.made.arguments)
             needs_approval = self.tool.asks_for(arguments)
@@ -91,6 +109,12 @@ class Call:
         if needs_approval:
             await self._approved(self.tool)
         await self._run(self.tool, arguments)
+
+    def _valid(self, model: type[Arguments]) -> Arguments:
+        try:
+            return validated(model, self.made.arguments)
+        except InvalidRequest as error:
+            raise CallFailed("invalid_arguments", str(error)) from None
 
     async def _approved(self, tool: FunctionTool) -> None:
         question = f"May {tool.name} be called with {self.made.arguments}?"

@@ -9,6 +9,7 @@ from typing import Any
 
 from api.agents.conversation import Conversation, joined
 from api.cluster import ModelInfo, Retention
+from api.constraints import Constraint
 from api.errors import LengthExceeded
 from api.inferlet import get_auto_model, get_model
 from api.inferlet.context_effects import Closed, Generated, Left, NextPiece, Turn
@@ -30,9 +31,10 @@ class ModelContext:
     """
 
     def __init__(self, model: str | None, system: str) -> None:
-        self.info: ModelInfo = (get_auto_model() if model is None else get_model(model)).info
-        self._known = Conversation((Message("system", system),) if system else (), host().unique_id())
+        self.info = _info_of(model)
+        self._known = Conversation(_opening(system), host().unique_id())
         self._noted: Conversation | None = None
+        self._is_introduced = False
         self._num_turns = 0
 
     @classmethod
@@ -44,21 +46,40 @@ class ModelContext:
             start = Conversation.of_earlier_release(opening, runs, context_id, tokens, len(pending))
             notes = notes[1:]
         else:
-            found.info, start = first["info"], Conversation(tuple(first["opening"]), "")
+            start = Conversation((), "")
         if notes:
             found._num_turns = notes[-1]["num_turns"]
-        found._known = found._noted = start.with_changes(notes)
+        known = start.with_changes(notes)
+        for note in (note for note in notes if "info" in note):
+            found.info, known = note["info"], replace(known, opening=tuple(note["opening"]))
+        found._known = found._noted = known
+        found._is_introduced = True
         return found
 
     @property
     def note(self) -> dict[str, Any]:
         """What has changed since the last one that was kept; between two runs."""
-        first = {} if self._noted else {"info": self.info, "opening": list(self._known.opening)}
-        return {**first, **self._known.changes_since(self._noted), "num_turns": self._num_turns}
+        who = {} if self._is_introduced else {"info": self.info, "opening": list(self._known.opening)}
+        return {**who, **self._known.changes_since(self._noted), "num_turns": self._num_turns}
 
     def noted(self) -> None:
         """The note is kept."""
-        self._noted = self._known
+        self._noted, self._is_introduced = self._known, True
+
+    def close(self) -> None:
+        """It is needed no longer."""
+        host().tell(Closed(self._known.context_id))
+
+    def hand_over(self, model: str | None, system: str) -> None:
+        """Another model, or one that is told something else first, goes on with the run and what was said before."""
+        self.close()
+        self.info = _info_of(model)
+        known, context_id = self._known, host().unique_id()
+        opening, runs = _opening(system), known.runs
+        self._known = self._fitting = Conversation(opening, context_id, (), runs, len(runs), known.num_left)
+        self._is_introduced = False
+        self._tokens, self._pending = self._known.tokens, [*self._known.pending, *self._running]
+        self._num_read = 0
 
     def begin_run(self, version: int) -> None:
         """What comes from now on is of a new run; see ``VERSION`` of ``api.agents.writer``."""
@@ -105,7 +126,7 @@ class ModelContext:
         self._num_read = len(self._running)
 
     async def step(
-        self, tools: tuple[Tool, ...], choice: ToolChoice, max_tokens: int
+        self, tools: tuple[Tool, ...], choice: ToolChoice, max_tokens: int, constraint: Constraint | None
     ) -> AsyncGenerator[tuple[Generated, int]]:
         """What the model says next as it comes, each with the number of tokens that it has read.
 
@@ -113,7 +134,7 @@ class ModelContext:
             LengthExceeded: it cannot read so much, or say little more; see ``make_room``.
             GreenroomError
         """
-        turn = self._turn(tools, choice, max_tokens)
+        turn = self._turn(tools, choice, max_tokens, constraint)
         output = NOTHING
         try:
             while output.finish is None:
@@ -138,7 +159,7 @@ class ModelContext:
         if self._known is not self._fitting:
             host().tell(Closed(self._known.context_id))
         self._known = self._known.halved(host().unique_id())
-        self._tokens, self._pending = (), [*self._known.pending, *self._running]
+        self._tokens, self._pending = self._known.tokens, [*self._known.pending, *self._running]
         if self._version == 0:
             self._keep_room()
         return True
@@ -156,7 +177,9 @@ class ModelContext:
         has_ended = first.finish is not None and first.finish.reason != "context"
         return self._version > 0 and is_short and not has_ended and bool(self._known.runs)
 
-    def _turn(self, tools: tuple[Tool, ...], choice: ToolChoice, max_tokens: int) -> Turn:
+    def _turn(
+        self, tools: tuple[Tool, ...], choice: ToolChoice, max_tokens: int, constraint: Constraint | None
+    ) -> Turn:
         self._num_turns += 1
         request = TurnRequest(
             f"turn-{self._num_turns}",
@@ -165,6 +188,7 @@ class ModelContext:
             Stop(max_tokens),
             tools=tools,
             tool_choice=choice,
+            constraint=constraint,
         )
         return Turn(self._known.context_id, self.info.name, self._tokens, request, Retention())
 
@@ -175,3 +199,11 @@ class ModelContext:
         name = f"{self._known.context_id}/{self._num_turns}".encode()
         seed = int.from_bytes(hashlib.blake2b(name, digest_size=4).digest()) >> 1
         return replace(self.info.sampling, seed=seed)
+
+
+def _opening(system: str) -> tuple[Message, ...]:
+    return (Message("system", system),) if system else ()
+
+
+def _info_of(model: str | None) -> ModelInfo:
+    return (get_auto_model() if model is None else get_model(model)).info

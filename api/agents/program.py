@@ -36,7 +36,7 @@ def program_of(agent: Agent) -> Program:
 
 class _Thread:
     def __init__(self, agent: Agent, thread_id: str, context_id: str) -> None:
-        self._agent = agent
+        self._agent = self._active = agent
         self._ids = thread_id, context_id
         self._writer = Writer()
         self._runs: dict[str, RunTask] = {}
@@ -62,6 +62,7 @@ class _Thread:
             done, _ = await asyncio.wait({receiving, *working}, return_when=asyncio.FIRST_COMPLETED)
             if self._working in done:
                 self._working.result()
+                self._active = self._current.agent if self._current else self._active
                 self._current = self._working = None
                 if not receiving.done() and self._checkpoint():
                     return
@@ -81,7 +82,8 @@ class _Thread:
             "version": VERSION,
             "num_blocks": self._writer.num_blocks,
             "queue": list(queued),
-            "queued": [task.note for run_id, task in queued.items() if run_id not in self._noted],
+            "queued": [task.kept for run_id, task in queued.items() if run_id not in self._noted],
+            "agent": self._active.name,
             "model": self._known_model.note if self._known_model else None,
         }
         if not host().checkpoint(note):
@@ -101,9 +103,9 @@ class _Thread:
         for note in (note for note in notes if "version" in note):
             self._writer.version, self._writer.num_blocks = note["version"], note["num_blocks"]
             for kept in note["queued"]:
-                task = RunTask.of(kept, self._agent, self._writer, self._model)
-                self._runs[task.run.id] = task
+                self._note(RunTask.of(kept, self._active, self._writer, self._model, self._note))
             self._runs = {run_id: self._runs[run_id] for run_id in note["queue"]}
+            self._active = self._agent.reachable().get(note.get("agent", ""), self._agent)
         if models := [note["model"] for note in notes if note["model"]]:
             self._known_model = ModelContext.of(models)
         if beginning.lost is not None:
@@ -152,13 +154,14 @@ class _Thread:
         return run.run.id
 
     def _prompt(self, position: int, prompt: Prompt) -> str:
+        names = [one.name for one in self._active.callables]
         for choice in prompt.tool_choice:
-            if choice not in (*MODES, *(tool.name for tool in self._agent.tools)):
-                raise InvalidRequest(f"tool_choice: agent {self._agent.name!r} has no tool {choice!r:.140}")
-        if "required" in prompt.tool_choice and not self._agent.tools:
-            raise InvalidRequest(f"tool_choice: agent {self._agent.name!r} has no tools")
+            if choice not in (*MODES, *names):
+                raise InvalidRequest(f"tool_choice: agent {self._active.name!r} has no tool {choice!r:.140}")
+        if "required" in prompt.tool_choice and not names:
+            raise InvalidRequest(f"tool_choice: agent {self._active.name!r} has no tools")
         busy = None if self._current is None or self._current.run.is_over else self._current
-        policy = prompt.if_busy or self._agent.if_busy
+        policy = prompt.if_busy or self._active.if_busy
         if busy and policy == "reject":
             raise ThreadBusy(f"run {busy.run.id} is there already")
         if busy and policy == "steer":
@@ -175,10 +178,11 @@ class _Thread:
 
     def _accept(self, position: int, prompt: Prompt) -> str:
         thread_id, context_id = self._ids
-        run_id, agent = f"{thread_id}.r{position}", self._agent
+        run_id, agent = f"{thread_id}.r{position}", self._active
         run = Run(run_id, agent.name, thread_id, context_id, prompt.text, now(), labels=prompt.labels)
         run = replace(run, metadata=prompt.metadata)
-        task = self._runs[run.id] = RunTask(self._agent, run, prompt, self._writer, self._model)
+        task = RunTask(agent, run, prompt, self._writer, self._model, self._note)
+        self._note(task)
         self._queue.append(task)
         if self._current is None:
             self._begin_next()
@@ -188,12 +192,15 @@ class _Thread:
 
     def _begin_next(self) -> None:
         self._current = self._queue.popleft() if self._queue else None
-        self._working = self._current.begin() if self._current else None
+        self._working = self._current.begin(self._active) if self._current else None
 
     def _model(self) -> ModelContext:
         if self._known_model is None:
-            self._known_model = ModelContext(self._agent.model, self._agent.system)
+            self._known_model = ModelContext(self._active.model, self._active.system)
         return self._known_model
+
+    def _note(self, task: RunTask) -> None:
+        self._runs[task.run.id] = task
 
     def _run(self, run_id: str) -> RunTask:
         if run_id not in self._runs:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, replace
 from itertools import zip_longest
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from api.agents.agent import Agent
 from api.agents.asks import Asks
+from api.agents.budget import Budget, lower, too_long
 from api.agents.calls import Call
 from api.agents.clock import RunClock
 from api.agents.conversation import NO_RESULT, closed
-from api.agents.failures import Failed
+from api.agents.failures import CallFailed, Failed
 from api.agents.model_context import ModelContext
 from api.agents.said import Said
 from api.agents.writer import OpenBlock, Writer
@@ -29,55 +30,82 @@ from api.threads.runs import CancelReason, FailureReason, Run, RunState
 from api.tools import ToolCall, ToolChoice
 from api.turns import Message, result_of
 
-MAX_STEP_TOKENS = 4096
-"""Of one step of a run that has no limit of its own."""
-
 MAX_STEER_CHARS = 1 << 20
 """Of what a run is steered with and the model has not read."""
-
-Limit = TypeVar("Limit", int, float)
-
-TOO_LONG = "the model said as many tokens as it may in this run"
 
 MODES: tuple[Literal["auto", "none", "required"], ...] = ("auto", "none", "required")
 
 
+MAX_DEPTH = 8
+"""Of runs below each other."""
+
+
 class RunTask:
-    """Works on one prompt. ``run`` is the run as it is now; ``model`` gives the thread's context, or fails."""
+    """Works on one prompt.
+
+    Attributes:
+        run: as it is now.
+        agent: that works on it.
+
+    Args:
+        model: gives the thread's context, or fails.
+        note: is given each run that this one begins.
+        parent: the run that has begun this one.
+    """
 
     def __init__(
-        self, agent: Agent, run: Run, prompt: Prompt, writer: Writer, model: Callable[[], ModelContext]
+        self,
+        agent: Agent,
+        run: Run,
+        prompt: Prompt,
+        writer: Writer,
+        model: Callable[[], ModelContext],
+        note: Callable[[RunTask], object],
+        parent: RunTask | None = None,
     ) -> None:
         self.run = run
+        self.agent = agent
         self.prompt = prompt
         self.asks = Asks(self._on_waiting, writer)
-        self._agent = agent
         self._writer = writer
         self._model = model
+        self._note = note
+        self._above: tuple[RunTask, ...] = (parent, *parent._above) if parent else ()
+        self._num_children = 0
+        self._next: Agent | None = None
+        self._answer = ""
         self._steers: deque[str] = deque()
         self._blocks: list[OpenBlock] = []
         self._turn = 0
-        self._num_calls: Counter[str] = Counter()
         self._said: Said | None = None
         self._task: asyncio.Task[None] | None = None
         self._ending: tuple[RunState, FailureReason | CancelReason, BlockError | None] | None = None
         self._is_logged = False
-        limits = prompt.limits
-        self._clock = RunClock(_lower(agent.timeout_s, limits.timeout_s), self._time_out)
-        self._max_tokens = _lower(agent.max_tokens, limits.max_tokens)
-        self._max_actions = _lower(agent.max_actions, limits.max_actions)
+        self._limit()
+
+    def _limit(self) -> None:
+        limits = self.prompt.limits
+        self._clock = RunClock(lower(self.agent.timeout_s, limits.timeout_s), self._time_out)
+        self._budget: Budget = Budget(self.agent, limits, self._above[0]._budget if self._above else None)
 
     @classmethod
-    def of(cls, note: dict[str, Any], agent: Agent, writer: Writer, model: Callable[[], ModelContext]) -> RunTask:
-        """The one that has made this note."""
-        run, tool_choice = Run.of(note["run"]), tuple(note["tool_choice"])
-        prompt = Prompt(run.prompt, None, tool_choice, Limits(**note["limits"]), run.labels, run.metadata)
-        found = cls(agent, run, prompt, writer, model)
+    def of(
+        cls,
+        kept: dict[str, Any],
+        agent: Agent,
+        writer: Writer,
+        model: Callable[[], ModelContext],
+        note: Callable[[RunTask], object],
+    ) -> RunTask:
+        """The one whose ``kept`` this is."""
+        run, tool_choice = Run.of(kept["run"]), tuple(kept["tool_choice"])
+        prompt = Prompt(run.prompt, None, tool_choice, Limits(**kept["limits"]), run.labels, run.metadata)
+        found = cls(agent, run, prompt, writer, model, note)
         found._is_logged = True
         return found
 
     @property
-    def note(self) -> dict[str, Any]:
+    def kept(self) -> dict[str, Any]:
         """All of it, while it waits for its place."""
         return {
             "run": self.run.kept,
@@ -89,9 +117,12 @@ class RunTask:
         """It waits for its place."""
         self._log()
 
-    def begin(self) -> asyncio.Task[None]:
-        """Work on it from now on; the task ends with the run, and raises what is no failure of the run's own."""
-        self.run = replace(self.run, state="running", started_at=now())
+    def begin(self, agent: Agent) -> asyncio.Task[None]:
+        """Let this agent work on it; the task ends with the run, and raises what is no failure of the run's own."""
+        if agent is not self.agent:
+            self.agent = agent
+            self._limit()
+        self.run = replace(self.run, agent=agent.name, state="running", started_at=now())
         self._log()
         self._say("user", self.prompt.text)
         self._task = asyncio.create_task(self._work())
@@ -125,6 +156,8 @@ class RunTask:
         """End it soon. The first reason counts."""
         if self.run.is_over:
             return
+        if reason == "rollback" and self.run.parent_run_id:  # what is below a run goes with it alone
+            reason = "user"
         if self._task is None:
             self._end("cancelled", reason)
         else:
@@ -153,7 +186,11 @@ class RunTask:
             except BaseException as error:
                 model.end_run_as(self._kept(model, error))
                 raise
-            model.end_run()
+            else:
+                model.end_run()
+            finally:
+                if self.run.parent_run_id:
+                    model.close()
             self._end("succeeded")
         except Failed as error:
             self._end("failed", error.reason, error.error)
@@ -188,7 +225,16 @@ class RunTask:
                 await self._perform(model, calls)
             elif not self._steers:
                 return
+            if self._next:
+                self._hand_over(model, self._next)
             self._turn += 1
+
+    def _hand_over(self, model: ModelContext, agent: Agent) -> None:
+        """Another agent goes on."""
+        self.agent, self._next = agent, None
+        model.hand_over(agent.model, agent.system)
+        self.run = replace(self.run, agent=agent.name)
+        self._log()
 
     async def _step(self, model: ModelContext) -> list[ToolCall]:
         """The calls that the model makes in its next step."""
@@ -203,13 +249,13 @@ class RunTask:
 
     async def _said_by(self, model: ModelContext) -> list[ToolCall]:
         choice = self._choice()
-        tools = tuple(tool.spec for tool in self._agent.tools)
+        tools = tuple(one.spec for one in self.agent.callables)
         prefix = f"call_{self.run.id.rpartition('.r')[2]}_{self._turn}_"
         parser = AnswerParser(model.info.answers, prefix, () if choice.mode == "none" else tools)
-        said = self._said = Said(self._new_block)
+        said = self._said = Said(self._new_block, is_json=self.agent.output is not None)
         finish = None
         num_begun = True
-        async with aclosing(model.step(tools, choice, self._num_left())) as pieces:
+        async with aclosing(model.step(tools, choice, self._budget.num_left(), self.agent.constraint)) as pieces:
             async for piece, num_read in pieces:
                 self._count(piece, num_read if num_begun else None)
                 num_begun = False
@@ -222,11 +268,14 @@ class RunTask:
             said.take(event)
         said.end()
         if finish.reason == "length":
-            raise Failed("budget", TOO_LONG, "max_tokens")
+            raise too_long()
         if finish.reason == "context":
             raise Failed("budget", "the model cannot read and say more at once", "length_exceeded")
         model.said(said.message)
         self._said = None
+        self._answer = said.message.content
+        if not said.calls:
+            self.agent.check_output(self._answer)
         return said.calls
 
     async def _perform(self, model: ModelContext, calls: Sequence[ToolCall]) -> None:
@@ -255,21 +304,62 @@ class RunTask:
             raise Failed("budget", "the run made as many calls as it may", "max_actions")
 
     def _call(self, made: ToolCall) -> Call:
-        tool = self._agent.tool(made.name)
+        tool = self.agent.tool(made.name)
         if tool is None and self._writer.version == 0:
             raise RuntimeError("coroutine raised StopIteration")
-        return Call(self.run, tool, made, self.asks, self._new_block)
+        return Call(self.run, tool, made, self.asks, self._new_block, self)
+
+    async def delegate(self, agent: Agent, text: str) -> str:
+        """The answer of an agent to this, in a run below this one.
+
+        Raises:
+            CallFailed: that run did not succeed.
+        """
+        if self._budget.depth >= MAX_DEPTH:
+            raise CallFailed("too_deep", f"no more than {MAX_DEPTH} runs can be below each other")
+        self._num_children += 1
+        mine = self.run
+        run_id = f"{mine.id}c{self._num_children}"
+        run = Run(run_id, agent.name, mine.thread_id, mine.context_id, text, now(), parent_run_id=mine.id)
+        child = RunTask(
+            agent,
+            run,
+            Prompt(text),
+            self._writer,
+            lambda: ModelContext(agent.model, agent.system),
+            self._note,
+            self,
+        )
+        self._note(child)
+        self.asks.add(child.asks)
+        working = child.begin(agent)
+        try:
+            await asyncio.wait({working})
+        except asyncio.CancelledError:
+            child.cancel("parent")
+            await asyncio.wait({working})
+            raise
+        working.result()
+        if child.run.state != "succeeded":
+            error = child.run.error
+            why = f": {error.message}" if error else ""
+            raise CallFailed(child.run.reason or child.run.state, f"agent {agent.name}: {child.run.state}{why}")
+        return child._answer
+
+    def hand_over(self, agent: Agent) -> None:
+        """Let another agent go on after this step.
+
+        Raises:
+            CallFailed: another one does already.
+        """
+        if self._next:
+            raise CallFailed("handed_over", f"{self._next.name} goes on already")
+        self._next = agent
+        self._new_block("handoff", "assistant", name=agent.name).close()
 
     def _fits(self, name: str) -> bool:
-        """Whether one more call may be made; those after one that may not do not fit either."""
-        tool = self._agent.tool(name)
-        limit = tool.max_calls if tool else None
-        is_over = self._max_actions is not None and self._num_calls.total() >= self._max_actions
-        if is_over or (limit is not None and self._num_calls[name] >= limit):
-            self._max_actions = 0
-            return False
-        self._num_calls[name] += 1
-        return True
+        tool = self.agent.tool(name)
+        return self._budget.call(name, tool.max_calls if tool else None)
 
     def _choice(self) -> ToolChoice:
         choices = self.prompt.tool_choice
@@ -279,30 +369,22 @@ class RunTask:
                 return ToolChoice(chosen)
         return ToolChoice.of(chosen)
 
-    def _num_left(self) -> int:
-        if self._max_tokens is None:
-            return MAX_STEP_TOKENS
-        left = self._max_tokens - self.run.usage.completion_tokens
-        if left <= 0:
-            raise Failed("budget", TOO_LONG, "max_tokens")
-        return min(left, MAX_STEP_TOKENS)
-
     def _count(self, piece: Generated, num_read: int | None) -> None:
         if num_read is not None:
             self._usage(model_calls=1, prompt_tokens=num_read, cached_tokens=piece.num_resident)
+        self._budget.say(len(piece.ids))
         self._usage(completion_tokens=len(piece.ids))
 
     def _usage(self, **more: int) -> None:
-        usage = self.run.usage
-        self.run = replace(
-            self.run, usage=replace(usage, **{name: getattr(usage, name) + number for name, number in more.items()})
-        )
+        self.run = replace(self.run, usage=self.run.usage.plus(more))
+        for above in self._above:
+            above.run = replace(above.run, usage=above.run.usage.plus_of_children(more))
 
     def _say(self, role: str, text: str) -> None:
         self._new_block("message", role, parts=(Part(text=text),)).close()
 
     def _status(self, name: str, text: str, call_id: str | None = None) -> None:
-        if self._agent.tells(name):
+        if self.agent.tells(name):
             self._new_block("status", "system", name=name, call_id=call_id, parts=(Part(text=text),)).close()
 
     def _new_block(self, kind: object, role: object, **fields: object) -> OpenBlock:
@@ -316,6 +398,8 @@ class RunTask:
             self._clock.stand()
         else:
             self._clock.go()
+        for parent in self._above[:1]:
+            parent.asks.waits_below(is_waiting)
         if self._ending is None:
             self.run = replace(self.run, state="waiting" if is_waiting else "running")
             self._log()
@@ -332,7 +416,3 @@ class RunTask:
     def _log(self) -> None:
         self._writer.run(self.run, has_prompt=not self._is_logged)
         self._is_logged = True
-
-
-def _lower(limit: Limit | None, other: Limit | None) -> Limit | None:
-    return min((one for one in (limit, other) if one is not None), default=None)

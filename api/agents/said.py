@@ -20,10 +20,14 @@ class Said:
 
     Attributes:
         calls: that are complete.
+
+    Args:
+        is_json: its text is JSON.
     """
 
-    def __init__(self, new_block: NewBlock) -> None:
+    def __init__(self, new_block: NewBlock, is_json: bool = False) -> None:
         self.calls: list[ToolCall] = []
+        self._is_json = is_json
         self._new_block = new_block
         self._texts: dict[str, OpenBlock] = {}
         self._call: tuple[CallBegun, OpenBlock] | None = None
@@ -62,7 +66,9 @@ class Said:
 
     def _grow(self, kind: Any, text: str) -> None:
         if kind not in self._texts:
-            self._texts[kind] = self._new_block(kind, "assistant")
+            block = self._texts[kind] = self._new_block(kind, "assistant")
+            if self._is_json and kind == "message":
+                block.begin_part(_JSON)
         self._texts[kind].show(text)
 
     def _close(self, *kinds: str) -> None:

@@ -7,13 +7,15 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, get_type_hints, overload
+from typing import Any, Literal, TypeVar, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from api.errors import InvalidRequest
 from api.threads.commands import MAX_TIMEOUT_S
 from api.tools import Tool
+
+Arguments = TypeVar("Arguments", bound=BaseModel)
 
 IfExpired = Literal["fail", "deny"]
 
@@ -122,6 +124,28 @@ def client_tool(
     return ClientTool(Tool(name, description, json.dumps(schema)), max_calls)
 
 
+def validated(model: type[Arguments], text: str) -> Arguments:
+    """The arguments of a call.
+
+    Raises:
+        InvalidRequest: they are not valid.
+    """
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise InvalidRequest("; ".join(problems)) from None
+
+
+def spec_of(name: str, description: str, model: type[BaseModel]) -> Tool:
+    """What a model is told of something that takes these arguments."""
+    schema = model.model_json_schema()
+    schema.pop("description", None)
+    for titled in (schema, *schema.get("properties", {}).values()):
+        titled.pop("title", None)
+    return Tool(name, description, json.dumps(schema))
+
+
 def check_timeout(what: str, seconds: float | None) -> None:
     """Whether a run, a call or an ask can have this much time; None is none.
 
@@ -135,20 +159,12 @@ def check_timeout(what: str, seconds: float | None) -> None:
 def _tool(function: Callable[..., Any], name: str | None, options: Mapping[str, Any]) -> FunctionTool:
     name = name or function.__name__
     model = _arguments_model(function, name)
-    schema = model.model_json_schema()
-    schema.pop("title", None)
-    for field in schema.get("properties", {}).values():
-        field.pop("title", None)
-    spec = Tool(name, inspect.getdoc(function) or "", json.dumps(schema))
+    spec = spec_of(name, inspect.getdoc(function) or "", model)
     return FunctionTool(spec, function, partial(_read, model), **options)
 
 
 def _read(model: type[BaseModel], text: str) -> dict[str, Any]:
-    try:
-        found = model.model_validate_json(text)
-    except ValidationError as error:
-        problems = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise InvalidRequest("; ".join(problems)) from None
+    found = validated(model, text)
     return {name: getattr(found, name) for name in model.model_fields}
 
 

@@ -5,8 +5,8 @@
 | `GET /api/threads` | `agent`, `context_id` | 200 `{threads}`, the caller's own, the latest used first |
 | `GET /api/threads/{id}` | | 200 `{thread}` |
 | `DELETE /api/threads/{id}` | | 204; it is 410 from then on |
-| `GET /api/threads/{id}/blocks` | `run_id, kinds, roles, after, before, limit, order` | 200 `{blocks, has_more}` |
-| `GET /api/threads/{id}/stream` | `after, run_id, kinds, deltas` | 200 server-sent events, see below |
+| `GET /api/threads/{id}/blocks` | `run_id, kinds, roles, after, before, limit, order, children` | 200 `{blocks, …}` |
+| `GET /api/threads/{id}/stream` | `after, run_id, kinds, deltas, children` | 200 server-sent events, see below |
 | `GET /api/runs/{id}` | | 200 `{run}` |
 | `GET /api/runs/{id}/wait` | `timeout_s` | 200 `{run}`, once it has ended or waits for an answer, or in time |
 | `POST /api/runs/{id}/cancel` | `mode?`: keep or rollback | 202 `{run}` |
@@ -17,7 +17,8 @@
 and assistant. Events are `block.created`, `block.completed` (`{seq, block}`), `run.updated`, `run.ended` (`{seq, run}`)
 and `block.delta` (`{block_id, run_id, part, offset, text}`, the offset in UTF-8 bytes). The id of an event is where to
 go on after it, as ``after`` or `Last-Event-ID`; nothing is missed or repeated. With ``run_id`` the stream ends with the
-run.
+run. Runs that other runs began, by calls of agents, are left out unless their own ``run_id`` or ``children=true`` is
+asked for.
 """
 
 from __future__ import annotations
@@ -58,10 +59,10 @@ MAX_SEQ = 10**15
 
 Number = Annotated[int, Field(ge=0)]
 
-_STREAM_QUERY = {"after": str, "run_id": str, "kinds": str, "deltas": bool}
+_STREAM_QUERY = {"after": str, "run_id": str, "kinds": str, "deltas": bool, "children": bool}
 _BLOCK_QUERY = {
     **{"run_id": str, "kinds": str, "roles": str},
-    **{"after": Number, "before": Number, "limit": Number, "order": Literal["asc", "desc"]},
+    **{"after": Number, "before": Number, "limit": Number, "order": Literal["asc", "desc"], "children": bool},
 }
 
 
@@ -121,6 +122,7 @@ async def list_blocks(request: Request) -> Response:
         whole_number("before", query, 0, MAX_SEQ),
         whole_number("limit", query, 1, MAX_LIMIT) or 100,
         one_of("order", query, ("asc", "desc")) == "desc",
+        one_of("children", query, ("false", "true")) == "true",
     )
     blocks, has_more = await thread.blocks(asked)
     return view_response(BlocksView(blocks=tuple(BlockView.of(block) for block in blocks), has_more=has_more))
@@ -130,7 +132,8 @@ async def stream(request: Request) -> Response:
     thread, query = await _thread(request), request.query_params
     after = request.headers.get("last-event-id") or query.get("after")
     has_deltas = one_of("deltas", query, ("true", "false")) == "true"
-    asked = StreamQuery(query.get("run_id"), words("kinds", query, KINDS), has_deltas)
+    has_children = one_of("children", query, ("false", "true")) == "true"
+    asked = StreamQuery(query.get("run_id"), words("kinds", query, KINDS), has_deltas, has_children)
     Position.of(after)
     if asked.run_id is not None:
         await thread.run(asked.run_id)

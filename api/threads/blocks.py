@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64decode, b64encode
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 from api.errors import InvalidRequest
 
-Kind = Literal["message", "reasoning", "status", "tool_call", "tool_result", "ask", "error"]
+Kind = Literal["message", "reasoning", "status", "tool_call", "tool_result", "ask", "handoff", "error"]
 Role = Literal["user", "assistant", "tool", "system"]
 BlockState = Literal["open", "complete", "failed", "cancelled"]
-KINDS: tuple[Kind, ...] = ("message", "reasoning", "status", "tool_call", "tool_result", "ask", "error")
+KINDS: tuple[Kind, ...] = ("message", "reasoning", "status", "tool_call", "tool_result", "ask", "handoff", "error")
 ROLES: tuple[Role, ...] = ("user", "assistant", "tool", "system")
 
 
@@ -83,7 +84,7 @@ class Block:
     Attributes:
         seq: of the entry that created it; 0 until the log has numbered that.
         turn: the step of its run, from 0.
-        name: of a tool, or of a status.
+        name: of a tool, of a status, or of the agent that is handed to.
         call_id: the call that it is, or that it belongs to.
     """
 
@@ -133,6 +134,7 @@ class Block:
         return self.parts[number]
 
 
+_ENTRY_ID = re.compile(r"(?P<thread>.+)\.(?:b[0-9]+|r[0-9]+(?:c[0-9]+)*)", re.ASCII)
 _NESTED: dict[str, type[Any]] = {"ask": Ask, "answer": Answer, "error": BlockError}
 
 
@@ -150,5 +152,16 @@ def run_of_call(thread_id: str, call_id: str) -> str:
 
 def thread_of(entry_id: str) -> str:
     """The thread that the id of a block or of a run names; "" where it is none of these."""
-    thread_id, dot, number = entry_id.rpartition(".")
-    return thread_id if dot and number[:1] in ("b", "r") and number[1:].isascii() and number[1:].isdigit() else ""
+    found = _ENTRY_ID.fullmatch(entry_id)
+    return found["thread"] if found else ""
+
+
+def is_within(run_id: str, other_id: str) -> bool:
+    """Whether a run is another one, or one below it."""
+    return run_id == other_id or run_id.startswith(f"{other_id}c")
+
+
+def top_of(run_id: str) -> str:
+    """The run at the top of those that this one is below of; itself where there is none."""
+    thread_id, dot, number = run_id.rpartition(".")
+    return thread_id + dot + number.partition("c")[0]

@@ -41,6 +41,7 @@ class BlockQuery:
 
     Attributes:
         kinds, roles: any, where it is empty; where both are, the transcript: messages of user and assistant.
+        has_children: of runs that other runs began, too; with ``run_id`` of those below it.
         after, before: seqs.
     """
 
@@ -51,15 +52,17 @@ class BlockQuery:
     before: int | None = None
     limit: int = 100
     is_descending: bool = False
+    has_children: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StreamQuery:
-    """Which events. With ``run_id`` they end with that run's."""
+    """Which events. With ``run_id`` they end with that run's. ``has_children``: see ``BlockQuery``."""
 
     run_id: str | None = None
     kinds: frozenset[Kind] = frozenset()
     has_deltas: bool = True
+    has_children: bool = False
 
 
 EventName = Literal["block.created", "block.delta", "block.completed", "run.updated", "run.ended"]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
 from api.threads.blocks import BlockError
 
 RunState = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled"]
-FailureReason = Literal["budget", "timeout", "model_error", "tool_error", "agent_error", "ask_expired", "worker_lost"]
-CancelReason = Literal["user", "interrupted", "rollback", "deleted"]
+FailureReason = Literal[
+    "budget", "timeout", "model_error", "tool_error", "agent_error", "output_invalid", "ask_expired", "worker_lost"
+]
+CancelReason = Literal["user", "interrupted", "parent", "rollback", "deleted"]
 Reason = FailureReason | CancelReason
 ENDED: tuple[RunState, ...] = ("succeeded", "failed", "cancelled")
 
@@ -19,13 +22,28 @@ Label = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a run has cost so far, summed over its steps."""
+    """What a run has cost so far, summed over its steps; ``of_children`` is that of all runs below it, if any."""
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     model_calls: int = 0
     tool_calls: int = 0
+    of_children: Usage | None = None
+
+    @classmethod
+    def of(cls, kept: dict[str, Any]) -> Self:
+        """From a run's ``kept``."""
+        children = kept.get("of_children")
+        return cls(**(kept | {"of_children": children and cls.of(children)}))
+
+    def plus(self, more: Mapping[str, int]) -> Usage:
+        """With more of these, by name."""
+        return replace(self, **{name: getattr(self, name) + number for name, number in more.items()})
+
+    def plus_of_children(self, more: Mapping[str, int]) -> Usage:
+        """With more of these, which a run below has cost."""
+        return replace(self, of_children=(self.of_children or Usage()).plus(more))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +54,7 @@ class Run:
         prompt: the user's text, which is a block once the run has begun.
         reason: why it failed or was cancelled.
         metadata: the caller's own.
+        parent_run_id: of a run that another one's call began, which has its number and one of its own: ``…r3c1``.
     """
 
     id: str
@@ -58,12 +77,15 @@ class Run:
     def of(cls, kept: dict[str, Any]) -> Self:
         """From ``kept``."""
         error = kept["error"] and BlockError(**kept["error"])
-        return cls(**(kept | {"usage": Usage(**kept["usage"]), "error": error}))
+        return cls(**(kept | {"usage": Usage.of(kept["usage"]), "error": error}))
 
     @property
     def kept(self) -> dict[str, Any]:
         """As plain JSON."""
-        return asdict(self)
+        kept = asdict(self)
+        if self.usage.of_children is None:  # as journals of earlier releases have it
+            del kept["usage"]["of_children"]
+        return kept
 
     @property
     def is_over(self) -> bool:

@@ -102,13 +102,14 @@ class BlockView(View):
 
 
 class UsageView(View):
-    """What a run has cost so far, summed over its steps."""
+    """What a run has cost so far, summed over its steps; ``of_children`` is that of all runs below it, if any."""
 
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
     model_calls: int
     tool_calls: int
+    of_children: UsageView | None
 
 
 class RunView(View):

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
 
-from pydantic import WithJsonSchema
+from pydantic import BaseModel, WithJsonSchema
 
 from api.agents import Agent, File, ask, client_tool, context, status, tool
 
@@ -150,4 +150,18 @@ safe = Agent(
 )
 hurried = Agent(name="hurried", tools=[denied, patient, strict, pay])
 plain = Agent(name="plain")
+
+
+class City(BaseModel):
+    """Where it is."""
+
+    name: str
+    size: int
+
+
+clerk = Agent(name="clerk", tools=[add], output=City)
+expert = Agent(name="expert", system="Know.", tools=[add, pay, hold, repeated], description="Knows things.")
+teller = Agent(name="teller", system="Tell.", tools=[add])
+boss = Agent(name="boss", system="Lead.", tools=[add, hold, expert, clerk], handoffs=[teller], max_actions=None)
+thrifty = Agent(name="thrifty", tools=[expert], max_actions=3, max_tokens=400)
 unlimited = Agent(name="unlimited", tools=TOOLS, max_actions=None)
