@@ -20,7 +20,7 @@ from actors.sessions.runner import TurnRunner
 from actors.sessions.shown import is_empty
 from actors.sessions.stream import SessionRecords
 from api.cluster import Edit, TurnRecord
-from api.errors import GreenroomError, TurnNotFound, TurnRunning
+from api.errors import GreenroomError, Moved, TurnNotFound, TurnRunning
 from api.logs import event_logger
 from api.turns import Finish, TurnRequest, TurnStart
 
@@ -68,7 +68,7 @@ class SessionTurns:
         """See ``SessionHandle.begin``. All but this listener are told of it."""
         turn_id = request.turn_id
         if turn_id not in self._beginning:
-            await self.order.decided()
+            await self._decided()
         if known := self._ticket_now(turn_id):
             return known
         if turn_id in self._records.history.quarantined:
@@ -85,7 +85,7 @@ class SessionTurns:
         """See ``SessionHandle.enqueue``."""
         turn_id, history = request.turn_id, self._records.history
         if turn_id not in self._beginning:
-            await self.order.decided()
+            await self._decided()
         if turn_id in self.unfinished or turn_id in history.hidden or history.record(turn_id):
             return
         edit = self._checked(after, edit)
@@ -98,13 +98,19 @@ class SessionTurns:
 
     async def edit(self, edit: Edit, after: str | None) -> None:
         """See ``SessionHandle.edit``."""
-        await self.order.decided()
+        await self._decided()
         if edit.edit_id in self._records.history.edit_ids:
             return
         self._checked(after, edit)
         writing = self._scope.start(self._write_edit(edit))
         self.order.accept(edit.edit_id, writing)
         await asyncio.shield(writing)
+
+    async def _decided(self) -> None:
+        """Wait until it is decided what came before; the session might leave this actor meanwhile."""
+        await self.order.decided()
+        if self._records.is_fenced:
+            raise Moved(f"session {self._records.opened.session_id!r} is not here any longer")
 
     def _checked(self, after: str | None, edit: Edit | None) -> Edit | None:
         """The edit, if there is one that has not been made.

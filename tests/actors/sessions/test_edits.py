@@ -97,6 +97,23 @@ async def test_what_builds_on_a_context_that_begins_anew_waits_until_it_does(clu
             await waiting
 
 
+async def test_what_waits_for_a_context_that_begins_anew_goes_where_the_session_goes(cluster: SmallCluster) -> None:
+    session = await cluster.greenroom.open_session(SessionOptions(max_context=20))
+    tokens, before = await begun(session)
+    cluster.kill_model()
+    beginning = asyncio.create_task(_begin(session, request("b", 8), before.version, TOO_LONG))
+    await until(lambda: beginning_ids(cluster, session) == ["b"])
+    waiting = asyncio.create_task(_begin(session, request("c", 9), None))
+    await asyncio.sleep(0.01)
+    (slot,) = (slot.target for slot in cluster.slots.values() if slot.target.tenant)
+    await slot._passivate(slot.tenant)
+    await cluster.start_model(0)
+    await asyncio.wait([beginning])
+    stream = await waiting
+    assert [slot for slot in cluster.slots.values() if slot.target.tenant], "it does not run where the session was"
+    assert ids(await collect(stream)) == greedy([*tokens, 5, 9], 3)
+
+
 async def test_a_log_names_no_version_that_it_does_not_have(
     cluster: SmallCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
