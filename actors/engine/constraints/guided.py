@@ -156,11 +156,11 @@ def _rule(constraint: Constraint) -> str:
 
 def _arguments(parameters: str, constraint: AnswerConstraint, tool: Tool, unheld: list[str] | None = None) -> str:
     """The rule of arguments under a schema, those of this tool, as the model writes them."""
-    schema, format = closed_schema(parameters, unheld), constraint.format
+    format = constraint.format
     if format.calls is None or format.calls.parameters is None:
-        return _json(schema)
+        return _json(closed_schema(parameters, unheld))
     number, ids = constraint.tools.index(tool), dict(format.mark_ids)
-    return ParameterGrammar(number, schema, json.loads(parameters), format.calls.parameters, ids, _json).write()
+    return ParameterGrammar(number, parameters, format.calls.parameters, ids, _json, unheld).write()
 
 
 def _json(schema: dict[str, Any]) -> str:

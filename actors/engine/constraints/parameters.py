@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from actors.engine.constraints.marks import marked
 from actors.engine.constraints.regex import literal
-from actors.engine.constraints.schema import MAX_STRING_LENGTH
+from actors.engine.constraints.schema import closed_schema
 from api.answers.formats import ParameterFormat
 from api.answers.parameters import Kind, parameter_kind
 from api.errors import InvalidRequest
@@ -15,9 +16,11 @@ from api.errors import InvalidRequest
 MAX_FREE = 16
 """Parameters whose names the model makes up."""
 MAX_TERMS = 256
+MAX_COUNTED = 500
+"""Characters that a text must have at least, or may have at most; to count more of them takes too many states."""
 _FREE_NAME = "/[A-Za-z0-9_]{1,64}/"
-_ANYTHING = "(?s:.*)"
-_ANY_TEXT = f"(?s:.{{0,{MAX_STRING_LENGTH}}})"
+_ANY_TEXT = "(?s:.*)"
+_WHERE = "where a model writes arguments one by one"
 _KNOWN = {"type", "properties", "required", "additionalProperties", "patternProperties", "minProperties"}
 _MAX_DEPTH = 16
 
@@ -28,27 +31,31 @@ Term = tuple[str, ...]
 class ParameterGrammar:
     """Writes the rules of one tool's arguments.
 
+    A text that is written as it is has no most length where the schema is silent.
+
     Args:
         number: of the tool, for the names of the rules.
-        schema: of the arguments, as ``closed_schema`` writes it.
-        told: the same as it was given, by which the arguments are read.
+        schema: JSON text, of the arguments.
         ids: of the marks that are tokens.
         rule: writes what JSON of a schema is held to.
+        unheld: as for ``closed_schema``.
     """
 
     def __init__(
         self,
         number: int,
-        schema: dict[str, Any],
-        told: Any,
+        schema: str,
         format: ParameterFormat,
         ids: Mapping[str, int],
         rule: Callable[[dict[str, Any]], str],
+        unheld: list[str] | None = None,
     ) -> None:
         self._number = number
-        self._definitions = schema.get("$defs", {})
-        self._root = schema["allOf"][0]
-        self._told = told
+        self._told = json.loads(schema)
+        self._values = closed_schema(schema, unheld)
+        self._texts = closed_schema(schema, None if unheld is None else [], bounds_texts=False)
+        self._root = self._texts["allOf"][0]
+        self._unheld = unheld
         self._format = format
         self._ids = ids
         self._rule = rule
@@ -64,30 +71,31 @@ class ParameterGrammar:
         required = root.get("required", ())
         named = root.get("properties", {})
         properties = named | {name: True for name in required if name not in named}
-        free = self._free()
+        free = self._free(root)
         if not properties and free is not None:
             head, middle = self._marked(self._format.head), self._marked(self._format.middle)
-            self._add(0, f"{head} {_FREE_NAME} {middle}", free, parameter_kind("", self._told))
+            value = self._free(self._values["allOf"][0])
+            self._add(0, f"{head} {_FREE_NAME} {middle}", free, value, parameter_kind("", self._told))
             return self._with_rules(f"parameter_{self._number}_0{{0,{MAX_FREE}}}")
         parts = []
         for place, (name, schema) in enumerate(properties.items()):
             if schema is False and name not in required:
                 continue
             before = self._marked(f"{self._format.head}{name}{self._format.middle}")
-            self._add(place, before, schema, parameter_kind(name, self._told))
+            value = self._values["allOf"][0].get("properties", {}).get(name, True)
+            self._add(place, before, schema, value, parameter_kind(name, self._told))
             parts.append(f"parameter_{self._number}_{place}{'' if name in required else '?'}")
         return self._with_rules(" ".join(parts) or '""')
 
     def _checked(self) -> dict[str, Any]:
         """The schema of the arguments themselves, of which all is known here."""
         root: dict[str, Any] = self._root
-        where = "where a model writes arguments one by one"
         if unknown := sorted(root.keys() - _KNOWN):
-            raise InvalidRequest(f'"{unknown[0]}" is not supported for all arguments together {where}')
+            raise InvalidRequest(f'"{unknown[0]}" is not supported for all arguments together {_WHERE}')
         if root.get("minProperties", 0) > len(root.get("required", ())):
-            raise InvalidRequest(f'"minProperties" beyond those that are required is not supported {where}')
+            raise InvalidRequest(f'"minProperties" beyond those that are required is not supported {_WHERE}')
         if wrong := [name for name in root.get("properties", ()) if not name or self._format.middle in name]:
-            raise InvalidRequest(f"an argument called {wrong[0]!r:.60} is not supported {where}")
+            raise InvalidRequest(f"an argument called {wrong[0]!r:.60} is not supported {_WHERE}")
         return root
 
     def _with_rules(self, arguments: str) -> str:
@@ -96,17 +104,17 @@ class ParameterGrammar:
     def _marked(self, text: str) -> str:
         return marked(text, self._ids)
 
-    def _free(self) -> Any:
+    def _free(self, root: dict[str, Any]) -> Any:
         """The schema of parameters with other names; None where there are none."""
-        patterns = self._root.get("patternProperties", {})
-        found = next(iter(patterns.values()), self._root.get("additionalProperties", False))
+        patterns = root.get("patternProperties", {})
+        found = next(iter(patterns.values()), root.get("additionalProperties", False))
         return None if found is False else found
 
-    def _add(self, place: int, before: str, schema: Any, kind: Kind) -> None:
+    def _add(self, place: int, before: str, schema: Any, value: Any, kind: Kind) -> None:
         name, tail = f"{self._number}_{place}", self._marked(self._format.tail)
         if kind == "json":
-            value = self._rule({"$defs": self._definitions, "allOf": [schema]})
-            self._rules += [f"parameter_{name}: {before} json_{name} {tail}", f"json_{name}: {value}"]
+            rule = self._rule({"$defs": self._values.get("$defs", {}), "allOf": [value]})
+            self._rules += [f"parameter_{name}: {before} json_{name} {tail}", f"json_{name}: {rule}"]
             return
         terms = [] if schema is False else [(_ANY_TEXT,)] if kind == "any" else self._terms(schema, 0)
         terms += [("null",)] if kind == "text or null" else []
@@ -119,10 +127,11 @@ class ParameterGrammar:
                 f"parameter_{name}: {before} SOME_{name}{'?' if any(map(_may_be_empty, terms)) else ''} {tail}",
             ]
             return
-        once = f"~/{_ANYTHING}{literal(self._format.tail)}(?s:.+)/"
+        once = f"~/{_ANY_TEXT}{literal(self._format.tail)}(?s:.+)/"
+        is_any = any(map(_may_be_empty, terms))  # then the first tail ends it
         self._rules += [
             f"ENDED_{name}: TEXT_{name} {tail}",
-            f"VALUE_{name}: ENDED_{name} & {once}",
+            f"VALUE_{name}: ENDED_{name}{'' if is_any else f' & {once}'}",
             f"value_{name}[lazy]: VALUE_{name}",
             f"parameter_{name}: {before} value_{name}",
         ]
@@ -138,8 +147,8 @@ class ParameterGrammar:
         beside = [schema[keyword] for keyword in ("anyOf", "oneOf") if keyword in schema]
         beside += [[part] for part in schema.get("allOf", ())]
         if "$ref" in schema:
-            beside.append([self._definitions[schema["$ref"].rpartition("/")[2]]])
-        found = [_own(schema)]
+            beside.append([self._texts["$defs"][schema["$ref"].rpartition("/")[2]]])
+        found = [self._own(schema)]
         for alternatives in beside:
             several = [self._terms(part, depth + 1) for part in alternatives]
             if alternatives is schema.get("oneOf") and sum(map(bool, several)) > 1:
@@ -149,17 +158,25 @@ class ParameterGrammar:
                 raise InvalidRequest("a text has too many alternatives")
         return found
 
+    def _own(self, schema: Mapping[str, Any]) -> Term:
+        """What a schema itself says of texts."""
+        least, most = schema.get("minLength", 0), schema.get("maxLength", "")
+        if max(least, most or 0) > MAX_COUNTED:
+            self._leave_out(f"a text's length beyond {MAX_COUNTED} is not supported {_WHERE}")
+            least, most = 0, ""
+        term = [f"(?s:.{{{least},{most}}})" if least or most != "" else _ANY_TEXT]
+        if "pattern" in schema:
+            term.append(schema["pattern"].removeprefix("^").removesuffix("$"))
+        for values in ([schema["const"]] if "const" in schema else None, schema.get("enum")):
+            if values is not None:
+                term.append("|".join(f"(?:{literal(value)})" for value in values if isinstance(value, str)))
+        return tuple(term)
 
-def _own(schema: Mapping[str, Any]) -> Term:
-    """What a schema itself says of texts; their length where it says nothing."""
-    least, most = schema.get("minLength", 0), schema.get("maxLength")
-    term = [f"(?s:.{{{least},{max(MAX_STRING_LENGTH, least) if most is None else most}}})"]
-    if "pattern" in schema:
-        term.append(schema["pattern"].removeprefix("^").removesuffix("$"))
-    for values in ([schema["const"]] if "const" in schema else None, schema.get("enum")):
-        if values is not None:
-            term.append("|".join(f"(?:{literal(value)})" for value in values if isinstance(value, str)))
-    return tuple(term)
+    def _leave_out(self, reason: str) -> None:
+        """Go on without it, or refuse it."""
+        if self._unheld is None:
+            raise InvalidRequest(reason)
+        self._unheld.append(reason)
 
 
 def _may_be_text(schema: Mapping[str, Any]) -> bool:
@@ -175,4 +192,4 @@ def _written(term: Term) -> str:
 
 def _may_be_empty(term: Term) -> bool:
     """Whether it is known that the empty text fits."""
-    return all(part.startswith("(?s:.{0,") for part in term)
+    return all(part == _ANY_TEXT or part.startswith("(?s:.{0,") for part in term)

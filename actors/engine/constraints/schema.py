@@ -41,11 +41,12 @@ REFUSED = frozenset(
 """Keywords that say what is valid and are not held; others that are unknown say nothing, as the standard has it."""
 
 
-def closed_schema(text: str, unheld: list[str] | None = None) -> dict[str, Any]:
+def closed_schema(text: str, unheld: list[str] | None = None, bounds_texts: bool = True) -> dict[str, Any]:
     """A schema's JSON, checked and rewritten.
 
     Args:
         unheld: where a keyword that is not held is left out, and why is added here; None refuses it.
+        bounds_texts: give strings a length where the schema is silent.
 
     Raises:
         InvalidRequest: it is malformed, or holds a keyword or a value of one that no grammar here holds.
@@ -53,7 +54,7 @@ def closed_schema(text: str, unheld: list[str] | None = None) -> dict[str, Any]:
     try:
         schema = json.loads(text, parse_constant=_refuse_constant)
         json.dumps(schema, ensure_ascii=False, allow_nan=False).encode()
-        return _Writer(schema, unheld).write()
+        return _Writer(schema, unheld, bounds_texts).write()
     except json.JSONDecodeError as error:
         raise InvalidRequest(f"it is not JSON: {reason_of(error)}") from None
     except UnicodeEncodeError:
@@ -71,9 +72,10 @@ def _refuse_constant(name: str) -> NoReturn:
 class _Writer:
     """Rewrites one schema, and each target of a ``$ref`` at most twice: closed, and open where others add to it."""
 
-    def __init__(self, schema: Any, unheld: list[str] | None) -> None:
+    def __init__(self, schema: Any, unheld: list[str] | None, bounds_texts: bool) -> None:
         self._schema = schema
         self._unheld = unheld
+        self._bounds_texts = bounds_texts
         self._written: dict[tuple[str, bool], str] = {}
         self._definitions: dict[str, Any] = {}
         self._num_steps = 0
@@ -120,7 +122,7 @@ class _Writer:
                     written[keyword] = self._keyword(keyword, value, depth)
             except InvalidRequest as error:
                 self._leave_out(error)
-        _bound(schema, written)
+        _bound(schema, written, self._bounds_texts)
         if names == frozenset():
             self._bound_silence(schema, written)
         speaks = names or any("properties" in part for part in self._parts(schema))
@@ -310,11 +312,11 @@ def _searched(pattern: Any) -> str:
         raise InvalidRequest(f'"pattern" {json.dumps(pattern):.60} is not supported: {reason_of(error)}') from None
 
 
-def _bound(schema: dict[str, Any], written: dict[str, Any]) -> None:
+def _bound(schema: dict[str, Any], written: dict[str, Any], bounds_texts: bool) -> None:
     """Give a string, an array and an integer the most that they can have, where nothing beside says it."""
     types = schema.get("type")
     types = types if isinstance(types, list) else [types]
-    if "string" in types and not schema.keys() & {"enum", "const", "format", "pattern"}:
+    if bounds_texts and "string" in types and not schema.keys() & {"enum", "const", "format", "pattern"}:
         written.setdefault("maxLength", max(MAX_STRING_LENGTH, written.get("minLength", 0)))
     if "array" in types and not schema.keys() & {"enum", "const"}:
         least = max(written.get("minItems", 0), len(written.get("prefixItems", ())))

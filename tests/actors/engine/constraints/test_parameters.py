@@ -100,7 +100,8 @@ def coder(value: str) -> str:
 @pytest.mark.parametrize(
     ("schema", "valid", "invalid"),
     [
-        ({"type": "string"}, ["", "x", "null", "{\n}", "\n</parameter>x", 'a "b"', "Kö", "x" * 2048], ["x" * 2049]),
+        ({"type": "string"}, ["", "x", "null", "{\n}", "\n</parameter>x", 'a "b"', "Kö", "x" * 9000], []),
+        ({"type": "string", "maxLength": 500}, ["x" * 500], ["x" * 501]),
         ({"type": "string", "enum": ["red", "green"]}, ["red", "green"], ["blue", "", '"red"']),
         ({"type": "string", "pattern": "^[a-c]+$", "minLength": 2}, ["ab", "abcabc"], ["a", "abd"]),
         ({"type": "string", "format": "date"}, ["2026-11-27"], ["2026-11-31", "today"]),
@@ -152,3 +153,15 @@ def test_what_cannot_be_held_of_all_arguments_is_refused_or_named(schema: Any, s
     auto = AnswerConstraint(required.format, required.tools, "auto", False)
     matcher = grammars().matcher(auto)
     assert not matcher.is_exhausted
+
+
+async def test_a_length_that_cannot_be_counted_is_refused_or_named() -> None:
+    text = schema_of({"a": {"type": "string", "maxLength": 501}})
+    sentence = "a text's length beyond 500 is not supported"
+    required = held("qwen3_coder", "tokens", text)
+    with pytest.raises(InvalidRequest, match=sentence):
+        await grammars().prepare(required)
+    auto = AnswerConstraint(required.format, required.tools, "auto", False)
+    (reason,) = await grammars().prepare(auto)
+    assert sentence in reason
+    assert await grammars().prepare(AnswerConstraint(required.format, required.tools, "none", False)) == (reason,)
