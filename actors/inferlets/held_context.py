@@ -37,6 +37,7 @@ class HeldContext:
         self._reader = reader
         self._origin: asyncio.Task[None] | None = None
         self._streams: dict[str, tuple[TurnRun, AsyncGenerator[Frame]]] = {}
+        self._reading = asyncio.Lock()
         self._pending = context.scope.part()
 
     async def generate(self, turn: Turn) -> Generated:
@@ -69,11 +70,12 @@ class HeldContext:
             self._read(turn_id, await self._begin(turn, before))
         run, stream = self._streams[turn_id]
         try:
-            frame = await anext(stream)
-            while _was_cancelled(run, frame.finish):
-                before = _joined(before, frame)
-                await run.start(before)
-                frame = await anext(self._read(turn_id, run))
+            async with self._reading:
+                frame = await anext(stream)
+                while _was_cancelled(run, frame.finish):
+                    before = _joined(before, frame)
+                    await run.start(before)
+                    frame = await anext(self._read(turn_id, run))
         except BaseException:
             await asyncio.shield(self.leave(turn_id))
             raise
@@ -166,7 +168,8 @@ class HeldContext:
     async def _leave(self, turn_id: str) -> None:
         if turn_id in self._streams:
             run, stream = self._streams.pop(turn_id)
-            await stream.aclose()
+            async with self._reading:  # by a call that is cancelled, and ends soon
+                await stream.aclose()
             if run.is_cancelled:
                 await run.wait_ended()
 

@@ -311,11 +311,13 @@ class Instance(InferletCalls):
             return
         log.warning("a thread goes on without its last run", instance_id=self.id, reason=sentence)
         self._reception.is_closed = True
-        await self._run.stop(frees_contexts=False)
-        self._recorder.add(Restarted(reason, sentence))
-        with suppress(Fenced):
-            await self._recorder.flushed()
-        self._parts.die()
+        try:
+            await self._run.stop(frees_contexts=False)
+        finally:
+            self._recorder.add(Restarted(reason, sentence))
+            with suppress(Fenced):
+                await self._recorder.flushed()
+            self._parts.die()
 
     @property
     def _is_thread(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -61,6 +62,25 @@ async def test_a_model_that_speaks_stops_within_a_step_and_what_it_said_is_kept(
         assert len(text) < len(endless)
         listed = text_of((await caller.prompt("list", begun["thread_id"]))["blocks"][0])
         assert listed == f"system: Help. | user: go on | assistant: {text} | user: list"
+
+
+async def test_answers_that_are_cancelled_anywhere_are_read_to_their_ends(small: SmallCluster) -> None:
+    engine = small.engines[0]
+    assert isinstance(engine, ScriptedEngine)
+    engine.script = lambda messages: "long " * 800 if messages[-1] == ("user", "go on") else obedient(messages)
+    unhandled: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, found: unhandled.append(found))
+    async with calling(small) as caller:
+        thread_id = (await caller.prompt("say one"))["thread_id"]
+        for number in range(10):
+            begun = await caller.begin("go on", thread_id)
+            async for event in caller.stream(begun["stream_url"]):
+                if event.name == "block.delta" and event.data["offset"] >= number:
+                    break
+            await cancelled(caller, begun["run_id"])
+            assert text_of((await caller.prompt("say on", thread_id))["blocks"][0]) == "on"
+    gc.collect()
+    assert unhandled == []
 
 
 async def test_cancel_of_an_ended_run_changes_nothing(small: SmallCluster) -> None:
