@@ -48,6 +48,13 @@ def hold(name: str) -> str:
     return name
 
 
+@tool
+async def pause() -> str:
+    """Takes a while."""
+    await asyncio.sleep(1.5)
+    return "rested"
+
+
 @tool(retry_safe=True)
 def hold_safely(name: str) -> str:
     """The same, and may be run again."""
@@ -140,7 +147,7 @@ def strict() -> str:
     return "no"
 
 
-TOOLS = [add, weather, fail, hold, hold_safely, repeated, slow, pay, once, letters, several, draw, order, choose]
+TOOLS = [add, weather, fail, hold, hold_safely, repeated, slow, pay, once, letters, several, draw, order, choose, pause]
 helper = Agent(name="helper", system="Help.", tools=[*TOOLS, client_tool("pick", {"type": "object"})])
 quiet = Agent(name="quiet", tools=[add, pay], statuses=False)
 limited = Agent(name="limited", tools=TOOLS, max_actions=2, max_tokens=400)
