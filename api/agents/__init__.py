@@ -12,7 +12,7 @@ waiter = Agent(name="waiter", system="You are a waiter.", tools=[order])
 
 from api.agents.agent import Agent
 from api.agents.http_tools import http_tool
-from api.agents.inside import CallContext, ask, context, status
+from api.agents.inside import CallContext, ask, context, memory, status
 from api.agents.results import File
 from api.agents.tools import ClientTool, FunctionTool, client_tool, tool
 
@@ -26,6 +26,7 @@ __all__ = [
     "client_tool",
     "context",
     "http_tool",
+    "memory",
     "status",
     "tool",
 ]

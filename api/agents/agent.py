@@ -47,6 +47,7 @@ class Agent:
             what it is asked; its answer is the result.
         handoffs: agents that the model may hand the thread over to: they go on with it, and know what was said.
         output: the type that the answer is of, as pydantic has it: the model is held to it, and the answer is JSON.
+        memory: whether its tools have one; see ``Memory``.
         max_actions: calls of tools in one run and those below it; None for any number.
         max_tokens: tokens that models may say in one run and those below it.
         timeout_s: time for one run, without that in which it waits for answers.
@@ -65,6 +66,7 @@ class Agent:
     tools: Sequence[AnyTool | Agent] = ()
     handoffs: Sequence[Agent] = ()
     output: Any = None
+    memory: bool = False
     max_actions: int | None = 5
     max_tokens: int | None = None
     timeout_s: float | None = None

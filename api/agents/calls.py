@@ -13,11 +13,12 @@ from api.agents.agent import Agent, Asked, Callables, HandedOver, Handoff
 from api.agents.asks import Asks, Expired
 from api.agents.failures import CallFailed, Failed
 from api.agents.inside import CallContext
+from api.agents.memories import remembered
 from api.agents.results import told
 from api.agents.tools import ClientTool, FunctionTool, validated
 from api.agents.work import work_of
 from api.agents.writer import OpenBlock
-from api.errors import InvalidRequest, WorkerLost
+from api.errors import GreenroomError, InvalidRequest, WorkerLost
 from api.inferlet import now
 from api.inferlet.host import host
 from api.inferlet.work_effects import Abandoned, AnswerWork, NextOutput, Work
@@ -29,7 +30,9 @@ Arguments = TypeVar("Arguments", bound=BaseModel)
 
 
 class Delegating(Protocol):
-    """The run of a call, as calls of agents need it."""
+    """The run of a call, as calls need it. ``agent`` works on it."""
+
+    agent: Agent
 
     async def delegate(self, agent: Agent, text: str) -> str:
         """The agent's answer."""
@@ -143,10 +146,10 @@ class Call:
 
     async def _read(self, tool: FunctionTool, work: Work, limit: asyncio.Timeout) -> None:
         """Until it has returned."""
-        index, answering = 0, None
+        index, answering, has_asked = 0, None, False
         try:
             while True:
-                output = await self._next(NextOutput(work, index, tool.retry_safe and answering is None), answering)
+                output = await self._next(NextOutput(work, index, tool.retry_safe and not has_asked), answering)
                 index += 1
                 value: Any = output.value
                 match output.kind:
@@ -154,7 +157,11 @@ class Call:
                         self._result().begin_part(Part(**value))
                     case "status":
                         self._status(Part(text=value["text"]), value["name"])
+                    case "memory":
+                        has_asked = True
+                        await host().begin(AnswerWork(work.id, await self._remembered(**value)))
                     case "ask":
+                        has_asked = True
                         answering = asyncio.create_task(self._answer(work.id, value, limit))
                     case "returned":
                         for part in value:
@@ -190,6 +197,16 @@ class Call:
         limit.reschedule(loop.time() + left_s)
         is_expired = answer.approve is False
         await host().begin(AnswerWork(work_id, None if is_expired else [answer.value]))
+
+    async def _remembered(self, operation: str, key: str, value: Any) -> list[Any]:
+        """Of an operation on the agent's memory: None and what it comes to, or a sentence on why it cannot be."""
+        agent = self.task.agent
+        try:
+            if not agent.memory:
+                raise InvalidRequest(f"agent {agent.name!r} has no memory")
+            return [None, await remembered(agent.name, operation, key, value)]
+        except GreenroomError as error:
+            return [str(error), None]
 
     def _status(self, text: Part, name: str | None) -> None:
         self.new_block("status", "system", name=name, call_id=self.made.id, parts=(text,)).close()

@@ -6,12 +6,12 @@ import asyncio
 import threading
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
 from api.agents.tools import IfExpired, check_timeout
-from api.errors import GreenroomError
+from api.errors import GreenroomError, InvalidRequest
 from api.inferlet.work_effects import Reporter
 
 Answered = TypeVar("Answered")
@@ -37,9 +37,53 @@ class Inside:
 
     def ask(self, question: dict[str, Any]) -> Any:
         """The answer to one question at a time, as a list of one; None where it has expired."""
+        return self._answer("ask", question)
+
+    def remember(self, operation: str, key: str, value: Any = None) -> Any:
+        """What an operation on the agent's memory comes to.
+
+        Raises:
+            InvalidRequest: it cannot be.
+        """
+        error, found = self._answer("memory", {"operation": operation, "key": key, "value": value})
+        if error is not None:
+            raise InvalidRequest(error)
+        return found
+
+    def _answer(self, kind: Literal["ask", "memory"], value: dict[str, Any]) -> Any:
         with self.asking:
-            self.reporter.put("ask", question)
+            self.reporter.put(kind, value)
             return self.reporter.wait_for_answer()
+
+
+class Memory:
+    """What an agent with ``memory=True`` keeps for its owner, in all of its threads; for tools that are ``async def``.
+
+    Keys are text of up to 64 characters, values text, bytes or JSON. All calls raise ``InvalidRequest`` where the agent
+    has no memory, or the key or the value is not one.
+    """
+
+    async def get(self, key: str) -> Any:
+        """The value under a key; None where there is none."""
+        return await self._do("get", key)
+
+    async def put(self, key: str, value: Any) -> None:
+        """Set a key. Durable on return."""
+        await self._do("put", key, value)
+
+    async def delete(self, key: str) -> bool:
+        """Remove a key; whether it was there."""
+        return bool(await self._do("delete", key))
+
+    async def list(self, prefix: str = "") -> list[str]:
+        """The keys that begin so, in order."""
+        return list(await self._do("list", prefix))
+
+    async def _do(self, operation: str, key: str, value: Any = None) -> Any:
+        return await asyncio.to_thread(_inside().remember, operation, key, value)
+
+
+memory = Memory()
 
 
 inside: ContextVar[Inside] = ContextVar("greenroom-tool")

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 from api.inferlet.effects import Effect
 from api.values import Value
 
-OutputKind = Literal["part", "status", "ask", "returned", "raised"]
+OutputKind = Literal["part", "status", "ask", "memory", "returned", "raised"]
 
 
 class WorkCancelled(BaseException):
@@ -33,7 +33,7 @@ class Reporter(Protocol):
         ...
 
     def wait_for_answer(self) -> Value:
-        """The program's answer to an "ask".
+        """The program's answer to an "ask" or a "memory".
 
         Raises:
             WorkCancelled: there will be none.

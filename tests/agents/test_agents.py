@@ -54,3 +54,32 @@ async def test_a_researcher_looks_up_asks_and_writes_down(client: Client) -> Non
     after = await again.task.wait()
     assert (after.state, after.usage.model_calls) == ("succeeded", 1)
     assert after.usage.cached_tokens > 0
+
+
+async def test_a_supervisor_has_specialists_work_and_hands_over(client: Client) -> None:
+    await client.upload_agents(FOLDER / "supervisor.py")
+    choice = ["arithmetician", "linguist", "transfer_to_host", "none"]
+    response = await client.agent("supervisor").async_prompt("What is 2 + 3?", tool_choice=choice)
+    run = await response.task.wait()
+    assert (run.state, run.agent) == ("succeeded", "host")
+    total, said = [block for block in await response.file.blocks(["tool_result"]) if block.view.state != "failed"][:2]
+    assert total.view.parts[0].value.keys() == {"total"}
+    assert said.view.name == "linguist"
+    assert run.usage.of_children is not None
+    assert run.usage.of_children.model_calls >= 2
+    [handoff] = await response.file.blocks(["handoff"])
+    assert handoff.view.name == "host"
+
+
+async def test_a_companion_knows_in_a_later_thread_what_it_was_told(client: Client) -> None:
+    await client.upload_agents(FOLDER / "companion.py")
+    agent = client.agent("companion")
+    told = await agent.async_prompt("My name is Ada.", tool_choice=["remember", "none"])
+    assert (await told.task.wait()).state == "succeeded"
+    [call] = await told.file.blocks(["tool_call"])
+    arguments = call.view.parts[0].value
+    later = await agent.async_prompt("What is my name?", tool_choice=["recall", "none"])
+    assert (await later.task.wait()).state == "succeeded"
+    [recalled] = await later.file.blocks(["tool_result"])
+    assert recalled.view.parts[0].value == {arguments["topic"]: arguments["text"]}
+    assert later.file.id != told.file.id

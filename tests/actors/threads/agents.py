@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, WithJsonSchema
 
-from api.agents import Agent, File, ask, client_tool, context, status, tool
+from api.agents import Agent, File, ask, client_tool, context, memory, status, tool
 
 RECORDED: list[str] = []
 HELD: defaultdict[str, threading.Event] = defaultdict(threading.Event)
@@ -157,6 +157,26 @@ safe = Agent(
 )
 hurried = Agent(name="hurried", tools=[denied, patient, strict, pay])
 plain = Agent(name="plain")
+
+
+@tool
+async def note(key: str, text: str) -> list[str]:
+    """Note something down; all keys."""
+    if text:
+        await memory.put(key, text)
+    else:
+        await memory.delete(key)
+    return await memory.list()
+
+
+@tool
+async def recall(key: str) -> str:
+    """What was noted down."""
+    return str(await memory.get(key))
+
+
+keeper = Agent(name="keeper", tools=[note, recall], memory=True)
+forgetful = Agent(name="forgetful", tools=[note, recall])
 
 
 class City(BaseModel):
