@@ -263,7 +263,7 @@ export class Conversation {
       for await (const message of answer.messages()) {
         if (!isShown()) return;
         if (message.type === "started") this.#onStarted(turn, message);
-        if (message.type === "tokens") this.#onTokens(turn, message.text, message.ids.length);
+        if (message.type === "tokens") this.#onTokens(turn, message);
         if (message.type === "finished") this.#onFinished(turn, message);
       }
     } catch (error) {
@@ -301,18 +301,19 @@ export class Conversation {
     this.listener.turnStarted(turn);
   }
 
-  #onTokens(turn, text, count) {
+  #onTokens(turn, message) {
+    const count = message.ids.length;
     const now = performance.now();
     turn.firstAt ??= now;
     turn.lastAt = now;
     turn.numTimed = (turn.numTimed ?? 0) + count;
-    turn.text += text;
+    turn.text += shownOf(message);
     turn.numTokens += count;
     this.listener.turnChanged(turn);
   }
 
   #onFinished(turn, message) {
-    turn.text += message.text;
+    turn.text += shownOf(message);
     turn.state = "done";
     turn.finish = { reason: message.reason, stop: message.stop };
     turn.usage = message.usage ?? null;
@@ -324,6 +325,13 @@ export class Conversation {
     Object.assign(turn, { state: "failed", error: error.code === GONE_CODE ? { message: GONE } : error });
     this.listener.turnEnded(turn);
   }
+}
+
+/** What a message adds to an answer that is shown: another client's calls of tools are code. */
+function shownOf({ text, reasoning = "", calls = [] }) {
+  const opened = (name) => (name === undefined ? "" : `\n\n\`${name}(`);
+  const shown = calls.map((call) => opened(call.name) + call.arguments + (call.is_complete ? ")`" : ""));
+  return reasoning + text + shown.join("");
 }
 
 function randomId() {

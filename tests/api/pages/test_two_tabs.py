@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
+from api.answers.formats import CALL_FORMATS, AnswerFormat
+from api.tools import Tool
 from api.turns import Message, Stop, TurnRequest
-from tests.api.fake_cluster import FakeCluster
+from tests.api.fake_cluster import TOY, FakeCluster
 from tests.api.pages.chat_page import ChatPage
 from tests.api.pages.site import Restartable, fake_site
 from tests.api.toy_answers import chat_ids, continuation
+from tests.api.toy_model import says
 
 pytestmark = pytest.mark.browser
 
@@ -71,6 +75,21 @@ async def test_an_answer_streams_into_the_other_tab_which_can_stop_it(
     cluster.pace.release()
     assert await one.ended(1) == await other.ended(1)
     await expect(one.answers.nth(1)).to_contain_text("Stopped.")
+
+
+async def test_calls_of_tools_that_another_client_has_made_are_shown(
+    page: Page, server: Restartable, cluster: FakeCluster
+) -> None:
+    chat = ChatPage(page, server.base_url)
+    await chat.visit()
+    await chat.ask_and_wait("first")
+    (session,) = cluster.open_sessions.values()
+    call = '<tool_call>\n{"name": "weather", "arguments": {"city": "Rome"}}\n</tool_call>'
+    cluster.infos = (replace(TOY, answers=AnswerFormat(CALL_FORMATS["hermes"])),)
+    cluster.model = says(f"Let me see. {call}")
+    await session.begin(TurnRequest("a", (Message("user", "Weather?"),), stop=Stop(200), tools=(Tool("weather"),)))
+    await expect(chat.answers.nth(1).locator("code")).to_have_text('weather({"city": "Rome"})')
+    await expect(chat.answers.nth(1)).to_contain_text("Let me see.")
 
 
 async def test_what_was_said_while_a_tab_was_away_is_there_when_it_is_back(
