@@ -4,7 +4,8 @@
     ├── InvalidRequest              400  invalid_request
     │   ├── LengthExceeded          400  length_exceeded
     │   ├── UnknownAdapter          400  unknown_adapter
-    │   └── Unsupported             400  unsupported
+    │   ├── Unsupported             400  unsupported
+    │   └── UnsupportedContent      400  unsupported_content
     ├── Unauthorized                401  unauthorized
     ├── Forbidden                   403  forbidden
     ├── Misdirected                 421  misdirected

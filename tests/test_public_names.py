@@ -8,14 +8,16 @@ import inspect
 import pytest
 
 NAMES = {
-    "api.agents": "Agent CallContext ClientTool File FunctionTool ask client_tool context http_tool status tool",
+    "api.agents": """
+        Agent CallContext ClientTool File FunctionTool ask client_tool context http_tool memory status tool
+    """,
     "api.client": """
         Answer ChatHistory Client ClientAgent ClientBlock ClientInstance ClientSession ClientSubscription ClientTask
         ClientThread RunFailed StreamingResponse Tag
     """,
     "api.inferlet": """
         Args Candidates Child ChildFailed Choice Context Generation Grammar Item JsonSchema Lagged LanguageModel
-        NewEpoch Regex Retention Sampler StopCondition TopicReader broadcast ends_with ends_with_any
+        NewEpoch Regex Retention Sampler StopCondition Tool ToolCall ToolChoice TopicReader broadcast ends_with ends_with_any
         get_all_models get_auto_model get_model inferlet instance_id launch matches max_len now pull push random
         recv send store_delete store_get store_list store_put subscribe
     """,
@@ -25,7 +27,7 @@ NAMES = {
         InferletNotFound InvalidRequest LengthExceeded Misdirected ModelLost ModelNotFound Moved NameTaken Named
         NotFound NotLast ProgramNotFound QueueNotFound RecordsMissing RunEnded RunNotFound SessionNotFound ThreadBusy
         ThreadDeleted ThreadNotFound TooBusy TooLarge TopicNotFound TurnNotFound TurnRunning Unauthorized Unavailable
-        UnknownAdapter Unsupported WorkerLost reason_of
+        UnknownAdapter Unsupported UnsupportedContent WorkerLost reason_of
     """,
     "actors.cluster.greenroom": "Greenroom",
     "deployments.app": "application",
