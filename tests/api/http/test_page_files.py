@@ -61,7 +61,7 @@ async def test_the_client_is_one_module_of_its_own_that_the_pages_of_the_server_
     assert "\nimport " not in response.text
     assert re.findall(r"^export .*", response.text, re.MULTILINE) == [
         "export class Client {",
-        "export { ChatHistory, GreenroomError, RunFailed };",
+        "export { ChatHistory, GreenroomError, RunFailed, resultOf };",
     ]
     top = re.findall(r"^(?:const|function|async function\*?|class|export class) (\w+)", response.text, re.MULTILINE)
     assert len(top) > 30
