@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from actors.engine.vllm.workers import are_placed, num_workers
 from actors.settings import (
@@ -25,9 +25,15 @@ from actors.settings import (
 )
 from api.answers.formats import CALL_FORMATS
 from api.errors import InvalidRequest, reason_of
+from api.mcp_servers import McpServer
 from api.settings import ApiSettings
 
 EMBEDDED = "pocket"
+
+MCP = "mcp"
+"""Beside the agents; so no agent is called that."""
+
+_SERVER = TypeAdapter(McpServer)
 
 _MODEL, _CLUSTER = ModelSettings("", ""), ClusterSettings(())
 """What the actors' own settings say where the operator says nothing."""
@@ -151,7 +157,11 @@ class ListenConfig(_Config):
 
 
 class GreenroomConfig(_Config):
-    """The whole. The first model is the default one; ``agents`` are ``module:name`` by what callers call them."""
+    """The whole. The first model is the default one.
+
+    Attributes:
+        agents: ``module:name`` by what callers call them; and under ``mcp`` the servers that they can have by name.
+    """
 
     listen: ListenConfig | None = None
 
@@ -159,7 +169,7 @@ class GreenroomConfig(_Config):
     sessions: SessionSettings = SessionSettings()
     broker: BrokerSettings = BrokerSettings()
     inferlets: InferletSettings = InferletSettings()
-    agents: dict[AgentName, str] = Field(default_factory=dict)
+    agents: dict[AgentName, str | dict[str, dict[str, Any]]] = Field(default_factory=dict)
     journal: JournalSettings = JournalSettings()
     api: ApiSettings = ApiSettings()
     num_gateways: int = Field(1, ge=1)
@@ -186,9 +196,25 @@ class GreenroomConfig(_Config):
             if not _is_import(program):
                 raise ValueError(f"inferlets.programs: {program!r} is not written module:function")
         for name, path in self.agents.items():
-            if not _is_import(path):
+            if name != MCP and not (isinstance(path, str) and _is_import(path)):
                 raise ValueError(f"agents: {name}: {path!r} is not written module:name")
         return self
+
+    @model_validator(mode="after")
+    def _servers_can_be_reached(self) -> GreenroomConfig:
+        if any(server.is_reference for server in self.mcp_servers.values()):
+            raise ValueError(f"agents.{MCP}: a server needs a command or a url")
+        if self.inferlets.mcp_servers:
+            raise ValueError(f"inferlets.mcp_servers: say it under agents.{MCP}")
+        return self
+
+    @property
+    def mcp_servers(self) -> dict[str, McpServer]:
+        """Those that agents can have by their names."""
+        written = self.agents.get(MCP, {})
+        if isinstance(written, str):
+            raise ValueError(f"agents.{MCP}: these are servers by their names, and no agent")
+        return {name: _server(name, said) for name, said in written.items()}
 
     @property
     def share(self) -> float:
@@ -202,12 +228,22 @@ class GreenroomConfig(_Config):
             models=tuple(model.settings(share) for model in self.models),
             sessions=_shared(self.sessions, share),
             broker=_shared(self.broker, share),
-            inferlets=_shared(self.inferlets, share),
+            inferlets=replace(_shared(self.inferlets, share), mcp_servers=self.mcp_servers),
             journal=self.journal,
-            agents=self.agents,
+            agents={name: path for name, path in self.agents.items() if isinstance(path, str)},
             listens_at=(self.listen.host, self.listen.port) if self.listen else None,
             recovery_timeout_s=self.recovery_timeout_s,
         )
+
+
+def _server(name: str, said: dict[str, Any]) -> McpServer:
+    try:
+        return _SERVER.validate_python({**said, "name": name})
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_input=False))
+        raise ValueError(f"agents.{MCP}.{name}: {'; '.join(problems)}") from None
+    except InvalidRequest as error:
+        raise ValueError(f"agents.{MCP}: {reason_of(error)}") from None
 
 
 def _is_import(path: str) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 NAMES = {
     "api.agents": """
-        Agent CallContext ClientTool File FunctionTool ask client_tool context http_tool memory status tool
+        Agent CallContext ClientTool File FunctionTool ask client_tool context http_tool mcp memory status tool
     """,
     "api.client": """
         Answer ChatHistory Client ClientAgent ClientBlock ClientInstance ClientSession ClientSubscription ClientTask

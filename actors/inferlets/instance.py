@@ -276,7 +276,8 @@ class Instance(InferletCalls):
                 output.recover(record)
         host = ProgramHost(self.id, replay, desk, output, launched.format)
         source = Source(launched.program, launched.file, launched.source)
-        self._run = ProgramRun(source, launched.arguments, host, desk, contexts, is_again, self._program_ended)
+        on_end, servers = self._program_ended, parts.settings.mcp_servers
+        self._run = ProgramRun(source, launched.arguments, host, desk, contexts, is_again, on_end, servers)
         self._run.start()
         watch = Watch(parts.settings, self._run, self._created_at)
         self._watching = self.scope.start(self._enforce(watch))

@@ -8,7 +8,7 @@ import importlib
 import linecache
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import ModuleType
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from api.errors import InvalidRequest, reason_of
 from api.inferlet.program import Program
+from api.mcp_servers import McpServer
 from api.names import check_name
 
 OWN_PACKAGES = ("api", "actors", "asyncio", "importlib", "concurrent", "threading")
@@ -63,15 +64,17 @@ def check(text: str, file: str) -> None:
         raise InvalidRequest(f"{file} has no function under @inferlet")
 
 
-def load(source: Source) -> Program:
+def load(source: Source, servers: Mapping[str, McpServer]) -> Program:
     """Run the source's own lines, and return what it has under ``@inferlet``, or the program of an agent's threads.
+
+    ``servers`` are those of the configuration, whose tools an agent may have.
 
     Raises:
         InvalidRequest: there is no such thing, or more than one.
         BaseException: whatever its lines raise.
     """
     if source.program.startswith(AGENT):
-        return _agent_program(source)
+        return _agent_program(source, servers)
     if source.text is None:
         return _imported(source.program, Program, "is not under @inferlet")
     programs = {id(value): value for value in _executed(source, source.text) if isinstance(value, Program)}
@@ -96,17 +99,17 @@ def agent_names(text: str, file: str) -> tuple[str, ...]:
     return names
 
 
-def _agent_program(source: Source) -> Program:
+def _agent_program(source: Source, servers: Mapping[str, McpServer]) -> Program:
     from api.agents.agent import Agent  # only here: what it imports no other program needs
     from api.agents.program import program_of
 
     if source.text is None:
-        return program_of(_imported(source.file, Agent, "is not an Agent"))
+        return program_of(_imported(source.file, Agent, "is not an Agent"), servers)
     name = source.program.removeprefix(AGENT)
     found = [value for value in _executed(source, source.text) if isinstance(value, Agent) and value.name == name]
     if not found:
         raise InvalidRequest(f"{source.file} has no agent that is called {name!r}")
-    return program_of(found[0])
+    return program_of(found[0], servers)
 
 
 def _executed(source: Source, text: str) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from actors.inferlets.records import Answer, Ended
 from actors.inferlets.replayer import Desk, ProgramHost
 from api.inferlet.arguments import Args
 from api.inferlet.host import hosted_by
+from api.mcp_servers import McpServer
 from api.values import snapshot
 
 
@@ -80,6 +81,7 @@ class ProgramRun:
         contexts: RunContexts,
         is_again: bool,
         on_end: Callable[[Ended], object],
+        servers: Mapping[str, McpServer] | None = None,
     ) -> None:
         self.host = host
         self.desk = desk
@@ -91,6 +93,7 @@ class ProgramRun:
         self._contexts = contexts
         self._is_again = is_again
         self._on_end = on_end
+        self._servers = servers or {}
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._over = asyncio.Event()
@@ -147,7 +150,7 @@ class ProgramRun:
 
     async def _ended(self) -> Ended | None:
         try:
-            program = load(self._source)
+            program = load(self._source, self._servers)
             self.has_loaded = True
             self.is_durable = self.host.is_durable = program.is_durable
             if self._is_again and not program.is_durable:

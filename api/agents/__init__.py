@@ -14,6 +14,7 @@ from api.agents.agent import Agent
 from api.agents.http_tools import http_tool
 from api.agents.inside import CallContext, ask, context, memory, status
 from api.agents.results import File
+from api.agents.servers import mcp
 from api.agents.tools import ClientTool, FunctionTool, client_tool, tool
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "client_tool",
     "context",
     "http_tool",
+    "mcp",
     "memory",
     "status",
     "tool",

@@ -13,6 +13,7 @@ from api.agents.failures import Failed
 from api.agents.tools import AnyTool, check_timeout, spec_of
 from api.constraints import Constraint, JsonSchema
 from api.errors import InvalidRequest
+from api.mcp_servers import McpServer
 from api.names import check_name
 from api.threads.commands import IfBusy
 from api.tools import Tool, ToolChoice, check_tools
@@ -44,7 +45,7 @@ class Agent:
         model: a name or an alias; None for the default one.
         system: what the model is told first.
         tools: an agent among them is asked in a run of its own, below the one that calls it, and knows nothing but
-            what it is asked; its answer is the result.
+            what it is asked; its answer is the result. The tools of a server among them join when it has told them.
         handoffs: agents that the model may hand the thread over to: they go on with it, and know what was said.
         output: the type that the answer is of, as pydantic has it: the model is held to it, and the answer is JSON.
         memory: whether its tools have one; see ``Memory``.
@@ -57,13 +58,13 @@ class Agent:
         statuses: whether those who watch are told how a run does; or of what, of ``STATUSES``.
 
     Raises:
-        InvalidRequest: two tools have one name, or something is not what it must be.
+        InvalidRequest: two tools or two servers have one name, or something is not what it must be.
     """
 
     name: str
     model: str | None = None
     system: str = ""
-    tools: Sequence[AnyTool | Agent] = ()
+    tools: Sequence[AnyTool | Agent | McpServer] = ()
     handoffs: Sequence[Agent] = ()
     output: Any = None
     memory: bool = False
@@ -82,15 +83,20 @@ class Agent:
         check_timeout("the timeout_s of an agent", self.timeout_s)
         _ = self.constraint
         check_tools([tool.spec for tool in self.callables], ToolChoice())
+        names = {server.name for server in self.servers}
+        if len(names) < len(self.servers):
+            raise InvalidRequest(f"agent {self.name!r} has two MCP servers of one name")
 
     @property
     def callables(self) -> tuple[Callables, ...]:
-        """All that the model may call: tools, and handoffs."""
-        return (*self.tools, *map(Handoff, self.handoffs))
+        """All that the model may call, but the tools of servers (which ``Toolbox`` has): tools, and handoffs."""
+        own = (tool for tool in self.tools if not isinstance(tool, McpServer))
+        return (*own, *map(Handoff, self.handoffs))
 
-    def tool(self, name: str) -> Callables | None:
-        """What the model calls by this name; None where there is nothing."""
-        return next((one for one in self.callables if one.name == name), None)
+    @property
+    def servers(self) -> tuple[McpServer, ...]:
+        """Those among its tools."""
+        return tuple(tool for tool in self.tools if isinstance(tool, McpServer))
 
     @property
     def spec(self) -> Tool:

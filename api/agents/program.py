@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 
 from api.agents.agent import Agent
 from api.agents.model_context import ModelContext
 from api.agents.run import MODES, RunTask
+from api.agents.toolbox import Toolbox
 from api.agents.writer import VERSION, Writer
 from api.errors import GreenroomError, InvalidRequest, RunEnded, RunNotFound, ThreadBusy, TooBusy, reason_of
 from api.inferlet import Args, instance_id, now
@@ -16,6 +19,7 @@ from api.inferlet.effects import Receive
 from api.inferlet.host import Beginning, host
 from api.inferlet.program import Program
 from api.logs import event_logger
+from api.mcp_servers import McpServer
 from api.threads.commands import Answers, Cancel, Command, Exhausted, Prompt, Steer, received
 from api.threads.runs import Run
 
@@ -25,18 +29,23 @@ MAX_QUEUED, MAX_QUEUED_CHARS = 100, 4 << 20
 """Runs of one thread that wait for their place, and characters of their prompts."""
 
 
-def program_of(agent: Agent) -> Program:
-    """What the actor of one of its threads runs; its one argument is the ``context_id``."""
+def program_of(agent: Agent, servers: Mapping[str, McpServer]) -> Program:
+    """What the actor of one of its threads runs; its one argument is the ``context_id``.
+
+    ``servers`` are those of the configuration.
+    """
 
     async def main(args: Args) -> None:
-        await _Thread(agent, instance_id(), args.argv[0]).take_commands()
+        with closing(Toolbox(servers)) as tools:
+            await _Thread(agent, tools, instance_id(), args.argv[0]).take_commands()
 
     return Program(main)
 
 
 class _Thread:
-    def __init__(self, agent: Agent, thread_id: str, context_id: str) -> None:
+    def __init__(self, agent: Agent, tools: Toolbox, thread_id: str, context_id: str) -> None:
         self._agent = self._active = agent
+        self._tools = tools
         self._ids = thread_id, context_id
         self._writer = Writer()
         self._runs: dict[str, RunTask] = {}
@@ -85,6 +94,7 @@ class _Thread:
             "queued": [task.kept for run_id, task in queued.items() if run_id not in self._noted],
             "agent": self._active.name,
             "model": self._known_model.note if self._known_model else None,
+            "tools": self._tools.note,
         }
         if not host().checkpoint(note):
             return False
@@ -93,6 +103,7 @@ class _Thread:
         self._noted = frozenset(queued)
         if self._known_model:
             self._known_model.noted()
+        self._tools.noted()
         return True
 
     def _restore(self, beginning: Beginning) -> None:
@@ -102,8 +113,9 @@ class _Thread:
             self._writer.num_blocks = notes[0]["blocks"]
         for note in (note for note in notes if "version" in note):
             self._writer.version, self._writer.num_blocks = note["version"], note["num_blocks"]
+            self._tools.restore(note.get("tools", {}))
             for kept in note["queued"]:
-                self._note(RunTask.of(kept, self._active, self._writer, self._model, self._note))
+                self._note(RunTask.of(kept, self._active, self._tools, self._writer, self._model, self._note))
             self._runs = {run_id: self._runs[run_id] for run_id in note["queue"]}
             self._active = self._agent.reachable().get(note.get("agent", ""), self._agent)
         if models := [note["model"] for note in notes if note["model"]]:
@@ -113,6 +125,7 @@ class _Thread:
             self._writer.num_blocks += sum(value["log"] == "created" for value in beginning.lost)
         self._queue.extend(self._runs.values())
         self._noted = frozenset(self._runs)
+        self._tools.noted()
 
     def _take(self, position: int, message: object) -> None:
         try:
@@ -154,12 +167,11 @@ class _Thread:
         return run.run.id
 
     def _prompt(self, position: int, prompt: Prompt) -> str:
-        names = [one.name for one in self._active.callables]
-        for choice in prompt.tool_choice:
-            if choice not in (*MODES, *names):
+        for choice in () if self._tools.unlisted(self._active) else prompt.tool_choice:
+            if choice not in MODES and self._tools.get(self._active, choice) is None:
                 raise InvalidRequest(f"tool_choice: agent {self._active.name!r} has no tool {choice!r:.140}")
-        if "required" in prompt.tool_choice and not names:
-            raise InvalidRequest(f"tool_choice: agent {self._active.name!r} has no tools")
+            if choice == "required" and not self._tools.specs(self._active):
+                raise InvalidRequest(f"tool_choice: agent {self._active.name!r} has no tools")
         busy = None if self._current is None or self._current.run.is_over else self._current
         policy = prompt.if_busy or self._active.if_busy
         if busy and policy == "reject":
@@ -181,7 +193,7 @@ class _Thread:
         run_id, agent = f"{thread_id}.r{position}", self._active
         run = Run(run_id, agent.name, thread_id, context_id, prompt.text, now(), labels=prompt.labels)
         run = replace(run, metadata=prompt.metadata)
-        task = RunTask(agent, run, prompt, self._writer, self._model, self._note)
+        task = RunTask(agent, self._tools, run, prompt, self._writer, self._model, self._note)
         self._note(task)
         self._queue.append(task)
         if self._current is None:

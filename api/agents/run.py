@@ -19,6 +19,7 @@ from api.agents.conversation import NO_RESULT, closed
 from api.agents.failures import CallFailed, Failed
 from api.agents.model_context import ModelContext
 from api.agents.said import Said
+from api.agents.toolbox import Toolbox
 from api.agents.writer import OpenBlock, Writer
 from api.answers.parser import AnswerParser
 from api.errors import GreenroomError, LengthExceeded, TooBusy, reason_of
@@ -48,6 +49,7 @@ class RunTask:
         agent: that works on it.
 
     Args:
+        tools: what the agents of the thread may call.
         model: gives the thread's context, or fails.
         note: is given each run that this one begins.
         parent: the run that has begun this one.
@@ -56,6 +58,7 @@ class RunTask:
     def __init__(
         self,
         agent: Agent,
+        tools: Toolbox,
         run: Run,
         prompt: Prompt,
         writer: Writer,
@@ -67,6 +70,7 @@ class RunTask:
         self.agent = agent
         self.prompt = prompt
         self.asks = Asks(self._on_waiting, writer)
+        self._tools = tools
         self._writer = writer
         self._model = model
         self._note = note
@@ -93,6 +97,7 @@ class RunTask:
         cls,
         kept: dict[str, Any],
         agent: Agent,
+        tools: Toolbox,
         writer: Writer,
         model: Callable[[], ModelContext],
         note: Callable[[RunTask], object],
@@ -100,7 +105,7 @@ class RunTask:
         """The one whose ``kept`` this is."""
         run, tool_choice = Run.of(kept["run"]), tuple(kept["tool_choice"])
         prompt = Prompt(run.prompt, None, tool_choice, Limits(**kept["limits"]), run.labels, run.metadata)
-        found = cls(agent, run, prompt, writer, model, note)
+        found = cls(agent, tools, run, prompt, writer, model, note)
         found._is_logged = True
         return found
 
@@ -220,6 +225,7 @@ class RunTask:
                 if self._writer.version == 0:
                     self._say("user", text)
                 model.read(Message("user", text))
+            await self._complete_tools()
             calls = await self._step(model)
             if calls:
                 await self._perform(model, calls)
@@ -228,6 +234,12 @@ class RunTask:
             if self._next:
                 self._hand_over(model, self._next)
             self._turn += 1
+
+    async def _complete_tools(self) -> None:
+        """Have those servers of the agent tell their tools that have not yet."""
+        for server in self._tools.unlisted(self.agent):
+            self._status("tool", f"Asking {server.name} for its tools")
+        await self._tools.complete(self.agent, self.run)
 
     def _hand_over(self, model: ModelContext, agent: Agent) -> None:
         """Another agent goes on."""
@@ -249,7 +261,7 @@ class RunTask:
 
     async def _said_by(self, model: ModelContext) -> list[ToolCall]:
         choice = self._choice()
-        tools = tuple(one.spec for one in self.agent.callables)
+        tools = self._tools.specs(self.agent)
         prefix = f"call_{self.run.id.rpartition('.r')[2]}_{self._turn}_"
         parser = AnswerParser(model.info.answers, prefix, () if choice.mode == "none" else tools)
         said = self._said = Said(self._new_block, is_json=self.agent.output is not None)
@@ -304,7 +316,7 @@ class RunTask:
             raise Failed("budget", "the run made as many calls as it may", "max_actions")
 
     def _call(self, made: ToolCall) -> Call:
-        tool = self.agent.tool(made.name)
+        tool = self._tools.get(self.agent, made.name)
         if tool is None and self._writer.version == 0:
             raise RuntimeError("coroutine raised StopIteration")
         return Call(self.run, tool, made, self.asks, self._new_block, self)
@@ -323,6 +335,7 @@ class RunTask:
         run = Run(run_id, agent.name, mine.thread_id, mine.context_id, text, now(), parent_run_id=mine.id)
         child = RunTask(
             agent,
+            self._tools,
             run,
             Prompt(text),
             self._writer,
@@ -358,7 +371,7 @@ class RunTask:
         self._new_block("handoff", "assistant", name=agent.name).close()
 
     def _fits(self, name: str) -> bool:
-        tool = self.agent.tool(name)
+        tool = self._tools.get(self.agent, name)
         return self._budget.call(name, tool.max_calls if tool else None)
 
     def _choice(self) -> ToolChoice:

@@ -75,6 +75,7 @@ EXAMPLES = {
 LEFT_OUT = {
     "ApiSettings.petals",
     *("BrokerSettings.idle_timeout_s", "BrokerSettings.poll_interval_s"),
+    "InferletSettings.mcp_servers",
     *("InferletSettings.linger_s", "InferletSettings.replay_timeout_s"),
     *("InferletSettings.max_inbox_bytes", "InferletSettings.max_outbox_bytes"),
     "ModelConfig.start_timeout_s",
