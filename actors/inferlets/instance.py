@@ -367,7 +367,9 @@ class Instance(InferletCalls):
         elif num_bytes > limit:
             self.scope.start(self._restart("budget", RUN_TOO_LARGE.format(limit >> 20)))
         elif self._is_thread and num_bytes > limit // JOURNAL_PARTS and not self._is_over:
-            self._reception.put(f"exhausted/{self._num_bytes_before}", sent(Exhausted()))
+            for run in self._thread.log.active.values():
+                if run.state != "queued":
+                    self._reception.put(f"exhausted/{run.id}", sent(Exhausted(run.id)))
 
 
 def _num_bytes_before(history: Sequence[Record], lines: Sequence[bytes]) -> int:

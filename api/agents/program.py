@@ -142,7 +142,7 @@ class _Thread:
             return self._writer.outcome(position, None, failure)
         self._writer.outcome(position, run_id)
 
-    def _obey(self, position: int, command: Command) -> str | None:
+    def _obey(self, position: int, command: Command) -> str:
         match command:
             case Prompt():
                 return self._prompt(position, command)
@@ -159,10 +159,8 @@ class _Thread:
                 run = self._run(run_id)
                 self._check_goes_on(run)
                 run.asks.take(answers)
-            case Exhausted():
-                if self._current is None:
-                    return None
-                run = self._current
+            case Exhausted(run_id):
+                run = self._run(run_id)
                 run.exhaust()
         return run.run.id
 

@@ -74,7 +74,9 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """From the thread's own actor: the run has filled as much of the journal as one may."""
+    """From the thread's own actor: this run has filled as much of the journal as one may."""
+
+    run_id: str
 
 
 Command: TypeAlias = Prompt | Cancel | Steer | Answers | Exhausted

@@ -91,25 +91,21 @@ async def test_a_thread_is_told_more_than_a_journal_may_have(tmp_path: Path) -> 
         assert engine.read[-1] == [*first, *said * 30, ("user", "say done")]
 
 
-@pytest.mark.parametrize("num_parts", [3, 1])
+@pytest.mark.parametrize(
+    ("num_parts", "times", "sentence"), [(3, 1600, "as much as can be recorded"), (1, 4000, "more than 1 MiB")]
+)
 async def test_a_run_that_fills_the_journal_ends_and_its_thread_goes_on(
-    tmp_path: Path, num_parts: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, num_parts: int, times: int, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a third of it, or with the whole, as one does that is faster than it can be ended."""
     monkeypatch.setattr("actors.inferlets.instance.JOURNAL_PARTS", num_parts)
-    large = {"text": "x" * 50, "times": 3600}
-    small = scripted_cluster(tmp_path, RoomyEngine, max_journal_bytes=MAX_JOURNAL_BYTES)
-    async with small as cluster, calling(cluster) as caller:
-        engine = cluster.engines[0]
-        assert isinstance(engine, RoomyEngine)
-        engine.script = lambda messages: obedient(messages)[:1000]
+    async with scripted_cluster(tmp_path, max_journal_bytes=MAX_JOURNAL_BYTES) as small, calling(small) as caller:
         thread_id = (await caller.prompt("say one", agent="unlimited"))["thread_id"]
-        prompt = "\n".join([called("repeated", **large)] * 6)
-        run = (await caller.prompt(prompt, thread_id, agent="unlimited"))["run"]
+        calls = [called("repeated", text="x" * 50, times=times)] * 5
+        run = (await caller.prompt("\n".join([*calls, called("hold", name="a")]), thread_id, agent="unlimited"))["run"]
         assert (run["state"], run["reason"]) == ("failed", "budget")
-        assert num_parts > 1 or "more than 1 MiB" in run["error"]["message"]
+        assert sentence in run["error"]["message"]
         assert text_of((await caller.prompt("say on", thread_id, agent="unlimited"))["blocks"][-1]) == "on"
-        assert engine.read[-1][:2] == [("user", "say one"), ("assistant", "one")]
 
 
 async def test_prompts_that_wait_are_what_they_were_after_a_checkpoint_and_a_death(small: SmallCluster) -> None:
