@@ -112,10 +112,11 @@ async def test_a_thread_goes_on_when_its_agent_was_changed_and_knows_what_had_en
 ) -> None:
     async with calling(small) as caller:
         thread_id = (await caller.prompt(ADD))["thread_id"]
-        small.kill_inferlet(thread_id)
+        await rests(small, thread_id)  # so that its last checkpoint is durable
         monkeypatch.setattr("tests.actors.threads.agents.helper", Agent("helper", tools=[pay], statuses=False))
         listed = text_of((await caller.prompt("list", thread_id))["blocks"][-1])
         assert listed.endswith("tool: 3 | assistant: told 3 | user: list")
+        await rests(small, thread_id)
         asked = await caller.begin(called("pay", amount=20), thread_id)
         await caller.until(asked, "block.created", kind="ask")
         queued = await caller.begin("say queued", thread_id)
