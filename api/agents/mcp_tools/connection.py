@@ -21,6 +21,9 @@ from api.mcp_servers import McpServer
 MAX_PAGES = 100
 """Of one listing."""
 
+DOUBTS = ("session id", "server returned an error response")
+"""What servers that have forgotten a session say otherwise than the protocol has it, and others too."""
+
 _current: ContextVar[Inside | None] = ContextVar("greenroom-mcp-call", default=None)
 
 
@@ -74,11 +77,12 @@ class Connection:
         return f"MCP server {self.server.name!r}"
 
     async def _tools(self, client: Client) -> list[types.Tool]:
+        """Without those that only tasks of the protocol can call."""
         found: list[types.Tool] = []
         cursor = None
         for _ in range(MAX_PAGES):
             page = await client.list_tools(cursor=cursor, cache_mode="bypass")
-            found += page.tools
+            found += (one for one in page.tools if not (one.execution and one.execution.task_support == "required"))
             cursor = page.next_cursor
             if cursor is None:
                 break
@@ -96,7 +100,9 @@ class Connection:
                     continue
                 if error.code == types.CONNECTION_CLOSED or held.is_over:
                     raise self._lost() from None
-                raise McpFailed(str(error)) from None
+                if any(words in str(error).lower() for words in DOUBTS):
+                    await held.close()  # it might not know this session: then the next call has a new one
+                raise McpFailed(f"{self._name} refuses the call: {reason_of(error)}") from None
             except (anyio.ClosedResourceError, anyio.BrokenResourceError):
                 raise self._lost() from None
             except ValueError:

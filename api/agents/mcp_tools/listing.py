@@ -38,12 +38,13 @@ async def list_tools(server: McpServer, connections: Connections) -> Listing:
     for name in wanted:
         one = {"name": name, "description": by_name[name].description or ""}
         one["parameters"] = json.dumps(by_name[name].input_schema, ensure_ascii=False)
-        num_characters += sum(map(len, one.values()))
+        size = sum(map(len, one.values()))
         problem = _problem(one)
-        if len(listing) >= MAX_TOOLS or num_characters > MAX_TOOL_CHARACTERS:
+        if len(listing) >= MAX_TOOLS or num_characters + size > MAX_TOOL_CHARACTERS:
             problem = "an agent can have no more tools"
         if problem is None:
             listing.append(one)
+            num_characters += size
         else:
             log.warning("a tool of an MCP server is left out", server=server.name, tool=name[:140], reason=problem)
     return listing

@@ -1,4 +1,4 @@
-"""Agents with the tools of MCP servers, for tests."""
+"""Agents with the tools of MCP servers, for tests, and how their tools are called."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from api.agents import Agent, mcp, tool
+from tests.actors.threads.caller import Caller, Json
 
 SERVER = Path(__file__).parents[2] / "api" / "agents" / "mcp" / "server.py"
 COMMAND = (sys.executable, str(SERVER))
@@ -21,9 +22,21 @@ def add(a: int, b: int) -> str:
 local = Agent(name="local", tools=[add, mcp("things", command=COMMAND, env=ENVIRONMENT)], max_actions=None)
 """Its server is a process of its own."""
 
-remote, shared, hurried = (
-    Agent(name=name, tools=[mcp(name)], max_actions=None) for name in ("remote", "shared", "hurried")
+remote, shared, hurried, everything = (
+    Agent(name=name, tools=[mcp(name)], max_actions=None) for name in ("remote", "shared", "hurried", "everything")
 )
 """Their servers are the configuration's."""
 
 front = Agent(name="front", tools=[shared], handoffs=[shared], max_actions=None)
+
+NAMES = ("local", "remote", "shared", "hurried", "everything", "front")
+AGENTS = {name: f"{__name__}:{name}" for name in NAMES}
+
+
+async def called(caller: Caller, agent: str, name: str, arguments: str = "{}", context: str = "c") -> Json:
+    """The result of one call that a run makes."""
+    kinds = "&kinds=tool_result"
+    answer = await caller.prompt(f"call {name} {arguments}", context, agent)
+    assert answer["run"]["state"] == "succeeded", answer["run"]
+    [result] = await caller.blocks(answer["thread_id"], f"run_id={answer['run']['id']}{kinds}")
+    return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,19 @@ async def scripted_cluster(
     folder: Path,
     engine: type[ScriptedEngine] = ScriptedEngine,
     tokenizer: type[ScriptedTokenizer] = ScriptedTokenizer,
+    configured: Mapping[str, str] | None = None,
     **limits: Any,
 ) -> AsyncIterator[SmallCluster]:
-    """The cluster, its journal in this folder, with these limits of inferlets. In the end no tool waits any longer."""
+    """The cluster, its journal in this folder, with these limits of inferlets. In the end no tool waits any longer.
+
+    ``configured`` are other agents than those of ``tests.actors.threads.agents``.
+    """
     cluster = SmallCluster(
         folder,
         inferlets=InferletSettings(**({"pool_size": 0, "memory_limit_bytes": 1 << 40} | limits)),
         pool_size=0,
         recovery_timeout_s=60.0,
-        agents={name: f"tests.actors.threads.agents:{name}" for name in NAMES},
+        agents=configured or {name: f"tests.actors.threads.agents:{name}" for name in NAMES},
         features=frozenset(("constraint",)),
         engine=engine,
         tokenizer=tokenizer,

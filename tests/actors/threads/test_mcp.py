@@ -15,14 +15,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from actors.settings import InferletSettings
 from api.mcp_servers import McpServer
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads.caller import Caller, Json, calling, text_of
-from tests.actors.threads.mcp_agents import COMMAND
-from tests.actors.threads.scripted import ScriptedEngine, ScriptedTokenizer
-
-AGENTS = {name: f"tests.actors.threads.mcp_agents:{name}" for name in ("local", "remote", "shared", "hurried", "front")}
+from tests.actors.threads.mcp_agents import AGENTS, COMMAND, called
+from tests.actors.threads.scripted_cluster import scripted_cluster
 
 
 @dataclass(frozen=True)
@@ -91,16 +88,7 @@ async def small(tmp_path: Path, far: Server, shared: Server) -> AsyncIterator[Sm
         "shared": McpServer("shared", url=shared.url, needs_approval=("place",)),
         "hurried": McpServer("hurried", url=shared.url, timeout_s=1),
     }
-    async with SmallCluster(
-        tmp_path,
-        inferlets=InferletSettings(pool_size=0, memory_limit_bytes=1 << 40, mcp_servers=servers),
-        pool_size=0,
-        recovery_timeout_s=60.0,
-        agents=AGENTS,
-        features=frozenset(("constraint",)),
-        engine=ScriptedEngine,
-        tokenizer=ScriptedTokenizer,
-    ) as small:
+    async with scripted_cluster(tmp_path, configured=AGENTS, mcp_servers=servers) as small:
         yield small
 
 
@@ -120,15 +108,6 @@ async def until(record: Path, line: str) -> None:
     async with asyncio.timeout(60):
         while line not in lines(record):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-
-
-async def called(caller: Caller, agent: str, name: str, arguments: str = "{}", context: str = "c") -> Json:
-    """The result of one call that a run makes."""
-    kinds = "&kinds=tool_result"
-    answer = await caller.prompt(f"call {name} {arguments}", context, agent)
-    assert answer["run"]["state"] == "succeeded", answer["run"]
-    [result] = await caller.blocks(answer["thread_id"], f"run_id={answer['run']['id']}{kinds}")
-    return result
 
 
 async def test_a_server_of_standard_streams_has_its_tools_called(caller: Caller, record: Path) -> None:
