@@ -143,11 +143,13 @@ def number_of(block_id: str) -> int:
     return int(block_id.rpartition(".b")[2])
 
 
+_CALL_ID = re.compile(r"call_(?P<number>[0-9]{1,15})(c[0-9]+)*_", re.ASCII)
+
+
 def run_of_call(thread_id: str, call_id: str) -> str:
-    """The id of the run in which a call of this id was made; "" where it is no call of a thread's."""
-    begun, _, rest = call_id.removeprefix("call_").partition("_")
-    is_ours = call_id.startswith("call_") and rest and begun.isascii() and begun.isdigit() and len(begun) <= 15
-    return f"{thread_id}.r{begun}" if is_ours else ""
+    """The id of the run at whose top a call of this id was made; "" where it is no call of a thread's."""
+    found = _CALL_ID.match(call_id)
+    return f"{thread_id}.r{found['number']}" if found else ""
 
 
 def thread_of(entry_id: str) -> str:

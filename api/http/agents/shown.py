@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from api.errors import GreenroomError, ThreadDeleted
-from api.threads.blocks import Block
+from api.threads.blocks import Block, top_of
 from api.threads.contract import BlockQuery, StreamQuery, ThreadEvent, ThreadHandle
 from api.threads.runs import Run
 
@@ -17,7 +17,8 @@ Frames = list[Frame]
 
 
 class Shown(ABC):
-    """Takes events from the first of some runs on; says frames, to the end of the last run or until one waits.
+    """Takes events from the first of some runs on; says frames, to the end of the last run or until one waits. What is
+    in runs below them is theirs.
 
     Attributes:
         runs: their ids, in order.
@@ -46,13 +47,17 @@ class Shown(ABC):
     def _taken(self, event: ThreadEvent) -> Frames:
         data = event.data
         match data:
-            case {"text": str(text)}:
-                return self.grown(data["block_id"], text) if data["run_id"] in self.runs else []
-            case {"block": Block() as block} if block.run_id in self.runs:
-                return self._created(block) if event.name == "block.created" else self._completed(block)
-            case {"run": Run() as run} if run.id in self.runs:
-                return self._changed(run)
+            case {"text": str(text), "run_id": str(run_id)} if self._has(run_id):
+                return self.owned(run_id, self.grown(data["block_id"], text))
+            case {"block": Block() as block} if self._has(block.run_id):
+                is_new = event.name == "block.created"
+                return self.owned(block.run_id, self._created(block) if is_new else self._completed(block))
+            case {"run": Run() as run} if self._has(run.id):
+                return self._changed(run) if run.id in self.runs else self.below(run)
         return []
+
+    def _has(self, run_id: str) -> bool:
+        return top_of(run_id) in self.runs
 
     def _created(self, block: Block) -> Frames:
         if block.kind == "ask":
@@ -90,6 +95,14 @@ class Shown(ABC):
     def completed(self, block: Block) -> Frames:
         """A block has closed."""
 
+    def owned(self, run_id: str, frames: Frames) -> Frames:
+        """The frames, as those of this run, which might be below one of ``runs``."""
+        return frames
+
+    def below(self, run: Run) -> Frames:
+        """A run below one of ``runs`` has changed."""
+        return []
+
     @abstractmethod
     def changed(self, run: Run) -> Frames:
         """A run is queued, runs, or has ended with another after it."""
@@ -111,7 +124,7 @@ async def frames_of(thread: ThreadHandle, shown: Shown) -> AsyncGenerator[Frame]
     """Frames as they come. Leaving them changes nothing in the thread."""
     for frame in shown.opening():
         yield frame
-    query = StreamQuery(shown.runs[0] if len(shown.runs) == 1 else None)
+    query = StreamQuery(shown.runs[0] if len(shown.runs) == 1 else None, has_children=True)
     try:
         events: Any = thread.stream(await _before(thread, shown.runs[0]), query)
         async with aclosing(events):

@@ -74,9 +74,10 @@ def new_messages(messages: Sequence[Said], known: Iterable[str]) -> tuple[Said, 
 
 
 async def asks_of(thread: ThreadHandle, run_id: str) -> tuple[Block, ...]:
-    """The asks of a run; none where there is no such run."""
+    """The asks of a run and of those below it; none where there is no such run."""
+    query = BlockQuery(run_id, frozenset(("ask",)), limit=MAX_ASKS, is_descending=True, has_children=True)
     try:
-        blocks, _ = await thread.blocks(BlockQuery(run_id, frozenset(("ask",)), limit=MAX_ASKS, is_descending=True))
+        blocks, _ = await thread.blocks(query)
     except RunNotFound:
         return ()
     return blocks

@@ -325,3 +325,46 @@ async def test_strangers_and_what_is_no_input_are_refused(small: SmallCluster) -
 
 def test_every_type_of_event_is_known_to_the_protocol() -> None:
     assert {"RUN_STARTED", "TOOL_CALL_RESULT"} <= {kind.value for kind in EventType}
+
+
+async def boss(caller: Caller, prompt: str, run_id: str = "r1", **more: Any) -> list[Json]:
+    messages = [user(prompt)] if prompt else []
+    body = {"threadId": "b", "runId": run_id, "messages": messages, **more}
+    answer = await caller.http.post("/api/agents/boss/agui", json=body)
+    events = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
+    for event in events:
+        _event.validate_python(event)
+    return events
+
+
+async def test_runs_below_are_subagents_and_what_they_ask_interrupts(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        two = f"{called('expert', prompt=called('add', a=1, b=2))}\n{called('expert', prompt='say hi')}"
+        events = await boss(caller, two)
+        started = [event for event in events if event["type"] == "SUBAGENT_STARTED"]
+        assert [one["name"] for one in started] == ["expert", "expert"]
+        below = {
+            one["subagentRunId"]: text([e for e in events if e.get("subagentRunId") == one["subagentRunId"]])
+            for one in started
+        }
+        assert sorted(below.values()) == ["hi", "told 3"]
+        assert text([event for event in events if "subagentRunId" not in event]) == "told told 3, hi"
+        assert findings(events) == []
+
+        asking = await boss(caller, called("expert", prompt=called("pay", amount=20)), "r2", threadId="c")
+        [interrupt] = outcome(asking)["interrupts"]
+        [suspended] = [event for event in asking if event["type"] == "SUBAGENT_FINISHED"]
+        assert suspended["outcome"] == {"type": "suspended", "interruptIds": [interrupt["id"]]}
+        assert interrupt["subagentRunId"] == suspended["subagentRunId"]
+        assert findings(asking) == []
+        resume = [{"interruptId": interrupt["id"], "status": "resolved", "payload": {"approved": True}}]
+        answered = await boss(caller, "", "r3", threadId="c", resume=resume)
+        assert text([event for event in answered if "subagentRunId" not in event]) == "told told paid 20"
+        assert outcome(answered) == {"type": "success"}
+        calls = [
+            {"id": event["toolCallId"], "type": "function", "function": {"name": "x", "arguments": "{}"}}
+            for event in asking
+            if event["type"] == "TOOL_CALL_START"
+        ]
+        assert findings(answered, [{"id": "a", "role": "assistant", "toolCalls": calls}]) == []
+        assert RECORDED == ["add 1 2", "pay 20"]

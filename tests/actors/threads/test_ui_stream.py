@@ -218,3 +218,16 @@ async def test_strangers_and_what_is_no_chat_are_refused(small: SmallCluster) ->
             assert (await chat(ada, *messages, chat_id="bad", status=400))[0]["code"] == code
         again = await chat(ada, user("say x"), trigger="regenerate-message", status=400)
         assert "trigger" in again[0]["message"]
+
+
+async def test_what_a_run_below_asks_is_asked_in_the_message(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        body = {"id": "b", "messages": [user(called("expert", prompt=called("pay", amount=20)))]}
+        first = chunks_of((await caller.http.post("/api/agents/boss/ui", json=body)).text)
+        [request] = only(first, "tool-approval-request")
+        assert [chunk["toolName"] for chunk in only(first, "tool-input-available")] == ["expert", "pay"]
+        approval = {"id": request["approvalId"], "approved": True}
+        answer = answered(first[0]["messageId"], toolCallId=request["toolCallId"], approval=approval)
+        second = chunks_of((await caller.http.post("/api/agents/boss/ui", json={"id": "b", "messages": [answer]})).text)
+        assert [chunk["output"] for chunk in only(second, "tool-output-available")] == ["paid 20", "told paid 20"]
+        assert said(second) == "told told paid 20"

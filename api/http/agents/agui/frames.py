@@ -33,13 +33,17 @@ class Names:
 
 
 class AguiShown(Shown):
-    """Each block between its start and its end. Of statuses one is open at a time: a step until the next one."""
+    """Each block between its start and its end. Of statuses one is open at a time: a step until the next one. A run
+    below is a subagent from its first block on, without steps.
+    """
 
     def __init__(self, names: Names, runs: Sequence[str], past_asks: Iterable[str] = (), *, is_whole: bool) -> None:
         super().__init__(runs, past_asks, is_whole=is_whole)
         self._names = names
         self._open: dict[str, Block] = {}
         self._step: str | None = None
+        self._agents: dict[str, tuple[str, str | None]] = {}
+        self._begun: list[str] = []
         self._last_message: tuple[tuple[str, int], str] | None = None
         self._usages = dict.fromkeys(self.runs, Usage())
         self._told = Usage()
@@ -58,9 +62,10 @@ class AguiShown(Shown):
 
     @override
     def created(self, block: Block) -> Frames:
+        self._agents[block.run_id] = block.agent, block.parent_run_id
         match block.kind:
-            case "status":
-                return self._step_to(block.text, block.created_at)
+            case "status" if block.run_id in self.runs:
+                return _at(block.created_at, self._step_to(block.text))
             case "message" if block.role == "assistant":
                 self._last_message = (block.run_id, block.turn), block.id
                 frames = [_frame("TEXT_MESSAGE_START", messageId=block.id, role="assistant")]
@@ -100,6 +105,22 @@ class AguiShown(Shown):
         return _at(block.closed_at, _closing(opened)) if opened else []
 
     @override
+    def owned(self, run_id: str, frames: Frames) -> Frames:
+        if run_id in self.runs or not frames:
+            return frames
+        return [*self._begin(run_id), *({**frame, **self._owner(run_id)} for frame in frames)]
+
+    @override
+    def below(self, run: Run) -> Frames:
+        if not run.is_over or run.id not in self._begun:
+            return []
+        self._begun.remove(run.id)
+        if run.state == "succeeded":
+            return [_frame("SUBAGENT_FINISHED", subagentRunId=run.id)]
+        message = run.error.message if run.error else run.state
+        return [_frame("SUBAGENT_ERROR", subagentRunId=run.id, message=message, code=run.reason)]
+
+    @override
     def changed(self, run: Run) -> Frames:
         self._usages[run.id] = run.usage
         if self._past:
@@ -110,7 +131,8 @@ class AguiShown(Shown):
     def waits(self, run: Run) -> Frames:
         self._usages[run.id] = run.usage
         asks = sorted(self.asks.values(), key=lambda ask: ask.seq)
-        interrupts = [_interrupt(ask) for ask in asks if ask.ask and ask.ask.type != "client_tool"]
+        open_asks = [ask for ask in asks if ask.ask and ask.ask.type != "client_tool"]
+        interrupts = [{**_interrupt(ask), **self._owner(ask.run_id)} for ask in open_asks]
         if interrupts:
             return self._finished(run, {"type": "interrupt", "interrupts": interrupts})
         return self._finished(run, {"type": "success", "pendingToolCallIds": [ask.call_id for ask in asks]})
@@ -137,15 +159,33 @@ class AguiShown(Shown):
 
     def _close_all(self) -> Frames:
         opened, self._open = self._open, {}
-        closing = [frame for block in opened.values() for frame in _closing(block)]
-        return [*closing, *self._step_to(None, None)]
+        closing = [frame for block in opened.values() for frame in self.owned(block.run_id, _closing(block))]
+        begun, self._begun = self._begun, []
+        return [*closing, *self._step_to(None), *(self._suspended(run_id) for run_id in reversed(begun))]
 
-    def _step_to(self, name: str | None, at: float | None) -> Frames:
-        frames = [_frame("STEP_FINISHED", stepName=self._step)] if self._step is not None else []
+    def _begin(self, run_id: str) -> Frames:
+        """The subagent, and those above it, where they have not begun."""
+        if run_id in self._begun or run_id in self.runs:
+            return []
+        name, parent_id = self._agents[run_id]
+        is_below = parent_id is not None and parent_id not in self.runs
+        above = self._begin(parent_id) if is_below and parent_id else []
+        parent = {"parentSubagentRunId": parent_id} if is_below else {}
+        self._begun.append(run_id)
+        return [*above, _frame("SUBAGENT_STARTED", subagentRunId=run_id, name=name, **parent)]
+
+    def _owner(self, run_id: str) -> Frame:
+        return {} if run_id in self.runs else {"subagentRunId": run_id}
+
+    def _suspended(self, run_id: str) -> Frame:
+        asks = [ask.id for ask in self.asks.values() if ask.run_id == run_id]
+        outcome = {"type": "suspended", "interruptIds": asks}
+        return _frame("SUBAGENT_FINISHED", subagentRunId=run_id, outcome=outcome)
+
+    def _step_to(self, name: str | None) -> Frames:
+        frames = [] if self._step is None else [_frame("STEP_FINISHED", stepName=self._step)]
         self._step = name
-        if name is not None:
-            frames.append(_frame("STEP_STARTED", stepName=name))
-        return _at(at, frames)
+        return frames if name is None else [*frames, _frame("STEP_STARTED", stepName=name)]
 
     def _parent(self, block: Block) -> Frame:
         """The message of the same step, where there is one."""
@@ -155,11 +195,17 @@ class AguiShown(Shown):
     @property
     def _usage(self) -> Frame:
         """Without what an earlier run of the client's has been told."""
-        told, usages = self._told, self._usages.values()
-        read = sum(one.prompt_tokens for one in usages) - told.prompt_tokens
-        said = sum(one.completion_tokens for one in usages) - told.completion_tokens
-        cached = min(read, sum(one.cached_tokens for one in usages) - told.cached_tokens)
-        return {"inputTokens": read, "outputTokens": said, "totalTokens": read + said, "cachedInputTokens": cached}
+        usages = [*self._usages.values(), *(one.of_children for one in self._usages.values() if one.of_children)]
+        told = [self._told, *([self._told.of_children] if self._told.of_children else [])]
+        read = sum(one.prompt_tokens for one in usages) - sum(one.prompt_tokens for one in told)
+        said = sum(one.completion_tokens for one in usages) - sum(one.completion_tokens for one in told)
+        cached = sum(one.cached_tokens for one in usages) - sum(one.cached_tokens for one in told)
+        return {
+            "inputTokens": read,
+            "outputTokens": said,
+            "totalTokens": read + said,
+            "cachedInputTokens": min(read, cached),
+        }
 
 
 def _frame(kind: str, **fields: Any) -> Frame:

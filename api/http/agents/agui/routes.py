@@ -27,7 +27,7 @@ from api.http.event_stream import EventStream, kept_alive
 from api.http.json_text import json_text
 from api.http.operations import EVENTS, Operation
 from api.http.security import owner_of
-from api.threads.blocks import run_of_call, thread_of
+from api.threads.blocks import run_of_call, thread_of, top_of
 from api.threads.commands import GivenAnswer, Prompt
 from api.threads.contract import ThreadHandle
 
@@ -114,7 +114,7 @@ async def _resumed(thread: ThreadHandle, entries: Sequence[ResumeBody]) -> str |
     if thread_of(first) != thread.thread_id:
         raise AskNotFound(first)
     try:
-        return (await thread.block(first)).run_id
+        return top_of((await thread.block(first)).run_id)
     except BlockNotFound:
         raise AskNotFound(first) from None
 

@@ -17,7 +17,7 @@ _TEXTS = {"message": "text", "reasoning": "reasoning"}
 
 
 class UiShown(Shown):
-    """A step for each step of the model's; statuses and questions are parts with data."""
+    """A step for each step of the model's. Statuses and questions are parts with data. Runs below say calls."""
 
     def __init__(self, run_id: str, past_asks: Iterable[str] = (), *, is_whole: bool) -> None:
         super().__init__((run_id,), past_asks, is_whole=is_whole)
@@ -37,12 +37,13 @@ class UiShown(Shown):
                 return [_frame("data-status", id=block.id, data=data, transient=True)]
             case "ask":
                 return self._asked(block)
-            case "message" | "reasoning" if block.role == "assistant":
+            case "message" | "reasoning" if block.role == "assistant" and block.run_id in self.runs:
                 self._open[block.id] = block
                 return [*self._step_to(block.turn), _frame(f"{_TEXTS[block.kind]}-start", id=block.id)]
             case "tool_call":
                 self._open[block.id] = block
-                return [*self._step_to(block.turn), _frame("tool-input-start", **_call(block))]
+                turn = block.turn if block.run_id in self.runs else self._turn
+                return [*self._step_to(turn), _frame("tool-input-start", **_call(block))]
         return []
 
     @override
