@@ -26,7 +26,11 @@ class SessionSeed:
 
 @dataclass(frozen=True, slots=True)
 class InferletSeed:
-    """What an inferlet is launched with; ``source`` is None for a ``module:function``."""
+    """What an inferlet is launched with; ``source`` is None for a ``module:function``.
+
+    Attributes:
+        origin: of a thread that is a fork: the thread whose program it has, and the seq up to which it has its log.
+    """
 
     instance_id: str
     owner: str
@@ -36,3 +40,4 @@ class InferletSeed:
     arguments: tuple[str, ...]
     name: str
     parent: str | None = None
+    origin: tuple[str, int] | None = None

@@ -38,13 +38,14 @@ from actors.inferlets.records import (
 from actors.inferlets.replayer import ProgramHost
 from actors.inferlets.run import ProgramRun
 from actors.inferlets.thread_desk import ThreadDesk
+from actors.inferlets.thread_fork import ThreadFork
 from actors.inferlets.works import Works
-from actors.journal.contract import Acquired
+from actors.journal.contract import Acquired, Journal
 from actors.journal.formats import check_format
 from actors.journal.keys import INFERLET, journal_key
 from actors.journal.writer import Recorder, expiry
 from actors.settings import InferletSettings
-from api.errors import Fenced, GreenroomError, Unavailable
+from api.errors import Fenced, GreenroomError, InferletNotFound, NotFound, Unavailable
 from api.inferlet import effects
 from api.inferlet_events import Event
 from api.inferlets import InferletDescription, InferletSummary, State
@@ -136,15 +137,15 @@ class Instance(InferletCalls):
         if seed is None:
             acquired = await journal.acquire(key)
         else:
-            launched = Launched(seed.program, seed.source, seed.file, seed.arguments, seed.name, seed.parent, FORMAT)
-            expires_at, lines = expiry(parts.settings.idle_timeout_s), (records.encode(launched),)
+            expires_at = expiry(parts.settings.idle_timeout_s)
+            lines = tuple(map(records.encode, await _first_records(journal, seed)))
             acquired = await journal.create(key, seed.owner, seed.program, lines, expires_at, seed.name)
         history = [records.decode(line) for line in acquired.records]
         instance = cls(parts, instance_id, acquired, history)
         if seed is None:
             await instance._go_on(history)
         else:
-            instance._start(Replay(), history)
+            instance._start(Replay(history), history)
         return instance
 
     async def _go_on(self, history: Sequence[Record]) -> None:
@@ -370,6 +371,24 @@ class Instance(InferletCalls):
             for run in self._thread.log.active.values():
                 if run.state != "queued":
                     self._reception.put(f"exhausted/{run.id}", sent(Exhausted(run.id)))
+
+
+async def _first_records(journal: Journal, seed: InferletSeed) -> Sequence[Record]:
+    """What it begins with.
+
+    Raises:
+        InferletNotFound: it is a fork of a thread that is not there any longer.
+        BlockNotFound
+    """
+    if seed.origin is None:
+        return (Launched(seed.program, seed.source, seed.file, seed.arguments, seed.name, seed.parent, FORMAT),)
+    source_id, seq = seed.origin
+    try:
+        lines = await journal.records(journal_key(INFERLET, source_id))
+    except NotFound:
+        raise InferletNotFound(source_id) from None
+    history = await asyncio.to_thread(lambda: [records.decode(line) for line in lines])
+    return await asyncio.to_thread(lambda: ThreadFork(source_id, history, seed.instance_id, seq).records())
 
 
 def _num_bytes_before(history: Sequence[Record], lines: Sequence[bytes]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from typing_extensions import override
@@ -83,6 +83,22 @@ class ThreadAgents(Agents):
         if info is not None and not info.model.startswith(AGENT):
             raise ThreadNotFound(thread_id)
         return await self._located(thread_id, owner)
+
+    @override
+    async def fork(self, thread_id: str, after: str | int, owner: str = "", key: str | None = None) -> ThreadRef:
+        source = await self.thread(thread_id, owner)
+        seq = 0 if after == 0 else await source.closed_block(after)
+        asked = ThreadName(owner, f"fork of {thread_id}", None, key)
+        fork_id, found = await self._named(asked)
+        await self._claim(replace(asked, name=str(seq)), fork_id)
+        if found:
+            return found
+        agent = (await source.describe()).agent
+        seed = InferletSeed(fork_id, owner, AGENT + agent, None, "", (), fork_id, origin=(thread_id, seq))
+        try:
+            return self._ref(await self.directory.launch(seed), owner)
+        except InferletNotFound:
+            raise ThreadNotFound(thread_id) from None
 
     @override
     async def threads(self, owner: str = "") -> tuple[ThreadInfo, ...]:

@@ -15,8 +15,8 @@ from actors.inferlets.messages import INFERLET_CALLS
 from actors.inferlets.program import AGENT
 from actors.journal.keys import INFERLET
 from actors.pool.ref import Location, TenantCall
-from api.errors import InferletNotFound, InvalidRequest, ThreadBusy, ThreadNotFound, TooBusy
-from api.threads.blocks import Block
+from api.errors import BlockNotFound, InferletNotFound, InvalidRequest, ThreadBusy, ThreadNotFound, TooBusy
+from api.threads.blocks import KINDS, Block
 from api.threads.commands import Answers, Cancel, CancelMode, Command, GivenAnswer, Prompt, Steer, sent
 from api.threads.contract import BlockQuery, Outcome, StreamQuery, ThreadEvent, ThreadHandle, ThreadInfo
 from api.threads.runs import Label, Run
@@ -97,6 +97,24 @@ class ThreadRef(ThreadHandle):
     @override
     async def block(self, block_id: str) -> Block:
         return await self._found(self._calls.thread_block(block_id))
+
+    async def closed_block(self, after: str | int) -> int:
+        """The seq of a block that is closed, by its id or that seq.
+
+        Raises:
+            BlockNotFound
+            ThreadBusy: it is open.
+        """
+        if isinstance(after, int):
+            query = BlockQuery(None, frozenset(KINDS), after=after - 1, before=after + 1, limit=1, has_children=True)
+            found, _ = await self.blocks(query)
+        else:
+            found = (await self.block(after),)
+        for block in found:
+            if block.state == "open":
+                raise ThreadBusy(f"block {block.id} is open: run {block.run_id} works on it")
+            return block.seq
+        raise BlockNotFound(str(after))
 
     @override
     async def stream(self, after: str | None, query: StreamQuery) -> AsyncIterator[ThreadEvent]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from api.agents.conversation import Conversation, joined
+from api.agents.conversation import Conversation, Messages, joined
 from api.cluster import ModelInfo, Retention
 from api.constraints import Constraint
 from api.errors import LengthExceeded
 from api.inferlet import get_auto_model, get_model
-from api.inferlet.context_effects import Closed, Generated, Left, NextPiece, Turn
+from api.inferlet.context_effects import Closed, Forked, Generated, Left, NextPiece, Turn
 from api.inferlet.host import host
 from api.tools import Tool, ToolChoice
 from api.turns import Message, Sampling, Stop, TurnRequest
@@ -30,9 +30,10 @@ class ModelContext:
         info: of the model.
     """
 
-    def __init__(self, model: str | None, system: str) -> None:
+    def __init__(self, model: str | None, system: str, runs: Sequence[Messages] = ()) -> None:
+        """One that is to read these earlier runs."""
         self.info = _info_of(model)
-        self._known = Conversation(_opening(system), host().unique_id())
+        self._known = Conversation(_opening(system), host().unique_id(), (), tuple(runs), len(runs))
         self._noted: Conversation | None = None
         self._is_introduced = False
         self._num_turns = 0
@@ -65,6 +66,29 @@ class ModelContext:
     def noted(self) -> None:
         """The note is kept."""
         self._noted, self._is_introduced = self._known, True
+
+    @property
+    def context_id(self) -> str:
+        """Of the context that it has now."""
+        return self._known.context_id
+
+    @property
+    def known_runs(self) -> tuple[Messages, ...]:
+        """The runs that have ended, but for those that have left."""
+        return self._known.runs
+
+    def forked_note(self, context_id: str, runs: Iterable[Messages]) -> dict[str, Any]:
+        """The note of one that has read what this one has read, and is to read these runs; between two runs."""
+        known = replace(self._known, context_id=context_id)
+        for run in runs:
+            known = known.unread(run)
+        who = {"info": self.info, "opening": list(known.opening)}
+        return {**who, **known.changes_since(None), "num_turns": self._num_turns}
+
+    def begin_as_fork(self, origin: str) -> None:
+        """Have what it has read from a context of this id, which begins so; where that is not there, read it again."""
+        if self._known.tokens:
+            host().tell(Forked(origin, self._known.context_id, self.info.name, self._known.tokens))
 
     def close(self) -> None:
         """It is needed no longer."""

@@ -9,6 +9,8 @@ from contextlib import closing
 from dataclasses import replace
 
 from api.agents.agent import Agent
+from api.agents.conversation import Messages
+from api.agents.forks import model_of, runs_before
 from api.agents.model_context import ModelContext
 from api.agents.run import MODES, RunTask
 from api.agents.toolbox import Toolbox
@@ -54,6 +56,8 @@ class _Thread:
         self._working: asyncio.Task[None] | None = None
         self._known_model: ModelContext | None = None
         self._noted: frozenset[str] = frozenset()
+        self._num_runs_before = 0
+        self._runs_before: tuple[Messages, ...] = ()
 
     async def take_commands(self) -> None:
         """For ever, from one checkpoint to the next: each run, and each command to a thread at rest, comes to one."""
@@ -118,8 +122,10 @@ class _Thread:
                 self._note(RunTask.of(kept, self._active, self._tools, self._writer, self._model, self._note))
             self._runs = {run_id: self._runs[run_id] for run_id in note["queue"]}
             self._active = self._agent.reachable().get(note.get("agent", ""), self._agent)
-        if models := [note["model"] for note in notes if note["model"]]:
-            self._known_model = ModelContext.of(models)
+            self._num_runs_before = note.get("num_runs", self._num_runs_before)
+        self._known_model, self._runs_before = model_of(notes), runs_before(notes)
+        if self._known_model and (origin := notes[-1].get("origin")):
+            self._known_model.begin_as_fork(origin)
         if beginning.lost is not None:
             self._runs = {}
             self._writer.num_blocks += sum(value["log"] == "created" for value in beginning.lost)
@@ -188,7 +194,7 @@ class _Thread:
 
     def _accept(self, position: int, prompt: Prompt) -> str:
         thread_id, context_id = self._ids
-        run_id, agent = f"{thread_id}.r{position}", self._active
+        run_id, agent = f"{thread_id}.r{self._num_runs_before + position}", self._active
         run = Run(run_id, agent.name, thread_id, context_id, prompt.text, now(), labels=prompt.labels)
         run = replace(run, metadata=prompt.metadata)
         task = RunTask(agent, self._tools, run, prompt, self._writer, self._model, self._note)
@@ -206,7 +212,7 @@ class _Thread:
 
     def _model(self) -> ModelContext:
         if self._known_model is None:
-            self._known_model = ModelContext(self._active.model, self._active.system)
+            self._known_model = ModelContext(self._active.model, self._active.system, self._runs_before)
         return self._known_model
 
     def _note(self, task: RunTask) -> None:

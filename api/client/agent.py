@@ -145,6 +145,19 @@ class ClientThread:
         """What it is."""
         return (await self._server.ask(OneThreadView, "GET", f"/api/threads/{self.id}")).thread
 
+    async def fork(self, after: str | int | ClientBlock, *, idempotency_key: str | None = None) -> ClientThread:
+        """A new thread with what was said and done here up to a block: that, its id or its ``seq``, or 0 for nothing.
+
+        To change what was said, fork before it, and prompt: ``client.agent(…).async_prompt(…, context_id=fork.id)``.
+
+        Raises:
+            ThreadNotFound, ThreadDeleted, BlockNotFound, ThreadBusy, TooBusy, Unavailable
+        """
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        body = {"after": after.id if isinstance(after, ClientBlock) else after}
+        answer = await self._server.request("POST", f"/api/threads/{self.id}/fork", json=body, headers=headers)
+        return ClientThread(self._server, OneThreadView.model_validate_json(answer.content).thread.id)
+
     async def delete(self) -> None:
         """Remove it with all that was said."""
         await self._server.send("DELETE", f"/api/threads/{self.id}")

@@ -108,12 +108,22 @@ async def prompt(request: Request) -> Response:
 
 
 async def _begin(request: Request) -> tuple[ThreadHandle, Outcome]:
-    owner, key = owner_of(request), request.headers.get("idempotency-key")
+    owner, key = owner_of(request), idempotency_key(request)
     body = parse_body(PromptBody, await request.body())
-    if key is not None and not 0 < len(key) <= MAX_KEY_CHARS:
-        raise InvalidRequest(f"Idempotency-Key: 1 to {MAX_KEY_CHARS} characters are expected")
     thread = await agents_of(request).open(request.path_params["agent"], body.name, owner, key)
     return thread, await thread.prompt(body.command(), key)
+
+
+def idempotency_key(request: Request) -> str | None:
+    """What names the request, where it has a name.
+
+    Raises:
+        InvalidRequest: it is too long, or empty.
+    """
+    key = request.headers.get("idempotency-key")
+    if key is not None and not 0 < len(key) <= MAX_KEY_CHARS:
+        raise InvalidRequest(f"Idempotency-Key: 1 to {MAX_KEY_CHARS} characters are expected")
+    return key
 
 
 def view_response(view: View, status: int = 200) -> Response:

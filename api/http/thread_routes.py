@@ -4,6 +4,7 @@
 |---|---|---|
 | `GET /api/threads` | `agent`, `context_id` | 200 `{threads}`, the caller's own, the latest used first |
 | `GET /api/threads/{id}` | | 200 `{thread}` |
+| `POST /api/threads/{id}/fork` | `after`: a block's id or seq, or 0 | 201 `{thread}`, a new one; 409 at an open block |
 | `DELETE /api/threads/{id}` | | 204; it is 410 from then on |
 | `GET /api/threads/{id}/blocks` | `run_id, kinds, roles, after, before, limit, order, children` | 200 `{blocks, …}` |
 | `GET /api/threads/{id}/stream` | `after, run_id, kinds, deltas, children` | 200 server-sent events, see below |
@@ -12,6 +13,9 @@
 | `POST /api/runs/{id}/cancel` | `mode?`: keep or rollback | 202 `{run}` |
 | `POST /api/runs/{id}/answers` | `answers: [{ask_id, approve?, value?, reason?}]` | 202 `{run}` |
 | `POST /api/runs/{id}/steer` | `prompt` | 202 `{run}` |
+
+A fork has the blocks up to ``after``, with ids of its own, and knows them; what came later is left out. With the header
+`Idempotency-Key` the same fork again is the same thread.
 
 `/api/files` is `/api/threads`, and `/api/tasks` is `/api/runs`. Blocks are by default the transcript: messages of user
 and assistant. Events are `block.created`, `block.completed` (`{seq, block}`), `run.updated`, `run.ended` (`{seq, run}`)
@@ -32,13 +36,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from api.errors import GreenroomError, RunNotFound, ThreadNotFound
-from api.http.agent_routes import agents_of, view_response
+from api.http.agent_routes import agents_of, idempotency_key, view_response
 from api.http.bodies import parse_body
 from api.http.event_stream import EventStream, error_text, event_text, kept_alive
 from api.http.operations import EVENTS, Operation
 from api.http.security import owner_of
 from api.http.thread_queries import one_of, timeout_of, whole_number, words
-from api.http.thread_schemas import AnswersBody, CancelBody, SteerBody
+from api.http.thread_schemas import AnswersBody, CancelBody, ForkThreadBody, SteerBody
 from api.threads.blocks import KINDS, ROLES, thread_of
 from api.threads.contract import BlockQuery, StreamQuery, ThreadEvent, ThreadHandle
 from api.threads.positions import Position
@@ -79,6 +83,7 @@ def _of_threads(every: str) -> list[BaseRoute]:
     return [
         Operation("GET", every, list_threads, query={"agent": str, "context_id": str}, answers={200: ThreadsView}),
         Operation("GET", one, show_thread, answers={200: OneThreadView}),
+        Operation("POST", f"{one}/fork", fork_thread, takes=ForkThreadBody, answers={201: OneThreadView}),
         Operation("DELETE", one, delete_thread, answers={204: None}),
         Operation("GET", f"{one}/blocks", list_blocks, query=_BLOCK_QUERY, answers={200: BlocksView}),
         Operation("GET", f"{one}/stream", stream, query=_STREAM_QUERY, answers={200: EVENTS}),
@@ -105,6 +110,13 @@ async def list_threads(request: Request) -> Response:
 
 async def show_thread(request: Request) -> Response:
     return view_response(OneThreadView(thread=ThreadView.of(await (await _thread(request)).describe())))
+
+
+async def fork_thread(request: Request) -> Response:
+    owner, thread_id, key = owner_of(request), request.path_params["thread_id"], idempotency_key(request)
+    body = parse_body(ForkThreadBody, await request.body())
+    fork = await agents_of(request).fork(thread_id, body.after, owner, key)
+    return view_response(OneThreadView(thread=ThreadView.of(await fork.describe())), 201)
 
 
 async def delete_thread(request: Request) -> Response:

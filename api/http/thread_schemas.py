@@ -64,6 +64,12 @@ class PromptBody(Body):
         return Prompt(self.prompt, self.if_busy, choices, limits, self.labels, self.metadata)
 
 
+class ForkThreadBody(Body):
+    """``POST /api/threads/{id}/fork``: a block's id or its seq, or 0 for an empty thread."""
+
+    after: Key | Annotated[int, Field(ge=0, le=10**15)]
+
+
 class CancelBody(Body):
     """``POST /api/runs/{id}/cancel``."""
 

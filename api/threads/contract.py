@@ -250,6 +250,21 @@ class Agents(Protocol):
         """
         ...
 
+    async def fork(self, thread_id: str, after: str | int, owner: str, key: str | None = None) -> ThreadHandle:
+        """A new thread that begins with what was said and done in this one up to a block. Durable on return.
+
+        Args:
+            after: the id of a block that is closed, or its seq; 0 for an empty thread.
+            key: the same key again is the same fork.
+
+        Raises:
+            ThreadNotFound, ThreadDeleted, BlockNotFound
+            ThreadBusy: the block is open.
+            IdempotencyConflict: the key was used with another place.
+            TooBusy
+        """
+        ...
+
     async def threads(self, owner: str) -> tuple[ThreadInfo, ...]:
         """This owner's threads, the latest used first."""
         ...

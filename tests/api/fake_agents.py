@@ -36,5 +36,9 @@ class NoAgents(Agents):
         raise ThreadNotFound(thread_id)
 
     @override
+    async def fork(self, thread_id: str, after: str | int, owner: str, key: str | None = None) -> ThreadHandle:
+        raise ThreadNotFound(thread_id)
+
+    @override
     async def threads(self, owner: str) -> tuple[ThreadInfo, ...]:
         return ()

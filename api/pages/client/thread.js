@@ -1,5 +1,6 @@
 // A thread on the client's side: one conversation with an agent, which is also called its file.
 
+import { randomId } from "./outbox.js";
 import { Block, Following, threadEvents } from "./thread_stream.js";
 
 /** One thread; made by `Client.thread`, or with a prompt: then `stream` and `blocks` are of that prompt's run. */
@@ -61,6 +62,22 @@ export class Thread {
   /** What it is: `{id, agent, context_id, created_at, last_used_at}`. */
   async describe() {
     return (await this.server.ask("GET", this.path)).thread;
+  }
+
+  /**
+   * A new thread with what was said and done here up to a block: that, its id or its `seq`, or 0 for nothing. To change
+   * what was said, fork before it, and prompt with `contextId: fork.id`.
+   *
+   * @param {string | number | Block} after
+   * @param {{idempotencyKey?: string}} [options] the same fork with the same key is the same thread
+   * @returns {Promise<Thread>}
+   * @throws {import("./errors.js").GreenroomError} "block_not_found", and "thread_busy" where the block is open
+   */
+  async fork(after, { idempotencyKey = randomId() } = {}) {
+    const body = JSON.stringify({ after: after instanceof Block ? after.id : after });
+    const headers = { "Idempotency-Key": idempotencyKey };
+    const { thread } = await this.server.ask("POST", `${this.path}/fork`, body, undefined, headers);
+    return new Thread(this.server, thread.id);
   }
 
   /** Remove it with all that was said. */

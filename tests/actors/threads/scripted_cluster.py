@@ -21,6 +21,7 @@ async def scripted_cluster(
     engine: type[ScriptedEngine] = ScriptedEngine,
     tokenizer: type[ScriptedTokenizer] = ScriptedTokenizer,
     configured: Mapping[str, str] | None = None,
+    num_models: int = 1,
     **limits: Any,
 ) -> AsyncIterator[SmallCluster]:
     """The cluster, its journal in this folder, with these limits of inferlets. In the end no tool waits any longer.
@@ -29,6 +30,7 @@ async def scripted_cluster(
     """
     cluster = SmallCluster(
         folder,
+        num_models,
         inferlets=InferletSettings(**({"pool_size": 0, "memory_limit_bytes": 1 << 40} | limits)),
         pool_size=0,
         recovery_timeout_s=60.0,

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from api.client import ChatHistory, Client, RunFailed, StreamingResponse, Tag
-from api.errors import AgentNotFound, AlreadyAnswered, ThreadDeleted
+from api.errors import AgentNotFound, AlreadyAnswered, BlockNotFound, IdempotencyConflict, ThreadDeleted
 from api.http.app import build_app
 from api.settings import ApiSettings
 from tests.actors.small_cluster import SmallCluster
@@ -108,3 +108,22 @@ async def test_agents_and_threads_are_listed_and_deleted(client: Client) -> None
     with pytest.raises(ThreadDeleted):
         await client.thread(thread.id).describe()
     assert await client.threads() == ()
+
+
+async def test_what_was_said_is_changed_in_a_fork(client: Client) -> None:
+    first = await client.agent("helper").async_prompt("say one")
+    await first.task.wait()
+    asked, said = await first.file.blocks()
+    fork = await first.file.fork(0)
+    edited = await client.agent("helper").async_prompt("say other", fork.id)
+    await edited.task.wait()
+    assert [block.text for block in await fork.blocks()] == ["say other", "other"]
+    for after in (said, said.id, said.view.seq):
+        fork = await client.thread(first.file.id).fork(after, idempotency_key="twice" if after == said.id else None)
+        assert [block.text for block in await fork.blocks()] == ["say one", "one"]
+    assert (await first.file.fork(said, idempotency_key="twice")).id not in (fork.id, first.file.id)
+    with pytest.raises(IdempotencyConflict):
+        await first.file.fork(asked, idempotency_key="twice")
+    assert len(await client.threads()) == 5
+    with pytest.raises(BlockNotFound):
+        await first.file.fork("nothing")

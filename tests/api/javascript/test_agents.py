@@ -82,6 +82,27 @@ async def test_a_prompt_is_streamed_block_by_block_and_its_history_is_told(serve
         assert await script.told() == [ADD, "told 3", "say more", "more"]
 
 
+async def test_what_was_said_is_changed_in_a_fork(server: str, tmp_path: Path) -> None:
+    source = """
+    const { file } = await helper.prompt("say one");
+    await helper.prompt("say two", { contextId: file.id });
+    const said = await client.thread(file.id).blocks();
+    for (const after of [said[1], said[1].id, said[1].view.seq, 0]) {
+      const fork = await file.fork(after, { idempotencyKey: after === 0 ? "none" : "once" });
+      await helper.prompt("say three", { contextId: fork.id });
+      tell((await fork.blocks()).map((block) => block.text));
+    }
+    tell((await client.threads()).length);
+    try { await file.fork("nothing"); } catch (error) { tell(error.code); }
+    """
+    async with node_script(tmp_path, server, CLIENT + source) as script:
+        for number in range(1, 4):
+            assert await script.told() == ["say one", "one", *["say three", "three"] * number]
+        assert await script.told() == ["say three", "three"]
+        assert await script.told() == 3
+        assert await script.told() == "block_not_found"
+
+
 async def test_connections_that_break_at_any_byte_lose_and_repeat_nothing(server: str, tmp_path: Path) -> None:
     line = called("letters", text="añb😀c" * 5)
     source = f"""
