@@ -218,6 +218,8 @@ class RunTask:
         return closed(model.messages, self._steers, said)
 
     async def _steps(self, model: ModelContext) -> None:
+        for role, said in self.prompt.history:
+            model.read(Message(role, said))
         model.read(Message("user", self.prompt.text))
         while True:
             while self._steers:

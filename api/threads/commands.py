@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from api.threads.blocks import Role
+
 IfBusy = Literal["queue", "reject", "interrupt", "rollback", "steer"]
 CancelMode = Literal["keep", "rollback"]
 
@@ -28,6 +30,7 @@ class Prompt:
     Attributes:
         if_busy: None for what the agent says.
         tool_choice: for the first steps, one each: "auto", "none", "required", or a tool's name.
+        history: roles and texts of what was said elsewhere before, which the model reads first.
     """
 
     text: str
@@ -36,6 +39,7 @@ class Prompt:
     limits: Limits = Limits()
     labels: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
+    history: tuple[tuple[Role, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,10 @@ _KINDS: dict[str, type[Command]] = {
 def sent(command: Command) -> dict[str, Any]:
     """The command as the message that carries it."""
     kind = next(name for name, kind in _KINDS.items() if kind is type(command))
-    return {"command": kind, **asdict(command)}
+    fields = asdict(command)
+    if not fields.get("history", True):
+        del fields["history"]
+    return {"command": kind, **fields}
 
 
 def received(message: object) -> Command:
@@ -106,6 +113,7 @@ def received(message: object) -> Command:
         kind = _KINDS[fields.pop("command")]
         if kind is Prompt:
             fields |= {"limits": Limits(**fields["limits"]), "tool_choice": tuple(fields["tool_choice"])}
+            fields["history"] = tuple((role, text) for role, text in fields.get("history", ()))
         elif kind is Answers:
             fields["answers"] = tuple(GivenAnswer(**one) for one in fields["answers"])
         return kind(**fields)

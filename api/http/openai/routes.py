@@ -2,7 +2,7 @@
 
 | route | |
 |---|---|
-| `GET /v1/models`, `GET /v1/models/{id}` | the models, under each of their names |
+| `GET /v1/models`, `GET /v1/models/{id}` | the models, under each of their names, and agents as `agent/NAME` |
 | `POST /v1/chat/completions` | a chat goes on: see ``api.http.openai.chat`` |
 | `POST /v1/completions` | a text goes on: see ``api.http.openai.completions`` |
 
@@ -25,6 +25,8 @@ from api.http.event_stream import EventStream, kept_alive
 from api.http.json_text import json_text
 from api.http.limits import become_stream
 from api.http.models import find_model
+from api.http.openai.agents.chat import complete_with_agent
+from api.http.openai.agents.models import agent_model, agent_models, agent_of
 from api.http.openai.answer import Answer, Plan, whole
 from api.http.openai.chat import ChatBody
 from api.http.openai.completions import CompletionBody
@@ -55,14 +57,16 @@ def openai_routes() -> list[BaseRoute]:
 
 async def list_models(request: Request) -> Response:
     """``GET /v1/models``."""
-    owner_of(request)
-    return _json(await models_view(_cluster(request)))
+    owner, cluster = owner_of(request), _cluster(request)
+    listed = await models_view(cluster)
+    return _json({**listed, "data": [*listed["data"], *await agent_models(cluster, owner)]})
 
 
 async def show_model(request: Request) -> Response:
     """``GET /v1/models/{id}``."""
-    owner_of(request)
-    name = request.path_params["name"]
+    owner, name = owner_of(request), request.path_params["name"]
+    if agent_of(name):
+        return _json(await agent_model(_cluster(request), name, owner))
     return _json(model_view(await find_model(_cluster(request), name), name))
 
 
@@ -82,6 +86,8 @@ async def _complete(request: Request, kind: type[ChatBody] | type[CompletionBody
     settings: ApiSettings = request.app.state.settings
     if body.num_chars > settings.max_prompt_chars:
         raise TooLarge(f"the prompt has more than {settings.max_prompt_chars} characters")
+    if isinstance(body, ChatBody) and (agent := agent_of(body.model)):
+        return await complete_with_agent(request, cluster, body, agent, owner)
     plan = body.plan(await find_model(cluster, body.model))
     hint = body.prompt_cache_key or request.headers.get("session-id", "")
     if body.stream:
