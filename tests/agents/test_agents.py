@@ -13,6 +13,7 @@ from api.http.app import build_app
 from api.settings import ApiSettings
 from deployments.config import embedded_model
 from tests.actors.small_cluster import SmallCluster
+from tests.actors.threads.mcp_agents import COMMAND
 from tests.api.live_server import serving
 
 FOLDER = Path(__file__).parent
@@ -25,6 +26,27 @@ async def client(tmp_path: Path) -> AsyncIterator[Client]:
     async with SmallCluster(tmp_path, inferlets=settings, model=model, pool_size=0) as small:
         async with serving(build_app(small.greenroom, ApiSettings()), grace_s=0.0) as url, Client(url) as client:
             yield client
+
+
+SOURCE = """
+from api.agents import Agent, mcp
+
+counter = Agent(name="counter", tools=[mcp("things", command={command!r}, env={{"RECORD": {record!r}}}, tools=["add"])])
+"""
+
+
+async def test_calls_of_a_tool_of_an_mcp_server_are_valid_under_its_schema(client: Client, tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    (tmp_path / "counter.py").write_text(SOURCE.format(command=COMMAND, record=str(record)))
+    await client.upload_agents(tmp_path / "counter.py")
+    response = await client.agent("counter").async_prompt("Add two numbers.", tool_choice=["add", "add", "none"])
+    run = await response.task.wait()
+    assert (run.state, run.usage.tool_calls) == ("succeeded", 2)
+    calls, results = await response.file.blocks(["tool_call"]), await response.file.blocks(["tool_result"])
+    arguments = [call.view.parts[0].value for call in calls]
+    assert [result.text for result in results] == [str(one["a"] + one["b"]) for one in arguments]
+    added = [f"add {one['a']} {one['b']} {one.get('mood', 'calm')}" for one in arguments]
+    assert record.read_text().splitlines() == ["started", *added]
 
 
 async def test_a_researcher_looks_up_asks_and_writes_down(client: Client) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import socket
 import subprocess
 import time
@@ -12,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 import pytest_asyncio
 
@@ -130,7 +133,14 @@ async def test_a_server_of_standard_streams_has_its_tools_called(caller: Caller,
         assert words in failed["error"]["message"]
     assert text_of(await called(caller, "local", "variable", '{"name": "HOME"}')) != "none"
     assert text_of(await called(caller, "local", "variable", '{"name": "PYTEST_CURRENT_TEST"}')) == "none"
-    assert lines(record) == ["started", "add 1 2 calm", "die x", "started"]
+
+    pid = int(text_of(await called(caller, "local", "process")))
+    os.kill(pid, signal.SIGKILL)
+    async with asyncio.timeout(60):
+        while psutil.pid_exists(pid):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert int(text_of(await called(caller, "local", "process"))) != pid
+    assert lines(record) == ["started", "add 1 2 calm", "die x", "started", "started"]
 
 
 async def test_a_server_asks_a_person_and_calls_wait_for_approval(caller: Caller) -> None:

@@ -57,7 +57,7 @@ def die(name: str) -> str:
 
 
 @server.tool()
-async def hold(name: str) -> str:
+async def hold(name: Annotated[str, Field(max_length=8)]) -> str:
     """Never returns."""
     _record(f"hold {name}")
     try:
