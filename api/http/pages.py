@@ -1,4 +1,4 @@
-"""The pages for chats and for inferlets: the files of ``api/pages``, served as they are; and the JavaScript client.
+"""The pages for chats, agents and inferlets: the files of ``api/pages``, served as they are; and the JavaScript client.
 
 Every file has an entity tag of its content, so a browser asks each time and gets 304 until a new version is deployed.
 The content security policy allows nothing but these files and this server.
@@ -48,12 +48,15 @@ class PageFile:
 
 
 def page_routes() -> list[BaseRoute]:
-    """``/``, ``/inferlets``, what they load from ``/pages/``, and ``/client.js``; read once, when this is called."""
+    """The pages, what they load from ``/pages/``, and ``/client.js``; read once, when this is called."""
     files = {path.name: _file(path.name, path.read_bytes()) for path in PAGES.iterdir() if path.suffix in _MEDIA_TYPES}
     client = _file("client.js", client_module().encode())
 
     async def show_chat(request: Request) -> Response:
         return _respond(request, files["index.html"])
+
+    async def show_agents(request: Request) -> Response:
+        return _respond(request, files["agents.html"])
 
     async def show_inferlets(request: Request) -> Response:
         return _respond(request, files["inferlets.html"])
@@ -69,6 +72,7 @@ def page_routes() -> list[BaseRoute]:
 
     return [
         Operation("GET", "/", show_chat, answers=_of_type(".html"), is_open=True),
+        Operation("GET", "/agents", show_agents, answers=_of_type(".html"), is_open=True),
         Operation("GET", "/inferlets", show_inferlets, answers=_of_type(".html"), is_open=True),
         Operation("GET", "/client.js", show_client, answers=_of_type(".js"), is_open=True),
         Operation("GET", "/pages/{name}", show_file, answers=_of_type(*_MEDIA_TYPES), is_open=True),

@@ -6,12 +6,13 @@ const TYPING_EVERY_MS = 5000;
 
 /**
  * Actions: send(text); where there is a button to stop, stop(); where the server is to hear of typing, typing(); where
- * the text is to be judged while it is written, changed(text).
+ * the text is to be judged while it is written, changed(text). `isAlwaysOpen`: messages are sent also while an answer
+ * runs.
  */
 export class Composer {
   #field = byId("composer-input");
   #lastTyping = -Infinity;
-  #isRunning = false;
+  #isClosed = false;
   #isSending = false;
 
   constructor(actions) {
@@ -33,9 +34,9 @@ export class Composer {
 
   /** While an answer runs, the button stops it; the next message can be written, and is sent afterwards. */
   showRunning(isRunning) {
-    const hadFocus = document.activeElement === byId(isRunning ? "send" : "stop");
-    this.#isRunning = isRunning;
-    byId("send").hidden = isRunning;
+    this.#isClosed = isRunning && !this.actions.isAlwaysOpen;
+    const hadFocus = document.activeElement === byId(this.#isClosed ? "send" : "stop");
+    byId("send").hidden = this.#isClosed;
     byId("stop").hidden = !isRunning;
     if (hadFocus) this.focus();
   }
@@ -57,7 +58,7 @@ export class Composer {
 
   async #submit() {
     const text = this.#field.value.trim();
-    if (!text || this.#isRunning || this.#isSending) return;
+    if (!text || this.#isClosed || this.#isSending) return;
     this.#field.value = "";
     this.#lastTyping = -Infinity;
     this.#onInput();

@@ -1,6 +1,7 @@
 // The state of the branch that is on the screen: its session, its turns, and what can be done with them.
 
 import { GreenroomError } from "../client.js";
+import { randomId } from "./ids.js";
 
 export const GONE_CODE = "session_not_found";
 const TOKENS_PER_CHAR = 0.35;
@@ -239,7 +240,7 @@ export class Conversation {
   }
 
   #begin(messages) {
-    const turn = new Turn(crypto.randomUUID?.() ?? randomId(), messages);
+    const turn = new Turn(randomId(), messages);
     turn.options = this.settings.generation();
     turn.sentAt = performance.now();
     turn.baseLength = this.turns.at(-1)?.usage?.context_tokens ?? 0;
@@ -332,8 +333,4 @@ function shownOf({ text, reasoning = "", calls = [] }) {
   const opened = (name) => (name === undefined ? "" : `\n\n\`${name}(`);
   const shown = calls.map((call) => opened(call.name) + call.arguments + (call.is_complete ? ")`" : ""));
   return reasoning + text + shown.join("");
-}
-
-function randomId() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

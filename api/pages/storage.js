@@ -1,4 +1,5 @@
-// What this browser remembers: the API key, the settings, and how conversations branched. The server knows the rest.
+// What this browser remembers: the API key, the settings, what threads are about, and how conversations branched. The
+// server knows the rest.
 
 const DEFAULTS = {
   system: "",
@@ -11,6 +12,8 @@ const DEFAULTS = {
   seed: null,
   retention: "keep",
 };
+
+const MOST_TITLES = 300;
 
 function read(name, otherwise) {
   try {
@@ -39,6 +42,28 @@ export class Keyring {
   set key(key) {
     this.#key = key.trim();
     write("key", this.#key);
+  }
+}
+
+/** What threads are about, by their ids. The latest are remembered. */
+export class Titles {
+  #all = new Map(read("titles", []));
+
+  get(threadId) {
+    return this.#all.get(threadId);
+  }
+
+  /** Note it from the first prompt, unless it is known. */
+  note(threadId, prompt) {
+    this.#all = new Map(read("titles", [])); // other tabs note as well
+    if (this.#all.has(threadId)) return;
+    this.#all.set(threadId, prompt.trim().split("\n")[0].slice(0, 60));
+    write("titles", [...this.#all].slice(-MOST_TITLES));
+  }
+
+  forget(threadId) {
+    this.#all.delete(threadId);
+    write("titles", [...this.#all]);
   }
 }
 

@@ -68,6 +68,7 @@ def routes(draw: random.Random, targets: Targets) -> tuple[str, str, dict[str, A
     petals = {"inputs": "hi", "max_new_tokens": 3, "do_sample": 1, "temperature": 0.7, "stop_sequence": "\n"}
     choices: list[tuple[str, str, dict[str, Any]]] = [
         ("GET", "/", {}),
+        ("GET", "/agents", {}),
         ("GET", "/inferlets", {}),
         ("GET", "/client.js", {}),
         ("GET", "/pages/chat.js", {}),

@@ -61,6 +61,16 @@ export class Server {
     }
   }
 
+  /** The bytes that a GET is answered with. @param {string} path @throws {GreenroomError} */
+  async bytes(path) {
+    const response = await this.#fetch(path, () => ({ signal: AbortSignal.timeout(this.timeoutS * 1000) }));
+    try {
+      return new Uint8Array(await response.arrayBuffer());
+    } catch (error) {
+      throw unreachable(error);
+    }
+  }
+
   /**
    * The events of a stream, as they are read, until it ends.
    *

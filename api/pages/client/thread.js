@@ -59,6 +59,11 @@ export class Thread {
     return view.blocks.map((/** @type {any} */ block) => new Block(block, null));
   }
 
+  /** The bytes of a block's part, a file's too. @param {string} blockId @param {number} [part] @returns {Promise<Uint8Array>} */
+  bytes(blockId, part = 0) {
+    return this.server.bytes(`api/blocks/${encodeURIComponent(blockId)}/raw?part=${part}`);
+  }
+
   /** What it is: `{id, agent, context_id, created_at, last_used_at}`. */
   async describe() {
     return (await this.server.ask("GET", this.path)).thread;

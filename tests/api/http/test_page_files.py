@@ -18,7 +18,7 @@ def http_client() -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
 
 
-@pytest.mark.parametrize("path", ["/", "/inferlets"])
+@pytest.mark.parametrize("path", ["/", "/agents", "/inferlets"])
 async def test_a_page_allows_nothing_but_its_own_files(path: str) -> None:
     async with http_client() as http:
         response = await http.get(path)
@@ -32,8 +32,11 @@ async def test_a_page_allows_nothing_but_its_own_files(path: str) -> None:
 
 async def test_every_file_that_the_pages_name_is_served() -> None:
     async with http_client() as http:
-        texts = [(await http.get(path)).text for path in ("/", "/inferlets")]
-        named = {name for text in texts for name in re.findall(r'(?:href|src)="(pages/[^"#]+)', text)} | {"inferlets"}
+        texts = [(await http.get(path)).text for path in ("/", "/agents", "/inferlets")]
+        named = {name for text in texts for name in re.findall(r'(?:href|src)="(pages/[^"#]+)', text)} | {
+            "agents",
+            "inferlets",
+        }
         for script in PAGES.glob("*.js"):
             named |= {f"pages/{name}" for name in re.findall(r'from "\./([^"]+)"', script.read_text())}
         assert len(named) >= 10

@@ -223,6 +223,20 @@ async def test_a_run_is_waited_for_steered_and_cancelled(server: str, tmp_path: 
         assert await script.told() == ["failed", "cancelled"]
 
 
+async def test_files_of_tools_are_read_as_bytes(server: str, tmp_path: Path) -> None:
+    source = f"""
+    const {{ file }} = await helper.prompt({called("several", number=7)!r});
+    const [result] = await file.blocks({{ kinds: ["tool_result"] }});
+    tell(result.view.parts.map((part) => part.type));
+    tell([...await file.bytes(result.id, 2)]);
+    tell(await failure(file.bytes(result.id, 9)));
+    """
+    async with node_script(tmp_path, server, CLIENT + source) as script:
+        assert await script.told() == ["text", "json", "file"]
+        assert await script.told() == [0, 255]
+        assert (await script.told())["status"] == 400
+
+
 async def test_one_key_begins_one_run(server: str, tmp_path: Path) -> None:
     source = """
     const options = { contextId: "mine", idempotencyKey: "k" };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -12,9 +13,13 @@ from playwright.async_api import Browser, Page, expect
 from api.cluster import SessionOptions
 from api.errors import InvalidRequest, LengthExceeded
 from api.inferlet_events import Completed, Message, Stderr, Stdout
+from tests.actors.threads.agents import HELD
+from tests.actors.threads.test_promises import called
 from tests.api import toy_model
 from tests.api.fake_cluster import FakeCluster
 from tests.api.http.test_security import KEYS
+from tests.api.pages.agents_page import AgentsPage
+from tests.api.pages.agents_site import agents_site
 from tests.api.pages.chat_page import ChatPage
 from tests.api.pages.conftest import PATIENCE_MS
 from tests.api.pages.inferlets_page import InferletsPage
@@ -182,3 +187,36 @@ async def test_the_inferlets(page: Page, server: Restartable, cluster: FakeClust
     await check(page, "list")
     await page.get_by_role("navigation").get_by_role("button", name="Launch a program").click()
     await check(page, "launching")
+
+
+async def test_the_agents(page: Page, tmp_path: Path) -> None:
+    async with agents_site(tmp_path) as site:
+        shown = AgentsPage(page, site.base_url)
+        await shown.visit()
+        await check(page, "welcome")
+        asking = (called("pay", amount=20), called("order"), called("pick", kind="file"))
+        await shown.prompt("\n".join((called("hold", name="a"), *asking, called("fail", why="no"))))
+        await expect(shown.asks).to_have_count(3)
+        await expect(shown.call("hold").get_by_text("holding a")).to_be_visible()
+        await shown.prompt("say queued")
+        await check(page, "running and asking")
+        await shown.asks.get_by_role("button", name="Approve").click()
+        await shown.asks.get_by_role("button", name="Answer").click()
+        await expect(shown.asks.get_by_role("alert").first).to_be_visible()
+        await check(page, "answered, and not yet well")
+        await shown.cancel.click()
+        await expect(shown.run("Cancelled (user).")).to_be_visible()
+        HELD["a"].set()
+        await shown.prompt("say # A title")
+        await expect(shown.answers.get_by_role("heading", name="A title")).to_be_visible()
+        await check(page, "ended")
+        opener = page.get_by_role("button", name="Threads", exact=True)
+        if await opener.is_visible():
+            await opener.click()
+        await check(page, "list")
+        await page.get_by_role("button", name="Delete “").click()
+        await check(page, "deleting")
+        await page.get_by_role("button", name="Keep it").click()
+        await shown.visit("#nothing")
+        await expect(page.get_by_role("alert")).to_contain_text("does not exist")
+        await check(page, "gone")

@@ -234,7 +234,7 @@ async def test_all_of_it_works_by_keyboard(page: Page, server: Restartable, clus
     await cluster.upload_program("inferlet", "chat.py", "")
     shown = InferletsPage(page, server.base_url)
     await shown.visit()
-    for _ in range(4):
+    for _ in range(5):
         await page.keyboard.press("Tab")
     await expect(page.locator(":focus")).to_have_text("Launch a program")
     await page.keyboard.press("Enter")
