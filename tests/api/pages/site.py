@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from starlette.applications import Starlette
 
+from api.cluster import Cluster
 from api.http.app import build_app
 from api.settings import ApiSettings
 from tests.api.fake_cluster import FakeCluster
@@ -88,7 +89,7 @@ class Restartable:
 
 
 @asynccontextmanager
-async def fake_site(cluster: FakeCluster, settings: ApiSettings | None = None) -> AsyncIterator[Restartable]:
+async def fake_site(cluster: Cluster, settings: ApiSettings | None = None) -> AsyncIterator[Restartable]:
     """The page over a cluster in memory."""
     server = Restartable(build_app(cluster, settings or ApiSettings()))
     await server.start()

@@ -242,6 +242,7 @@ async def test_all_of_it_works_by_keyboard(page: Page, server: Restartable, clus
     await page.keyboard.press("Escape")
     await expect(page.locator(":focus")).to_have_text("Launch a program")
     await page.keyboard.press("Enter")
+    await expect(shown.launcher.get_by_role("button", name="Launch", exact=True)).to_be_enabled()  # it lists again
     await shown.launcher.get_by_label("Name").press("Enter")
     await expect(shown.field).to_be_focused()
     await page.keyboard.type("hello")
