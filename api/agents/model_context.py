@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from api.agents.conversation import Conversation, Messages, joined
 from api.cluster import ModelInfo, Retention
 from api.constraints import Constraint
-from api.errors import LengthExceeded
+from api.errors import LengthExceeded, Unavailable
 from api.inferlet import get_auto_model, get_model
 from api.inferlet.context_effects import Closed, Forked, Generated, Left, NextPiece, Turn
 from api.inferlet.host import host
 from api.tools import Tool, ToolChoice
 from api.turns import Message, Sampling, Stop, TurnRequest
 
+Made = TypeVar("Made")
+
 NOTHING = Generated((), (), ())
 
 ANSWER_PART = 4
 """An answer has this part of the model's window, if it may be so long, or the oldest turns leave for it."""
+
+
+KNOWN_AFTER_S, MAX_ATTEMPTS = 0.25, 120
+
+
+async def once_known(make: Callable[[], Made]) -> Made:
+    """What is made with a model, once it is known what that is: a directory that has just begun has not heard of any.
+
+    Raises:
+        Unavailable: nobody tells in time.
+    """
+    for _ in range(MAX_ATTEMPTS):
+        try:
+            return make()
+        except Unavailable:
+            await asyncio.sleep(KNOWN_AFTER_S)
+    return make()
 
 
 class ModelContext:
@@ -96,8 +116,8 @@ class ModelContext:
 
     def hand_over(self, model: str | None, system: str) -> None:
         """Another model, or one that is told something else first, goes on with the run and what was said before."""
-        self.close()
         self.info = _info_of(model)
+        self.close()
         known, context_id = self._known, host().unique_id()
         opening, runs = _opening(system), known.runs
         self._known = self._fitting = Conversation(opening, context_id, (), runs, len(runs), known.num_left)

@@ -17,7 +17,7 @@ from api.agents.calls import Call
 from api.agents.clock import RunClock
 from api.agents.conversation import NO_RESULT, closed
 from api.agents.failures import CallFailed, Failed
-from api.agents.model_context import ModelContext
+from api.agents.model_context import ModelContext, once_known
 from api.agents.said import Said
 from api.agents.toolbox import Toolbox
 from api.agents.writer import OpenBlock, Writer
@@ -182,7 +182,7 @@ class RunTask:
     async def _work(self) -> None:
         self._clock.go()
         try:
-            model = self._model()
+            model = await once_known(self._model)
             model.begin_run(self._writer.version)
             try:
                 await self._steps(model)
@@ -234,7 +234,7 @@ class RunTask:
             elif not self._steers:
                 return
             if self._next:
-                self._hand_over(model, self._next)
+                await self._hand_over(model, self._next)
             self._turn += 1
 
     async def _complete_tools(self) -> None:
@@ -243,10 +243,10 @@ class RunTask:
             self._status("tool", f"Asking {server.name} for its tools")
         await self._tools.complete(self.agent, self.run)
 
-    def _hand_over(self, model: ModelContext, agent: Agent) -> None:
+    async def _hand_over(self, model: ModelContext, agent: Agent) -> None:
         """Another agent goes on."""
         self.agent, self._next = agent, None
-        model.hand_over(agent.model, agent.system)
+        await once_known(lambda: model.hand_over(agent.model, agent.system))
         self.run = replace(self.run, agent=agent.name)
         self._log()
 

@@ -12,6 +12,7 @@ import httpx
 
 from api.http.app import build_app
 from api.settings import ApiSettings
+from api.threads.blocks import is_within
 from tests.actors.small_cluster import SmallCluster
 from tests.api.live_server import serving
 
@@ -54,9 +55,10 @@ class Caller:
         found: Json = await self.ask("POST", f"/api/agents/{agent}/async_prompt", body, 202, headers=headers)
         return found
 
-    async def stream(self, path: str) -> AsyncIterator[Event]:
-        """The events of a stream, to its end."""
-        async with self.http.stream("GET", path) as response:
+    async def stream(self, path: str, last_event_id: str | None = None) -> AsyncIterator[Event]:
+        """The events of a stream, to its end; those after one, for a reader that comes back."""
+        headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
+        async with self.http.stream("GET", path, headers=headers) as response:
             assert response.status_code == 200, await response.aread()
             fields: dict[str, str] = {}
             async for line in response.aiter_lines():
@@ -114,13 +116,15 @@ def raw_of(part: Json) -> Any:
     return part["json"] if "json" in part else part.get("text", "")
 
 
-def check(events: Sequence[Event], run_id: str) -> dict[str, Json]:
-    """The final blocks by id of the whole stream of a run; it must be what every one is."""
+def check(events: Sequence[Event], run_id: str, num_children: int = 0) -> dict[str, Json]:
+    """The final blocks by id of the whole stream of a run and of those below it; it must be what every one is."""
     seqs = [event.data["seq"] for event in events if "seq" in event.data]
     assert seqs == sorted(set(seqs)), "seqs grow and are not used twice"
     assert len({event.id for event in events}) == len(events), "no position comes twice"
-    assert [event.name for event in events].count("run.ended") == 1
+    ends = [event.data["run"]["id"] for event in events if event.name == "run.ended"]
+    assert len(set(ends)) == len(ends) == 1 + num_children, "each run ends once"
     assert events[-1].name == "run.ended"
+    assert ends[-1] == run_id, "children end first"
     created: dict[str, Json] = {}
     deltas: dict[tuple[str, int], str] = {}
     final: dict[str, Json] = {}
@@ -142,7 +146,7 @@ def check(events: Sequence[Event], run_id: str) -> dict[str, Json]:
             final[data["block"]["id"]] = data["block"]
     assert final.keys() == created.keys(), "no block stays open"
     for block in final.values():
-        assert block["run_id"] == run_id
+        assert is_within(block["run_id"], run_id) if num_children else block["run_id"] == run_id
         assert block["state"] != "open"
         for index, part in enumerate(block["parts"]):
             if part["type"] != "file":
