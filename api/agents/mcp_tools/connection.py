@@ -100,7 +100,7 @@ class Connection:
                     continue
                 if error.code == types.CONNECTION_CLOSED or held.is_over:
                     raise self._lost() from None
-                if any(words in str(error).lower() for words in DOUBTS):
+                if self._running == [inside] and any(words in str(error).lower() for words in DOUBTS):
                     await held.close()  # it might not know this session: then the next call has a new one
                 raise McpFailed(f"{self._name} refuses the call: {reason_of(error)}") from None
             except (anyio.ClosedResourceError, anyio.BrokenResourceError):

@@ -18,6 +18,10 @@ CLOSING_S = 0.8
 """A program that ends waits so long for its servers to end."""
 
 
+class NotInstalled(Exception):
+    """What talks to MCP servers is not there."""
+
+
 class Connections:
     """Any thread may call it."""
 
@@ -44,7 +48,10 @@ class Connections:
             thread.join(CLOSING_S)
 
     async def _work(self, server: McpServer, work: Callable[[Connection], Coroutine[Any, Any, Answer]]) -> Answer:
-        from api.agents.mcp_tools.connection import Connection  # here, since it imports much that few agents need
+        try:
+            from api.agents.mcp_tools.connection import Connection  # here, since it imports much that few agents need
+        except ImportError:
+            raise NotInstalled("tools of MCP servers need packages here: pip install 'greenroom[mcp]'") from None
 
         connection = next((one for one in self._connections if one.server == server), None)
         if connection is None:

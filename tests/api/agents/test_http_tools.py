@@ -7,6 +7,7 @@ import datetime
 import json
 import socket
 import ssl
+import urllib.request
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -158,7 +159,8 @@ async def test_a_redirect_leads_to_hosts_of_the_list_only(port: int, names: dict
 
 
 async def test_a_name_that_leads_to_a_private_address_is_not_reached(port: int, names: dict[str, list[str]]) -> None:
-    for address in ("127.0.0.1", "10.1.2.3", "169.254.169.254", "::1", "::ffff:127.0.0.1", "fd00::1"):
+    inside_others = ("::ffff:127.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1", "2001:0:7f00:1::")
+    for address in ("127.0.0.1", "10.1.2.3", "169.254.169.254", "224.0.0.1", "::1", "fd00::1", *inside_others):
         names["tools.test"] = [address]
         with pytest.raises(NotAllowed, match="not public"):
             await http_tool("get", f"http://tools.test:{port}/")()
@@ -241,7 +243,9 @@ async def test_no_error_tells_a_header(port: int) -> None:
         assert "a-secret" not in str(raised.value)
 
 
-def test_arguments_are_checked_under_the_whole_schema() -> None:
+def test_arguments_are_checked_under_the_whole_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[Any] = []
+    monkeypatch.setattr(urllib.request, "urlopen", lambda url, *arguments: fetched.append(url))
     schema = {
         "type": "object",
         "properties": {"n": {"type": "integer", "multipleOf": 7}, "of": {"$ref": "https://elsewhere.test/schema"}},
@@ -252,6 +256,7 @@ def test_arguments_are_checked_under_the_whole_schema() -> None:
     for text in ('{"n": 13}', '{"m": 1}', "[]", "{", '{"of": 1}'):
         with pytest.raises(InvalidRequest):
             get.arguments(text)
+    assert fetched == []
 
 
 def _certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from typing import Any
@@ -17,7 +18,7 @@ from starlette.routing import Route
 
 from api.agents import Agent, File, mcp, tool
 from api.agents.inside import CallContext, Inside, inside
-from api.agents.mcp_tools.connections import Connections
+from api.agents.mcp_tools.connections import Connections, NotInstalled
 from api.agents.mcp_tools.listing import list_tools, tools_of
 from api.agents.mcp_tools.results import ToolError, values_of
 from api.errors import InvalidRequest
@@ -126,6 +127,13 @@ async def test_an_agent_has_the_tools_that_it_names_and_they_are_what_it_says() 
     async with connected(sessions, tools=("d",)) as (server, connections):
         with pytest.raises(LookupError, match="MCP server 'far' has no tool 'd'"):
             await list_tools(server, connections)
+
+
+async def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "api.agents.mcp_tools.connection", None)
+    with closing(Connections()) as connections:
+        with pytest.raises(NotInstalled, match=r"pip install 'greenroom\[mcp\]'"):
+            await list_tools(McpServer("a", url="http://a.test/"), connections)
 
 
 def result(*content: Any, **more: Any) -> types.CallToolResult:
