@@ -55,12 +55,18 @@ arguments to ``super().__init__`` and the sentence is made in ``__str__``.
 
 from __future__ import annotations
 
+from inspect import getdoc
 from typing import ClassVar
 
 
 def reason_of(error: BaseException) -> str:
     """What an error says; what it is called where it says nothing."""
     return str(error).strip() or type(error).__name__
+
+
+def sentence_of(error: GreenroomError) -> str:
+    """What the error says; its class's sentence where it says nothing more."""
+    return str(error) or (getdoc(type(error)) or error.code).splitlines()[0]
 
 
 class GreenroomError(Exception):

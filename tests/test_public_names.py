@@ -11,6 +11,7 @@ NAMES = {
     "api.agents": """
         Agent CallContext ClientTool File FunctionTool ask client_tool context http_tool mcp memory status tool
     """,
+    "api.callers.agent_ref": "AgentRef AgentTask AgentThread PromptResponse",
     "api.client": """
         Answer ChatHistory Client ClientAgent ClientBlock ClientInstance ClientSession ClientSubscription ClientTask
         ClientThread RunFailed StreamingResponse Tag
@@ -28,7 +29,7 @@ NAMES = {
         InferletNotFound InvalidRequest LengthExceeded Misdirected ModelLost ModelNotFound Moved NameTaken Named
         NotFound NotLast ProgramNotFound QueueNotFound RecordsMissing RunEnded RunNotFound SessionNotFound ThreadBusy
         ThreadDeleted ThreadNotFound TooBusy TooLarge TopicNotFound TurnNotFound TurnRunning Unauthorized Unavailable
-        UnknownAdapter Unsupported UnsupportedContent WorkerLost reason_of
+        UnknownAdapter Unsupported UnsupportedContent WorkerLost reason_of sentence_of
     """,
     "actors.cluster.greenroom": "Greenroom",
     "deployments.app": "application",
@@ -37,6 +38,9 @@ NAMES = {
 """What each module offers. ``api.client`` and ``api.inferlet`` say it themselves; of a module that is all ours, all."""
 
 CALLS = {
+    "api.callers.agent_ref.AgentRef": "async_prompt thread",
+    "api.callers.agent_ref.AgentTask": "answer cancel id refresh run state steer wait",
+    "api.callers.agent_ref.AgentThread": "blocks delete describe fork id stream",
     "api.client.Client": """
         agent agents task thread threads upload_agents
         attach_instance close delete_queue delete_topic launch_instance list_instances list_programs models open_session

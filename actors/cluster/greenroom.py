@@ -28,6 +28,7 @@ from actors.sessions.ref import SessionRef
 from actors.settings import NAMESPACE, ClusterSettings
 from actors.topics.actor import BrokerActor, topics_path
 from actors.topics.ref import BrokerRef
+from api.callers.agent_ref import AgentRef
 from api.cluster import Cluster, ModelInfo, Retention, SessionOptions, SessionSummary, Warmth
 from api.errors import InvalidRequest, ModelLost, Unavailable
 from api.topics import Topics
@@ -109,6 +110,10 @@ class Greenroom(Inferlets, Cluster):
     @override
     def agents(self) -> ThreadAgents:
         return ThreadAgents(self.directory, self.journal, self.timeout_s)
+
+    def agent(self, name: str, owner: str = "") -> AgentRef:
+        """An agent, to be prompted."""
+        return AgentRef(name, owner, self.agents)
 
     @override
     async def models(self) -> tuple[ModelInfo, ...]:

@@ -17,29 +17,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
+from api.callers.blocks import ClientBlock, Growth
+from api.callers.following import Following
+from api.callers.tasks import TASK_STATES, RunFailed, TaskState
 from api.client.server import Server
-from api.client.thread_stream import TASK_STATES, ClientBlock, Following, Growth, TaskState
-from api.errors import GreenroomError
+from api.client.thread_stream import thread_events
 from api.wire.thread_views import BegunView, BlocksView, OneRunView, OneThreadView, RunView, ThreadView
 
 WAIT_S = 20.0
 """For one request that waits; then there is another."""
 
 IfBusy = Literal["queue", "reject", "interrupt", "rollback", "steer"]
-
-
-class RunFailed(GreenroomError):
-    """A run ended without success; ``run`` says how."""
-
-    code = "run_failed"
-
-    def __init__(self, run: RunView) -> None:
-        super().__init__(run)
-        self.run = run
-
-    def __str__(self) -> str:
-        error = f": {self.run.error.message}" if self.run.error else ""
-        return f"run {self.run.id} {self.run.state} ({self.run.reason}){error}"
 
 
 class ClientTask:
@@ -115,7 +103,7 @@ class ClientThread:
     async def stream(self, kinds: Sequence[str] = ()) -> AsyncGenerator[ClientBlock]:
         """Blocks as they begin, each to be streamed by itself, until the run has ended; without a run, for ever."""
         query = {**self._run, **self._after, **({"kinds": ",".join(kinds)} if kinds else {})}
-        following = Following(self._server, self.id, query)
+        following = Following(thread_events(self._server, self.id, query))
         try:
             async with aclosing(following.each()) as blocks:  # type: ignore[type-var]
                 async for block in blocks:

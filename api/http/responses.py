@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import Mapping
 from http import HTTPStatus
-from inspect import getdoc
 
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
@@ -15,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from typing_extensions import TypedDict
 
-from api.errors import GreenroomError, NotFound, TooLarge, Unauthorized
+from api.errors import GreenroomError, NotFound, TooLarge, Unauthorized, sentence_of
 from api.http.openai.envelope import InvalidField, OpenAIErrorBody, is_openai_path, openai_error_body
 from api.http.security import selected_subprotocol
 
@@ -41,11 +40,6 @@ class ErrorBody(TypedDict):
     """An error of our own API."""
 
     error: ErrorFields
-
-
-def sentence_of(error: GreenroomError) -> str:
-    """What the error says; its class's sentence where it says nothing more."""
-    return str(error) or (getdoc(type(error)) or error.code).splitlines()[0]
 
 
 def error_headers(error: GreenroomError) -> dict[str, str]:

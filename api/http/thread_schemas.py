@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
 from api.http.bodies import Body
-from api.threads.commands import MAX_TIMEOUT_S, GivenAnswer, IfBusy, Limits, Prompt
+from api.threads.commands import MAX_TIMEOUT_S, GivenAnswer, IfBusy, Limits, Prompt, name_of
 
 PromptText = Annotated[str, StringConstraints(min_length=1)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -53,8 +52,7 @@ class PromptBody(Body):
         """The name of the thread; of keys their canonical JSON text."""
         if self.context_keys is None:
             return self.context_id
-        text = json.dumps(self.context_keys, sort_keys=True, separators=(",", ":"))
-        return text if len(text) <= 256 else hashlib.sha256(text.encode()).hexdigest()
+        return name_of(self.context_keys)
 
     def command(self) -> Prompt:
         """The same for the thread."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -12,6 +15,14 @@ CancelMode = Literal["keep", "rollback"]
 
 MAX_TIMEOUT_S = 30 * 86_400.0
 """Of a run, of one call of a tool, and of an ask."""
+
+MAX_NAME_CHARS = 256
+
+
+def name_of(context_keys: Mapping[str, str | int | float | bool]) -> str:
+    """The name of the thread of these keys: their canonical JSON text, or its hash where that is long."""
+    text = json.dumps(dict(context_keys), sort_keys=True, separators=(",", ":"))
+    return text if len(text) <= MAX_NAME_CHARS else hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

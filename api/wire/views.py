@@ -10,8 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field, model_validator
 
 from api.cluster import TurnRecord
-from api.errors import GreenroomError
-from api.http.responses import sentence_of
+from api.errors import GreenroomError, sentence_of
 from api.turns import Message, Reason, Text, messages_in
 
 

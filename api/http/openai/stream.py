@@ -6,11 +6,10 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol
 
-from api.errors import GreenroomError
+from api.errors import GreenroomError, sentence_of
 from api.http.json_text import json_text
 from api.http.openai.answer import Answer, AnswerPiece
 from api.http.openai.envelope import openai_error_body
-from api.http.responses import sentence_of
 
 DONE = "data: [DONE]\n\n"
 

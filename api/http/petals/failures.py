@@ -13,8 +13,9 @@ from api.errors import (
     TooLarge,
     Unauthorized,
     Unavailable,
+    sentence_of,
 )
-from api.http.responses import INTERNAL_MESSAGE, error_headers, sentence_of
+from api.http.responses import INTERNAL_MESSAGE, error_headers
 
 
 class BadParameter(InvalidRequest):

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.cluster import Cluster
-from api.errors import ThreadNotFound
+from api.errors import ThreadNotFound, sentence_of
 from api.http.agents.shown import frames_of
 from api.http.agents.taken import asks_of, give
 from api.http.disconnects import while_connected
@@ -28,7 +28,6 @@ from api.http.openai.chat import ChatBody
 from api.http.openai.envelope import InvalidField, openai_error_body
 from api.http.openai.messages import messages_of
 from api.http.openai.stream import DONE
-from api.http.responses import sentence_of
 from api.threads.blocks import Role, run_of_call
 from api.threads.commands import GivenAnswer, Limits, Prompt
 from api.threads.contract import ThreadHandle

@@ -9,7 +9,7 @@ from typing import Any
 
 from api.answers.formats import AnswerFormat
 from api.answers.parser import AnswerParser
-from api.errors import GreenroomError
+from api.errors import GreenroomError, sentence_of
 from api.http.openai.choice import Token
 from api.http.openai.envelope import openai_error_body
 from api.http.openai.responses.ids import call_ids
@@ -17,7 +17,6 @@ from api.http.openai.responses.items import Item
 from api.http.openai.responses.output import ENCRYPTED_REASONING, Event, Output
 from api.http.openai.responses.resource import EVENTS, STATUSES, State, Usage, resource
 from api.http.openai.scores import TokenTexts
-from api.http.responses import sentence_of
 from api.turns import Frame, Part, TurnStart
 
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from api.errors import GreenroomError
+from api.errors import GreenroomError, sentence_of
 from api.http.openai.responses.items import Item
-from api.http.responses import sentence_of
 from api.turns import Reason
 
 STATUSES: Mapping[Reason, str] = {

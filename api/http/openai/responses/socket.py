@@ -18,7 +18,7 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api.cluster import Cluster
-from api.errors import GreenroomError, TooBusy
+from api.errors import GreenroomError, TooBusy, sentence_of
 from api.http.openai.envelope import InvalidField, openai_error_body
 from api.http.openai.responses.creation import Creation
 from api.http.openai.responses.draft import Draft
@@ -28,7 +28,6 @@ from api.http.openai.responses.reading import Reading
 from api.http.openai.responses.routes import whole_even_if_cancelled
 from api.http.openai.responses.schemas import ResponseBody, ShortName
 from api.http.openai.schemas import Lenient, parse_body
-from api.http.responses import sentence_of
 from api.http.security import owner_of
 from api.http.sockets import converse, receive_data, send_view
 from api.settings import ApiSettings

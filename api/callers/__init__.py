@@ -1,0 +1,1 @@
+"""What a caller of agents holds, over HTTP or within the cluster."""
