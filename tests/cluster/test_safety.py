@@ -78,9 +78,9 @@ def test_extreme_numbers_are_refused_or_served_and_the_model_lives(deployed: Dep
 def test_a_turn_that_was_running_in_two_kills_of_its_model_fails_and_its_session_goes_on(deployed: Deployed) -> None:
     endless = {"tokens": list(range(300, 310)), "max_tokens": 1500, "sampling": {"logit_bias": {"1": -100}}}
 
-    async def run() -> None:
-        session_id, answer = await open_session(deployed), Answer()
-        turn = {**endless, "turn_id": "twice"}
+    async def killed_twice(session_id: str, turn: dict[str, Any]) -> bool:
+        """Whether the turn was still running at the second kill."""
+        answer = Answer()
         saying = asyncio.create_task(say(deployed.url, session_id, turn, answer))
         for _ in range(2):
             num_before = len(answer.ids)
@@ -88,8 +88,14 @@ def test_a_turn_that_was_running_in_two_kills_of_its_model_fails_and_its_session
                 while len(answer.ids) <= num_before and not saying.done():  # noqa: ASYNC110
                     await asyncio.sleep(0.001)
             await asyncio.to_thread(deployed.kill, "model")
-        with pytest.raises(AssertionError, match=Deaths.SENTENCE):
-            await saying
+        [ended] = await asyncio.gather(saying, return_exceptions=True)
+        return isinstance(ended, AssertionError) and Deaths.SENTENCE in str(ended)
+
+    async def run() -> None:
+        for attempt in range(5):  # on a busy machine a turn might end before its model actor is found and killed
+            session_id, turn = await open_session(deployed), {**endless, "turn_id": f"twice-{attempt}"}
+            if await killed_twice(session_id, turn):
+                break
         message = await outcome(deployed.url, session_id, turn)
         assert (message["code"], message["retryable"]) == ("internal", False)
         assert (await say(deployed.url, session_id, {**FIRST, "turn_id": "next"})).reason is not None
