@@ -5,6 +5,7 @@
 | `GET /api/threads` | `agent`, `context_id` | 200 `{threads}`, the caller's own, the latest used first |
 | `GET /api/threads/{id}` | | 200 `{thread}` |
 | `POST /api/threads/{id}/fork` | `after`: a block's id or seq, or 0 | 201 `{thread}`, a new one; 409 at an open block |
+| `POST /api/threads/{id}/typing` | | 204; the user has begun to type, and the thread's actor is there for the prompt |
 | `DELETE /api/threads/{id}` | | 204; it is 410 from then on |
 | `GET /api/threads/{id}/blocks` | `run_id, kinds, roles, after, before, limit, order, children` | 200 `{blocks, …}` |
 | `GET /api/threads/{id}/stream` | `after, run_id, kinds, deltas, children` | 200 server-sent events, see below |
@@ -84,6 +85,7 @@ def _of_threads(every: str) -> list[BaseRoute]:
         Operation("GET", every, list_threads, query={"agent": str, "context_id": str}, answers={200: ThreadsView}),
         Operation("GET", one, show_thread, answers={200: OneThreadView}),
         Operation("POST", f"{one}/fork", fork_thread, takes=ForkThreadBody, answers={201: OneThreadView}),
+        Operation("POST", f"{one}/typing", type_in_thread, answers={204: None}),
         Operation("DELETE", one, delete_thread, answers={204: None}),
         Operation("GET", f"{one}/blocks", list_blocks, query=_BLOCK_QUERY, answers={200: BlocksView}),
         Operation("GET", f"{one}/stream", stream, query=_STREAM_QUERY, answers={200: EVENTS}),
@@ -117,6 +119,11 @@ async def fork_thread(request: Request) -> Response:
     body = parse_body(ForkThreadBody, await request.body())
     fork = await agents_of(request).fork(thread_id, body.after, owner, key)
     return view_response(OneThreadView(thread=ThreadView.of(await fork.describe())), 201)
+
+
+async def type_in_thread(request: Request) -> Response:
+    await _thread(request)  # where it is found, its actor is
+    return Response(status_code=204)
 
 
 async def delete_thread(request: Request) -> Response:
