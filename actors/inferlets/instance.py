@@ -138,7 +138,7 @@ class Instance(InferletCalls):
             acquired = await journal.acquire(key)
         else:
             expires_at = expiry(parts.settings.idle_timeout_s)
-            lines = tuple(map(records.encode, await _first_records(journal, seed)))
+            lines = await _first_lines(journal, seed)
             acquired = await journal.create(key, seed.owner, seed.program, lines, expires_at, seed.name)
         history = [records.decode(line) for line in acquired.records]
         instance = cls(parts, instance_id, acquired, history)
@@ -373,7 +373,7 @@ class Instance(InferletCalls):
                     self._reception.put(f"exhausted/{run.id}", sent(Exhausted(run.id)))
 
 
-async def _first_records(journal: Journal, seed: InferletSeed) -> Sequence[Record]:
+async def _first_lines(journal: Journal, seed: InferletSeed) -> tuple[bytes, ...]:
     """What it begins with.
 
     Raises:
@@ -381,14 +381,19 @@ async def _first_records(journal: Journal, seed: InferletSeed) -> Sequence[Recor
         BlockNotFound
     """
     if seed.origin is None:
-        return (Launched(seed.program, seed.source, seed.file, seed.arguments, seed.name, seed.parent, FORMAT),)
+        launched = Launched(seed.program, seed.source, seed.file, seed.arguments, seed.name, seed.parent, FORMAT)
+        return (records.encode(launched),)
     source_id, seq = seed.origin
     try:
         lines = await journal.records(journal_key(INFERLET, source_id))
     except NotFound:
         raise InferletNotFound(source_id) from None
-    history = await asyncio.to_thread(lambda: [records.decode(line) for line in lines])
-    return await asyncio.to_thread(lambda: ThreadFork(source_id, history, seed.instance_id, seq).records())
+
+    def forked() -> tuple[bytes, ...]:
+        fork = ThreadFork(source_id, [records.decode(line) for line in lines], seed.instance_id, seq)
+        return tuple(map(records.encode, fork.records()))
+
+    return await asyncio.to_thread(forked)
 
 
 def _num_bytes_before(history: Sequence[Record], lines: Sequence[bytes]) -> int:
