@@ -9,8 +9,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
-from api.mcp_servers import McpServer
-
 NAMESPACE = "greenroom"
 """The Ray namespace of every named actor of ours."""
 
@@ -180,7 +178,7 @@ class InferletSettings:
         idle_timeout_s: one for which nothing has happened for so long is deleted; None for never.
         keep_ended_s: the events of an ended one are kept for so long.
         replay_timeout_s: one that is replayed and does not reach its next recorded call in time fails.
-        mcp_servers: that agents can have by their names; a configuration says them under ``agents.mcp``.
+        mcp_servers: ``McpServer``s that agents can have by their names; a configuration says them under ``agents.mcp``.
     """
 
     __pydantic_config__: ClassVar[Any] = EDGE
@@ -205,7 +203,7 @@ class InferletSettings:
     idle_timeout_s: Seconds | None = 7 * 86_400.0
     keep_ended_s: Seconds = 86_400.0
     replay_timeout_s: Seconds = 60.0
-    mcp_servers: Mapping[str, McpServer] = field(default_factory=dict)
+    mcp_servers: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
