@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from api.errors import AlreadyAnswered, IdempotencyConflict, RunNotFound
+from api.errors import AlreadyAnswered, IdempotencyConflict, InvalidRequest, RunNotFound
 from api.threads.blocks import Block
 from api.threads.commands import GivenAnswer, Prompt
 from api.threads.contract import BlockQuery, ThreadHandle
@@ -16,6 +16,9 @@ from api.threads.runs import Label
 
 Id = Annotated[str, Field(min_length=1, max_length=256)]
 """Of what the client has named."""
+
+MAX_NEW = 32
+"""Messages that begin one run: their ids are in all that is told of it."""
 
 MAX_ASKS = 1000
 """Of one run, that can be answered in another protocol."""
@@ -51,7 +54,13 @@ class Taker:
         return {labels[label]: run_id for label, run_id in found.items()}
 
     async def prompt(self, new: Sequence[Said], prompt: Prompt) -> str:
-        """The run of new messages, which is begun where another request has not done so meanwhile; its id."""
+        """The run of new messages, which is begun where another request has not done so meanwhile; its id.
+
+        Raises:
+            InvalidRequest: they are more than one run is begun by.
+        """
+        if len(new) > MAX_NEW:
+            raise InvalidRequest(f"messages: {len(new)} are new, and a run is begun by {MAX_NEW} at most")
         labels = {**prompt.labels, **dict(self.label(message.id) for message in new)}
         text = "\n\n".join(message.text or "" for message in new)
         key = f"{self._protocol}/{new[-1].id}"

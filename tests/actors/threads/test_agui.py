@@ -313,6 +313,8 @@ async def test_strangers_and_what_is_no_input_are_refused(small: SmallCluster) -
             ([user("")], "invalid_request"),
         ):
             assert (await run(ada, *messages, thread_id="bad", status=400))[0]["code"] == code
+        many = [user("x", f"m{number}") for number in range(33)]
+        assert "33 are new" in (await run(ada, *many, thread_id="many", status=400))[0]["message"]
         nobody: httpx.Response = await ada.http.post(
             "/api/agents/nobody/agui", json={"threadId": "t", "runId": "r", "messages": [user("x")]}
         )

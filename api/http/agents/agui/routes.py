@@ -4,7 +4,8 @@
 the user are taken which the thread does not have, by their ids, and those of tools which answer a ``client_tool``;
 ``resume`` answers approvals (``{approved, reason?}``) and questions (``{value}``). A run that was answered goes on: to
 the client it is another run. The ``runId`` of a run that is there shows that run from its beginning and begins nothing,
-as does a transcript with nothing new. The client may leave: the run goes on.
+as does a transcript with nothing new. The client may leave: the run goes on. ``tools``, ``context`` and ``state`` are
+not read: what an agent may call, tools of its client among it, its author says.
 """
 
 from __future__ import annotations
