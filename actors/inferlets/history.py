@@ -123,11 +123,6 @@ class Start:
     counts: Checkpointed = Checkpointed(0, 0, 0, 0, 0.0, None)
     beginning: Beginning = Beginning()
 
-    def at(self, checkpoint: Checkpointed) -> Start:
-        """At a later checkpoint."""
-        before = self.beginning.notes if checkpoint.is_addition else ()
-        return Start(checkpoint, Beginning((*before, checkpoint.note)))
-
     def without(self, records: Iterable[Record]) -> Start:
         """Here, and no call and no id gets a number of these records; between two calls is one id at most."""
         records, counts, beginning = list(records), self.counts, self.beginning
@@ -141,15 +136,18 @@ class Start:
 def since_checkpoint(records: Iterable[Record]) -> tuple[Start, list[Record]]:
     """Where a life begins after these records, and which of them it repeats."""
     start = Start()
+    notes: list[object] = []
     after: list[Record] = []
     for record in records:
         if isinstance(record, Checkpointed):
-            start, after = start.at(record), []
+            notes = notes if record.is_addition else []
+            notes.append(record.note)
+            start, after = Start(record), []
         elif isinstance(record, Restarted):
             start, after = start.without(after), []
         else:
             after.append(record)
-    return start, after
+    return replace(start, beginning=replace(start.beginning, notes=tuple(notes))), after
 
 
 def _effect(sent: Sent | Logged) -> str:

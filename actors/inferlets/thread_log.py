@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -141,22 +141,26 @@ class ThreadLog:
 
     def page(self, query: BlockQuery) -> tuple[tuple[Block, ...], bool]:
         """See ``ThreadHandle.blocks``."""
-        if query.run_id is not None:
-            self.run(query.run_id)
-            ids = [id for id in self._of_top[top_of(query.run_id)] if self.blocks[id].seq > query.after]
-            ids = [id for id in ids if is_within(self.blocks[id].run_id, query.run_id)]
-        else:
-            ids = self._ids[bisect_right(self._seqs, query.after) :]
-        if query.is_descending:
-            ids = ids[::-1]
         found: list[Block] = []
-        for block_id in ids:
+        for block_id in self._between(query):
             block = self.block(block_id)
-            if (query.before is None or block.seq < query.before) and _is_asked_for(block, query):
+            if _is_asked_for(block, query):
                 if len(found) == query.limit:
                     return tuple(found), True
                 found.append(block)
         return tuple(found), False
+
+    def _between(self, query: BlockQuery) -> Iterator[str]:
+        """The ids of those between the seqs, of the run and those below it if one is asked for, in their order."""
+        ids, seqs = self._ids, self._seqs
+        if query.run_id is not None:
+            self.run(query.run_id)
+            ids = [id for id in self._of_top[top_of(query.run_id)] if is_within(self.blocks[id].run_id, query.run_id)]
+            seqs = [self.blocks[id].seq for id in ids]
+        first = bisect_right(seqs, query.after)
+        end = len(seqs) if query.before is None else bisect_left(seqs, query.before)
+        numbers = range(first, end)
+        return (ids[number] for number in (reversed(numbers) if query.is_descending else numbers))
 
     def watch(self, event: asyncio.Event) -> None:
         """Set the event whenever something comes. Idempotent."""
