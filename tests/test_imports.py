@@ -15,6 +15,7 @@ import pytest
         ("api.client.client", ("torch", "transformers", "ray")),
         ("api.http.app", ("torch", "transformers", "ray")),
         ("deployments.rise", ("torch", "ray")),  # Ray reads how to authenticate when it is imported
+        ("api.agents.program", ("mcp", "jsonschema", "httpx", "ray")),
         ("actors.engine.torch.engine", ("xgrammar",)),
     ],
 )
