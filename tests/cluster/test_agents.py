@@ -43,6 +43,16 @@ def write(name: str, word: str) -> str:
 clerk = Agent(name="clerk", system="You are a clerk.", tools=[note, order])
 """
 
+BRIEF = """
+from typing import Annotated
+
+from pydantic import Field
+
+from api.agents import Agent
+
+brief = Agent(name="brief", output=Annotated[str, Field(min_length=1, max_length=8)])
+"""
+
 
 def test_a_run_goes_on_when_its_actor_is_killed_and_each_tool_has_run_once(deployed: Deployed, tmp_path: Path) -> None:
     written = tmp_path / "written.txt"
@@ -81,6 +91,28 @@ def test_a_run_goes_on_when_its_actor_is_killed_and_each_tool_has_run_once(deplo
             assert written.read_text() == f"note {calls['note']['word']}\norder {calls['order']['word']}\n"
             assert check(await caller.events(begun), begun["run_id"]) == final
             await caller.ask("DELETE", f"/api/threads/{begun['thread_id']}", status=204)
+
+    asyncio.run(scenario())
+
+
+def test_a_fork_is_as_warm_as_its_thread_and_survives_the_kill_of_its_actor(deployed: Deployed, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with httpx.AsyncClient(base_url=deployed.url, timeout=120) as http:
+            caller = Caller(http)
+            await caller.ask("POST", "/api/agents", {"source": BRIEF}, 201)
+            options: Json = {"agent": "brief"}
+            first = await caller.prompt("Hello!", **options)
+            path = f"/api/threads/{first['thread_id']}/fork"
+            said = await caller.blocks(first["thread_id"])
+            fork_id = (await caller.ask("POST", path, {"after": said[-1]["id"]}, 201))["thread"]["id"]
+            await asyncio.to_thread(deployed.kill, "inferlet", fork_id)
+            assert [block["parts"] for block in await caller.blocks(fork_id)] == [block["parts"] for block in said]
+            forked, more = [await caller.prompt("More!", one, **options) for one in (fork_id, first["thread_id"])]
+            cached, expected = (one["run"]["usage"]["cached_tokens"] for one in (forked, more))
+            usage = first["run"]["usage"]
+            assert cached >= expected - 1 >= usage["prompt_tokens"] + usage["completion_tokens"] - 2
+            for thread_id in (fork_id, first["thread_id"]):
+                await caller.ask("DELETE", f"/api/threads/{thread_id}", status=204)
 
     asyncio.run(scenario())
 
