@@ -20,7 +20,7 @@ const keyring = new Keyring();
 const titles = new Titles();
 const client = new Client(".", { apiKey: keyring.key, askForKey: keyAsker(keyring), patienceS: Infinity });
 const notice = new Notice();
-const runs = new RunList({ answer, save });
+const runs = new RunList({ answer, save, branch });
 const composer = new Composer({ send, stop, isAlwaysOpen: true });
 const list = new ThreadList(titles, { show: (thread) => show(thread.id), remove, startNew });
 let [agents, threads] = [[], []];
@@ -40,7 +40,7 @@ function startNew() {
 }
 
 function openFromAddress() {
-  const id = decodeURIComponent(location.hash.slice(1));
+  const id = location.hash.slice(1);
   if (!id || id !== shown?.id) open(id);
   if (!shown?.isGone) composer.focus();
 }
@@ -64,7 +64,7 @@ async function follow(thread) {
     try {
       thread.place ??= await startOf(thread);
       const { signal } = thread.leaving;
-      for await (const event of client.thread(thread.id).events({ after: thread.place, signal })) {
+      for await (const event of client.thread(thread.id).events({ after: thread.place, children: true, signal })) {
         if (thread !== shown) return;
         thread.place = event.position;
         take(event);
@@ -93,10 +93,10 @@ function take(event) {
   const run = shown.log.take(event);
   runs.update(run);
   const block = event.data.block;
-  if (block?.kind === "message" && block.role === "user") titles.note(shown.id, block.parts[0]?.text ?? "");
+  if (block?.kind === "message" && block.role === "user" && !run.parent) titles.note(shown.id, block.parts[0]?.text ?? "");
   announce(event);
   if (event.name.startsWith("run.")) {
-    shown.agent = event.data.run.agent;
+    shown.agent ??= event.data.run.agent;
     showState();
   }
 }
@@ -153,12 +153,22 @@ function stop() {
 
 /** The run that is worked on, else the next one; null where there is none. */
 function active() {
-  return shown?.log.running ?? shown?.log.runs.find((run) => run.isActive) ?? null;
+  return shown?.log.running ?? shown?.log.runs.find((run) => !run.parent && run.isActive) ?? null;
 }
 
 function save(block, { number, name, mimeType }) {
   return attempt(async () => {
     download(name ?? "file", mimeType, await client.thread(shown.id).bytes(block.view.id, number));
+  });
+}
+
+/** Go on from here in a thread of its own; this one stays as it is. */
+function branch(block) {
+  return attempt(async () => {
+    const fork = await client.thread(shown.id).fork(block.view.id);
+    titles.note(fork.id, `${byId("title").textContent} (branch)`);
+    show(fork.id);
+    await refresh();
   });
 }
 

@@ -2,7 +2,7 @@
 
 import { fileButton, partText, showText } from "./block_parts.js";
 import { askForm, outcomeOf } from "./ask_form.js";
-import { byId, copyFrom, count, make } from "./dom.js";
+import { byId, copyFrom, count, make, tool } from "./dom.js";
 import { showMarkdown } from "./markdown.js";
 
 const NEAR_END_PX = 80;
@@ -10,7 +10,7 @@ const NEAR_END_PX = 80;
 const PASSING = new Set(["queued", "model", "tool"]);
 const CALL_STATES = { open: "being written", complete: "", failed: "failed", cancelled: "not run" };
 
-/** Actions: answer(run, askId, answer), a promise of whether it was taken; save(block, part). */
+/** Actions: answer(run, askId, answer), a promise of whether it was taken; save(block, part); branch(block). */
 export class RunList {
   #items = new Map(); // run -> {item, blocks, foot, shown: block -> element, calls: call id -> element}
   #list = byId("runs");
@@ -74,9 +74,12 @@ export class RunList {
 
   #add(run) {
     const [blocks, foot] = [make("div", { class: "blocks" }), make("div", { class: "run-foot" })];
-    const parts = { item: make("li", { class: "turn" }, blocks, foot), blocks, foot, shown: new Map(), calls: new Map() };
+    const item = run.parent ? childItem(run.view.agent) : make("li", { class: "turn" });
+    item.append(blocks, foot);
+    const parts = { item, blocks, foot, shown: new Map(), calls: new Map() };
     this.#items.set(run, parts);
-    this.#list.append(parts.item);
+    const above = run.parent && (this.#items.get(run.parent) ?? this.#add(run.parent));
+    (above ? above.blocks : this.#list).append(item);
     return parts;
   }
 
@@ -102,13 +105,26 @@ export class RunList {
   #fill(run, block, element) {
     const { kind, role, state } = block.view;
     if (kind === "message" && role === "user") showText(element.firstChild, block.text);
-    else if (kind === "message") showAnswer(element, block);
+    else if (kind === "message") this.#showAnswer(run, block, element);
     else if (kind === "tool_call") showCall(element, block);
     else if (kind === "tool_result") this.#showResult(element, block);
     else if (kind === "ask") this.#showAsk(run, block, element);
     else if (kind === "reasoning") showText(element.lastChild, block.text);
+    else if (kind === "handoff") showText(element, `Handed over to ${block.view.name}`);
     else showText(element, block.text || block.view.error?.message || "");
     element.classList.toggle("cut", state === "cancelled");
+  }
+
+  #showAnswer(run, block, element) {
+    const [, said, tools] = element.children;
+    showMarkdown(said, block.text);
+    element.setAttribute("aria-busy", block.isOpen);
+    element.classList.toggle("streaming", block.isOpen && Boolean(block.text));
+    if (block.isOpen || run.parent) return;
+    tools.append(
+      tool("copy", "Copy the answer", (event) => copyFrom(event.currentTarget, block.text)),
+      tool("branch", "Branch into a new thread from here", () => this.actions.branch(block)),
+    );
   }
 
   /** What the tool gave, as it comes; its boxes stay while only their texts grow. */
@@ -150,7 +166,8 @@ function emptyElement(kind, role, name) {
   }
   if (kind === "message") {
     const title = make("h2", { class: "visually-hidden" }, "Answer"); // the headings in it are below
-    return make("article", { class: "answer", "aria-label": "Answer" }, title, make("div", { class: "markdown" }));
+    return make("article", { class: "answer", "aria-label": "Answer" }, title, make("div", { class: "markdown" }),
+      make("div", { class: "foot" }));
   }
   if (kind === "tool_call") return make("article", { class: "call", "aria-label": `Call of ${name}` });
   if (kind === "ask") return make("div", { class: "ask", role: "group", "aria-label": "Question" });
@@ -159,10 +176,11 @@ function emptyElement(kind, role, name) {
   return make("p", { class: kind === "error" ? "failure" : "step" });
 }
 
-function showAnswer(element, block) {
-  showMarkdown(element.lastChild, block.text);
-  element.setAttribute("aria-busy", block.isOpen);
-  element.classList.toggle("streaming", block.isOpen && Boolean(block.text));
+/** What an agent does that another one has called. */
+function childItem(agent) {
+  const name = make("p", { class: "label" });
+  showText(name, agent);
+  return make("div", { class: "child", role: "group", "aria-label": `Work of ${agent}` }, name);
 }
 
 /** The tool's name and its arguments as they come; what is in its place already stays. */

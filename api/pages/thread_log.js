@@ -38,9 +38,10 @@ class LoggedBlock {
   }
 }
 
-/** One run: `view` as the server described it last (null before), and its blocks in their order. */
+/** One run: `view` as the server described it last (null before), its blocks in their order, and the run that began it. */
 class LoggedRun {
   view = null;
+  parent = null;
   blocks = [];
 
   constructor(id) {
@@ -71,7 +72,7 @@ export class ThreadLog {
 
   /** The one that is worked on, or waits for an answer; null where there is none. */
   get running() {
-    return this.runs.find((run) => run.isActive && run.state !== "queued") ?? null;
+    return this.runs.find((run) => !run.parent && run.isActive && run.state !== "queued") ?? null;
   }
 
   /** Take an event in; the run that it has changed, or null. */
@@ -89,6 +90,7 @@ export class ThreadLog {
   describe(view) {
     const run = this.#run(view.id);
     run.view = view;
+    if (view.parent_run_id) run.parent = this.#run(view.parent_run_id);
     return run;
   }
 

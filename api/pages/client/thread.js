@@ -23,11 +23,12 @@ export class Thread {
    * Blocks as they begin, each to be streamed by itself, until the run has ended; without a run, for ever. After a lost
    * connection this goes on where it was. It reads no faster than its caller.
    *
-   * @param {{kinds?: string[]}} [options]
+   * @param {{kinds?: string[], children?: boolean}} [options] `children`: of runs that other runs began, too
    * @returns {AsyncGenerator<Block>}
    */
-  async *stream({ kinds = [] } = {}) {
-    const following = new Following(this.server, this.path, { runId: this.runId, after: this.after, kinds });
+  async *stream({ kinds = [], children = false } = {}) {
+    const query = { runId: this.runId, after: this.after, kinds, children };
+    const following = new Following(this.server, this.path, query);
     try {
       yield* following.each();
     } finally {
@@ -38,20 +39,23 @@ export class Thread {
   /**
    * Events as the server sends them, each once: `{name, data, position}`. `after: position` goes on after one of them.
    *
-   * @param {{after?: string | number | null, kinds?: string[], signal?: AbortSignal}} [options] `signal` ends it
+   * @param {{after?: string | number | null, kinds?: string[], children?: boolean, signal?: AbortSignal}} [options]
+   *   `signal` ends it
    */
-  events({ after = this.after, kinds = [], signal = this.server.ending } = {}) {
-    return threadEvents(this.server, this.path, { runId: this.runId, after, kinds }, signal);
+  events({ after = this.after, kinds = [], children = false, signal = this.server.ending } = {}) {
+    return threadEvents(this.server, this.path, { runId: this.runId, after, kinds, children }, signal);
   }
 
   /**
    * Blocks as they are now; by default what user and assistant said first.
    *
-   * @param {{kinds?: string[], roles?: string[], runId?: string | null, limit?: number, latestFirst?: boolean}} [options]
+   * @param {{kinds?: string[], roles?: string[], runId?: string | null, limit?: number, latestFirst?: boolean,
+   *   children?: boolean}} [options] `children`: of runs that other runs began, too
    * @returns {Promise<Block[]>}
    */
-  async blocks({ kinds = [], roles = [], runId = this.runId, limit = 100, latestFirst = false } = {}) {
-    const query = new URLSearchParams({ limit: String(limit), order: latestFirst ? "desc" : "asc" });
+  async blocks({ kinds = [], roles = [], runId = this.runId, limit = 100, latestFirst = false, children = false } = {}) {
+    const order = latestFirst ? "desc" : "asc";
+    const query = new URLSearchParams({ limit: String(limit), order, children: String(children) });
     if (kinds.length) query.set("kinds", kinds.join(","));
     if (roles.length) query.set("roles", roles.join(","));
     if (runId) query.set("run_id", runId);

@@ -10,6 +10,7 @@ import { Patience } from "./patience.js";
  * @property {string | null} runId
  * @property {string | number | null} after a position; null is the beginning
  * @property {string[]} kinds of blocks; all, where it is empty
+ * @property {boolean} children of runs that other runs began, too
  */
 
 /**
@@ -23,12 +24,13 @@ import { Patience } from "./patience.js";
  * @returns {AsyncGenerator<{name: string, data: any, position: string}>}
  * @throws {GreenroomError} it cannot be read any further: "thread_deleted", "thread_not_found", …
  */
-export async function* threadEvents(server, thread, { runId, after, kinds }, signal) {
+export async function* threadEvents(server, thread, { runId, after, kinds, children }, signal) {
   const patience = new Patience(server.patienceS);
   const query = new URLSearchParams();
   if (runId) query.set("run_id", runId);
   if (after !== null) query.set("after", String(after));
   if (kinds.length) query.set("kinds", kinds.join(","));
+  if (children) query.set("children", "true");
   for (let isOver = false; ; ) {
     try {
       for await (const { name, data, id } of server.stream(`${thread}/stream?${query}`, signal)) {

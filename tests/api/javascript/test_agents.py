@@ -223,6 +223,25 @@ async def test_a_run_is_waited_for_steered_and_cancelled(server: str, tmp_path: 
         assert await script.told() == ["failed", "cancelled"]
 
 
+async def test_runs_that_others_began_come_where_they_are_asked_for(server: str, tmp_path: Path) -> None:
+    source = f"""
+    const {{ task, file }} = await client.agent("boss").asyncPrompt({called("expert", prompt="say deep")!r});
+    await task.wait();
+    for (const children of [false, true]) {{
+      const texts = [];
+      for await (const block of file.stream({{ kinds: ["message"], children }})) {{
+        for await (const piece of block.stream()) void piece;
+        if (block.chatRole === "assistant") texts.push(block.text);
+      }}
+      tell(texts);
+      tell((await file.blocks({{ children, roles: ["assistant"], kinds: ["message"] }})).map((block) => block.text));
+    }}
+    """
+    async with node_script(tmp_path, server, CLIENT + source) as script:
+        assert [await script.told() for _ in range(2)] == [["told deep"]] * 2
+        assert [await script.told() for _ in range(2)] == [["deep", "told deep"]] * 2
+
+
 async def test_files_of_tools_are_read_as_bytes(server: str, tmp_path: Path) -> None:
     source = f"""
     const {{ file }} = await helper.prompt({called("several", number=7)!r});

@@ -170,6 +170,49 @@ async def test_threads_are_listed_opened_and_deleted(shown: AgentsPage, browser:
     await expect(other.field).to_be_hidden()
 
 
+async def test_what_other_agents_do_is_shown_and_what_they_ask_is_answered(shown: AgentsPage) -> None:
+    await shown.agent.select_option("boss")
+    await shown.prompt(called("expert", prompt=called("pay", amount=20)))
+    child = shown.page.get_by_role("group", name="Work of expert")
+    await expect(child.get_by_role("article", name="You")).to_have_text('call pay {"amount": 20}')
+    await expect(shown.cancel).to_be_visible()
+    await child.get_by_role("button", name="Approve").click()
+    await expect(child.get_by_role("article", name="Answer")).to_contain_text("told paid 20")
+    await expect(shown.answers.nth(1)).to_contain_text("told told paid 20")
+    await expect(shown.runs).to_have_count(1)
+    await expect(shown.agent).to_have_value("boss")
+    await expect(shown.page.get_by_role("heading", level=1)).to_have_text(re.compile("^call expert"))
+    assert RECORDED == ["pay 20"]
+
+
+async def test_a_thread_branches_from_an_answer(shown: AgentsPage) -> None:
+    for number in range(2):
+        await shown.prompt(f"say {number}")
+        await expect(shown.answers).to_have_count(number + 1)
+    branch = shown.page.get_by_role("button", name="Branch into a new thread from here")
+    await branch.nth(0).click()
+    await expect(shown.threads.get_by_role("button", name="say 0 (branch)").first).to_be_visible()
+    await expect(shown.answers).to_have_text([re.compile("0$")])
+    await shown.prompt("say other")
+    await expect(shown.answers).to_have_text([re.compile("0$"), re.compile("other$")])
+    await shown.page.go_back()
+    await expect(shown.answers).to_have_text([re.compile("0$"), re.compile("1$")])
+
+
+async def test_of_a_long_thread_the_latest_prompts_are_shown_first(shown: AgentsPage, site: AgentsSite) -> None:
+    async with httpx.AsyncClient(base_url=site.base_url, timeout=60) as http:
+        caller = Caller(http)
+        first = await caller.prompt("say 0", "long", agent="quiet")
+        begun = [await caller.begin(f"say {number}", "long", agent="quiet") for number in range(1, 101)]
+        await caller.wait(begun[-1]["run_id"])
+    await shown.visit(f"#{first['thread_id']}")
+    await expect(shown.answers).to_have_count(100)
+    await expect(shown.answers.nth(0)).to_contain_text("1")
+    await shown.page.get_by_role("button", name="Earlier messages").click()
+    await expect(shown.answers).to_have_count(101)
+    await expect(shown.page.get_by_role("button", name="Earlier messages")).to_be_hidden()
+
+
 async def test_hostile_text_is_text(shown: AgentsPage) -> None:
     hostile = "<img src=x onerror=document.title='broken'>"
     await shown.prompt(f"{called('fail', why=hostile)}\n{called('weather', city=hostile)}")
