@@ -100,7 +100,8 @@ async def test_a_run_is_joined_and_others_wait_for_it(shown: AgentsPage) -> None
     await shown.prompt("say later")
     await expect(shown.run("say later")).to_contain_text("Waits for its turn")
     await shown.busy.select_option("Joins in")
-    await shown.prompt("say joined")
+    async with shown.page.expect_response("**/async_prompt"):
+        await shown.prompt("say joined")
     HELD["a"].set()
     await expect(shown.answers).to_have_text([re.compile("joined$"), re.compile("later$")])
     await expect(shown.runs).to_have_count(2)
