@@ -7,13 +7,13 @@ const TYPING_EVERY_MS = 5000;
 /**
  * Actions: send(text); where there is a button to stop, stop(); where the server is to hear of typing, typing(); where
  * the text is to be judged while it is written, changed(text). `isAlwaysOpen`: messages are sent also while an answer
- * runs.
+ * runs, one after another.
  */
 export class Composer {
   #field = byId("composer-input");
   #lastTyping = -Infinity;
   #isClosed = false;
-  #isSending = false;
+  #sending = null;
 
   constructor(actions) {
     this.actions = actions;
@@ -58,16 +58,22 @@ export class Composer {
 
   async #submit() {
     const text = this.#field.value.trim();
-    if (!text || this.#isClosed || this.#isSending) return;
+    const before = this.#sending;
+    if (!text || this.#isClosed || (before && !this.actions.isAlwaysOpen)) return;
     this.#field.value = "";
     this.#lastTyping = -Infinity;
     this.#onInput();
-    this.#isSending = true;
+    const sending = before ? before.catch(() => null).then(() => this.#send(text)) : this.#send(text);
+    this.#sending = sending;
     try {
-      await this.actions.send(text);
+      await sending;
     } finally {
-      this.#isSending = false;
+      if (this.#sending === sending) this.#sending = null;
     }
+  }
+
+  async #send(text) {
+    await this.actions.send(text);
   }
 
   #onInput() {
