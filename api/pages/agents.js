@@ -134,6 +134,7 @@ async function send(text) {
     const { file } = await client.agent(agent).asyncPrompt(text, { ...options, idempotencyKey });
     titles.note(file.id, text);
     if (to === null && shown === null) show(file.id);
+    if (to === null && shown?.id === file.id) shown.agent = agent;
     runs.scrollToEnd();
   });
   unsure = isSent ? null : { signature, key: idempotencyKey };
