@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest_asyncio
+from transformers import AutoTokenizer
 
 from actors.settings import InferletSettings, ModelSettings
 from api.client import ChatHistory, Client
@@ -17,6 +19,8 @@ from tests.actors.threads.mcp_agents import COMMAND
 from tests.api.live_server import serving
 
 FOLDER = Path(__file__).parent
+MAX_TEMPLATE_TOKENS = 16
+"""Around a message, and before the answer."""
 
 
 @pytest_asyncio.fixture
@@ -76,6 +80,22 @@ async def test_a_researcher_looks_up_asks_and_writes_down(client: Client) -> Non
     after = await again.task.wait()
     assert (after.state, after.usage.model_calls) == ("succeeded", 1)
     assert after.usage.cached_tokens > 0
+
+
+async def test_the_second_step_of_a_run_computes_its_new_tokens_only(client: Client) -> None:
+    """That is: the result, and what the template has around it."""
+    await client.upload_agents(FOLDER / "researcher.py")
+    agent, prompt = client.agent("researcher"), "What is an otter?"
+    two = await agent.async_prompt(prompt, tool_choice=["look_up", "none"])
+    both = (await two.task.wait()).usage
+    [result] = await two.file.blocks(["tool_result"])
+    alone = await agent.async_prompt(prompt, tool_choice="none")
+    first = (await alone.task.wait()).usage
+    assert (both.model_calls, first.model_calls) == (2, 1)
+    num_read = both.prompt_tokens - first.prompt_tokens
+    num_new = len(AutoTokenizer.from_pretrained(embedded_model()).encode(json.dumps(result.view.parts[0].value)))
+    assert num_read > first.prompt_tokens + num_new
+    assert both.cached_tokens >= num_read - num_new - MAX_TEMPLATE_TOKENS
 
 
 async def test_a_supervisor_has_specialists_work_and_hands_over(client: Client) -> None:
