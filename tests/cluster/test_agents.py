@@ -95,7 +95,7 @@ def test_a_run_goes_on_when_its_actor_is_killed_and_each_tool_has_run_once(deplo
     asyncio.run(scenario())
 
 
-def test_a_fork_is_as_warm_as_its_thread_and_survives_the_kill_of_its_actor(deployed: Deployed, tmp_path: Path) -> None:
+def test_a_fork_is_as_warm_as_its_thread_and_survives_the_kill_of_its_actor(deployed: Deployed) -> None:
     async def scenario() -> None:
         async with httpx.AsyncClient(base_url=deployed.url, timeout=120) as http:
             caller = Caller(http)
