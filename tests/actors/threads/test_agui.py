@@ -370,3 +370,19 @@ async def test_runs_below_are_subagents_and_what_they_ask_interrupts(small: Smal
         ]
         assert findings(answered, [{"id": "a", "role": "assistant", "toolCalls": calls}]) == []
         assert RECORDED == ["add 1 2", "pay 20"]
+
+
+async def test_a_run_is_shown_to_its_end_whatever_dies_meanwhile(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        first = await run(caller, user(called("pay", amount=20)))
+        [interrupt] = outcome(first)["interrupts"]
+        [thread] = (await caller.ask("GET", "/api/threads"))["threads"]
+        small.kill_inferlet(thread["id"])
+        small.restart_directory()
+        resume = [{"interruptId": interrupt["id"], "status": "resolved", "payload": {"approved": True}}]
+        second = await run(caller, run_id="r2", resume=resume)
+        assert text(second) == "told paid 20"
+        small.kill_inferlet(thread["id"])
+        assert merged(await run(caller, user(called("pay", amount=20)), run_id="r1")) == merged(first)
+        assert text(await run(caller, run_id="r2", resume=resume)) == "told paid 20"
+        assert RECORDED == ["pay 20"]
