@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from api.errors import BlockNotFound, ThreadNotFound
+from api.errors import BlockNotFound, ThreadDeleted, ThreadNotFound
 from api.http.agent_routes import agents_of, view_response
 from api.http.disconnects import while_connected
 from api.http.event_stream import GrowingResponse
@@ -97,7 +97,7 @@ async def _thread_of_block(request: Request) -> ThreadHandle:
     owner, block_id = owner_of(request), _block_id(request)
     try:
         return await agents_of(request).thread(thread_of(block_id), owner)
-    except ThreadNotFound:
+    except (ThreadNotFound, ThreadDeleted):
         raise BlockNotFound(block_id) from None
 
 

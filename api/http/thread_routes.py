@@ -36,7 +36,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from api.errors import GreenroomError, RunNotFound, ThreadNotFound
+from api.errors import GreenroomError, RunNotFound, ThreadDeleted, ThreadNotFound
 from api.http.agent_routes import agents_of, idempotency_key, view_response
 from api.http.bodies import parse_body
 from api.http.event_stream import EventStream, error_text, event_text, kept_alive
@@ -202,7 +202,7 @@ async def _thread_of_run(request: Request) -> ThreadHandle:
     owner, run_id = owner_of(request), _run_id(request)
     try:
         return await agents_of(request).thread(thread_of(run_id), owner)
-    except ThreadNotFound:
+    except (ThreadNotFound, ThreadDeleted):
         raise RunNotFound(run_id) from None
 
 

@@ -105,6 +105,13 @@ async def several(number: int) -> AsyncIterator[object]:
 
 
 @tool
+def flood() -> Iterator[str]:
+    """Letters, for ever."""
+    while True:
+        yield "x"
+
+
+@tool
 def draw(name: str) -> Iterator[object]:
     """A picture, what it shows, and more when the test says so."""
     yield File(b"\x00\xff", "image/x-test")
@@ -147,7 +154,24 @@ def strict() -> str:
     return "no"
 
 
-TOOLS = [add, weather, fail, hold, hold_safely, repeated, slow, pay, once, letters, several, draw, order, choose, pause]
+TOOLS = [
+    add,
+    weather,
+    fail,
+    hold,
+    hold_safely,
+    repeated,
+    slow,
+    pay,
+    once,
+    letters,
+    several,
+    draw,
+    order,
+    choose,
+    pause,
+    flood,
+]
 helper = Agent(name="helper", system="Help.", tools=[*TOOLS, client_tool("pick", {"type": "object"})])
 quiet = Agent(name="quiet", tools=[add, pay], statuses=False)
 limited = Agent(name="limited", tools=TOOLS, max_actions=2, max_tokens=400)

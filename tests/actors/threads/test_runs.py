@@ -203,7 +203,7 @@ async def test_many_runs_of_many_threads_never_mix(small: SmallCluster) -> None:
                 assert (await caller.wait(run["run_id"]))["state"] == "succeeded"
             return [text_of(block) for block in await caller.blocks(runs[0]["thread_id"])]
 
-        names = [f"thread-{number}" for number in range(12)]
+        names = [f"thread-{number}" for number in range(50)]
         for name, texts in zip(names, await asyncio.gather(*map(talk, names)), strict=True):
             assert texts == [text for number in range(4) for text in (f"say {name} {number}", f"{name} {number}")]
 
@@ -351,7 +351,8 @@ async def test_a_thread_is_its_owners_and_is_gone_when_it_is_deleted(small: Smal
         await ada.ask("DELETE", f"/api/files/{thread_id}", status=204)
         gone = await ada.ask("GET", f"/api/threads/{thread_id}", status=410)
         assert gone["error"]["code"] == "thread_deleted"
-        await ada.ask("GET", f"/api/runs/{run_id}", status=410)
+        assert (await ada.ask("GET", f"/api/runs/{run_id}", status=404))["error"]["code"] == "run_not_found"
+        assert (await ada.ask("GET", f"/api/blocks/{block_id}", status=404))["error"]["code"] == "block_not_found"
         anew = await ada.prompt("list", "shared name")
         assert anew["thread_id"] != thread_id
         assert text_of(anew["blocks"][0]) == "system: Help. | user: list"
