@@ -31,6 +31,10 @@ def operator() -> Iterator[Operator]:
         yield operator
 
 
+PATIENCE = ("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S")
+"""How long Serve waits for a proxy of its own, which is 5 s: on a busy machine its process takes longer to start."""
+
+
 def moved(operator: Operator, tmp_path: Path) -> Path:
     """cluster.yaml with the operator's port and journal in place of its own."""
     text = (ROOT / "cluster.yaml").read_text()
@@ -85,6 +89,7 @@ def test_serve_run_serves_the_embedded_model_through_proxies_of_its_own(operator
     content = yaml.safe_load(file.read_text())
     content["http_options"] = content["applications"][0]["args"].pop("listen")
     file.write_text(yaml.safe_dump({**content, "proxy_location": "HeadOnly"}))
+    operator.environment.update(dict.fromkeys(PATIENCE, "60"))
     with running(operator, *SERVE, "run", str(file)) as process:
         wait_until_ready(operator, process)
         assert answers(operator)

@@ -26,6 +26,11 @@ class ChatPage:
             await models.select_option(self._model)
             await self.field.focus()
 
+    async def allow(self, num_tokens: int) -> None:
+        """Let answers be so long, from the next visit on: one that is to be stopped runs while the machine is busy."""
+        settings = f"JSON.stringify({{max_tokens: {num_tokens}}})"
+        await self.page.add_init_script(f"localStorage.setItem('greenroom.settings', {settings})")
+
     async def ask(self, text: str) -> None:
         """Send a message."""
         await self.field.fill(text)

@@ -42,6 +42,7 @@ async def test_the_second_turn_says_how_its_context_was_found(page: Page, site: 
 
 async def test_stopping_keeps_the_session(page: Page, site: Site) -> None:
     chat = ChatPage(page, site.base_url, site.slow_model)
+    await chat.allow(1500)
     await chat.visit()
     await chat.ask(site.long_question)
     await chat.begun(0)
@@ -127,6 +128,7 @@ async def test_an_answer_can_be_had_again_beside_the_first(page: Page, site: Sit
 
 async def test_all_of_it_works_by_keyboard(page: Page, site: Site) -> None:
     chat = ChatPage(page, site.base_url, site.slow_model)
+    await chat.allow(1500)
     await chat.visit()
     await expect(chat.field).to_be_focused()
     await page.keyboard.type("one")
