@@ -197,6 +197,11 @@ class TurnRun:
             await self.cancel()
 
     @property
+    def is_started(self) -> bool:
+        """It was admitted."""
+        return self._start is not None
+
+    @property
     def started(self) -> TurnStart:
         """As it was when it was first admitted."""
         assert self._start is not None, "not started yet"

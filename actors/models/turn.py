@@ -59,6 +59,12 @@ class ModelTurn:
         """No more output will come."""
         return self.log.is_closed
 
+    def is_of(self, message: StartTurn) -> bool:
+        """Whether this message asks for this turn once more: not where it was cancelled, or has another context."""
+        is_cancelled = self.finish is not None and self.finish.reason == "cancelled"
+        is_same = self.message.attempt >= message.attempt and self.start.base_length == message.base_length
+        return is_same and not is_cancelled
+
     def take(self, output: Output, now: float) -> None:
         """Append what a step has made."""
         if output.ids and self.first_token_at is None:

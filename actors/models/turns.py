@@ -66,7 +66,7 @@ class ModelTurns:
         self._warm = WarmContexts(engine, settings.max_warm_contexts, settings.owner_share)
 
     async def start(self, message: StartTurn) -> TurnStart:
-        """Have a turn admitted; the same attempt at the same turn again is the same turn.
+        """Have a turn admitted; the same attempt at the same turn again is the same turn; see ``ModelTurn.is_of``.
 
         Raises:
             GreenroomError: as ``Engine.prepare`` and ``Engine.admit``.
@@ -75,7 +75,7 @@ class ModelTurns:
         constraint = constraint_of(message.request, self._tokenizer.answers)
         unheld = () if constraint is None else await self._engine.prepare(constraint)
         known = self._turns.get(message.key)
-        if known and known.message.attempt >= message.attempt:
+        if known and known.is_of(message):
             return known.start
         if self.is_draining:
             raise Unavailable("this model actor is draining")

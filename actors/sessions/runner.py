@@ -19,7 +19,7 @@ from actors.sessions.ended_turns import OpenTurn
 from actors.sessions.listeners import Listeners
 from actors.sessions.records import TurnEnded, TurnFailed, TurnQueued, TurnRestarted, TurnStarted
 from actors.sessions.stream import SessionRecords
-from api.errors import Fenced, GreenroomError, TurnNotFound, reason_of
+from api.errors import GreenroomError, Moved, TurnNotFound, reason_of
 from api.logs import event_logger
 
 log = event_logger("greenroom.session")
@@ -59,6 +59,7 @@ class TurnRunner:
         Raises:
             GreenroomError: it cannot be; the session is as before.
         """
+        self._records.check_here()
         history, request, edit = self._records.history, turn.request, turn.edit
         begun = history.context_after(edit)
         context = self.context if begun.opened is None else self.context.on(begun.opened.model)
@@ -68,15 +69,14 @@ class TurnRunner:
         writing = None if is_anew else self._scope.start(self._records.write(started))
         try:
             await run.start()
+            await (writing or self._records.write(replace(started, prompt_ids=run.started.prompt_ids)))
         except Exception as error:
-            if writing is not None:
-                await writing
-            reason = reason_of(error) if is_enqueued else ""
-            await self._records.write(TurnFailed(request.turn_id, run.deaths.are_too_many, reason))
+            await self._write_failed(run, reason_of(error) if is_enqueued else "", writing)
+            if run.is_started:
+                await run.cancel_and_wait()
             if context is not self.context:
                 await context.close()
             raise
-        await (writing or self._records.write(replace(started, prompt_ids=run.started.prompt_ids)))
         await self._move_to(context)
         log.info(
             "turn started",
@@ -174,7 +174,7 @@ class TurnRunner:
             log.info("turn ended", session_id=session_id, turn_id=turn_id, reason=reason, output_tokens=count)
             self.last_ended_at = time.time()
             await self.context.turn_ended(len(self._records.history.tokens))
-        except Fenced:
+        except Moved:
             log.info("another actor has the session", session_id=session_id)
         except GreenroomError as error:
             log.warning("turn failed", session_id=session_id, turn_id=turn_id, error=str(error))
@@ -193,7 +193,13 @@ class TurnRunner:
         self._failed[turn_id] = error
         while len(self._failed) > self.MAX_FAILURES:
             self._failed.popitem(last=False)
+        await self._write_failed(run, reason_of(error))
+
+    async def _write_failed(self, run: TurnRun, reason: str, starting: asyncio.Task[None] | None = None) -> None:
+        """Record that a turn failed; where its start or that cannot be recorded, the next activation decides."""
         try:
-            await self._records.write(TurnFailed(turn_id, run.deaths.are_too_many, reason_of(error)))
+            if starting is not None:
+                await starting
+            await self._records.write(TurnFailed(run.request.turn_id, run.deaths.are_too_many, reason))
         except GreenroomError:
             self._records.leave()

@@ -25,7 +25,7 @@ from actors.sessions.stream import SessionRecords
 from actors.sessions.turns import SessionTurns
 from actors.settings import SessionSettings
 from api.cluster import Edit, SessionDescription, SessionLog, TurnRecord
-from api.errors import InvalidRequest, Moved, SessionNotFound, TurnRunning
+from api.errors import InvalidRequest, SessionNotFound, TurnRunning
 from api.turns import TurnRequest
 
 
@@ -161,8 +161,7 @@ class Session(SessionCalls):
             await self._parts.directory.close(self.id)
 
     async def next_turn(self, after: int | None, listener: str, wait_s: float) -> Heard:
-        if self.is_fenced:
-            raise Moved(f"session {self.session_id!r} is not here any longer")
+        self._records.check_here()
         if after is None:
             return Heard(self._records.history.num_records)
         return await self._listeners.next(after, listener, wait_s)
@@ -289,8 +288,7 @@ class Session(SessionCalls):
         return timeout_s is not None and self.idle_s() >= timeout_s
 
     def _use(self, is_delisted_too: bool = False) -> None:
-        if self.is_fenced:
-            raise Moved(f"session {self.session_id!r} is not here any longer")
+        self._records.check_here()
         if not is_delisted_too:
             self._check_listed()
         self._last_used_at = time.time()

@@ -22,7 +22,7 @@ from actors.sessions.records import (
 )
 from actors.sessions.shortened import shortened, whole
 from actors.sessions.title import title_of
-from api.errors import Fenced
+from api.errors import Fenced, Moved
 
 
 class SessionRecords:
@@ -80,20 +80,26 @@ class SessionRecords:
         """Add a record. Durable on return, and part of the history. Records enter in the order of the calls.
 
         Raises:
-            Fenced: somebody else has the session.
+            Moved: somebody else has the session, or will.
         """
         async with self._writing:
+            self.check_here()
             try:
                 await self._append(record)
             except Fenced:
-                self.is_fenced = True
-                raise
+                self.leave()
+                self.check_here()
             self.history.apply(record)
 
     async def _append(self, record: Record) -> None:
         listing = _listing_after(self.history, record)
         line = encode(shortened(self.history, record))
         await self._stream.append([line], self.opened.idle_timeout_s, listing)
+
+    def check_here(self) -> None:
+        """Whether the session is still here; raises ``Moved`` where it is not."""
+        if self.is_fenced:
+            raise Moved(f"session {self.opened.session_id!r} is not here any longer")
 
     def leave(self) -> None:
         """Write nothing here any longer."""

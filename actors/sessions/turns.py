@@ -20,7 +20,7 @@ from actors.sessions.runner import TurnRunner
 from actors.sessions.shown import is_empty
 from actors.sessions.stream import SessionRecords
 from api.cluster import Edit, TurnRecord
-from api.errors import GreenroomError, Moved, TurnNotFound, TurnRunning
+from api.errors import GreenroomError, TurnNotFound, TurnRunning
 from api.logs import event_logger
 from api.turns import Finish, TurnRequest, TurnStart
 
@@ -109,8 +109,7 @@ class SessionTurns:
     async def _decided(self) -> None:
         """Wait until it is decided what came before; the session might leave this actor meanwhile."""
         await self.order.decided()
-        if self._records.is_fenced:
-            raise Moved(f"session {self._records.opened.session_id!r} is not here any longer")
+        self._records.check_here()
 
     def _checked(self, after: str | None, edit: Edit | None) -> Edit | None:
         """The edit, if there is one that has not been made.
