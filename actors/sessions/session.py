@@ -192,7 +192,7 @@ class Session(SessionCalls):
         history = self._records.history
         length = length if after is None else history.length_after(after)
         length = length if before is None else history.length_before(before)
-        if length is None and self._runner.turn_id:
+        if length is None and history.open_turn:
             raise TurnRunning("a turn is running; say at which length to fork")
         records = tuple(encode(record) for record in prefix(history, length))
         target = await self._runner.context.fork(target_id, Contents(tuple(history.tokens[:length])))

@@ -12,7 +12,15 @@ import pytest
 import pytest_asyncio
 
 from api.cluster import Edit, SessionHandle, SessionLog, SessionOptions, TurnRecord
-from api.errors import GreenroomError, LengthExceeded, ModelNotFound, NotLast, SessionNotFound, TurnNotFound
+from api.errors import (
+    GreenroomError,
+    LengthExceeded,
+    ModelNotFound,
+    NotLast,
+    SessionNotFound,
+    TurnNotFound,
+    TurnRunning,
+)
 from api.turns import Finish, Message, Stop, Text, Tokens, TurnRequest
 from tests.actors.fake_engine import greedy
 from tests.actors.sessions.test_session import collect, ids, until
@@ -257,3 +265,18 @@ def beginning_ids(cluster: SmallCluster, session: SessionHandle) -> list[str]:
     tenants = [slot.target.tenant for slot in cluster.slots.values()]
     found = next(tenant for tenant in tenants if tenant and tenant.id == session.session_id)
     return list(found._turns._beginning)
+
+
+async def test_a_session_is_not_forked_whole_while_a_turn_waits_for_admission(cluster: SmallCluster) -> None:
+    session = await cluster.greenroom.open_session(SessionOptions())
+    await session.edit(Edit("f", addition="added", told=(Tokens((5,)),)))
+    cluster.kill_model()
+    beginning = asyncio.create_task(_begin(session, request("a", 7), None))
+    while not (await session.describe()).turns:
+        assert not beginning.done()
+    with pytest.raises(TurnRunning):
+        await session.fork()
+    await cluster.start_model(0)
+    assert ids(await collect(await beginning)) == greedy([5, 7], 3)
+    fork = await session.fork()
+    assert (await fork.log()).entries == (await session.log()).entries

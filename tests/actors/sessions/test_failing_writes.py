@@ -14,7 +14,7 @@ from api.cluster import Edit, SessionOptions
 from api.errors import GreenroomError, Unavailable
 from api.turns import Tokens, TurnRequest
 from tests.actors.fake_engine import greedy
-from tests.actors.sessions.test_session import collect, ids, request
+from tests.actors.sessions.test_session import collect, ids, request, until
 from tests.actors.small_cluster import SmallCluster
 
 TOO_LONG = tuple(range(1, 30))
@@ -79,8 +79,7 @@ async def test_an_accepted_turn_whose_start_is_not_recorded_starts_again(cluster
     session = await cluster.greenroom.open_session(SessionOptions())
     refuse("TurnStarted")
     await session.enqueue(request("a", 7))
-    while not session_left(cluster):
-        await asyncio.sleep(0.01)
+    await until(lambda: session_left(cluster))
     assert ids(await collect(await session.resume("a", 0))) == greedy([7], 5)
 
 
