@@ -44,7 +44,7 @@ class SessionTurns:
         runner.has_ended = self._queue.leave
         self._beginning: dict[str, asyncio.Task[Ticket]] = {}
         self._waiting: dict[str, TurnRequest] = {}
-        self._enqueued: set[str] = set()
+        self._enqueued: dict[str, asyncio.Task[None] | None] = {}
 
     @property
     def is_idle(self) -> bool:
@@ -87,12 +87,13 @@ class SessionTurns:
         if turn_id not in self._beginning:
             await self._decided()
         if turn_id in self.unfinished or turn_id in history.hidden or history.record(turn_id):
+            if (writing := self._enqueued.get(turn_id)) is not None:
+                await asyncio.shield(writing)
             return
         edit = self._checked(after, edit)
         self._queue.check_room()
-        self._enqueued.add(turn_id)
         turn = TurnQueued(self._resolved(request, edit), edit)
-        writing = self._scope.start(self._records.write(turn))
+        writing = self._enqueued[turn_id] = self._scope.start(self._records.write(turn))
         self._accept(turn, "", writing).add_done_callback(_retrieve)
         await asyncio.shield(writing)
 
@@ -175,7 +176,7 @@ class SessionTurns:
 
     def wait_again(self, turn: TurnQueued) -> None:
         """Let a turn wait that an earlier actor had accepted."""
-        self._enqueued.add(turn.request.turn_id)
+        self._enqueued[turn.request.turn_id] = None
         self._accept(turn, "").add_done_callback(_retrieve)
 
     async def ticket(self, turn_id: str, lost_attempt: int | None, delivered: TurnOutput | None) -> Ticket:
@@ -271,6 +272,7 @@ class SessionTurns:
                 raise
         finally:
             del self._beginning[turn_id], self._waiting[turn_id]
+            self._enqueued.pop(turn_id, None)
 
     async def _dismissed(self, request: TurnRequest, before: asyncio.Task[None] | None) -> Ticket:
         """A turn was cancelled before it started, or the session leaves this actor."""

@@ -20,6 +20,7 @@ from api.errors import (
     SessionNotFound,
     TurnNotFound,
     TurnRunning,
+    Unavailable,
 )
 from api.turns import Finish, Message, Stop, Text, Tokens, TurnRequest
 from tests.actors.fake_engine import greedy
@@ -277,6 +278,67 @@ async def test_a_session_is_not_forked_whole_while_a_turn_waits_for_admission(cl
     with pytest.raises(TurnRunning):
         await session.fork()
     await cluster.start_model(0)
-    assert ids(await collect(await beginning)) == greedy([5, 7], 3)
+    made = ids(await collect(await beginning))
+    assert made == greedy([5, 7], 3)
     fork = await session.fork()
-    assert (await fork.log()).entries == (await session.log()).entries
+    assert ids(await collect(await fork.begin(request("b", 8)))) == greedy([5, 7, *made, 8], 3)
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+async def test_a_repeated_turn_is_acknowledged_when_it_is_durable(
+    cluster: SmallCluster, monkeypatch: pytest.MonkeyPatch, is_refused: bool
+) -> None:
+    session = await cluster.greenroom.open_session(SessionOptions())
+    append, may_write = cluster.journal.append, asyncio.Event()
+
+    async def append_late(*arguments: Any) -> None:
+        await may_write.wait()
+        if is_refused:
+            raise Unavailable("database or disk is full")
+        await append(*arguments)
+
+    monkeypatch.setattr(cluster.journal, "append", append_late)
+    tries = [asyncio.create_task(session.enqueue(request("a", 7))) for _ in range(2)]
+    await asyncio.wait(tries, timeout=0.1)
+    assert not any(one.done() for one in tries)
+    may_write.set()
+    answers = await asyncio.gather(*tries, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Unavailable if is_refused else type(None)] * 2
+
+
+async def test_a_hidden_turn_is_read_in_a_conversation_alone(cluster: SmallCluster) -> None:
+    session = await cluster.greenroom.open_session(SessionOptions())
+    for name in ("a", "b"):
+        await collect(await session.begin(request(name, 7)))
+    await session.hide("a")
+    for asking in (session.resume("a", 0), session.begin(request("a", 7))):
+        with pytest.raises(TurnNotFound):
+            await asking
+    await session.edit(Edit("e", note="a conversation"))
+    assert ids(await collect(await session.resume("a", 0))) == greedy([7], 3)
+
+
+async def test_what_comes_while_the_context_is_cut_builds_on_what_is_left(
+    cluster: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await cluster.greenroom.open_session(SessionOptions())
+    made = ids(await collect(await session.begin(request("a", 7))))
+    await collect(await session.begin(request("b", 8)))
+    append, is_cutting, may_write = cluster.journal.append, asyncio.Event(), asyncio.Event()
+
+    async def append_late(*arguments: Any) -> None:
+        is_cutting.set()
+        await may_write.wait()
+        await append(*arguments)
+
+    monkeypatch.setattr(cluster.journal, "append", append_late)
+    cutting = asyncio.create_task(session.rollback(4))
+    await is_cutting.wait()
+    building = [asyncio.create_task(_begin(session, request(f"after {after}", 9), after)) for after in ("b", "a")]
+    await asyncio.wait(building, timeout=0.1)
+    assert (await session.log()).version == "b"
+    may_write.set()
+    await cutting
+    with pytest.raises(NotLast):
+        await building[0]
+    assert ids(await collect(await building[1])) == greedy([7, *made, 9], 3)
