@@ -170,6 +170,8 @@ class Session(SessionCalls):
         self, turn_id: str, lost_attempt: int | None = None, delivered: TurnOutput | None = None
     ) -> Ticket:
         self._use(is_delisted_too=True)
+        if lost_attempt is None:
+            self._turns.check_told(turn_id)
         return await self._turns.ticket(turn_id, lost_attempt, delivered)
 
     async def ended(self, turn_id: str) -> TurnOutput:
@@ -213,15 +215,17 @@ class Session(SessionCalls):
 
     async def rollback(self, length: int | None, then: tuple[int, ...] = (), before: str | None = None) -> None:
         self._use()
+        await self._turns.roll_back(lambda: self._cut(length, then, before))
+
+    def _cut(self, length: int | None, then: tuple[int, ...], before: str | None) -> RolledBack:
         limit, history = self._records.opened.max_context + 1, self._records.history
-        async with self._turns.held_off():
-            length = length if before is None else history.length_before(before)
-            if length is None:
-                raise InvalidRequest("a rollback needs a length or a turn")
-            history.context.check_length(length)
-            if length + len(then) > limit:
-                raise InvalidRequest(f"this context holds at most {limit} tokens")
-            await self._records.write(RolledBack(length, then))
+        length = length if before is None else history.length_before(before)
+        if length is None:
+            raise InvalidRequest("a rollback needs a length or a turn")
+        history.context.check_length(length)
+        if length + len(then) > limit:
+            raise InvalidRequest(f"this context holds at most {limit} tokens")
+        return RolledBack(length, then)
 
     async def rename(self, title: str) -> None:
         self._use()

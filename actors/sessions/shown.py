@@ -15,7 +15,7 @@ def shown_turns(history: History) -> list[TurnRecord]:
     """All that have ended in the context; of hidden ones what they take of it, and nothing that was said."""
     records = [turn.record(history.context.number) for turn in history.turns]
     return [
-        replace(record, prompt=(), text="", note="") if _is_untold(history, record.turn_id) else record
+        replace(record, prompt=(), text="", note="") if is_untold(history, record.turn_id) else record
         for record in records
     ]
 
@@ -43,9 +43,9 @@ def is_empty(history: History, waiting: Iterable[TurnRequest]) -> bool:
 
 
 def _is_shown(history: History, entry: EndedTurn | Edit) -> bool:
-    return isinstance(entry, Edit) or not _is_untold(history, entry.request.turn_id)
+    return isinstance(entry, Edit) or not is_untold(history, entry.request.turn_id)
 
 
-def _is_untold(history: History, turn_id: str) -> bool:
+def is_untold(history: History, turn_id: str) -> bool:
     """Whether nothing is shown of what was said in this turn, since it is hidden: what an edit told may stay."""
     return turn_id in history.hidden and history.note is None and history.context.front is None

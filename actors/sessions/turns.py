@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 from actors.calls.scope import Scope
 from actors.contexts.deaths import Deaths
@@ -15,9 +16,9 @@ from actors.models.messages import TurnOutput
 from actors.sessions.ended_turns import OpenTurn, waiting_record
 from actors.sessions.order import Order
 from actors.sessions.queue import TurnQueue
-from actors.sessions.records import Edited, TurnDismissed, TurnQueued
+from actors.sessions.records import Edited, RolledBack, TurnDismissed, TurnQueued
 from actors.sessions.runner import TurnRunner
-from actors.sessions.shown import is_empty
+from actors.sessions.shown import is_empty, is_untold
 from actors.sessions.stream import SessionRecords
 from api.cluster import Edit, TurnRecord
 from api.errors import GreenroomError, TurnNotFound, TurnRunning
@@ -69,6 +70,7 @@ class SessionTurns:
         turn_id = request.turn_id
         if turn_id not in self._beginning:
             await self._decided()
+        self.check_told(turn_id)
         if known := self._ticket_now(turn_id):
             return known
         if turn_id in self._records.history.quarantined:
@@ -103,9 +105,25 @@ class SessionTurns:
         if edit.edit_id in self._records.history.edit_ids:
             return
         self._checked(after, edit)
-        writing = self._scope.start(self._write_edit(edit))
-        self.order.accept(edit.edit_id, writing)
-        await asyncio.shield(writing)
+        await self._change(edit.edit_id, self._write_edit(edit))
+
+    async def roll_back(self, cut: Callable[[], RolledBack]) -> None:
+        """Cut the context back as this says once no turn runs; see ``SessionHandle.rollback``."""
+        await self._decided()
+        await self._change("rollback", self._write_cut(cut))
+
+    async def _change(self, name: str, change: Coroutine[Any, Any, None]) -> None:
+        """Let what comes later wait until this has been made, or has come to nothing."""
+        making = self._scope.start(self._make(name, change))
+        self.order.accept(name, making)
+        await asyncio.shield(making)
+
+    async def _make(self, name: str, change: Coroutine[Any, Any, None]) -> None:
+        try:
+            await change
+        except BaseException:
+            self.order.withdraw(name)
+            raise
 
     async def _decided(self) -> None:
         """Wait until it is decided what came before; the session might leave this actor meanwhile."""
@@ -127,15 +145,24 @@ class SessionTurns:
         return edit
 
     async def _write_edit(self, edit: Edit) -> None:
-        try:
-            if not edit.is_anew:
-                return await self._records.write(Edited(edit))
-            async with self.held_off():
-                await self._records.write(Edited(edit))
-                await self.runner.move()
-        except BaseException:
-            self.order.withdraw(edit.edit_id)
-            raise
+        if not edit.is_anew:
+            return await self._records.write(Edited(edit))
+        async with self._held_off():
+            await self._records.write(Edited(edit))
+            await self.runner.move()
+
+    async def _write_cut(self, cut: Callable[[], RolledBack]) -> None:
+        async with self._held_off():
+            await self._records.write(cut())
+
+    def check_told(self, turn_id: str) -> None:
+        """Whether what was said in this turn is told to anyone.
+
+        Raises:
+            TurnNotFound: it is hidden.
+        """
+        if is_untold(self._records.history, turn_id):
+            raise TurnNotFound(turn_id)
 
     def record(self, turn_id: str) -> TurnRecord:
         """See ``SessionHandle.turn``."""
@@ -216,7 +243,7 @@ class SessionTurns:
         return await self.runner.cancel()
 
     @asynccontextmanager
-    async def held_off(self) -> AsyncIterator[None]:
+    async def _held_off(self) -> AsyncIterator[None]:
         """No turn runs meanwhile; those that come wait.
 
         Raises:
