@@ -48,10 +48,14 @@ class Titled:
 
 @dataclass(frozen=True, slots=True)
 class TurnQueued:
-    """A turn was accepted, and is to start when those before it have ended. Earlier ones have no ``edit``."""
+    """A turn was accepted, and is to start when those before it have ended. Earlier ones have no ``edit``.
+
+    ``kept`` is as that of its start.
+    """
 
     request: TurnRequest
     edit: Edit | None = None
+    kept: KeptParts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +190,7 @@ def encode(record: Record) -> bytes:
         fields["request"] |= _special_fields(record.request)
     if isinstance(record, TurnQueued | TurnStarted | Edited) and record.edit is not None:
         fields["edit"]["told"] = [_named(part) for part in record.edit.told]
-    if isinstance(record, TurnStarted | Edited) and record.kept is not None:
+    if isinstance(record, TurnQueued | TurnStarted | Edited) and record.kept is not None:
         fields["kept"]["others"] = [_named(part) for part in record.kept.others]
     if isinstance(record, TurnQueued | TurnStarted | Edited):
         fields = {name: value for name, value in fields.items() if value not in (None, ())}

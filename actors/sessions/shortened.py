@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from actors.sessions.history import History
-from actors.sessions.records import Edited, Record, TurnEnded, TurnStarted
+from actors.sessions.records import Edited, Record, TurnEnded, TurnQueued, TurnStarted
 from actors.sessions.repeats import KeptIds, KeptParts
 from api.turns import Message, messages_in
 
@@ -15,7 +15,7 @@ def shortened(history: History, record: Record) -> Record:
     tokens, turn = history.tokens, history.open_turn
     if isinstance(record, TurnEnded) and turn is not None and turn.prompt_ids == record.prompt_ids:
         return replace(record, prompt_ids=())
-    if not isinstance(record, TurnStarted | Edited) or record.edit is None or not record.edit.is_anew:
+    if not isinstance(record, TurnQueued | TurnStarted | Edited) or record.edit is None or not record.edit.is_anew:
         return record
     kept = KeptParts.of(record.edit.told, _told(history), tokens)
     short = replace(record, edit=replace(record.edit, told=()), kept=kept)
@@ -29,7 +29,7 @@ def whole(history: History, record: Record) -> Record:
     tokens, turn = history.tokens, history.open_turn
     if isinstance(record, TurnEnded) and turn is not None and not record.prompt_ids:
         return replace(record, prompt_ids=turn.prompt_ids)
-    if not isinstance(record, TurnStarted | Edited) or record.kept is None or record.edit is None:
+    if not isinstance(record, TurnQueued | TurnStarted | Edited) or record.kept is None or record.edit is None:
         return record
     edit = replace(record.edit, told=record.kept.parts(_told(history), tokens))
     if isinstance(record, TurnStarted) and record.kept_ids is not None:
