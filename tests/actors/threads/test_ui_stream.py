@@ -177,6 +177,15 @@ async def test_stop_cancels_and_a_failed_run_says_why(small: SmallCluster) -> No
         assert "as many calls" in failed[-1]["errorText"]
 
 
+async def test_stop_ends_the_runs_below_a_run_with_it(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        begun = await caller.begin(called("expert", prompt=called("hold", name="z")), "c", agent="boss")
+        await recorded()
+        await caller.ask("POST", "/api/agents/boss/ui/c/stop", status=204)
+        ended = [await caller.wait(f"{begun['run_id']}{below}") for below in ("c1", "")]
+        assert [(run["state"], run["reason"]) for run in ended] == [("cancelled", "parent"), ("cancelled", "user")]
+
+
 async def test_a_transcript_that_is_sent_again_duplicates_nothing(small: SmallCluster) -> None:
     async with calling(small) as caller:
         first = await chat(caller, user("say one"))

@@ -78,7 +78,8 @@ async def resume_chat(request: Request) -> Response:
 async def stop_chat(request: Request) -> Response:
     thread = await _thread(request)
     for run in reversed(await thread.active_runs()):
-        await thread.cancel(run.id)
+        if run.parent_run_id is None:  # a run that goes on without those below it would say so to its model
+            await thread.cancel(run.id)
     return Response(status_code=204)
 
 
