@@ -35,10 +35,11 @@ class Budget:
         """Runs from this one to the top, itself included."""
         return len(self._chain)
 
-    def say(self, num_tokens: int) -> None:
-        """A model has said so much."""
+    def say(self, num_tokens: int) -> bool:
+        """A model has said so much; whether it may, with what the others that pay from the same budgets have said."""
         for one in self._chain:
             one._num_tokens += num_tokens
+        return all(one._max_tokens is None or one._num_tokens <= one._max_tokens for one in self._chain)
 
     def num_left(self) -> int:
         """Tokens that the model may say in its next step.

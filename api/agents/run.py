@@ -387,8 +387,10 @@ class RunTask:
     def _count(self, piece: Generated, num_read: int | None) -> None:
         if num_read is not None:
             self._usage(model_calls=1, prompt_tokens=num_read, cached_tokens=piece.num_resident)
-        self._budget.say(len(piece.ids))
+        may_say = self._budget.say(len(piece.ids))
         self._usage(completion_tokens=len(piece.ids))
+        if not may_say and self._writer.version > 1:
+            raise too_long()
 
     def _usage(self, **more: int) -> None:
         self.run = replace(self.run, usage=self.run.usage.plus(more))

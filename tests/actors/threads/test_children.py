@@ -125,6 +125,18 @@ async def test_what_runs_below_do_counts_against_the_limits_of_the_run_above(sma
         assert (run["reason"], child["reason"]) == ("budget", "budget")
 
 
+async def test_runs_below_say_no_more_together_than_the_run_above_may(small: SmallCluster) -> None:
+    engine_of(small).step_s = 0.001
+    async with calling(small) as caller:
+        prompt = "\n".join([asking("expert", "say " + "x" * 100)] * 4)
+        asked = len('<tool_call>{"name": "expert", "arguments": {"prompt": "say "}}</tool_call>') + 100
+        begun = await caller.begin(prompt, agent="boss", limits={"max_tokens": 4 * asked + 120})
+        run, children, _ = await ended(caller, begun)
+        assert (run["state"], run["reason"]) == ("failed", "budget")
+        assert {child["reason"] for child in children} == {"budget"}
+        assert run["usage"]["of_children"]["completion_tokens"] < 250, "120, and pieces that came at once"
+
+
 async def test_a_handoff_is_a_block_and_the_next_blocks_and_runs_are_the_other_agents(small: SmallCluster) -> None:
     async with calling(small) as caller:
         first = await caller.prompt("say hello", "talk", agent="boss")
