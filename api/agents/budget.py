@@ -30,6 +30,11 @@ class Budget:
         self._num_calls: Counter[str] = Counter()
         self._chain: tuple[Budget, ...] = (self, *(above._chain if above else ()))
 
+    def narrow(self, agent: Agent) -> None:
+        """This agent goes on; what was said and done counts."""
+        self._max_tokens = lower(self._max_tokens, agent.max_tokens)
+        self._max_actions = lower(self._max_actions, agent.max_actions)
+
     @property
     def depth(self) -> int:
         """Runs from this one to the top, itself included."""

@@ -244,7 +244,11 @@ class RunTask:
         await self._tools.complete(self.agent, self.run)
 
     async def _hand_over(self, model: ModelContext, agent: Agent) -> None:
-        """Another agent goes on."""
+        """Another agent goes on, with what is left within its limits too."""
+        if self._writer.version > 1:
+            self._new_block("handoff", "assistant", name=agent.name).close()
+            self._clock.narrow(agent.timeout_s)
+            self._budget.narrow(agent)
         self.agent, self._next = agent, None
         await once_known(lambda: model.hand_over(agent.model, agent.system))
         self.run = replace(self.run, agent=agent.name)
@@ -370,7 +374,8 @@ class RunTask:
         if self._next:
             raise CallFailed("handed_over", f"{self._next.name} goes on already")
         self._next = agent
-        self._new_block("handoff", "assistant", name=agent.name).close()
+        if self._writer.version < 2:
+            self._new_block("handoff", "assistant", name=agent.name).close()
 
     def _fits(self, name: str) -> bool:
         tool = self._tools.get(self.agent, name)

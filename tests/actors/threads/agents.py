@@ -213,6 +213,8 @@ class City(BaseModel):
 clerk = Agent(name="clerk", tools=[add], output=City)
 expert = Agent(name="expert", system="Know.", tools=[add, pay, hold, repeated], description="Knows things.")
 teller = Agent(name="teller", system="Tell.", tools=[add])
-boss = Agent(name="boss", system="Lead.", tools=[add, hold, expert, clerk], handoffs=[teller], max_actions=None)
+brief = Agent(name="brief", max_tokens=75)
+handoffs = [teller, brief]
+boss = Agent(name="boss", system="Lead.", tools=[add, hold, expert, clerk], handoffs=handoffs, max_actions=None)
 thrifty = Agent(name="thrifty", tools=[expert], max_actions=3, max_tokens=400)
 unlimited = Agent(name="unlimited", tools=TOOLS, max_actions=None)

@@ -156,6 +156,24 @@ async def test_a_handoff_is_a_block_and_the_next_blocks_and_runs_are_the_other_a
         assert "system: Tell. | user: say hello" in text_of(later["blocks"][0])
 
 
+async def test_the_agent_that_takes_a_run_over_brings_its_limits_for_all_of_the_run(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        begun = await caller.begin(called("transfer_to_brief"), agent="boss")
+        run, _, blocks = await ended(caller, begun)
+        assert (run["agent"], run["reason"], run["usage"]["completion_tokens"]) == ("brief", "budget", 75)
+        assert [block["name"] for block in blocks if block["kind"] == "handoff"] == ["brief"]
+
+
+async def test_a_run_that_ends_before_another_agent_goes_on_is_not_handed_over(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        prompt = f"{called('transfer_to_teller')}\n{called('add', a=1, b=2)}"
+        begun = await caller.begin(prompt, "few", agent="boss", limits={"max_actions": 1})
+        run, _, blocks = await ended(caller, begun)
+        assert (run["agent"], run["reason"]) == ("boss", "budget")
+        assert [block for block in blocks if block["kind"] == "handoff"] == []
+        assert (await caller.prompt("say hello", "few", agent="boss"))["run"]["agent"] == "boss"
+
+
 async def test_an_answer_is_of_the_agents_output_or_its_run_fails(small: SmallCluster) -> None:
     async with calling(small) as caller:
         good = {"name": "Oslo", "size": 7}
