@@ -190,10 +190,10 @@ class ThreadLog:
 
     def _take_run(self, run: Run) -> None:
         """Its prompt is logged once."""
-        if run.id not in self.runs:
-            self.labelled |= dict.fromkeys(run.labels.items(), run.id)
-        elif not run.prompt:
-            run = replace(run, prompt=self.runs[run.id].prompt)
+        known = self.runs.get(run.id)
+        self.labelled |= dict.fromkeys(run.labels.items() - (known.labels.items() if known else ()), run.id)
+        if known and not run.prompt:
+            run = replace(run, prompt=known.prompt)
         self.runs[run.id] = run
         if run.is_over:
             self.active.pop(run.id, None)

@@ -155,7 +155,7 @@ class _Thread:
             case Steer(run_id, text):
                 run = self._run(run_id)
                 self._check_goes_on(run)
-                run.steer(text)
+                run.steer(text, {})
                 self._noted -= {run_id}
             case Cancel(run_id, mode):
                 run = self._run(run_id)
@@ -181,7 +181,7 @@ class _Thread:
         if busy and policy == "reject":
             raise ThreadBusy(f"run {busy.run.id} is there already")
         if busy and policy == "steer":
-            busy.steer(prompt.text)
+            busy.steer(prompt.text, prompt.labels)
             return busy.run.id
         num_chars = sum(len(task.prompt.text) for task in self._queue) + len(prompt.text)
         if len(self._queue) >= MAX_QUEUED or (self._queue and num_chars > MAX_QUEUED_CHARS and self._writer.version):

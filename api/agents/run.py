@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, replace
 from itertools import zip_longest
@@ -33,6 +33,9 @@ from api.turns import Message, result_of
 
 MAX_STEER_CHARS = 1 << 20
 """Of what a run is steered with and the model has not read."""
+
+MAX_LABELS = 128
+"""Of one run, with those of what it is steered with: they are in all that is told of it."""
 
 MODES: tuple[Literal["auto", "none", "required"], ...] = ("auto", "none", "required")
 
@@ -133,11 +136,11 @@ class RunTask:
         self._task = asyncio.create_task(self._work())
         return self._task
 
-    def steer(self, text: str) -> None:
+    def steer(self, text: str, labels: Mapping[str, str]) -> None:
         """Let the model read this before its next step; with the prompt, where the run waits for its place.
 
         Raises:
-            TooBusy: as much as may wait to be read does.
+            TooBusy: as much as may wait to be read does, or the run would have too many labels.
         """
         num_chars = sum(map(len, self._steers)) if self._task else len(self.prompt.text)
         if self._writer.version == 0:
@@ -145,13 +148,25 @@ class RunTask:
         elif num_chars + len(text) > MAX_STEER_CHARS:
             raise TooBusy("the model has not read yet what this run was steered with before")
         elif self._task:
+            self._label(labels)
             self._say("user", text)
             self._steers.append(text)
         else:
+            self._label(labels)
             self.prompt = replace(self.prompt, text=f"{self.prompt.text}\n\n{text}")
             self.run = replace(self.run, prompt=self.prompt.text)
             self._is_logged = False
             self._log()
+
+    def _label(self, labels: Mapping[str, str]) -> None:
+        """Have the run found by these too."""
+        all_labels = {**self.run.labels, **labels}
+        if self._writer.version < 2 or all_labels == self.run.labels:
+            return
+        if len(all_labels) > MAX_LABELS:
+            raise TooBusy(f"a run may have {MAX_LABELS} labels, with those of what it is steered with")
+        self.run = replace(self.run, labels=all_labels)
+        self._log()
 
     def exhaust(self) -> None:
         """End it: more than it has done cannot be recorded."""

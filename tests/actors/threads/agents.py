@@ -217,4 +217,5 @@ brief = Agent(name="brief", max_tokens=75)
 handoffs = [teller, brief]
 boss = Agent(name="boss", system="Lead.", tools=[add, hold, expert, clerk], handoffs=handoffs, max_actions=None)
 thrifty = Agent(name="thrifty", tools=[expert], max_actions=3, max_tokens=400)
+steered = Agent(name="steered", tools=[hold], if_busy="steer")
 unlimited = Agent(name="unlimited", tools=TOOLS, max_actions=None)

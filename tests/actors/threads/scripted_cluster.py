@@ -12,7 +12,7 @@ from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads import agents
 from tests.actors.threads.scripted import ScriptedEngine, ScriptedTokenizer
 
-NAMES = tuple("helper quiet limited hurried plain safe unlimited boss thrifty clerk keeper forgetful".split())
+NAMES = tuple("helper quiet limited hurried plain safe unlimited boss thrifty clerk keeper forgetful steered".split())
 
 
 @asynccontextmanager

@@ -200,6 +200,30 @@ async def test_a_transcript_that_is_sent_again_duplicates_nothing(small: SmallCl
         assert len(await caller.blocks(thread["id"], "roles=user")) == 3
 
 
+async def test_what_a_run_was_steered_with_is_known_and_not_said_again(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        path = "/api/agents/steered/ui"
+        held = user(called("hold", name="s"))
+
+        def chatting(*messages: Json) -> asyncio.Task[Any]:
+            return asyncio.create_task(caller.http.post(path, json={"id": "s", "messages": messages}))
+
+        first = chatting(held)
+        await recorded()
+        steering = chatting(held, user("say steered", "u2"))
+        [thread] = (await caller.ask("GET", "/api/threads"))["threads"]
+        async with asyncio.timeout(20):
+            while len(await caller.blocks(thread["id"], "roles=user")) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        HELD["s"].set()
+        assert len({chunks_of((await one).text)[0]["messageId"] for one in (first, steering)}) == 1
+        for number in range(2):
+            again = chunks_of((await chatting(held, user("say steered", "u2"), user("say on", "u3"))).text)
+            assert said(again) == "on", number
+        told = [block["parts"][0]["text"] for block in await caller.blocks(thread["id"], "roles=user")]
+        assert told == [called("hold", name="s"), "say steered", "say on"]
+
+
 async def test_strangers_and_what_is_no_chat_are_refused(small: SmallCluster) -> None:
     keys = tuple(ApiKey(key=f"key-of-{owner}-{'x' * 20}", owner=owner) for owner in ("ada", "bob"))
     settings = ApiSettings(api_keys=keys, max_body_bytes=4096)
