@@ -53,8 +53,11 @@ async def list_tools(server: McpServer, connections: Connections) -> Listing:
 def tools_of(
     server: McpServer, listing: Listing, taken: Collection[str], connections: Connections
 ) -> Iterator[FunctionTool]:
-    """Tools that call the server. A name that is taken gets the server's before it; one that then is, is left out."""
+    """Tools that call the server, of those that it has now. A name that is taken gets the server's before it; one that
+    then is, is left out."""
     for one in listing:
+        if server.tools is not None and one["name"] not in server.tools:
+            continue
         spec = Tool(one["name"], one["description"], one["parameters"])
         if spec.name in taken:
             spec = replace(spec, name=f"{server.name}__{spec.name}"[:128])

@@ -218,3 +218,11 @@ def test_the_configuration_has_servers_beside_agents() -> None:
         assert "a-secret" not in str(raised.value)
     with pytest.raises(ValueError, match=r"agents\.mcp"):
         GreenroomConfig.model_validate({"inferlets": {"mcp_servers": {"wiki": {"name": "wiki", **wiki}}}})
+
+
+def test_a_tool_that_a_server_may_no_longer_have_is_gone_from_what_it_once_told() -> None:
+    listing = [{"name": name, "description": "", "parameters": json.dumps(ANY)} for name in ("keep", "drop", "new")]
+    with closing(Connections()) as connections:
+        for names, left in ((None, ["keep", "drop", "new"]), (("keep",), ["keep"]), ((), [])):
+            server = McpServer("far", url="http://127.0.0.1:1/mcp", tools=names)
+            assert [tool.name for tool in tools_of(server, listing, (), connections)] == left
