@@ -19,7 +19,7 @@ from actors.inferlets.thread_ref import ThreadRef
 from actors.journal.contract import Journal
 from actors.journal.keys import INFERLET, journal_key
 from actors.pool.ref import Location
-from api.errors import InferletNotFound, InvalidRequest, NameTaken, ThreadDeleted, ThreadNotFound, TooLarge
+from api.errors import InferletNotFound, InvalidRequest, NameTaken, ThreadDeleted, ThreadNotFound, TooBusy, TooLarge
 from api.threads.contract import AgentInfo, Agents, ThreadInfo
 
 _ID = re.compile("[0-9a-f]{32}")
@@ -96,7 +96,7 @@ class ThreadAgents(Agents):
         agent = (await source.describe()).agent
         seed = InferletSeed(fork_id, owner, AGENT + agent, None, "", (), fork_id, origin=(thread_id, seq))
         try:
-            return self._ref(await self.directory.launch(seed), owner)
+            return await self._launched(asked, seed)
         except InferletNotFound:
             raise ThreadNotFound(thread_id) from None
 
@@ -121,7 +121,16 @@ class ThreadAgents(Agents):
         assert source is not None, "it is read where there is no thread"
         context_id = name or thread_id
         seed = InferletSeed(thread_id, owner, AGENT + agent, source.text, source.file, (context_id,), context_id)
-        return self._ref(await self.directory.launch(seed), owner)
+        return await self._launched(asked, seed)
+
+    async def _launched(self, asked: ThreadName, seed: InferletSeed) -> ThreadRef:
+        """A new thread; where it is refused, its key is free again."""
+        try:
+            return self._ref(await self.directory.launch(seed), asked.owner)
+        except TooBusy:
+            if asked.key is not None:
+                await self._names.release_key(asked)
+            raise
 
     async def _named(self, asked: ThreadName) -> tuple[str, ThreadRef | None]:
         """The id of the thread that is asked for, and the thread where there is one."""

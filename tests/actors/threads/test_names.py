@@ -9,6 +9,7 @@ import json
 import pytest
 
 from actors.journal.keys import PROMPT_KEY
+from api.errors import TooBusy
 from tests.actors.inferlets.programs import launched
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads.agents import HELD
@@ -89,6 +90,26 @@ async def test_a_prompt_that_is_refused_leaves_its_idempotency_key_free(small: S
         HELD["n"].set()
         other = await keyed(caller, "k", agent="helper", prompt="say a", context_id="two")
         assert other["thread_id"] != held["thread_id"]
+
+
+async def test_a_thread_that_is_refused_leaves_its_idempotency_key_free(
+    small: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(seed: object) -> None:
+        raise TooBusy("as many as are allowed are there")
+
+    async with calling(small) as caller:
+        source = await caller.prompt("say a", "source", "plain")
+        path = f"/api/threads/{source['thread_id']}/fork"
+        headers = {"Idempotency-Key": "f"}
+        with monkeypatch.context() as patched:
+            patched.setattr(small.directory, "launch", refuse)
+            await keyed(caller, "k", 429, prompt="a", context_id="one")
+            await caller.ask("POST", path, {"after": 0}, 429, headers=headers)
+        assert await small.journal.streams(PROMPT_KEY) == ()
+        await keyed(caller, "k", prompt="say a", context_id="two")
+        last = (await caller.blocks(source["thread_id"]))[-1]["id"]
+        await caller.ask("POST", path, {"after": last}, 201, headers=headers)
 
 
 async def test_an_idempotency_key_is_forgotten_in_time(small: SmallCluster, monkeypatch: pytest.MonkeyPatch) -> None:
