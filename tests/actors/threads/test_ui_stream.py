@@ -141,6 +141,29 @@ async def test_a_tool_of_the_clients_and_a_question(small: SmallCluster) -> None
         assert again[-1]["data"]["question"] == "How many?"
 
 
+async def test_the_result_of_a_tool_that_has_asked_is_no_answer_to_what_it_asked(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        prompt = f"{called('order')}\n{called('pick')}"
+        first = await chat(caller, user(prompt))
+        order, pick = only(first, "tool-input-available")
+        run_id = first[0]["messageId"]
+        [thread] = (await caller.ask("GET", "/api/threads"))["threads"]
+        answers = {"Which dish?": "soup", "How many?": 2}
+        async with asyncio.timeout(20):
+            while answers:  # noqa: ASYNC110
+                for ask in await caller.blocks(thread["id"], "kinds=ask"):
+                    if ask["ask"].get("question") in answers:
+                        await caller.answer(run_id, ask_id=ask["id"], value=answers.pop(ask["ask"]["question"]))
+        parts = [
+            {"type": "tool-order", "toolCallId": order["toolCallId"], "state": "output-available", "output": "2 soup"},
+            {"type": "tool-pick", "toolCallId": pick["toolCallId"], "state": "output-available", "output": "a"},
+        ]
+        answer = {"id": run_id, "role": "assistant", "parts": parts}
+        told = said(await chat(caller, user(prompt), answer))
+        assert told.startswith("told 2 soup for ")
+        assert said(await chat(caller, user(prompt), answer)) == told, "sent again it is the same"
+
+
 async def test_who_leaves_comes_back_to_the_message_from_its_start(small: SmallCluster) -> None:
     async with calling(small) as caller:
         nothing = await caller.http.get(f"{PATH}/c/stream")

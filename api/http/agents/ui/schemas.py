@@ -39,11 +39,13 @@ class PartBody(_Part):
 
     def answer(self, ask: Block) -> GivenAnswer | None:
         """The answer to an ask for this call; None where it is none."""
-        approval = self.approval
-        if ask.ask and ask.ask.type == "approval":
+        approval, kind = self.approval, ask.ask and ask.ask.type
+        if kind == "approval":
             if approval is None or approval.id != ask.id or approval.approved is None:
                 return None
             return GivenAnswer(ask.id, approve=approval.approved, reason=approval.reason)
+        if kind != "client_tool":  # the output is what the tool has returned, and no answer to its question
+            return None
         match self.state:
             case "output-available":
                 return GivenAnswer(ask.id, value=self.output)
