@@ -84,8 +84,13 @@ async def test_a_tool_of_the_callers_is_called_and_its_result_goes_on_with_the_r
         for _ in range(2):  # again it begins nothing
             told = await client.chat.completions.create(model="agent/helper", messages=[*made, result])
             assert told.choices[0].message.content == "told a.txt, 3"
-        both = await client.chat.completions.create(model="agent/helper", messages=[*made, result, user("say on")])
-        assert (both.choices[0].message.content or "").endswith("on")
+        for _ in range(2):
+            both = await client.chat.completions.create(model="agent/helper", messages=[*made, result, user("say on")])
+            assert (both.choices[0].message.content or "").endswith("on")
+        listed = await client.chat.completions.create(model="agent/helper", messages=[*made, result, user("list")])
+        assert (listed.choices[0].message.content or "").count("user: say on") == 1, "sent again it is said once"
+        with pytest.raises(openai.BadRequestError, match="this agent"):
+            await client.chat.completions.create(model="agent/safe", messages=[*made, result])
         other: Any = {**result, "content": "b.txt"}
         with pytest.raises(openai.ConflictError):
             await client.chat.completions.create(model="agent/helper", messages=[*made, other])

@@ -7,6 +7,8 @@ its result goes on with the same run. A client that leaves ends nothing.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -57,14 +59,21 @@ async def _begun(cluster: Cluster, body: ChatBody, agent: str, owner: str) -> tu
         return thread, ChatShown([(await thread.prompt(prompt)).run.id], is_whole=True)
     thread_id, _ = thread_and_call(results[-1].tool_call_id or "")
     try:
-        thread = await cluster.agents.thread(thread_id, owner)
+        thread = await cluster.agents.find(agent, thread_id, owner)
     except ThreadNotFound:
         raise InvalidField("a tool's message has the id of a call that this agent made", "messages") from None
     run_id, past = await _answer(thread, results)
     if messages[-1].role != "user":
         return thread, ChatShown([run_id], past, is_whole=False)
-    later = (await thread.prompt(Prompt(messages[-1].content, "queue", limits=limits))).run.id
+    key = _key(results, messages[-1])
+    later = (await thread.prompt(Prompt(messages[-1].content, "queue", limits=limits), key)).run.id
     return thread, ChatShown([run_id, later], past, is_whole=False)
+
+
+def _key(results: Sequence[Message], last: Message) -> str:
+    """The same for a chat that is sent again."""
+    said = json.dumps([sorted(one.tool_call_id or "" for one in results), last.content])
+    return f"chat/{hashlib.sha256(said.encode()).hexdigest()}"
 
 
 def _num_before_results(messages: Sequence[Message]) -> int:
