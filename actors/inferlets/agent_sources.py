@@ -1,12 +1,13 @@
-"""The uploaded agents of each owner: names, and the sources that they point to, each of which is kept once."""
+"""The uploaded agents of each owner: names, and the sources that they point to, each of which is kept once an upload."""
 
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from actors.inferlets.program import AGENT, Source, program_hash
+from actors.inferlets.program import AGENT, Source
 from actors.inferlets.records import decode_source, encode_source
 from actors.journal.contract import Journal
 from api.errors import AgentNotFound, TooBusy
@@ -20,7 +21,8 @@ MAX_AGENTS = 256
 class AgentSources:
     """A name's item is a ``Source`` without text, whose program is the name of the item that has the text.
 
-    Earlier releases kept the whole source under each name.
+    Each upload has a text of its own, so that what one replaces is nothing that another is uploading. Earlier releases
+    named a text by its hash, and before that kept the whole source under each name.
     """
 
     journal: Journal
@@ -35,7 +37,7 @@ class AgentSources:
         if (new := set(names) - known) and len(known) + len(new) > MAX_AGENTS:
             raise TooBusy(f"an owner may have {MAX_AGENTS} uploaded agents: delete some first")
         replaced = [await self._pointer(name, owner) for name in names if name in known]
-        pointer = Source(program_hash(text), file)
+        pointer = Source(uuid.uuid4().hex, file)
         await self.journal.put_item(_texts(owner), pointer.program, encode_source(Source(pointer.program, file, text)))
         for name in names:
             await self.journal.put_item(_names(owner), name, encode_source(pointer))

@@ -51,7 +51,7 @@ async def test_a_source_is_kept_once_whatever_number_of_names_it_has_and_as_long
         await sources.put(names[1:], "two.py", "2" * 100_000, "ada")
     assert await texts(sources, names) == ["1" * 100_000, *["2" * 100_000] * 63]
     assert await kept_bytes(journal) < 220_000
-    await sources.put(names[:1], "two.py", "2" * 100_000, "ada")
+    await sources.put(names, "two.py", "2" * 100_000, "ada")
     assert await kept_bytes(journal) < 120_000
     assert await sources.infos("ada") == [AgentInfo(name, "two.py") for name in names]
     for name in names:
@@ -86,4 +86,33 @@ async def test_what_an_earlier_release_kept_is_found_and_replaced(journal: Sqlit
     await sources.put(["loud"], "new.py", "y", "ada")
     assert await texts(sources, ["loud", "soft"]) == ["y", "x" * 1000]
     await sources.remove("soft", "ada")
+    assert await kept_bytes(journal) < 500
+
+
+async def test_an_upload_keeps_its_text_whatever_another_at_the_same_time_replaces(
+    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one is about to delete what it has replaced when the second one uploads that again."""
+    sources = AgentSources(journal)
+    await sources.put(["a"], "one.py", "old", "ada")
+    delete_item = journal.delete_item
+
+    async def delayed(space: str, name: str) -> bool:
+        monkeypatch.setattr(journal, "delete_item", delete_item)
+        await sources.put(["a"], "one.py", "old", "ada")
+        return await delete_item(space, name)
+
+    monkeypatch.setattr(journal, "delete_item", delayed)
+    await sources.put(["a"], "one.py", "new", "ada")
+    assert await texts(sources, ["a"]) == ["old"]
+
+
+async def test_a_text_that_an_earlier_release_named_by_its_hash_is_found_and_replaced(journal: SqliteJournal) -> None:
+    hashed = "0" * 32
+    await journal.put_item("agent-source/ada", hashed, encode_source(Source(hashed, "one.py", "x" * 1000)))
+    await journal.put_item("agent/ada", "a", encode_source(Source(hashed, "one.py")))
+    sources = AgentSources(journal)
+    assert await texts(sources, ["a"]) == ["x" * 1000]
+    await sources.put(["a"], "one.py", "y", "ada")
+    assert await texts(sources, ["a"]) == ["y"]
     assert await kept_bytes(journal) < 500
