@@ -95,7 +95,7 @@ async def test_a_prompt_that_is_refused_leaves_its_idempotency_key_free(small: S
 async def test_a_thread_that_is_refused_leaves_its_idempotency_key_free(
     small: SmallCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(seed: object) -> None:
+    async def refuse(directory: object, seed: object) -> None:
         raise TooBusy("as many as are allowed are there")
 
     async with calling(small) as caller:
@@ -103,7 +103,7 @@ async def test_a_thread_that_is_refused_leaves_its_idempotency_key_free(
         path = f"/api/threads/{source['thread_id']}/fork"
         headers = {"Idempotency-Key": "f"}
         with monkeypatch.context() as patched:
-            patched.setattr(small.directory, "launch", refuse)
+            patched.setattr(type(small.directory), "launch", refuse)
             await keyed(caller, "k", 429, prompt="a", context_id="one")
             await caller.ask("POST", path, {"after": 0}, 429, headers=headers)
         assert await small.journal.streams(PROMPT_KEY) == ()
