@@ -5,11 +5,15 @@ JSON types are strict (``"0.7"`` is no number) and unknown fields are refused.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.errors import InvalidRequest
+from api.tools import MAX_NAME
+
+ToolName = Annotated[str, Field(max_length=MAX_NAME)]
+"""Of a tool that is called, or that answers."""
 
 
 class Body(BaseModel):

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_valid
 
 from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
 from api.errors import InvalidRequest
-from api.http.bodies import Body, sentence_about
+from api.http.bodies import Body, ToolName, sentence_about
 from api.settings import MARK_CHARS
 from api.tools import MAX_TOOLS, Tool, ToolCall, ToolChoice
 from api.turns import MAX_DISTRIBUTION, MAX_STOP_CHARS, Message, Part, Sampling, Stop, Text, Tokens, TurnRequest
@@ -30,7 +30,7 @@ class ToolCallBody(Body):
     """A call of a tool, in an assistant's message; ``arguments`` is JSON text."""
 
     id: str
-    name: str
+    name: ToolName
     arguments: str
 
     def call(self) -> ToolCall:
@@ -46,7 +46,7 @@ class MessageBody(Body):
     reasoning: str = ""
     tool_calls: tuple[ToolCallBody, ...] = ()
     tool_call_id: str | None = None
-    name: str | None = None
+    name: ToolName | None = None
 
     @property
     def num_chars(self) -> int:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from api.http.bodies import ToolName
 from api.http.openai.envelope import InvalidField
-from api.http.openai.schemas import Lenient, ToolName
+from api.http.openai.schemas import Lenient
 from api.settings import MARK_CHARS
 from api.tools import ToolCall
 from api.turns import Message

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from api.cluster import ModelInfo
 from api.errors import InvalidRequest
 from api.http.openai.envelope import InvalidField
-from api.tools import MAX_NAME
 from api.turns import BOUNDS, MAX_STOP_CHARS, Sampling
 
 MAX_CHOICES = 128
@@ -23,7 +22,6 @@ _PLAIN = ("presence_penalty", "frequency_penalty", "seed")
 
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
-ToolName = Annotated[str, Field(max_length=MAX_NAME)]
 
 
 class Lenient(BaseModel):

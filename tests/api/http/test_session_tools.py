@@ -25,6 +25,7 @@ ANSWER = (
 )
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}}
 WEATHER = {"name": "weather", "description": "Now", "parameters": PARAMETERS}
+LONG = {"id": "c1", "name": "n" * 129, "arguments": "{}"}
 HELLO = [{"role": "user", "content": "Weather?"}]
 
 
@@ -137,7 +138,12 @@ async def test_tools_choices_calls_and_results_reach_the_engine(server: str, clu
         ({"tools": [{"name": f"t{number}"} for number in range(129)]}, "tools: Tuple should have at most 128 items"),
         ({"tools": [WEATHER], "tool_choice": {"names": ["b"]}}, "no tool is called 'b'"),
         ({"tool_choice": "required"}, "a tool call is required, but there are no tools"),
-        ({"messages": [{"role": "tool", "content": "", "name": "n" * 1001}]}, "a prompt may have 1000 characters"),
+        ({"messages": [{"role": "tool", "content": "", "tool_call_id": "n" * 1001}]}, "a prompt may have 1000 char"),
+        ({"messages": [{"role": "tool", "content": "", "name": "n" * 129}]}, "messages.0.name: String should have at"),
+        (
+            {"messages": [{"role": "assistant", "content": "", "tool_calls": [LONG]}]},
+            "messages.0.tool_calls.0.name: String should have at most 128",
+        ),
     ],
 )
 async def test_what_cannot_be_is_refused_by_name(

@@ -11,7 +11,7 @@ from api.cluster import Edit, SessionHandle, TurnRecord
 from api.http.openai.messages import ContentPart
 from api.http.openai.responses.draft import Note
 from api.http.openai.responses.ids import key_of_response, response_of_turn
-from api.http.openai.responses.items import InputItem, Item, messages_of, with_ids
+from api.http.openai.responses.items import InputItem, Item, call_item, messages_of, with_ids
 from api.http.openai.responses.models import Models
 from api.http.openai.responses.reading import Reading
 from api.http.openai.responses.stored import frames_of, stored_of
@@ -56,9 +56,7 @@ class EntryReader:
         begins = entry.note and entry.base_length == 0
         num_opening = Note.read(entry.note).num_opening if begins else 0
         asked = entry.prompt[entry.num_told :][num_opening:]
-        if entry.note:
-            return (*asked, *messages_of(await self._output(entry)))
-        return (*asked, *((Message("assistant", entry.text),) if entry.text else ()))
+        return (*asked, *messages_of(await self._output(entry)))
 
     async def _output(self, turn: TurnRecord) -> list[Item]:
         if turn.note:
@@ -121,6 +119,4 @@ def _items_of_answer(answer: Message) -> list[Item]:
         items.append(InputItem(type="reasoning", content=thoughts).item())
     if answer.content or not answer.tool_calls:
         items.append(InputItem(role="assistant", content=answer.content).item())
-    for call in answer.tool_calls:
-        items.append(InputItem(type="function_call", call_id=call.id, name=call.name, arguments=call.arguments).item())
-    return items
+    return [*items, *(call_item(call.id, call.name, call.arguments) for call in answer.tool_calls)]

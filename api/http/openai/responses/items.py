@@ -10,11 +10,12 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
+from api.http.bodies import ToolName
 from api.http.openai.envelope import InvalidField
 from api.http.openai.messages import ContentPart, num_chars
 from api.http.openai.responses.ids import input_item_id
 from api.http.openai.responses.opaque import opaque, value_of
-from api.http.openai.schemas import Lenient, ToolName
+from api.http.openai.schemas import Lenient
 from api.settings import MARK_CHARS
 from api.tools import ToolCall
 from api.turns import Message, Role
@@ -76,8 +77,7 @@ class InputItem(Lenient):
             case None | "message":
                 return self._message()
             case "function_call":
-                call_id, name, arguments = (self._needed(field) for field in ("call_id", "name", "arguments"))
-                return _completed("function_call", call_id=call_id, name=name, arguments=arguments)
+                return call_item(*(self._needed(field) for field in ("call_id", "name", "arguments")))
             case "function_call_output":
                 return self._result()
             case "reasoning":
@@ -137,6 +137,11 @@ def compaction(messages: Iterable[Message]) -> Item:
 def text_item(text: str) -> Item:
     """A message of the user's."""
     return InputItem(role="user", content=text).item()
+
+
+def call_item(call_id: str, name: str, arguments: str) -> Item:
+    """A call of a tool."""
+    return _completed("function_call", call_id=call_id, name=name, arguments=arguments)
 
 
 def with_ids(items: Sequence[Item], response_id: str) -> list[Item]:

@@ -16,6 +16,7 @@ from api.errors import LengthExceeded, Unavailable
 from api.http.openai.responses import conversation as conversation_module
 from api.http.openai.responses.conversation import WINDOW
 from api.http.openai.responses.ids import call_ids
+from api.tools import Tool, ToolCall
 from api.turns import Message, Stop, TurnRequest, messages_in
 from tests.api import toy_model
 from tests.api.fake_cluster import TOY, FakeCluster, FakeSession
@@ -25,6 +26,8 @@ from tests.api.http.openai.responses.test_output import FORMAT, TOOL
 from tests.api.shell import shell
 
 Body = dict[str, Any]
+
+CALLED = '<tool_call>\n{"name": "weather", "arguments": {}}\n</tool_call>'
 
 
 async def converse(client: httpx.AsyncClient, **fields: Any) -> str:
@@ -619,3 +622,39 @@ async def test_truncation_leaves_the_oldest_items_out_of_the_context_and_not_of_
     context = bytes(session_of(cluster, conversation).ids)
     assert context.startswith(b"<system>Kind.")
     assert (b"0" * 70 in context, b"3" * 70 in context) == (False, True)
+
+
+async def test_what_native_turns_called_and_thought_is_told_anew_as_they_said_it() -> None:
+    cluster = FakeCluster(replace(TOY, answers=FORMAT))
+    cluster.model = toy_model.says(f"<think>Hm.</think>Let me see. {CALLED}")
+    async with shell(cluster=cluster) as client:
+        conversation = await converse(client)
+        native = TurnRequest("1", (user("one"),), stop=Stop(1000), tools=(Tool("weather"),))
+        async for _ in await session_of(cluster, conversation).begin(native):
+            pass
+        listed = await items(client, conversation)
+        result = {"type": "function_call_output", "call_id": listed[-1]["call_id"], "output": "sunny"}
+        cluster.model = toy_model.says("It is sunny.")
+        await respond(client, conversation, [result], instructions="Be kind.", max_output_tokens=1000)
+    call = ToolCall(listed[-1]["call_id"], "weather", "{}")
+    assert asked(cluster)[-1] == (
+        Message("system", "Be kind."),
+        user("one"),
+        Message("assistant", "Let me see.", "Hm.", (call,)),
+        Message("tool", "sunny", tool_call_id=call.id, name="weather"),
+    )
+
+
+async def test_a_call_that_no_request_could_have_is_shown_and_told_all_the_same() -> None:
+    cluster = FakeCluster()
+    call = ToolCall("c1", "n" * 129, "{}")
+    prompt = (user("one"), Message("assistant", "", tool_calls=(call,)), Message("tool", "x", tool_call_id="c1"))
+    async with shell(cluster=cluster) as client:
+        conversation = await converse(client)
+        async for _ in await session_of(cluster, conversation).begin(TurnRequest("1", prompt, stop=Stop(3))):
+            pass
+        found = await items(client, conversation)
+        assert [item.get("name") for item in found] == [None, call.name, None, None]
+        assert (await _delete_item(client, conversation, found[0]["id"])).status_code == 200
+        await respond(client, conversation, "two")
+    assert call in asked(cluster)[-1][0].tool_calls
