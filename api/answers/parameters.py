@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from typing import Any, Literal
 
 from api.answers.formats import ParameterFormat
+from api.answers.pointers import target
 
 Kind = Literal["text", "text or null", "json", "any"]
 """How a parameter's text is read: as it is; as it is but for ``null``; as JSON; as JSON where it is that."""
 
-_TYPES = frozenset(("string", "number", "integer", "boolean", "null", "array", "object"))
+TYPES = frozenset(("string", "number", "integer", "boolean", "null", "array", "object"))
 _NAMES: dict[type, str] = {
     str: "string",
     bool: "boolean",
@@ -21,7 +23,9 @@ _NAMES: dict[type, str] = {
     dict: "object",
 }
 _SILENT = frozenset(("title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "$comment"))
-_MAX_DEPTH = 16
+_MAX_DEPTH = 64
+_MAX_PARTS = 1_000
+"""Alternatives and the like within the schema of one parameter; where it has more, they count as unknown."""
 
 
 def parameter_kind(name: str, schema: Any) -> Kind:
@@ -35,39 +39,54 @@ def parameter_kind(name: str, schema: Any) -> Kind:
 def _kind(schema: Any, root: Any) -> Kind:
     if isinstance(schema, bool) or (isinstance(schema, dict) and schema.keys() <= _SILENT):
         return "any"
-    types = _types(schema, root, 0)
+    types = _Types(root).of(schema)
     if "string" not in types:
         return "json"
     return "text or null" if "null" in types else "text"
 
 
-def _types(schema: Any, root: Any, depth: int) -> frozenset[str]:
-    """The types of values that a schema lets through, or more."""
-    if not isinstance(schema, dict) or depth > _MAX_DEPTH:
-        return _TYPES
-    found = _TYPES
-    if "$ref" in schema:
-        found &= _types(_target(schema["$ref"], root), root, depth + 1)
-    if "const" in schema:
-        found &= {_NAMES.get(type(schema["const"]), "null")}
-    if isinstance(schema.get("enum"), list):
-        found &= {_NAMES.get(type(value), "null") for value in schema["enum"]}
-    if "type" in schema:
-        found &= set(schema["type"] if isinstance(schema["type"], list) else [schema["type"]])
-    for keyword in ("anyOf", "oneOf"):
-        if isinstance(schema.get(keyword), list):
-            found &= frozenset[str]().union(*(_types(part, root, depth + 1) for part in schema[keyword]))
-    for part in schema["allOf"] if isinstance(schema.get("allOf"), list) else ():
-        found &= _types(part, root, depth + 1)
-    return found
+class _Types:
+    """The types of values that schemas within one root let through, or more: all where one refers to itself."""
 
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        self._known: dict[int, frozenset[str]] = {}
+        self._num_parts = 0
 
-def _target(pointer: Any, root: Any) -> Any:
-    found = root
-    for step in str(pointer).split("/")[1:]:
-        step = step.replace("~1", "/").replace("~0", "~")
-        found = found.get(step) if isinstance(found, dict) else None
-    return found
+    def of(self, schema: Any, depth: int = 0) -> frozenset[str]:
+        if schema is False:
+            return frozenset()
+        if not isinstance(schema, dict) or depth > _MAX_DEPTH:
+            return TYPES
+        if id(schema) not in self._known:
+            self._known[id(schema)] = TYPES
+            self._known[id(schema)] = self._found(schema, depth + 1)
+        return self._known[id(schema)]
+
+    def _found(self, schema: dict[str, Any], depth: int) -> frozenset[str]:
+        found = TYPES
+        if "$ref" in schema:
+            with suppress(LookupError):
+                found &= self.of(target(schema["$ref"], self._root), depth)
+        if "const" in schema:
+            found &= {_NAMES.get(type(schema["const"]), "null")}
+        if isinstance(schema.get("enum"), list):
+            found &= {_NAMES.get(kind, "null") for kind in set(map(type, schema["enum"]))}
+        if "type" in schema:
+            names = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+            found &= {name for name in names if isinstance(name, str)} or TYPES
+        elif isinstance(schema.get("properties"), dict):
+            found &= {"object"}
+        for keyword in ("anyOf", "oneOf"):
+            if keyword in schema:
+                found &= frozenset[str]().union(*self._several(schema[keyword], depth))
+        return found.intersection(*self._several(schema.get("allOf"), depth))
+
+    def _several(self, parts: Any, depth: int) -> list[frozenset[str]]:
+        self._num_parts += len(parts) if isinstance(parts, list) else 0
+        if not isinstance(parts, list) or self._num_parts > _MAX_PARTS:
+            return [TYPES]
+        return [self.of(part, depth) for part in parts]
 
 
 class ParameterReader:

@@ -22,7 +22,7 @@ _FREE_NAME = "/[A-Za-z0-9_]{1,64}/"
 _ANY_TEXT = "(?s:.*)"
 _WHERE = "where a model writes arguments one by one"
 _KNOWN = {"type", "properties", "required", "additionalProperties", "patternProperties", "minProperties"}
-_MAX_DEPTH = 16
+_MAX_DEPTH = 64
 
 Term = tuple[str, ...]
 """Regular expressions that hold all together."""
@@ -60,6 +60,7 @@ class ParameterGrammar:
         self._ids = ids
         self._rule = rule
         self._rules: list[str] = []
+        self._known: dict[int, list[Term]] = {}
 
     def write(self) -> str:
         """What follows the name of the arguments' rule, and further rules.
@@ -117,9 +118,9 @@ class ParameterGrammar:
             self._rules += [f"parameter_{name}: {before} json_{name} {tail}", f"json_{name}: {rule}"]
             return
         terms = [] if schema is False else [(_ANY_TEXT,)] if kind == "any" else self._terms(schema, 0)
-        terms += [("null",)] if kind == "text or null" else []
         if not terms:
             raise InvalidRequest("an argument has no value that is valid")
+        terms = [*terms, ("null",)] if kind == "text or null" else terms
         self._rules.append(f"TEXT_{name}: {' | '.join(f'({_written(term)})' for term in terms)}")
         if any(mark in self._format.tail for mark in self._ids):
             self._rules += [
@@ -144,16 +145,21 @@ class ParameterGrammar:
             return [(_ANY_TEXT,)]
         if not isinstance(schema, dict) or not _may_be_text(schema):
             return []
+        if id(schema) not in self._known:
+            self._known[id(schema)] = self._found(schema, depth + 1)
+        return self._known[id(schema)]
+
+    def _found(self, schema: dict[str, Any], depth: int) -> list[Term]:
         beside = [schema[keyword] for keyword in ("anyOf", "oneOf") if keyword in schema]
         beside += [[part] for part in schema.get("allOf", ())]
         if "$ref" in schema:
             beside.append([self._texts["$defs"][schema["$ref"].rpartition("/")[2]]])
         found = [self._own(schema)]
         for alternatives in beside:
-            several = [self._terms(part, depth + 1) for part in alternatives]
+            several = [self._terms(part, depth) for part in alternatives]
             if alternatives is schema.get("oneOf") and sum(map(bool, several)) > 1:
                 raise InvalidRequest('"oneOf" of several texts is not supported')
-            found = [one + other for one in found for terms in several for other in terms]
+            found = list({_both(one, other): None for one in found for terms in several for other in terms})
             if len(found) > MAX_TERMS:
                 raise InvalidRequest("a text has too many alternatives")
         return found
@@ -184,6 +190,10 @@ def _may_be_text(schema: Mapping[str, Any]) -> bool:
     texts = [isinstance(value, str) for value in schema.get("enum", [""])]
     is_constant = isinstance(schema.get("const", ""), str)
     return "string" in (types if isinstance(types, list) else [types]) and any(texts) and is_constant
+
+
+def _both(one: Term, other: Term) -> Term:
+    return tuple(dict.fromkeys(one + other))
 
 
 def _written(term: Term) -> str:
