@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 
 from actors.engine.constraints.formats import FORMATS
 from actors.engine.constraints.regex import full_match, search
+from api.answers.parameters import TYPES
+from api.answers.pointers import target
 from api.errors import InvalidRequest, reason_of
 
 MAX_STRING_LENGTH = 2_048
@@ -24,6 +26,7 @@ MAX_NUMBER = 10**15
 _ANY_NAME = r"^[^\x00-\x1f]{0,64}$"
 _MAX_COUNT = 1_000_000
 _MAX_STEPS = 100_000
+_A_TYPE = f"one of {', '.join(sorted(TYPES))}, or a list of them"
 
 _PLAIN = {"const", "enum", "type", "required"}
 _NUMBERS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
@@ -197,7 +200,7 @@ class _Writer:
         return {"patternProperties": {_ANY_NAME: self._anything(depth - 1)}, "additionalProperties": False}
 
     def _close(self, schema: dict[str, Any], written: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
-        known = schema.get("properties", {})
+        known = written.get("properties", {})
         ordered = [name for name in self._ordered(schema) if name not in known] + sorted(names - self._names(schema))
         closing: dict[str, Any] = {"properties": dict.fromkeys(ordered, True), "additionalProperties": False}
         if not any(part.keys() & {"type", "enum", "const", "anyOf", "oneOf"} for part in self._parts(schema)):
@@ -229,16 +232,10 @@ class _Writer:
             raise InvalidRequest(
                 f'"$ref" is supported within the schema only ("#/…"), not to {json.dumps(pointer):.60}'
             )
-        found = self._schema
-        for step in pointer.split("/")[1:]:
-            step = step.replace("~1", "/").replace("~0", "~")
-            if isinstance(found, list) and step.isdecimal() and int(step) < len(found):
-                found = found[int(step)]
-            elif isinstance(found, dict) and step in found:
-                found = found[step]
-            else:
-                raise InvalidRequest(f'"$ref" to {json.dumps(pointer):.60} leads nowhere')
-        return found
+        try:
+            return target(pointer, self._schema)
+        except LookupError:
+            raise InvalidRequest(f'"$ref" to {json.dumps(pointer):.60} leads nowhere') from None
 
     def _parts(self, schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """A schema and all that hold beside it: members of its ``allOf`` and targets of its ``$ref``, and theirs."""
@@ -293,13 +290,18 @@ def _simple(keyword: str, value: Any) -> Any:
         return int(value)
     if keyword in _NUMBERS:
         _check(keyword, is_number and abs(value) <= MAX_NUMBER, "a number of at most 15 digits")
+    elif keyword == "type":
+        names = value if isinstance(value, list) else [value]
+        _check(keyword, bool(names) and all(isinstance(name, str) and name in TYPES for name in names), _A_TYPE)
+    elif keyword == "enum":
+        _check(keyword, isinstance(value, list), "a list of values")
     elif keyword == "required":
         _check(keyword, isinstance(value, list) and all(isinstance(name, str) for name in value), "a list of names")
     return _searched(value) if keyword == "pattern" else value
 
 
 def _format(value: Any) -> dict[str, Any]:
-    if value not in FORMATS:
+    if not isinstance(value, str) or value not in FORMATS:
         raise InvalidRequest(f'"format" {json.dumps(value):.40} is not supported: {", ".join(sorted(FORMATS))} are')
     return {"pattern": f"^(?:{full_match(FORMATS[value])})$"}
 

@@ -111,10 +111,15 @@ def coder(value: str) -> str:
         ({"anyOf": [{"type": "string"}, {"type": "null"}]}, ["null", "x"], []),
         ({"anyOf": [{"enum": ["a"]}, {"type": "null"}]}, ["null", "a"], ["b"]),
         ({}, ["5", "x", '{"a": 1}'], []),
+        ({"properties": {"b": {"type": "integer"}}}, ['{"b": 5}'], ["null", "x"]),
+        ({"$ref": "#/$defs/u/anyOf/0"}, ["5"], ["null", "x"]),
+        ({"$ref": "#/$defs/u/anyOf/1"}, ["x", "5"], []),
+        ({"anyOf": [False, {"type": "integer"}]}, ["5"], ["null", "x"]),
     ],
 )
 def test_values_are_held_to_their_schemas(marks: str, schema: Any, valid: list[str], invalid: list[str]) -> None:
-    constraint = held("qwen3_coder", marks, schema_of({"a": schema}))
+    definitions = {"u": {"anyOf": [{"type": "integer"}, {"type": "string"}]}}
+    constraint = held("qwen3_coder", marks, schema_of({"a": schema}, **{"$defs": definitions}))
     assert [value for value in valid if not fits(constraint, coder(value))] == []
     assert [value for value in invalid if fits(constraint, coder(value))] == []
 
@@ -140,6 +145,10 @@ def test_names_are_free_where_the_schema_says_nothing() -> None:
     ("schema", "sentence"),
     [
         ({"anyOf": [{"required": ["a"]}, {"required": ["b"]}]}, '"anyOf" is not supported for all arguments together'),
+        ({"properties": {"a": {"type": {}}}}, '"type" must be one of'),
+        ({"properties": {"a": {"type": [[]]}}}, '"type" must be one of'),
+        ({"properties": {"a": {"enum": 5}}}, '"enum" must be a list'),
+        ({"properties": {"a": {"format": []}}}, '"format" [] is not supported'),
         ({"minProperties": 1}, '"minProperties" beyond those that are required'),
         ({"properties": {"a>\n": {}}}, "an argument called 'a>\\n' is not supported"),
     ],
@@ -165,3 +174,35 @@ async def test_a_length_that_cannot_be_counted_is_refused_or_named() -> None:
     (reason,) = await grammars().prepare(auto)
     assert sentence in reason
     assert await grammars().prepare(AnswerConstraint(required.format, required.tools, "none", False)) == (reason,)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "last", "valid", "invalid"),
+    [
+        ("anyOf", {"type": "integer"}, "x", []),
+        ("anyOf", {"type": "string", "maxLength": 3}, "xyz", []),
+        ("allOf", {"type": "string", "maxLength": 3}, "xyz", ["wxyz"]),
+    ],
+)
+def test_a_schema_that_is_referred_to_often_is_compiled_once(
+    keyword: str, last: Any, valid: str, invalid: list[str]
+) -> None:
+    definitions = {
+        f"d{number}": {"additionalProperties": {}, keyword: [{"$ref": f"#/$defs/d{number + 1}"}] * 20}
+        for number in range(14)
+    }
+    first = {"$ref": "#/$defs/d0"}
+    others = {"additionalProperties": {}, "anyOf": [{"type": "string"}, first]}
+    argument = others if keyword == "anyOf" else first
+    text = schema_of({"a": argument}, **{"$defs": {**definitions, "d14": last}})
+    constraint = held("qwen3_coder", "tokens", text)
+    assert fits(constraint, coder(valid))
+    assert not any(fits(constraint, coder(value)) for value in invalid)
+
+
+def test_a_schema_that_refers_to_itself_often_is_refused() -> None:
+    often = {"anyOf": [{"$ref": "#/$defs/a"}] * 20}
+    with pytest.raises(InvalidRequest, match="nested too deeply"):
+        grammars().matcher(
+            held("glm4", "text", schema_of({"x": {"additionalProperties": {}, **often}}, **{"$defs": {"a": often}}))
+        )

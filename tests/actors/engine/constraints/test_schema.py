@@ -173,7 +173,7 @@ def test_a_keyword_that_no_grammar_holds_is_refused_by_its_name(keyword: str) ->
         ({"type": "string", "minLength": -1}, '"minLength" must be'),
         ({"type": "string", "maxLength": 10**30}, '"maxLength" must be'),
         ({"type": "number", "minimum": 5, "maximum": 4}, "minimum .5. is greater than maximum .4."),
-        ({"type": "objct"}, "Invalid type: objct"),
+        ({"type": "objct"}, '"type" must be one of array'),
         ({"properties": []}, '"properties" must be an object'),
         ({"anyOf": []}, '"anyOf" must be a list of schemas'),
         ({"items": 3}, "a schema is an object or a Boolean, not 3"),
