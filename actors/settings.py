@@ -165,9 +165,9 @@ class InferletSettings:
         pool_size: started actors that wait for an inferlet.
         max_processes, max_processes_per_owner: as for sessions.
         programs: what may be launched as ``module:function``.
-        memory_limit_bytes: resident memory of the process; above it the inferlet fails.
+        memory_limit_bytes: resident memory of the process; above it the inferlet fails (of a thread, its runs).
         time_limit_s: from launch to end; None for none.
-        max_blocking_s: a program that has not yielded for so long fails.
+        max_blocking_s: a program that has not yielded for so long fails (of a thread, its runs).
         max_outbox_messages, max_outbox_bytes: sent and not read by anybody yet; more, and ``send`` waits.
         max_inbox_messages, max_inbox_bytes: sent to it and not received yet; more are refused.
         max_output_chars: of standard output and error together; the rest is not kept.

@@ -12,8 +12,10 @@ from actors.inferlets.records import (
     Checkpointed,
     Given,
     Logged,
+    PutAway,
     Record,
     Restarted,
+    Resumed,
     Returned,
     Sent,
     Woken,
@@ -148,6 +150,31 @@ def since_checkpoint(records: Iterable[Record]) -> tuple[Start, list[Record]]:
         else:
             after.append(record)
     return replace(start, beginning=replace(start.beginning, notes=tuple(notes))), after
+
+
+@dataclass(frozen=True, slots=True)
+class Standstill:
+    """So many lives, one after the other, died before the program came further: it was given nothing, nor did it rest.
+
+    Attributes:
+        is_restarted: it had gone on without its last run before these.
+    """
+
+    num_deaths: int = 0
+    is_restarted: bool = False
+
+
+def standstill(records: Iterable[Record]) -> Standstill:
+    """After these records. What a life does again, as ``Called``, is no progress."""
+    found = Standstill()
+    for record in records:
+        if isinstance(record, Given | Checkpointed | PutAway):
+            found = Standstill()
+        elif isinstance(record, Resumed):
+            found = replace(found, num_deaths=found.num_deaths + 1)
+        elif isinstance(record, Restarted) and not found.is_restarted:
+            found = Standstill(is_restarted=True)
+    return found
 
 
 def _effect(sent: Sent | Logged) -> str:

@@ -18,7 +18,7 @@ from actors.inferlets.clients import Reception
 from actors.inferlets.contexts import Contexts
 from actors.inferlets.digest import FORMAT
 from actors.inferlets.executor import EffectDesk
-from actors.inferlets.history import Replay, since_checkpoint
+from actors.inferlets.history import Replay, since_checkpoint, standstill
 from actors.inferlets.limits import Watch
 from actors.inferlets.messages import InferletCalls
 from actors.inferlets.output import Output
@@ -154,10 +154,16 @@ class Instance(InferletCalls):
         if not isinstance(history[-1], PutAway):
             self._recorder.add(Resumed())
             await self._reception.flushed()
-        deaths = history[-self.MAX_DEATHS :]
-        if len(deaths) == self.MAX_DEATHS and all(isinstance(record, Resumed) for record in deaths):
-            self._end(Ended("failed", f"its process died {self.MAX_DEATHS + 1} times at the same point"))
-            return
+        before = standstill(history)
+        if before.num_deaths >= self.MAX_DEATHS:
+            sentence = f"its process died {self.MAX_DEATHS + 1} times at the same point"
+            if not self._is_thread or before.is_restarted:
+                self._end(Ended("failed", sentence))
+                return
+            restarted = Restarted("worker_lost", sentence)
+            self._recorder.add(restarted)
+            await self._reception.flushed()
+            history = [*history, restarted]
         log.info("reactivates an inferlet", instance_id=self.id, records=len(history))
         self._start(Replay(history), history)
 
@@ -288,10 +294,10 @@ class Instance(InferletCalls):
         violation = await watch.violation()
         log.warning("inferlet stopped", instance_id=self.id, reason=violation.sentence)
         self.is_spent = self.is_spent or violation.needs_new_process
-        if violation.is_divergence and self._is_thread:
-            await self._restart("worker_lost", violation.sentence)
-        else:
+        if violation.is_final:
             self._end(Ended("failed", violation.sentence))
+        else:
+            self._fail(violation.sentence)
 
     def _program_ended(self, ended: Ended) -> None:
         """A thread is not over for what is wrong with its agent now, and might be right in a later life."""
@@ -302,10 +308,15 @@ class Instance(InferletCalls):
             if self._watching:
                 self._watching.cancel()
             self._thread.stop(f"the agent cannot be loaded: {ended.value!s:.2000}")
-        elif self._run.has_diverged:
-            self.scope.start(self._restart("worker_lost", str(ended.value)))
         else:
-            self._end(ended)
+            self._fail(str(ended.value))
+
+    def _fail(self, sentence: str, reason: Literal["worker_lost", "budget"] = "worker_lost") -> None:
+        """It cannot go on in this life: a thread loses its runs, and begins another; any other program is over."""
+        if self._is_thread:
+            self.scope.start(self._restart(reason, sentence))
+        else:
+            self._end(Ended("failed", sentence))
 
     async def _restart(self, reason: Literal["worker_lost", "budget"], sentence: str) -> None:
         """Have the thread go on from its last checkpoint in another process, without what came after that."""
@@ -314,7 +325,7 @@ class Instance(InferletCalls):
         log.warning("a thread goes on without its last run", instance_id=self.id, reason=sentence)
         self._reception.is_closed = True
         try:
-            await self._run.stop(frees_contexts=False)
+            await self._run.stop(frees_contexts=False, is_hopeless=self.is_spent)
         finally:
             self._recorder.add(Restarted(reason, sentence))
             with suppress(Fenced):
@@ -363,10 +374,8 @@ class Instance(InferletCalls):
         if any(isinstance(record, Checkpointed | Restarted) for record in written):
             self._num_bytes_before = self._recorder.num_bytes
         num_bytes = self._recorder.num_bytes - self._num_bytes_before
-        if not self._is_thread and num_bytes > limit:
-            self._end(Ended("failed", JOURNAL_FULL.format(limit >> 20)))
-        elif num_bytes > limit:
-            self.scope.start(self._restart("budget", RUN_TOO_LARGE.format(limit >> 20)))
+        if num_bytes > limit:
+            self._fail((RUN_TOO_LARGE if self._is_thread else JOURNAL_FULL).format(limit >> 20), "budget")
         elif self._is_thread and num_bytes > limit // JOURNAL_PARTS and not self._is_over:
             for run in self._thread.log.active.values():
                 if run.state != "queued":

@@ -17,12 +17,12 @@ class Violation:
     """A limit was exceeded; ``needs_new_process`` where the old one must exit.
 
     Attributes:
-        is_divergence: the program does not repeat itself.
+        is_final: no later life would keep to it.
     """
 
     sentence: str
     needs_new_process: bool
-    is_divergence: bool = False
+    is_final: bool = False
 
 
 class Watch:
@@ -65,7 +65,7 @@ class Watch:
         limit_s = self._settings.time_limit_s
         if limit_s is None or time.time() - self._launched_at < limit_s:
             return None
-        return Violation(f"the program ran for longer than {limit_s:g} s", False)
+        return Violation(f"the program ran for longer than {limit_s:g} s", needs_new_process=False, is_final=True)
 
     def _replay(self) -> Violation | None:
         """A replay that makes no progress waits for a call that the program does not make."""
@@ -75,5 +75,4 @@ class Watch:
         missing = host.missing
         if missing is None or now - self._replayed[1] < self._settings.replay_timeout_s:
             return None
-        sentence = f"the program did not repeat itself: it does not make {missing} again"
-        return Violation(sentence, needs_new_process=False, is_divergence=True)
+        return Violation(f"the program did not repeat itself: it does not make {missing} again", False)

@@ -1,0 +1,90 @@
+"""Threads whose runs end their processes, by a limit or by themselves: the run fails, and the thread goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from actors.inferlets.history import Standstill, standstill
+from actors.inferlets.records import Called, Checkpointed, Delivered, PutAway, Record, Restarted, Resumed, Woken
+from tests.actors.small_cluster import SmallCluster
+from tests.actors.threads.agents import HELD, RECORDED
+from tests.actors.threads.caller import Caller, Json, calling, check, text_of
+from tests.actors.threads.test_promises import called
+
+CALLED = Called(1, "NextOutput", "")
+LOST = Restarted("worker_lost", "")
+
+
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        ([CALLED, Resumed(), CALLED, Resumed(), CALLED, Delivered("", 1), Resumed()], Standstill(3)),
+        ([Resumed(), Resumed(), Woken(1, 1, 0.0), Resumed()], Standstill(1)),
+        ([Resumed(), Resumed(), Checkpointed(0, 0, 0, 0, 0.0, None)], Standstill()),
+        ([Resumed(), PutAway(), Resumed()], Standstill(1)),
+        ([Resumed(), Resumed(), Resumed(), LOST, Resumed()], Standstill(1, True)),
+        ([LOST, Resumed(), LOST, Resumed(), LOST, Resumed()], Standstill(3, True)),
+    ],
+)
+def test_lives_that_bring_a_program_no_further_are_counted(records: list[Record], expected: Standstill) -> None:
+    assert standstill(records) == expected
+
+
+async def test_a_run_over_a_limit_fails_and_its_thread_goes_on(
+    small: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def memory(process: psutil.Process) -> object:
+        if is_held := RECORDED[-1:] == ["hold a"]:
+            RECORDED.append("too much")
+        return SimpleNamespace(rss=1 << 41 if is_held else 0)
+
+    monkeypatch.setattr(psutil.Process, "memory_info", memory)
+    async with calling(small) as caller:
+        thread_id = (await caller.prompt("say one"))["thread_id"]
+        run = await _failed(caller, await caller.begin(called("hold", name="a"), thread_id))
+        assert "MiB of memory" in run["error"]["message"]
+        HELD["a"].set()
+        listed = text_of((await caller.prompt("list", thread_id))["blocks"][-1])
+        assert listed.endswith("user: say one | assistant: one | user: list")
+
+
+async def test_a_retry_safe_tool_that_always_ends_its_process_fails_the_run(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        thread_id = (await caller.prompt("say one"))["thread_id"]
+        begun = await caller.begin(called("hold_safely", name="a"), thread_id)
+        for number in range(4):
+            async with asyncio.timeout(30):
+                while len(RECORDED) <= number:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            small.kill_inferlet(thread_id)
+        run = await _failed(caller, begun)
+        assert "died 4 times at the same point" in run["error"]["message"]
+        assert len(RECORDED) == 4
+        HELD["a"].set()
+        assert text_of((await caller.prompt("say on", thread_id))["blocks"][-1]) == "on"
+
+
+async def test_a_thread_that_is_over_a_limit_whatever_it_does_ends(
+    small: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with calling(small) as caller:
+        thread_id = (await caller.prompt("say one"))["thread_id"]
+        monkeypatch.setattr(psutil.Process, "memory_info", lambda process: SimpleNamespace(rss=1 << 41))
+        async with asyncio.timeout(60):
+            refused = await caller.ask(
+                "POST", "/api/agents/helper/prompt", {"prompt": "a", "context_id": thread_id}, 409
+            )
+        assert refused["error"]["code"] == "inferlet_ended"
+        assert [text_of(block) for block in await caller.blocks(thread_id)] == ["say one", "one"]
+
+
+async def _failed(caller: Caller, begun: Json) -> Json:
+    events = await caller.events(begun)
+    check(events, begun["run_id"])
+    run: Json = events[-1].data["run"]
+    assert (run["state"], run["reason"]) == ("failed", "worker_lost")
+    return run
