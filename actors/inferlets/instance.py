@@ -66,8 +66,8 @@ JOURNAL_FULL = (
 
 RUN_TOO_LARGE = "the run, and what was asked of its thread meanwhile, has more than {} MiB"
 JOURNAL_PARTS = 3
-"""A run of a thread ends when it has taken so many parts of the journal's limit: its open blocks, which are recorded
-once more as they close, and the commands that wait to be taken have the rest.
+"""A run of a thread ends when it has filled one of this number of parts of the journal's limit: its open blocks, which
+are recorded once more as they close, and the commands that wait to be taken have the rest.
 """
 
 

@@ -147,7 +147,7 @@ def _json(what: str, value: object) -> str:
 class GenerateBody(Body):
     """``{"type": "generate"}``: extend the context by messages, text or tokens, or (none of them) just go on.
 
-    With ``distribution`` the turn adds no token of its own: it ends with so many of the likeliest next ones.
+    With ``distribution``, a number, the turn adds no token: it ends with that many of the likeliest next ones.
     """
 
     type: Literal["generate"]

@@ -17,7 +17,7 @@ from actors.engine.constraints.regex import full_match, literal
 from actors.engine.constraints.schema import closed_schema
 from actors.engine.text.output import OutputRules
 from api.constraints import Choice, Constraint, JsonSchema, Regex
-from api.errors import InvalidRequest, Unsupported, reason_of
+from api.errors import InvalidRequest, reason_of
 from api.tools import Tool
 
 _LIMITS = {
@@ -41,12 +41,8 @@ class GuidedCompiler:
     """Compiles for one model's tokens; what takes too long, or too much memory, is refused or fails its turn."""
 
     def __init__(self, rules: OutputRules, vocab_size: int) -> None:
-        try:
-            import llguidance
-        except ImportError:
-            raise Unsupported(
-                "a constraint needs the package llguidance: pip install 'greenroom[constraints]'"
-            ) from None
+        import llguidance
+
         self._llguidance = llguidance
         self._rules = rules
         self._stop_ids = rules.tokenizer.eos_ids

@@ -22,7 +22,7 @@ class Deaths:
     """Kills a session right before, or right after, some of its records are durable.
 
     Attributes:
-        num: so many times.
+        num: how many times.
     """
 
     def __init__(self, small: SmallCluster, session_id: str, chance: random.Random) -> None:

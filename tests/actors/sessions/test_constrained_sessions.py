@@ -14,7 +14,7 @@ import pytest_asyncio
 from actors.settings import ModelSettings
 from api.client import Client
 from api.client.session import ClientSession
-from api.constraints import Choice, JsonSchema, Regex
+from api.constraints import Choice, Grammar, JsonSchema, Regex
 from api.errors import InvalidRequest, Unsupported
 from api.http.app import build_app
 from api.settings import ApiSettings
@@ -52,12 +52,12 @@ async def test_a_constraint_that_is_none_is_refused_and_the_session_goes_on(sess
     assert await session.generate("Hello!", max_tokens=3)
 
 
-async def test_without_the_package_a_constraint_is_unsupported(
+async def test_without_the_package_a_grammar_is_unsupported(
     session: ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "llguidance", None)
+    monkeypatch.setitem(sys.modules, "xgrammar", None)
     with pytest.raises(Unsupported, match=r"greenroom\[constraints\]"):
-        await session.generate("Hello!", constraint=Regex("a+"))
+        await session.generate("Hello!", constraint=Grammar('root ::= "a"'))
 
 
 async def test_a_distribution_adds_nothing_and_its_likeliest_token_is_what_greedy_takes(session: ClientSession) -> None:

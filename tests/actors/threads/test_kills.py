@@ -45,7 +45,7 @@ DELEGATED = Scenario("boss", f"{asking('expert', TOOLS)}\n{called('transfer_to_t
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """So many events have come, and the loop has turned so often."""
+    """When this number of events has come, and the event loop has then turned this often."""
 
     num_events: int
     num_turns: int

@@ -59,7 +59,7 @@ def fastest_s(work: Callable[[], object], times: int = 20) -> float:
 
 
 def step_s(num_turns: int) -> float:
-    """Of another turn after so many: it is logged, a reader that has all before reads it, and the model knows it."""
+    """Of one turn more: it is logged, a reader that has all before reads it, and the model knows it."""
     log, known, number = log_of(num_turns), conversation_of(num_turns), num_turns
 
     def step() -> None:

@@ -81,7 +81,7 @@ class Draft:
         )
 
     def might_not_fit(self, num_before: int) -> bool:
-        """Whether its items might not fit after so many tokens."""
+        """Whether its items might not fit into the context after this number of tokens."""
         return 2 * (num_before + num_item_chars(self.items)) > self.model.max_context_tokens
 
     def that_might_fit(self, messages: Sequence[Message]) -> tuple[Message, ...]:
@@ -100,7 +100,7 @@ class Draft:
 
 
 def newest_of(messages: Sequence[Message], max_tokens: int) -> tuple[Message, ...]:
-    """The messages of the system at the front, the last one, and of those before it which might have so many tokens."""
+    """The system messages at the front, the last message, and as many before it as this number of tokens might hold."""
     num_front = next((i for i, one in enumerate(messages) if one.role not in SYSTEM_ROLES), len(messages))
     front, said = messages[:num_front], messages[num_front:]
     start = max(len(said) - 1, 0)

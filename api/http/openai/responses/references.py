@@ -48,7 +48,7 @@ class _Room:
     num_chars: int
 
     def take(self, item: Item, times: int = 1) -> None:
-        """An item comes so many times."""
+        """An item is told this number of times."""
         self.num_chars -= times * num_item_chars([item])
         if self.num_chars < 0:
             raise TooLarge(f"the items have more than {self.max_chars} characters")
