@@ -3,9 +3,9 @@
 import { fileButton, partText, showText } from "./block_parts.js";
 import { askForm, outcomeOf } from "./ask_form.js";
 import { byId, copyFrom, count, make, tool } from "./dom.js";
+import { GrowingList } from "./growing_list.js";
 import { showMarkdown } from "./markdown.js";
 
-const NEAR_END_PX = 80;
 /** Statuses that tell what the blocks beside them tell as well; only the last of them is shown, while it is true. */
 const PASSING = new Set(["queued", "model", "tool"]);
 const CALL_STATES = { open: "being written", complete: "", failed: "failed", cancelled: "not run" };
@@ -14,50 +14,25 @@ const CALL_STATES = { open: "being written", complete: "", failed: "failed", can
 export class RunList {
   #items = new Map(); // run -> {item, blocks, foot, shown: block -> element, calls: call id -> element}
   #list = byId("runs");
-  #scroller = byId("thread");
-  #dirty = new Set();
-  #isAtEnd = true;
+  #growing = new GrowingList(this.#list, (run) => this.#refresh(run));
 
   constructor(actions) {
     this.actions = actions;
-    this.#scroller.addEventListener("scroll", () => this.#noteScroll(), { passive: true });
-    byId("to-end").addEventListener("click", () => this.scrollToEnd());
-    this.#list.addEventListener("click", (event) => {
-      const button = event.target.closest(".copy-code");
-      if (button) copyFrom(button, button.closest("figure").querySelector("pre").textContent);
-    });
   }
 
   clear() {
     this.#items.clear();
-    this.#dirty.clear();
     this.#list.replaceChildren();
-    this.scrollToEnd();
+    this.#growing.clear();
   }
 
   /** Show a run as it is now, with the next picture. */
   update(run) {
-    if (!this.#dirty.size) requestAnimationFrame(() => this.#flush());
-    this.#dirty.add(run);
+    this.#growing.update(run);
   }
 
   scrollToEnd() {
-    this.#isAtEnd = true;
-    this.#scroller.scrollTop = this.#scroller.scrollHeight;
-    byId("to-end").hidden = true;
-  }
-
-  #flush() {
-    for (const run of this.#dirty) this.#refresh(run);
-    this.#dirty.clear();
-    if (this.#isAtEnd) this.scrollToEnd();
-    else this.#noteScroll();
-  }
-
-  #noteScroll() {
-    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    this.#isAtEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
-    byId("to-end").hidden = this.#isAtEnd;
+    this.#growing.scrollToEnd();
   }
 
   #refresh(run) {

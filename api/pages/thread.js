@@ -1,6 +1,7 @@
 // The messages on the screen: one item for each turn, with the question, the answer and what can be done with both.
 
 import { byId, copyFrom, count, formatNumber, make, tool } from "./dom.js";
+import { GrowingList } from "./growing_list.js";
 import { appendPlain, showMarkdown } from "./markdown.js";
 
 const ENDINGS = {
@@ -12,7 +13,6 @@ const ENDINGS = {
 const FINAL = new Set(["invalid_request", "length_exceeded", "too_large", "unsupported", "unknown_adapter", "forbidden"]);
 const TOO_LONG = "This message does not fit into what is left of this conversation’s context. Make it shorter, edit an earlier "
   + "message to branch from there, or go on in a new chat.";
-const NEAR_END_PX = 80;
 
 /**
  * Actions: edit(turn, text), regenerate(turn), retry(turn), takeBack(turn), carryOver(turn), show(sessionId),
@@ -21,18 +21,10 @@ const NEAR_END_PX = 80;
 export class Thread {
   #items = new Map(); // turn -> {item, answer, foot, question}
   #list = byId("messages");
-  #scroller = byId("thread");
-  #dirty = new Set();
-  #isAtEnd = true;
+  #growing = new GrowingList(this.#list, (turn) => this.#refresh(turn));
 
   constructor(actions) {
     this.actions = actions;
-    this.#scroller.addEventListener("scroll", () => this.#noteScroll(), { passive: true });
-    byId("to-end").addEventListener("click", () => this.scrollToEnd());
-    this.#list.addEventListener("click", (event) => {
-      const button = event.target.closest(".copy-code");
-      if (button) copyFrom(button, button.closest("figure").querySelector("pre").textContent);
-    });
   }
 
   /** Show these turns; what is shown already stays. */
@@ -51,27 +43,11 @@ export class Thread {
 
   /** Show a turn again, with the next picture. */
   update(turn) {
-    if (!this.#dirty.size) requestAnimationFrame(() => this.#flush());
-    this.#dirty.add(turn);
+    this.#growing.update(turn);
   }
 
   scrollToEnd() {
-    this.#isAtEnd = true;
-    this.#scroller.scrollTop = this.#scroller.scrollHeight;
-    byId("to-end").hidden = true;
-  }
-
-  #flush() {
-    for (const turn of this.#dirty) this.#refresh(turn);
-    this.#dirty.clear();
-    if (this.#isAtEnd) this.scrollToEnd();
-    else this.#noteScroll();
-  }
-
-  #noteScroll() {
-    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    this.#isAtEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
-    byId("to-end").hidden = this.#isAtEnd;
+    this.#growing.scrollToEnd();
   }
 
   #add(turn) {
