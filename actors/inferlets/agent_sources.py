@@ -1,4 +1,4 @@
-"""The uploaded agents of each owner: names, and the sources that they point to, each of which is kept once an upload."""
+"""The uploaded agents of each owner: names, and the sources that they point to, one of each upload."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ async def test_the_result_of_a_tool_that_has_asked_is_no_answer_to_what_it_asked
         [thread] = (await caller.ask("GET", "/api/threads"))["threads"]
         answers = {"Which dish?": "soup", "How many?": 2}
         async with asyncio.timeout(20):
-            while answers:  # noqa: ASYNC110
+            while answers:
                 for ask in await caller.blocks(thread["id"], "kinds=ask"):
                     if ask["ask"].get("question") in answers:
                         await caller.answer(run_id, ask_id=ask["id"], value=answers.pop(ask["ask"]["question"]))
