@@ -85,9 +85,10 @@ class Hostile:
 
     async def stop(self) -> None:
         """Leave, and delete what is there."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while going := [task for task in self._tasks if not task.done()]:
+            for task in going:  # once more, where a client has swallowed it
+                task.cancel()
+            await asyncio.wait(going, timeout=1)
         for kind in ("inferlets", "sessions"):
             for entry in (await self._until_let("GET", f"/api/{kind}")).json()[kind]:
                 await self._until_let("DELETE", f"/api/{kind}/{entry['id']}")

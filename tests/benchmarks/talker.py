@@ -52,7 +52,8 @@ class Talker:
         """
         if self._length + num_prompt + num_tokens > self._max_context:
             headers = headers_of(self._owner)
-            (await self._http.post(f"{self._path}/rollback", json={"length": 0}, headers=headers)).raise_for_status()
+            answer = await self._http.post(f"{self._path}/rollback", json={"length": 0}, headers=headers)
+            assert answer.is_success, answer.text
             self._length = 0
         self._length += num_prompt + num_tokens
         self._num_turns += 1

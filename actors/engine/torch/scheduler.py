@@ -45,8 +45,10 @@ class Scheduler:
     gets any, so the oldest turn always gets on in the end.
 
     Args:
-        most_work: of an owner with several turns in one step while others have turns: half of it for decoding. Others'
-            first tokens wait for the step that runs, and on a CPU a step takes as long as what it computes.
+        most_work: of an owner with several turns in one step while others have turns: a quarter of it for decoding.
+            Others' first tokens wait for the step that runs, and on a CPU a step takes as long as what it computes.
+            Where it is finite, such an owner also has one prompt at a time, and leaves every second step to prompts of
+            those who have one turn.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Scheduler:
         self._running: list[Turn] = []
         self._num_running: Counter[str] = Counter()
         self._num_plans = 0
+        self._resting: frozenset[str] = frozenset()
         self._waiting: FairQueue[Turn] = FairQueue()
         self._filling: deque[Turn] = deque()
         self._refills: OrderedDict[str, Context] = OrderedDict()
@@ -133,9 +136,17 @@ class Scheduler:
 
     def plan(self) -> list[Row]:
         """The rows of the next step; their blocks are there."""
-        plan = _Plan()
         self._are_several_owners = self._owners.are_several(self._num_running)
         self._start_waiting()
+        self._resting = self._who_rest()
+        rows = self._rows()
+        if not rows and self._resting:
+            self._resting = frozenset()
+            rows = self._rows()
+        return rows
+
+    def _rows(self) -> list[Row]:
+        plan = _Plan()
         for turn in self._decoding():
             self._plan_decoding(turn, plan)
         self._plan_filling(plan)
@@ -170,9 +181,21 @@ class Scheduler:
         share = self._owners.share_of(self._max_running)
         return self._are_several_owners and self._num_running[turn.owner] < share
 
+    def _who_rest(self) -> frozenset[str]:
+        """Those who have several turns, where the only turn of another waits for its first token; never twice."""
+        if self._resting or not self._limits_work:
+            return frozenset()
+        if all(self._num_running[turn.owner] > 1 for turn in self._filling):
+            return frozenset()
+        return frozenset(owner for owner, num_turns in self._num_running.items() if num_turns > 1)
+
+    @property
+    def _limits_work(self) -> bool:
+        return self._are_several_owners and math.isfinite(self._most_work)
+
     def _decoding(self) -> list[Turn]:
         """Those whose next token is due. Where an owner has more than may get on in this step, they do in turns."""
-        turns = [turn for turn in self._running if turn not in self._filling]
+        turns = [turn for turn in self._running if turn not in self._filling and turn.owner not in self._resting]
         most = self._max_running
         if self._are_several_owners:
             most = self._owners.share_of(most)
@@ -183,7 +206,7 @@ class Scheduler:
         spent: defaultdict[str, float] = defaultdict(float)
         for turn in in_turns(sorted(turns, key=lambda turn: turn.planned_at)):
             cost = _work(len(turn.context.ids))
-            is_dear = self._are_several_owners and spent[turn.owner] + cost > self._most_work / 2
+            is_dear = self._are_several_owners and spent[turn.owner] + cost > self._most_work / 4
             if given[turn.owner] < most and given.total() < self._max_running and not (is_dear and given[turn.owner]):
                 given[turn.owner] += 1
                 spent[turn.owner] += cost
@@ -233,14 +256,18 @@ class Scheduler:
     def _shares(self, plan: _Plan, budget: int, share: int) -> list[tuple[Turn, int]]:
         """How many tokens each filling turn gets, in their order: a share first, then what is left.
 
-        Where several owners have turns, one of each comes before another of any. An owner's oldest comes first: a later
-        one might wait for the memory that it has.
+        Where several owners have turns, one of each comes before another of any, or is the only one: a short row takes
+        a step almost as long as one of many tokens. An owner's oldest comes first: a later one might wait for the
+        memory that it has.
         """
-        filling, left, part = list(self._filling), defaultdict[str, int](lambda: budget), 1
+        filling = [turn for turn in self._filling if turn.owner not in self._resting]
+        left, part = defaultdict[str, int](lambda: budget), 1
         if self._are_several_owners:
             oldest = {turn.owner: turn for turn in sorted(filling, key=lambda turn: turn.order, reverse=True)}
-            part = 2
-            filling = in_turns([*oldest.values(), *(turn for turn in filling if turn is not oldest[turn.owner])])
+            later = [turn for turn in filling if turn is not oldest[turn.owner]]
+            filling = list(oldest.values())
+            if not self._limits_work:
+                part, filling = 2, in_turns([*filling, *later])
             left.update({turn.owner: self._most_tokens(turn.owner) for turn in filling})
             for row in plan.rows:
                 left[self._turns[row.turn_id or ""].owner] -= row.count

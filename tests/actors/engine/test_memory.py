@@ -54,6 +54,29 @@ async def test_eviction_takes_the_end_of_a_context_and_no_more_than_is_needed(
     await engine.stop()
 
 
+@pytest.mark.parametrize("seed", range(4))
+async def test_turns_of_several_owners_in_little_memory_all_end(
+    seed: int, checkpoint: Callable[[str], Path], oracle: Callable[[str], Oracle]
+) -> None:
+    draw = random.Random(seed)
+    engine = await start_engine(
+        checkpoint("llama"), max_batch_tokens=32, max_running=4, owner_share=0.5, kv_cache_bytes=10 * BLOCK_BYTES
+    )
+    driver = Driver(engine)
+    turns = {
+        f"{number}": (draw.choice("aaaabc"), draw.randrange(1, 5 * BLOCK), draw.randrange(1, 20))
+        for number in range(16)
+    }
+    for number, (name, (owner, num_prompt, num_tokens)) in enumerate(turns.items()):
+        driver.begin(name, prompt(num_prompt, seed=number), num_tokens, owner=owner)
+        for _ in range(draw.randrange(4)):
+            await driver.step()
+    await driver.finish(*turns)
+    for number, (name, (_, num_prompt, num_tokens)) in enumerate(turns.items()):
+        assert driver.output_ids(name) == oracle("llama").greedy(prompt(num_prompt, seed=number), num_tokens)
+    await engine.stop()
+
+
 async def test_running_turns_give_way_to_older_ones_and_all_end(
     checkpoint: Callable[[str], Path], oracle: Callable[[str], Oracle]
 ) -> None:

@@ -188,6 +188,33 @@ async def test_beside_others_an_owner_with_many_turns_has_little_of_a_step_and_a
     await engine.stop()
 
 
+async def test_an_owner_with_many_turns_leaves_every_second_step_to_the_first_tokens_of_others(
+    checkpoint: Callable[[str], Path],
+) -> None:
+    engine = await start_engine(checkpoint("llama"), max_batch_tokens=256, max_running=64, owner_share=0.25)
+    driver = Driver(engine)
+    many = [f"{number}" for number in range(6)]
+    for number, name in enumerate(many):
+        driver.begin(name, prompt(2, seed=number), 40, owner="ada")
+    while not all(driver.output_ids(name) for name in many):
+        await driver.step()
+
+    async def tokens_of_a_step() -> int:
+        before = sum(len(driver.output_ids(name)) for name in many)
+        await driver.step()
+        return sum(len(driver.output_ids(name)) for name in many) - before
+
+    driver.begin("grace's", prompt(4), 40, owner="grace")
+    assert await tokens_of_a_step() == 0
+    assert driver.output_ids("grace's")
+    for owner in ("carol", "joan", "mary", "ruth"):
+        driver.begin(f"{owner}'s", prompt(4), 40, owner=owner)
+        assert (await tokens_of_a_step() > 0) == (owner in ("carol", "mary"))
+        assert driver.output_ids(f"{owner}'s")
+    await driver.finish(*driver.outputs)
+    await engine.stop()
+
+
 async def test_one_owner_has_its_share_of_the_waiting_queue(checkpoint: Callable[[str], Path]) -> None:
     engine = await start_engine(checkpoint("llama"), max_running=1, max_waiting=8, owner_share=0.25)
     driver = Driver(engine)
