@@ -175,7 +175,7 @@ class InferletSettings:
             this the program fails. Of a thread only what came after its last run counts, and a third of it ends a run.
         linger_s: an ended one stays for so long for those who are to read its end.
         passivate_after_s: one that has waited for its clients for so long gives its process back.
-        idle_timeout_s: one for which nothing has happened for so long is deleted; None for never.
+        idle_timeout_s: one for which nothing has happened for so long is deleted; None for never. See ``Lifetime``.
         keep_ended_s: the events of an ended one are kept for so long.
         replay_timeout_s: one that is replayed and does not reach its next recorded call in time fails.
         mcp_servers: ``McpServer``s that agents can have by their names; a configuration says them under ``agents.mcp``.

@@ -30,6 +30,7 @@ class InferletSeed:
 
     Attributes:
         origin: of a thread that is a fork: the thread whose program it has, and the seq up to which it has its log.
+        idle_timeout_s: see ``Launched``.
     """
 
     instance_id: str
@@ -41,3 +42,4 @@ class InferletSeed:
     name: str
     parent: str | None = None
     origin: tuple[str, int] | None = None
+    idle_timeout_s: float | None = None

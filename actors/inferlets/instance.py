@@ -19,6 +19,7 @@ from actors.inferlets.contexts import Contexts
 from actors.inferlets.digest import FORMAT
 from actors.inferlets.executor import EffectDesk
 from actors.inferlets.history import Replay, since_checkpoint, standstill
+from actors.inferlets.lifetime import Lifetime
 from actors.inferlets.limits import Watch
 from actors.inferlets.messages import InferletCalls
 from actors.inferlets.output import Output
@@ -106,7 +107,8 @@ class Instance(InferletCalls):
         check_format(f"inferlet {instance_id}", history[0].format, FORMAT)
         ended = next((record for record in history if isinstance(record, Ended)), None)
         settings, journal = parts.settings, parts.surroundings.journal
-        expires_after_s = settings.keep_ended_s if ended else settings.idle_timeout_s
+        self._lifetime = Lifetime(settings)
+        self._lifetime.take(history)
         self.id = instance_id
         self.owner = acquired.info.owner
         self.is_spent = False
@@ -114,7 +116,7 @@ class Instance(InferletCalls):
         self._parts = parts
         self._launched = history[0]
         self._created_at = acquired.info.created_at
-        self._recorder = Recorder(journal, acquired, expires_after_s, records.line_of, self._on_durable, self.scope)
+        self._recorder = Recorder(journal, acquired, self._expiry_after, records.line_of, self._on_durable, self.scope)
         self._reception = Reception(instance_id, settings, parts.recovery_timeout_s, self._recorder, ended)
         results = [record.result for record in history if isinstance(record, Returned)]
         self._reception.recover(history, [one.position for one in results if isinstance(one, effects.Received)])
@@ -137,7 +139,7 @@ class Instance(InferletCalls):
         if seed is None:
             acquired = await journal.acquire(key)
         else:
-            expires_at = expiry(parts.settings.idle_timeout_s)
+            expires_at = expiry(seed.idle_timeout_s or parts.settings.idle_timeout_s)
             lines = await _first_lines(journal, seed)
             acquired = await journal.create(key, seed.owner, seed.program, lines, expires_at, seed.name)
         history = [records.decode(line) for line in acquired.records]
@@ -261,9 +263,8 @@ class Instance(InferletCalls):
     @property
     def is_expired(self) -> bool:
         """It has not been used for as long as it may be."""
-        settings = self._parts.settings
-        limit_s = settings.keep_ended_s if self._reception.ended else settings.idle_timeout_s
-        return limit_s is not None and time.time() - self._reception.used_at >= limit_s
+        expires_at = self._lifetime.expires_at(self._reception.used_at, self.wakes_at)
+        return expires_at is not None and time.time() >= expires_at
 
     def _start(self, replay: Replay, history: Sequence[Record]) -> None:
         parts, launched = self._parts, self._launched
@@ -346,7 +347,6 @@ class Instance(InferletCalls):
         if self._is_over:
             return
         self._reception.ended = ended
-        self._recorder.expire_after(self._parts.settings.keep_ended_s)
         self._recorder.add(ended)
         self._finishing = self.scope.start(self._finish(ended))
 
@@ -366,6 +366,10 @@ class Instance(InferletCalls):
         if self.is_spent:
             log.warning("this process ends", instance_id=self.id)
             self._parts.die()
+
+    def _expiry_after(self, written: Sequence[Record]) -> float | None:
+        self._lifetime.take(written)
+        return self._lifetime.expires_at(time.time(), self.wakes_at)
 
     def _on_durable(self, written: Sequence[Record]) -> None:
         self._reception.on_durable(written)
@@ -390,8 +394,8 @@ async def _first_lines(journal: Journal, seed: InferletSeed) -> tuple[bytes, ...
         BlockNotFound
     """
     if seed.origin is None:
-        launched = Launched(seed.program, seed.source, seed.file, seed.arguments, seed.name, seed.parent, FORMAT)
-        return (records.encode(launched),)
+        of_program = seed.program, seed.source, seed.file, seed.arguments, seed.name, seed.parent
+        return (records.encode(Launched(*of_program, FORMAT, seed.idle_timeout_s)),)
     source_id, seq = seed.origin
     try:
         lines = await journal.records(journal_key(INFERLET, source_id))

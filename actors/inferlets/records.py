@@ -28,6 +28,7 @@ class Launched:
         source: None for a ``module:function``.
         file: the name that its source had.
         format: of the stream's digests; see ``actors.inferlets.digest``.
+        idle_timeout_s: of a thread without an active run, where it is another than that of the settings.
     """
 
     program: str
@@ -37,6 +38,7 @@ class Launched:
     name: str
     parent: str | None
     format: int = 0
+    idle_timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

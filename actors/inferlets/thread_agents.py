@@ -61,9 +61,17 @@ class ThreadAgents(Agents):
         await self._uploaded.remove(agent, owner)
 
     @override
-    async def open(self, agent: str, name: str | None, owner: str = "", key: str | None = None) -> ThreadRef:
+    async def open(
+        self,
+        agent: str,
+        name: str | None,
+        owner: str = "",
+        key: str | None = None,
+        *,
+        idle_timeout_s: float | None = None,
+    ) -> ThreadRef:
         asked = ThreadName(owner, agent, name, key)
-        thread = await self._opened(asked)
+        thread = await self._opened(asked, idle_timeout_s)
         if key is not None:
             thread.release_key = partial(self._names.release_key, asked)
         return thread
@@ -108,7 +116,7 @@ class ThreadAgents(Agents):
             if one.program.startswith(AGENT)
         )
 
-    async def _opened(self, asked: ThreadName) -> ThreadRef:
+    async def _opened(self, asked: ThreadName, idle_timeout_s: float | None) -> ThreadRef:
         owner, agent, name = asked.owner, asked.agent, asked.name
         if name is not None and (found := await self._of_id(agent, name, owner)):
             await self._claim(asked, name)
@@ -120,7 +128,8 @@ class ThreadAgents(Agents):
             return thread
         assert source is not None, "it is read where there is no thread"
         context_id = name or thread_id
-        seed = InferletSeed(thread_id, owner, AGENT + agent, source.text, source.file, (context_id,), context_id)
+        program = AGENT + agent, source.text, source.file
+        seed = InferletSeed(thread_id, owner, *program, (context_id,), context_id, idle_timeout_s=idle_timeout_s)
         return await self._launched(asked, seed)
 
     async def _launched(self, asked: ThreadName, seed: InferletSeed) -> ThreadRef:

@@ -44,7 +44,9 @@ class ThreadFork:
             BlockNotFound: none that is closed has this seq.
         """
         name = self._fork_id
-        launched = replace(self._launched, arguments=(name,), name=name, parent=None, format=FORMAT)
+        launched = replace(
+            self._launched, arguments=(name,), name=name, parent=None, format=FORMAT, idle_timeout_s=None
+        )
         if not self._seq:
             return [launched]
         logged = [Logged(0, "", value) for value in self._values()]

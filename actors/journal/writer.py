@@ -30,10 +30,9 @@ class OwnedStream:
         self._journal = journal
 
     async def append(
-        self, records: Sequence[bytes], expires_after_s: float | None = None, listing: Listing | None = None
+        self, records: Sequence[bytes], expires_at: float | None = None, listing: Listing | None = None
     ) -> None:
-        """Add records at the end; see ``Journal.append``. The stream expires when it is not used for so long."""
-        expires_at = expiry(expires_after_s)
+        """Add records at the end; see ``Journal.append``."""
         await self._journal.append(self.info.key, self.info.epoch, self.num_records, records, expires_at, listing)
         self.num_records += len(records)
 
@@ -51,7 +50,8 @@ class Recorder(Generic[Record]):
     """Writes the records of one stream in order, many to a write. Belongs to one event loop.
 
     ``on_durable`` is given the records once they are written, and nobody outside sees what they say before. A record
-    that ``encode`` has no line for is not written, and takes its place among the others all the same.
+    that ``encode`` has no line for is not written, and takes its place among the others all the same. ``expiry_after``
+    is given the records before, and says when the stream expires with them.
 
     ``num_bytes`` is what the stream takes, of all lives.
     """
@@ -63,7 +63,7 @@ class Recorder(Generic[Record]):
         self,
         journal: Journal,
         acquired: Acquired,
-        expires_after_s: float | None,
+        expiry_after: Callable[[Sequence[Record]], float | None],
         encode: Callable[[Record], bytes | None],
         on_durable: Callable[[Sequence[Record]], object],
         scope: Scope,
@@ -72,7 +72,7 @@ class Recorder(Generic[Record]):
         self.is_fenced = False
         self._stream = OwnedStream(journal, acquired)
         self.num_bytes = sum(map(len, acquired.records))
-        self._expires_after_s = expires_after_s
+        self._expiry_after = expiry_after
         self._encode = encode
         self._on_durable = on_durable
         self._waiting: list[Record] = []
@@ -119,10 +119,6 @@ class Recorder(Generic[Record]):
             reason = self._obstacle or "the journal does not answer"
             raise Unavailable(f"this is not recorded yet, and will be as soon as it can: {reason}") from None
 
-    def expire_after(self, seconds: float | None) -> None:
-        """From now on the stream goes when it has been unused for so long."""
-        self._expires_after_s = seconds
-
     async def _written(self, end: int) -> None:
         while self._num_written < end:
             if self.is_fenced:
@@ -150,9 +146,10 @@ class Recorder(Generic[Record]):
 
     async def _append(self, batch: Sequence[Record]) -> None:
         lines = [line for record in batch if (line := self._encode(record)) is not None]
+        expires_at = self._expiry_after(batch)
         while lines:
             try:
-                await self._stream.append(lines, self._expires_after_s)
+                await self._stream.append(lines, expires_at)
                 break
             except Fenced:
                 self.is_fenced = True

@@ -94,7 +94,7 @@ class SessionRecords:
     async def _append(self, record: Record) -> None:
         listing = _listing_after(self.history, record)
         line = encode(shortened(self.history, record))
-        await self._stream.append([line], self.opened.idle_timeout_s, listing)
+        await self._stream.append([line], expiry(self.opened.idle_timeout_s), listing)
 
     def check_here(self) -> None:
         """Whether the session is still here; raises ``Moved`` where it is not."""

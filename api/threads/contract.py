@@ -222,10 +222,22 @@ class Agents(Protocol):
         """Those that this owner can prompt."""
         ...
 
-    async def open(self, agent: str, name: str | None, owner: str, key: str | None = None) -> ThreadHandle:
+    async def open(
+        self,
+        agent: str,
+        name: str | None,
+        owner: str,
+        key: str | None = None,
+        *,
+        idle_timeout_s: float | None = None,
+    ) -> ThreadHandle:
         """The thread of this name of an agent; a new one where there is none, or without a name.
 
         Without a name, the same key again is the same thread.
+
+        Args:
+            idle_timeout_s: a new one is deleted when it has had no active run, and has not been used, for so long; None
+                is as configured.
 
         Raises:
             AgentNotFound, TooBusy

@@ -24,7 +24,15 @@ class NoAgents(Agents):
         return ()
 
     @override
-    async def open(self, agent: str, name: str | None, owner: str, key: str | None = None) -> ThreadHandle:
+    async def open(
+        self,
+        agent: str,
+        name: str | None,
+        owner: str,
+        key: str | None = None,
+        *,
+        idle_timeout_s: float | None = None,
+    ) -> ThreadHandle:
         raise AgentNotFound(agent)
 
     @override

@@ -2,7 +2,8 @@
 
 Each chat is a new thread, whose model reads the messages of user and assistant before the last one; what the agent's
 own instructions and tools are the agent says. A call of a ``client_tool`` is a call of the caller's: the next chat with
-its result goes on with the same run. A client that leaves ends nothing.
+its result goes on with the same run. The thread of a chat that has been answered is deleted a few minutes after its
+last use. A client that leaves ends nothing.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ from api.threads.commands import GivenAnswer, Limits, Prompt
 from api.threads.contract import ThreadHandle
 from api.turns import Message
 
+KEPT_S = 300.0
+"""For a request that is sent again, and to look at the run."""
+
 
 async def complete_with_agent(request: Request, cluster: Cluster, body: ChatBody, agent: str, owner: str) -> Response:
     """The agent's answer."""
@@ -55,7 +59,7 @@ async def _begun(cluster: Cluster, body: ChatBody, agent: str, owner: str) -> tu
     limits = Limits(max_tokens=body.max_completion_tokens or body.max_tokens)
     if not results:
         prompt = _prompt(messages, limits)
-        thread = await cluster.agents.open(agent, None, owner)
+        thread = await cluster.agents.open(agent, None, owner, idle_timeout_s=KEPT_S)
         return thread, ChatShown([(await thread.prompt(prompt)).run.id], is_whole=True)
     thread_id, _ = thread_and_call(results[-1].tool_call_id or "")
     try:
