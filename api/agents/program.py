@@ -24,6 +24,7 @@ from api.logs import event_logger
 from api.mcp_servers import McpServer
 from api.threads.commands import Answers, Cancel, Command, Exhausted, Prompt, Steer, received
 from api.threads.runs import Run
+from api.tools import ToolChoice, check_tools
 
 log = event_logger("greenroom.agent")
 
@@ -171,11 +172,7 @@ class _Thread:
         return run.run.id
 
     def _prompt(self, position: int, prompt: Prompt) -> str:
-        for choice in () if self._tools.unlisted(self._active) else prompt.tool_choice:
-            if choice not in MODES and self._tools.get(self._active, choice) is None:
-                raise InvalidRequest(f"tool_choice: agent {self._active.name!r} has no tool {choice!r:.140}")
-            if choice == "required" and not self._tools.specs(self._active):
-                raise InvalidRequest(f"tool_choice: agent {self._active.name!r} has no tools")
+        self._check_tools(prompt)
         busy = None if self._current is None or self._current.run.is_over else self._current
         policy = prompt.if_busy or self._active.if_busy
         if busy and policy == "reject":
@@ -191,6 +188,19 @@ class _Thread:
                 one.cancel("rollback" if policy == "rollback" else "interrupted")
             self._queue.clear()
         return self._accept(position, prompt)
+
+    def _check_tools(self, prompt: Prompt) -> None:
+        agent, name = self._active, self._active.name
+        for tool in prompt.tools:
+            if self._tools.get(agent, tool.name):
+                raise InvalidRequest(f"tools: agent {name!r} has a tool {tool.name!r} of its own")
+        if prompt.tools:
+            check_tools((*self._tools.specs(agent), *prompt.tools), ToolChoice())
+        for choice in () if self._tools.unlisted(agent) else prompt.tool_choice:
+            if choice not in MODES and self._tools.get(agent, choice, prompt.tools) is None:
+                raise InvalidRequest(f"tool_choice: agent {name!r} has no tool {choice!r:.140}")
+            if choice == "required" and not self._tools.specs(agent, prompt.tools):
+                raise InvalidRequest(f"tool_choice: agent {name!r} has no tools")
 
     def _accept(self, position: int, prompt: Prompt) -> str:
         thread_id, context_id = self._ids

@@ -28,7 +28,7 @@ from api.inferlet.context_effects import Generated
 from api.threads.blocks import BlockError, Part
 from api.threads.commands import Limits, Prompt
 from api.threads.runs import CancelReason, FailureReason, Run, RunState
-from api.tools import ToolCall, ToolChoice
+from api.tools import Tool, ToolCall, ToolChoice
 from api.turns import Message, result_of
 
 MAX_STEER_CHARS = 1 << 20
@@ -107,7 +107,10 @@ class RunTask:
     ) -> RunTask:
         """The one whose ``kept`` this is."""
         run, tool_choice = Run.of(kept["run"]), tuple(kept["tool_choice"])
-        prompt = Prompt(run.prompt, None, tool_choice, Limits(**kept["limits"]), run.labels, run.metadata)
+        history = tuple((role, text) for role, text in kept.get("history", ()))
+        of_caller = tuple(Tool(**one) for one in kept.get("tools", ()))
+        limits = Limits(**kept["limits"])
+        prompt = Prompt(run.prompt, None, tool_choice, limits, run.labels, run.metadata, history, of_caller)
         found = cls(agent, tools, run, prompt, writer, model, note)
         found._is_logged = True
         return found
@@ -119,6 +122,8 @@ class RunTask:
             "run": self.run.kept,
             "tool_choice": list(self.prompt.tool_choice),
             "limits": asdict(self.prompt.limits),
+            "history": list(map(list, self.prompt.history)),
+            "tools": list(map(asdict, self.prompt.tools)),
         }
 
     def queue(self) -> None:
@@ -282,7 +287,7 @@ class RunTask:
 
     async def _said_by(self, model: ModelContext) -> list[ToolCall]:
         choice = self._choice()
-        tools = self._tools.specs(self.agent)
+        tools = self._tools.specs(self.agent, self.prompt.tools)
         prefix = f"call_{self.run.id.rpartition('.r')[2]}_{self._turn}_"
         parser = AnswerParser(model.info.answers, prefix, () if choice.mode == "none" else tools)
         said = self._said = Said(self._new_block, is_json=self.agent.output is not None)
@@ -337,7 +342,7 @@ class RunTask:
             raise Failed("budget", "the run made as many calls as it may", "max_actions")
 
     def _call(self, made: ToolCall) -> Call:
-        tool = self._tools.get(self.agent, made.name)
+        tool = self._tools.get(self.agent, made.name, self.prompt.tools)
         if tool is None and self._writer.version == 0:
             raise RuntimeError("coroutine raised StopIteration")
         return Call(self.run, tool, made, self.asks, self._new_block, self)
@@ -393,7 +398,7 @@ class RunTask:
             self._new_block("handoff", "assistant", name=agent.name).close()
 
     def _fits(self, name: str) -> bool:
-        tool = self._tools.get(self.agent, name)
+        tool = self._tools.get(self.agent, name, self.prompt.tools)
         return self._budget.call(name, tool.max_calls if tool else None)
 
     def _choice(self) -> ToolChoice:

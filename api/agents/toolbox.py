@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from api.agents.agent import Agent, Callables
@@ -12,6 +12,7 @@ from api.agents.failures import Failed
 from api.agents.inside import CallContext
 from api.agents.mcp_tools.connections import Connections
 from api.agents.mcp_tools.listing import Listing, list_tools, tools_of
+from api.agents.tools import ClientTool
 from api.agents.work import work_of
 from api.inferlet.host import host
 from api.inferlet.work_effects import Abandoned, NextOutput
@@ -36,13 +37,15 @@ class Toolbox:
         self._noted: frozenset[str] = frozenset()
         self._found: dict[str, dict[str, Callables]] = {}
 
-    def get(self, agent: Agent, name: str) -> Callables | None:
-        """What the agent's model calls by this name; None where there is nothing."""
-        return self._of(agent).get(name)
+    def get(self, agent: Agent, name: str, of_caller: Sequence[Tool] = ()) -> Callables | None:
+        """What the agent's model calls by this name, of its own first; None where there is nothing."""
+        asked = (ClientTool(tool) for tool in of_caller if tool.name == name)
+        return self._of(agent).get(name) or next(asked, None)
 
-    def specs(self, agent: Agent) -> tuple[Tool, ...]:
+    def specs(self, agent: Agent, of_caller: Sequence[Tool] = ()) -> tuple[Tool, ...]:
         """What the agent's model is told."""
-        return tuple(tool.spec for tool in self._of(agent).values())
+        own = self._of(agent)
+        return (*(tool.spec for tool in own.values()), *(tool for tool in of_caller if tool.name not in own))
 
     def unlisted(self, agent: Agent) -> list[McpServer]:
         """The servers of the agent whose tools are not known yet."""

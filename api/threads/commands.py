@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from api.threads.blocks import Role
+from api.tools import Tool
 
 IfBusy = Literal["queue", "reject", "interrupt", "rollback", "steer"]
 CancelMode = Literal["keep", "rollback"]
@@ -42,6 +43,7 @@ class Prompt:
         if_busy: None for what the agent says.
         tool_choice: for the first steps, one each: "auto", "none", "required", or a tool's name.
         history: roles and texts of what was said elsewhere before, which the model reads first.
+        tools: of the caller's own, for this run; a call of one is an ask for its result.
     """
 
     text: str
@@ -51,6 +53,7 @@ class Prompt:
     labels: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     history: tuple[tuple[Role, str], ...] = ()
+    tools: tuple[Tool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +111,7 @@ def sent(command: Command) -> dict[str, Any]:
     """The command as the message that carries it."""
     kind = next(name for name, kind in _KINDS.items() if kind is type(command))
     fields = asdict(command)
-    if not fields.get("history", True):
-        del fields["history"]
+    fields = {name: value for name, value in fields.items() if value or name not in ("history", "tools")}
     return {"command": kind, **fields}
 
 
@@ -125,6 +127,7 @@ def received(message: object) -> Command:
         if kind is Prompt:
             fields |= {"limits": Limits(**fields["limits"]), "tool_choice": tuple(fields["tool_choice"])}
             fields["history"] = tuple((role, text) for role, text in fields.get("history", ()))
+            fields["tools"] = tuple(Tool(**one) for one in fields.get("tools", ()))
         elif kind is Answers:
             fields["answers"] = tuple(GivenAnswer(**one) for one in fields["answers"])
         return kind(**fields)

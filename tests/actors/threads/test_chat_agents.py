@@ -97,6 +97,28 @@ async def test_a_tool_of_the_callers_is_called_and_its_result_goes_on_with_the_r
         assert RECORDED == ["add 1 2"]
 
 
+@pytest.mark.parametrize("is_choice", [False, True])
+async def test_tools_that_a_caller_brings_stand_beside_those_of_the_agent(small: SmallCluster, is_choice: bool) -> None:
+    look: Any = {
+        "type": "function",
+        "function": {"name": "look", "parameters": {"type": "object", "properties": {"at": {"type": "string"}}}},
+    }
+    choice: Any = {"type": "function", "function": {"name": "look"}}
+    asked: Messages = [user(f"{called('look', at='sky')}\n{called('add', a=1, b=2)}")]
+    async with client_of(small) as client:
+        more: Any = {"tool_choice": choice} if is_choice else {}
+        if is_choice:
+            asked = [user(called("look", at="sky"))]
+        answer = await client.chat.completions.create(model="agent/helper", messages=asked, tools=[look], **more)
+        [call] = answer.choices[0].message.tool_calls or []
+        assert call.type == "function"
+        assert (call.function.name, call.function.arguments) == ("look", '{"at": "sky"}')
+        asked.append(answer.choices[0].message.model_dump(exclude_none=True))
+        asked.append({"role": "tool", "tool_call_id": call.id, "content": "blue"})
+        told = await client.chat.completions.create(model="agent/helper", messages=asked, tools=[look])
+        assert told.choices[0].message.content == ("told blue" if is_choice else "told blue, 3")
+
+
 async def test_limits_and_what_no_chat_can_answer(small: SmallCluster) -> None:
     async with client_of(small) as client:
         cut = await client.chat.completions.create(
@@ -107,7 +129,9 @@ async def test_limits_and_what_no_chat_can_answer(small: SmallCluster) -> None:
             await client.chat.completions.create(model="agent/helper", messages=[user(called("pay", amount=20))])
         for wrong in (
             {"n": 2},
-            {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]},
+            {"tools": [{"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}]},
+            {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}]},
+            {"tool_choice": {"type": "function", "function": {"name": "g"}}},
             {"messages": [{"role": "assistant", "content": "hi"}]},
             {"messages": [user("x"), {"role": "tool", "tool_call_id": "call_0_0_0-nothing", "content": "x"}]},
         ):

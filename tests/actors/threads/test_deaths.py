@@ -10,6 +10,8 @@ import pytest
 from actors.inferlets.history import since_checkpoint
 from actors.inferlets.records import Checkpointed, decode
 from api.agents import Agent
+from api.threads.commands import Prompt
+from api.tools import Tool
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads.agents import HELD, RECORDED, add, pay
 from tests.actors.threads.caller import Caller, Event, Json, calling, check, text_of
@@ -186,3 +188,26 @@ async def test_a_thread_whose_process_died_knows_what_was_said(small: SmallClust
         listed = text_of(answer["blocks"][0])
         assert listed.startswith(f"system: Help. | user: say one | assistant: one | user: {ADD} | assistant: <call>")
         assert "tool: 3 | assistant: told 3 | user: list" in listed
+
+
+async def test_a_queued_prompt_has_its_history_and_tools_after_a_death(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        first = await caller.begin(called("hold", name="a"), "t")
+        second = await caller.begin(called("hold", name="b"), "t")
+        thread = await small.greenroom.agents.find("helper", "t", "")
+        prompt = Prompt(called("look"), history=(("user", "one"), ("assistant", "two")), tools=(Tool("look"),))
+        asked = (await thread.prompt(prompt)).run.id
+        HELD["a"].set()
+        await caller.wait(first["run_id"])
+        async with asyncio.timeout(30):
+            while "hold b" not in RECORDED:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        small.kill_inferlet(thread.thread_id)
+        assert (await caller.wait(second["run_id"]))["reason"] == "worker_lost"
+        assert (await caller.wait(asked))["state"] == "waiting"
+        [ask] = await caller.blocks(thread.thread_id, f"kinds=ask&run_id={asked}")
+        await caller.answer(asked, ask_id=ask["id"], value="seen")
+        assert (await caller.wait(asked))["state"] == "succeeded"
+        HELD["b"].set()
+        listed = text_of((await caller.prompt("list", "t"))["blocks"][-1])
+        assert "user: one | assistant: two | user: call look" in listed

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from api.errors import Conflict, GreenroomError
 from api.http.agents.shown import Frame, Frames, Shown
+from api.http.openai.agents.begun import call_id
 from api.threads.blocks import Block
 from api.threads.runs import Run, Usage
 
@@ -88,20 +89,9 @@ class ChatShown(Shown):
         return []
 
 
-def thread_and_call(call_id: str) -> tuple[str, str]:
-    """The thread in which a call was made, and the call's id there, of the id that its caller was told."""
-    call, _, thread_id = call_id.rpartition("-")
-    return thread_id, call
-
-
 def _call(index: int, call: Block) -> Frame:
-    thread_id = call.run_id.partition(".")[0]
     function = {"name": call.name, "arguments": call.text}
-    return _delta(
-        tool_calls=[
-            {"index": index, "id": f"{call.call_id}-{thread_id}", "type": "function", "function": function},
-        ]
-    )
+    return _delta(tool_calls=[{"index": index, "id": call_id(call), "type": "function", "function": function}])
 
 
 def _delta(**fields: Any) -> Frame:

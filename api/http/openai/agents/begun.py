@@ -1,0 +1,134 @@
+"""What a list of messages begins or continues with an agent, in OpenAI's protocols.
+
+Messages after the last one of the assistant are new. A result of a tool goes on with the run that made the call, whose
+id names its thread. Without one a new run begins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from api.cluster import Cluster
+from api.errors import ThreadNotFound
+from api.http.agents.taken import asks_of, give
+from api.http.openai.envelope import InvalidField
+from api.threads.blocks import Block, Role, run_of_call
+from api.threads.commands import GivenAnswer, Prompt
+from api.threads.contract import ThreadHandle
+from api.tools import ToolChoice
+from api.turns import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Runs of a thread that give the answer.
+
+    Attributes:
+        asks: those of the first run that were answered, after which the answer begins; none where a run begins it.
+    """
+
+    thread: ThreadHandle
+    runs: tuple[str, ...]
+    asks: tuple[Block, ...] = ()
+
+
+def results_in(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The new ones that are results of tools."""
+    begin = max((index + 1 for index, message in enumerate(messages) if message.role == "assistant"), default=0)
+    return tuple(message for message in messages[begin:] if message.role == "tool")
+
+
+def prompt_of(messages: Sequence[Message], prompt: Prompt, field: str) -> Prompt:
+    """The last message, after those before it.
+
+    Raises:
+        InvalidField: it is no text of the user's; names the ``field``.
+    """
+    *before, last = messages
+    if last.role != "user" or not last.content:
+        raise InvalidField("the last message is to be a text of the user's", field)
+    roles: dict[str, Role] = {"user": "user", "assistant": "assistant"}
+    history = tuple((roles[one.role], one.content) for one in before if one.role in roles and one.content)
+    return replace(prompt, text=last.content, history=history)
+
+
+async def go_on(
+    cluster: Cluster, agent: str, owner: str, messages: Sequence[Message], prompt: Prompt, field: str
+) -> Begun:
+    """Answer the calls of these results; where a user's message is the last, it begins a run after that one.
+
+    Raises:
+        InvalidField: there are no such calls; names the ``field``.
+        AlreadyAnswered: a call has another result.
+    """
+    results = results_in(messages)
+    thread_id, _ = thread_and_call(results[-1].tool_call_id or "")
+    try:
+        thread = await cluster.agents.find(agent, thread_id, owner)
+    except ThreadNotFound:
+        raise InvalidField("a tool's message has the id of a call that this agent made", field) from None
+    run_id, asks = await _answer(thread, results, field)
+    if messages[-1].role != "user":
+        return Begun(thread, (run_id,), asks)
+    key = _key(results, messages[-1])
+    prompt = replace(prompt, text=messages[-1].content, if_busy="queue")
+    return Begun(thread, (run_id, (await thread.prompt(prompt, key)).run.id), asks)
+
+
+class Choice(Protocol):
+    """``tool_choice`` that is an object."""
+
+    def choice(self) -> ToolChoice:
+        """What it stands for; raises ``InvalidField``."""
+        ...
+
+
+def tool_choice_of(body: str | Choice | None) -> tuple[str, ...]:
+    """What a ``tool_choice`` says of the first step of a run.
+
+    Raises:
+        InvalidField: it is no choice, or one among several tools.
+    """
+    if body is None or body == "auto":
+        return ()
+    if isinstance(body, str):
+        if body not in ("none", "required"):
+            raise InvalidField(f"tool_choice cannot be {body!r:.100}", "tool_choice")
+        return (body,)
+    choice = body.choice()
+    if choice.mode != "required" or len(choice.names) != 1:
+        raise InvalidField("for an agent tool_choice names one tool", "tool_choice", "unsupported")
+    return choice.names
+
+
+def call_id(call: Block) -> str:
+    """What the caller is told as the id of a call."""
+    return f"{call.call_id}-{call.run_id.partition('.')[0]}"
+
+
+def thread_and_call(told_id: str) -> tuple[str, str]:
+    """The thread in which a call was made, and the call's id there, of the id that its caller was told."""
+    call, _, thread_id = told_id.rpartition("-")
+    return thread_id, call
+
+
+async def _answer(thread: ThreadHandle, results: Sequence[Message], field: str) -> tuple[str, tuple[Block, ...]]:
+    """Give these results; the run that waits for them, and its asks."""
+    texts = {thread_and_call(one.tool_call_id or "")[1]: one.content for one in results}
+    run_id = run_of_call(thread.thread_id, next(reversed(texts)))
+    asks = [ask for ask in await asks_of(thread, run_id) if ask.call_id in texts]
+    asks = [ask for ask in asks if ask.ask and ask.ask.type == "client_tool"]
+    if not asks:
+        raise InvalidField("no call waits for the result of this id", field)
+    await give(thread, run_id, asks, [GivenAnswer(ask.id, value=texts[ask.call_id or ""]) for ask in asks])
+    return run_id, tuple(asks)
+
+
+def _key(results: Sequence[Message], last: Message) -> str:
+    """The same for a request that is sent again."""
+    said = json.dumps([sorted(one.tool_call_id or "" for one in results), last.content])
+    return f"chat/{hashlib.sha256(said.encode()).hexdigest()}"
