@@ -24,16 +24,17 @@ class ParameterFormat:
 class CallFormat:
     """How a model writes calls: ``opening``, ``lead``, the first call, ``between``, the next one, …, ``closing``.
 
-    Each call is ``head``, the tool's name, ``middle``, the arguments as JSON, and ``tail``.
+    Each call is ``head``, the tool's name, ``number``, ``middle``, the arguments as JSON, and ``tail``.
 
     Attributes:
         name: what operators call it.
         marks: texts within the others that are one token each in most models, and mean nothing else then.
         opening: opens the calls, wherever it comes in an answer.
-        lead, tail: regular expressions, of the syntax that Python and llguidance share.
+        lead, tail, number: regular expressions, of the syntax that Python and llguidance share.
         between: None where there is one call at most.
-        is_bare: a ``head`` at the start of an answer opens a call too.
+        is_bare: the first call at the start of an answer is one without ``opening`` too.
         parameters: None where the arguments are JSON; else how each of them is written, one after another.
+        has_keywords: the arguments are Python's keyword arguments, instead of either.
     """
 
     name: str
@@ -47,10 +48,15 @@ class CallFormat:
     closing: str
     is_bare: bool = False
     parameters: ParameterFormat | None = None
+    has_keywords: bool = False
+    number: str = ""
 
 
 _TAGS = ("<tool_call>", "</tool_call>")
 _GLM = (*_TAGS, "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>")
+_KIMI = tuple(
+    f"<|tool_call{mark}|>" for mark in ("s_section_begin", "s_section_end", "_begin", "_argument_begin", "_end")
+)
 _DEEPSEEK = tuple(f"<｜tool▁{mark}｜>" for mark in ("calls▁begin", "calls▁end", "call▁begin", "call▁end", "sep"))
 
 CALL_FORMATS: Mapping[str, CallFormat] = {
@@ -106,10 +112,28 @@ CALL_FORMATS: Mapping[str, CallFormat] = {
             parameters=ParameterFormat('<parameter name="', '">', "</parameter>\n"),
         ),
         CallFormat("phi4", (), "functools[", "", '{"name": "', '", "arguments": ', r"\}", ", ", "]"),
+        CallFormat(
+            "kimi_k2", _KIMI, "<|tool_calls_section_begin|>", "", "<|tool_call_begin|>functions.",
+            "<|tool_call_argument_begin|>", "", "<|tool_call_end|>", "<|tool_call_end|><|tool_calls_section_end|>",
+            number=":[0-9]{1,9}",
+        ),
+        CallFormat(
+            "olmo3", ("<function_calls>", "</function_calls>"), "<function_calls>", "", "", "(", r"\)", "\n",
+            "</function_calls>", has_keywords=True,
+        ),
+        CallFormat(
+            "lfm2", ("<|tool_call_start|>", "<|tool_call_end|>"), "<|tool_call_start|>", r"\[", "", "(", r"\)", ", ",
+            "]<|tool_call_end|>", has_keywords=True,
+        ),
+        CallFormat(
+            "pythonic", ("<|python_start|>", "<|python_end|>"), "<|python_start|>", r"\[", "", "(", r"\)", ", ", "]",
+            is_bare=True, has_keywords=True,
+        ),
     )
 }  # fmt: skip
 """Of Hermes and Qwen; of ``pocket``; of Llama 3; of older and of newer models of Mistral; of DeepSeek V3 and R1, and of
-V3.1; of Granite 3; of Qwen 3 Coder and Qwen 3.5; of GLM 4.5, and of 4.7; of MiniMax M2; of Phi-4-mini."""
+V3.1; of Granite 3; of Qwen 3 Coder and Qwen 3.5; of GLM 4.5, and of 4.7; of MiniMax M2; of Phi-4-mini; of Kimi K2; of
+Olmo 3; of LFM2; of Llama 4 and Llama 3.2, where a template asks for lists of calls as Python writes them."""
 
 REASONING_MARKS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
 

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 from api.answers.events import AnswerEvent, ArgumentsDelta, CallBegun, CallEnded, ReasoningDelta, TextDelta
 from api.answers.formats import AnswerFormat, CallFormat, ParameterFormat, symbols
+from api.answers.keywords import KeywordReader
 from api.answers.parameters import ParameterReader, num_common
 from api.tools import Tool
 from api.turns import Frame
 
 _NOTHING = AnswerFormat()
+_NAME = r"[A-Za-z0-9_.\/:-]"
+_NO_NAME = "(?=[^A-Za-z0-9_./:-])"
 _State = Callable[[bool], list[AnswerEvent]]
 
 
@@ -46,7 +49,7 @@ class AnswerParser:
         self._forged = str.maketrans(dict.fromkeys(self._symbols.values(), "\ufffd"))
         self._unread = ""
         self._num_calls = 0
-        self._arguments: _Json | ParameterReader = _Json()
+        self._arguments: _Json | ParameterReader | KeywordReader = _Json()
         self._drops_space = format.starts_in_reasoning
         self._state: _State = self._reasoning if format.starts_in_reasoning else self._start
 
@@ -86,12 +89,12 @@ class AnswerParser:
 
     def _start(self, is_last: bool) -> list[AnswerEvent]:
         text = self._unread.lstrip()
-        head = self._calls.head if self._calls and self._calls.is_bare else ""
+        bare = self._calls if self._calls and self._calls.is_bare else None
         if self._begin and text.startswith(self._begin):
             self._unread, self._state, self._drops_space = text.removeprefix(self._begin), self._reasoning, True
-        elif head and text.startswith(head):
+        elif bare and re.match(bare_call(bare), text):
             self._unread, self._state = text, self._between_calls
-        elif is_last or not (self._begin.startswith(text) or head.startswith(text)):
+        elif is_last or not (self._begin.startswith(text) or (bare and _might_become(bare, text))):
             self._state = self._text
         return []
 
@@ -122,7 +125,7 @@ class AnswerParser:
         if found is None:
             return []
         self._unread, self._state = self._unread[found.end() :], self._in_arguments
-        self._arguments = _Json() if self._parameters is None else self._reader(self._parameters, found[1])
+        self._arguments = self._reader(found[1])
         return [CallBegun(self._num_calls, f"{self._call_ids}{self._num_calls}", found[1])]
 
     def _in_arguments(self, is_last: bool) -> list[AnswerEvent]:
@@ -135,8 +138,12 @@ class AnswerParser:
             self._state = self._between_calls
         return events
 
-    def _reader(self, parameters: ParameterFormat, name: str) -> ParameterReader:
-        return ParameterReader(parameters, json.loads((self._schemas or {}).get(name, "{}")))
+    def _reader(self, name: str) -> _Json | ParameterReader | KeywordReader:
+        if self._calls and self._calls.has_keywords:
+            return KeywordReader()
+        if self._parameters is None:
+            return _Json()
+        return ParameterReader(self._parameters, json.loads((self._schemas or {}).get(name, "{}")))
 
     def _drop_space(self) -> None:
         if self._drops_space:
@@ -195,5 +202,17 @@ def _heads(calls: CallFormat, format: AnswerFormat) -> Sequence[re.Pattern[str]]
     head, middle, between = (
         re.escape(format.with_symbols(text)) for text in (calls.head, calls.middle, calls.between or "")
     )
-    name = rf"([A-Za-z0-9_./:-]+){middle or '(?=[^A-Za-z0-9_./:-])'}"
+    name = rf"({_NAME}+){calls.number}{middle or _NO_NAME}"
     return [re.compile(before + name) for before in ((head, head) if head else (rf"\A{calls.lead}", between))]
+
+
+def bare_call(calls: CallFormat) -> str:
+    """What opens a call at the start of an answer: its head, or, where there is none, all before its arguments."""
+    return re.escape(calls.head) or f"{calls.lead}{_NAME}+{re.escape(calls.middle)}"
+
+
+def _might_become(calls: CallFormat, text: str) -> bool:
+    """Whether what opens a bare call might begin with this."""
+    if calls.head:
+        return calls.head.startswith(text)
+    return not text or re.fullmatch(f"{calls.lead}{_NAME}*", text) is not None

@@ -8,6 +8,7 @@ from actors.engine.constraints.answers import AnswerConstraint
 from actors.engine.constraints.marks import marked
 from actors.engine.constraints.regex import literal
 from api.answers.formats import AnswerFormat, CallFormat
+from api.answers.parser import bare_call
 
 MAX_CALLS = 32
 _GAP = "[ \\n]{1,4}"
@@ -70,7 +71,7 @@ class AnswerGrammar:
             if calls.opening not in self._ids and not pattern.endswith(literal(calls.opening)):
                 unsaid.append(f"(?s:.*){literal(calls.opening)}(?s:.*)")
             if calls.is_bare:
-                unsaid.append(f"[ \\n\\r\\t]*{literal(calls.head)}(?s:.*)")
+                unsaid.append(f"[ \\n\\r\\t]*{literal(calls.head) or bare_call(calls)}(?s:.*)")
         return " & ".join([f"/{pattern}/", *(f"~/{one}/" for one in unsaid)])
 
     # Calls.
@@ -91,7 +92,8 @@ class AnswerGrammar:
         yield f"calls: {_pattern(calls.lead)} call{more} {self._marked(calls.closing)}"
         yield f"call: {' | '.join(f'call_{number}' for number, _ in enumerate(self._constraint.tools))}"
         for number, tool in enumerate(self._constraint.tools):
-            before = self._marked(f"{calls.head}{tool.name}{calls.middle}")
+            name, middle = self._marked(calls.head + tool.name), self._marked(calls.middle)
+            before = f"{name} {_pattern(calls.number)} {middle}"
             yield f"call_{number}: {before} arguments_{number} {_pattern(calls.tail)}"
             yield f"arguments_{number}: {self._arguments[tool.name]}"
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from actors.engine.constraints.answers import AnswerConstraint
 from actors.engine.constraints.calls import AnswerGrammar
+from actors.engine.constraints.keywords import KeywordGrammar
 from actors.engine.constraints.matcher import GuidedMatcher, Matcher
 from actors.engine.constraints.parameters import ParameterGrammar
 from actors.engine.constraints.regex import full_match, literal
@@ -153,6 +154,8 @@ def _rule(constraint: Constraint) -> str:
 def _arguments(parameters: str, constraint: AnswerConstraint, tool: Tool, unheld: list[str] | None = None) -> str:
     """The rule of arguments under a schema, those of this tool, as the model writes them."""
     format = constraint.format
+    if format.calls is not None and format.calls.has_keywords:
+        return KeywordGrammar(constraint.tools.index(tool), parameters, _json, unheld).write()
     if format.calls is None or format.calls.parameters is None:
         return _json(closed_schema(parameters, unheld))
     number, ids = constraint.tools.index(tool), dict(format.mark_ids)

@@ -68,14 +68,15 @@ class ParameterGrammar:
         Raises:
             InvalidRequest: they cannot be held.
         """
-        root = self._checked()
+        root = self._root
+        check_arguments(root, lambda name: not name or self._format.middle in name)
         required = root.get("required", ())
         named = root.get("properties", {})
         properties = named | {name: True for name in required if name not in named}
-        free = self._free(root)
+        free = free_arguments(root)
         if not properties and free is not None:
             head, middle = self._marked(self._format.head), self._marked(self._format.middle)
-            value = self._free(self._values["allOf"][0])
+            value = free_arguments(self._values["allOf"][0])
             self._add(0, f"{head} {_FREE_NAME} {middle}", free, value, parameter_kind("", self._told))
             return self._with_rules(f"parameter_{self._number}_0{{0,{MAX_FREE}}}")
         parts = []
@@ -88,28 +89,11 @@ class ParameterGrammar:
             parts.append(f"parameter_{self._number}_{place}{'' if name in required else '?'}")
         return self._with_rules(" ".join(parts) or '""')
 
-    def _checked(self) -> dict[str, Any]:
-        """The schema of the arguments themselves, of which all is known here."""
-        root: dict[str, Any] = self._root
-        if unknown := sorted(root.keys() - _KNOWN):
-            raise InvalidRequest(f'"{unknown[0]}" is not supported for all arguments together {_WHERE}')
-        if root.get("minProperties", 0) > len(root.get("required", ())):
-            raise InvalidRequest(f'"minProperties" beyond those that are required is not supported {_WHERE}')
-        if wrong := [name for name in root.get("properties", ()) if not name or self._format.middle in name]:
-            raise InvalidRequest(f"an argument called {wrong[0]!r:.60} is not supported {_WHERE}")
-        return root
-
     def _with_rules(self, arguments: str) -> str:
         return "\n".join([arguments, *self._rules])
 
     def _marked(self, text: str) -> str:
         return marked(text, self._ids)
-
-    def _free(self, root: dict[str, Any]) -> Any:
-        """The schema of parameters with other names; None where there are none."""
-        patterns = root.get("patternProperties", {})
-        found = next(iter(patterns.values()), root.get("additionalProperties", False))
-        return None if found is False else found
 
     def _add(self, place: int, before: str, schema: Any, value: Any, kind: Kind) -> None:
         name, tail = f"{self._number}_{place}", self._marked(self._format.tail)
@@ -183,6 +167,30 @@ class ParameterGrammar:
         if self._unheld is None:
             raise InvalidRequest(reason)
         self._unheld.append(reason)
+
+
+def check_arguments(root: Mapping[str, Any], is_wrong: Callable[[str], bool]) -> None:
+    """That what a closed schema says of all arguments together can be held where they are written one by one.
+
+    Args:
+        is_wrong: whether an argument cannot have this name.
+
+    Raises:
+        InvalidRequest: it cannot.
+    """
+    if unknown := sorted(root.keys() - _KNOWN):
+        raise InvalidRequest(f'"{unknown[0]}" is not supported for all arguments together {_WHERE}')
+    if root.get("minProperties", 0) > len(root.get("required", ())):
+        raise InvalidRequest(f'"minProperties" beyond those that are required is not supported {_WHERE}')
+    if wrong := [name for name in (*root.get("properties", ()), *root.get("required", ())) if is_wrong(name)]:
+        raise InvalidRequest(f"an argument called {wrong[0]!r:.60} is not supported {_WHERE}")
+
+
+def free_arguments(root: Mapping[str, Any]) -> Any:
+    """The schema of arguments with other names; None where there are none."""
+    patterns = root.get("patternProperties", {})
+    found = next(iter(patterns.values()), root.get("additionalProperties", False))
+    return None if found is False else found
 
 
 def _may_be_text(schema: Mapping[str, Any]) -> bool:

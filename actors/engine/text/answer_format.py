@@ -50,8 +50,9 @@ def _pattern(calls: CallFormat) -> re.Pattern[str]:
     opening = "" if calls.is_bare else re.escape(calls.opening)
     one = calls.parameters
     arguments = f"{one.head}value{one.middle}1{one.tail}" if one else _CALL.arguments
-    written = re.escape(calls.head + _PROBE.name + calls.middle + arguments)
-    return re.compile(f"{opening}{calls.lead}{written}{calls.tail}{re.escape(calls.closing)}")
+    arguments = "value=1" if calls.has_keywords else arguments
+    name, written = re.escape(calls.head + _PROBE.name), re.escape(calls.middle + arguments)
+    return re.compile(f"{opening}{calls.lead}{name}{calls.number}{written}{calls.tail}{re.escape(calls.closing)}")
 
 
 def _opens(template: ChatTemplate, begin: str, end: str) -> bool:

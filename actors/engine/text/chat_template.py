@@ -23,6 +23,7 @@ _MARKER = "marker-7c1e9a52d0b4"
 
 _CALLED = (Message("user", _MARKER), Message("assistant", "", tool_calls=(ToolCall("abcdefghi", _MARKER, "{}"),)))
 """A call, after which templates take a tool's result that they refuse after a text."""
+_KIMI_ID = "functions[.].+:[0-9]+"
 _NO_CONTINUATION = "the model's chat template cannot continue a conversation"
 _NAME = "name-of-argument"
 _PROBE = (
@@ -186,9 +187,9 @@ class ChatTemplate:
             entry["tool_calls"] = [self._call(call, style) for call in message.tool_calls]
             if style.has_none and not message.content:
                 entry["content"] = None
-        if message.tool_call_id is not None:
-            entry["tool_call_id"] = self._id(message.tool_call_id)
         name = message.name or names.get(message.tool_call_id or "")
+        if message.tool_call_id is not None:
+            entry["tool_call_id"] = self._id(message.tool_call_id, name)
         if name:
             entry["name"] = self._defuse(name)
         return entry
@@ -199,15 +200,19 @@ class ChatTemplate:
         except (ValueError, RecursionError):
             arguments = call.arguments
         function = {"name": self._defuse(call.name), "arguments": self._defuse_value(arguments)}
-        return {"id": self._id(call.id), "type": "function", "function": function}
+        return {"id": self._id(call.id, call.name), "type": "function", "function": function}
 
     def _function(self, tool: Tool) -> dict[str, Any]:
         schema = self._defuse_value(json.loads(tool.parameters))
         function = {"name": tool.name, "description": self._defuse(tool.description), "parameters": schema}
         return {"type": "function", "function": function}
 
-    def _id(self, call_id: str) -> str:
-        """A call's id; Mistral's templates accept nine letters and digits only."""
+    def _id(self, call_id: str, name: str | None) -> str:
+        """A call's id; Mistral's templates accept nine letters and digits only, Kimi's show nothing but ids."""
+        if "<|tool_call_argument_begin|>" in self.source and name and not re.fullmatch(_KIMI_ID, call_id):
+            found = re.search(r"_([0-9]{1,4})\Z", call_id)
+            digest = hashlib.blake2b(call_id.encode(errors="replace"), digest_size=3).digest()
+            return self._defuse(f"functions.{name}:{found[1] if found else int.from_bytes(digest)}")
         if "[TOOL_CALLS]" in self.source and not re.fullmatch("[A-Za-z0-9]{9}", call_id):
             return hashlib.blake2b(call_id.encode(errors="replace"), digest_size=5).hexdigest()[:9]
         return self._defuse(call_id)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 
 import pytest
 
 from api.answers.events import AnswerEvent, ArgumentsDelta, CallBegun, CallEnded, ReasoningDelta, TextDelta
-from api.answers.formats import CALL_FORMATS, AnswerFormat
+from api.answers.formats import CALL_FORMATS, AnswerFormat, CallFormat
 from api.answers.parser import AnswerParser
 from api.tools import Tool
 from api.turns import Finish, Frame
@@ -116,6 +117,13 @@ ANSWERS: list[tuple[AnswerFormat, str, tuple[str, str, list[tuple[str, str, str]
         AnswerFormat(CALL_FORMATS["phi4"]),
         f'functools[{{"name": "weather", "arguments": {WEATHER}}}, {{"name": "time/now", "arguments": {TIME}}}]',
         ("", "", TWO_CALLS, 2),
+    ),
+    (
+        AnswerFormat(CALL_FORMATS["kimi_k2"]),
+        f"Hm.<|tool_calls_section_begin|><|tool_call_begin|>functions.weather:0<|tool_call_argument_begin|>{WEATHER}"
+        f"<|tool_call_end|><|tool_call_begin|>functions.time/now:12<|tool_call_argument_begin|>{TIME}"
+        "<|tool_call_end|><|tool_calls_section_end|>",
+        ("", "Hm.", TWO_CALLS, 2),
     ),
     (AnswerFormat(CALL_FORMATS["phi4"]), "Use functools.cache.", ("", "Use functools.cache.", [], 0)),
 ]
@@ -252,3 +260,107 @@ def test_a_text_argument_comes_as_it_is_written() -> None:
     assert parser.token(4, "eter>\n") == [ArgumentsDelta(0, '"')]
     assert parser.token(5, "<parameter=days>\n1") == [ArgumentsDelta(0, ', "days": ')]
     assert parser.token(6, "2\n</parameter>\n</function>\n") == [ArgumentsDelta(0, "12}"), CallEnded(0)]
+
+
+PYTHONIC = AnswerFormat(CALL_FORMATS["pythonic"])
+PYTHON: list[tuple[str, object]] = [
+    ("'x'", "x"),
+    ('"a\\"b\'c, )("', "a\"b'c, )("),
+    (r"'\n\t\x41\u00e9\U0001F600\101\\\'\/'", "\n\tAé😀A\\'/"),
+    (r"'\ud83d\ude00'", "😀"),
+    (r"'\q\u12'", r"\q\u12"),
+    ("''", ""),
+    ("True", True),
+    ("null", None),
+    ("-1.5e3", -1500.0),
+    ("[1, None, {'a': (True, 'x]'), \"b\": []},]", [1, None, {"a": [True, "x]"], "b": []}]),
+    ('{"a": {"b": [1, {"c": null}]}}', {"a": {"b": [1, {"c": None}]}}),
+    ("{1: 2}", "{1: 2}"),
+    ("date(2026, 1, 2)", "date(2026, 1, 2)"),
+    ("1 if x else 2", "1 if x else 2"),
+    ("[" * 100_000 + "]" * 100_000, "[" * 100_000 + "]" * 100_000),
+]
+
+
+@pytest.mark.parametrize(("written", "value"), PYTHON, ids=range(len(PYTHON)))
+@pytest.mark.parametrize(
+    ("name", "before", "between", "after"),
+    [
+        ("pythonic", "[", ", ", "]"),
+        ("pythonic", "<|python_start|>[", ", ", "]<|python_end|>"),
+        ("olmo3", "<function_calls>", "\n", "</function_calls>"),
+        ("lfm2", "<|tool_call_start|>[", ", ", "]<|tool_call_end|>"),
+    ],
+)
+def test_keyword_arguments_become_json_wherever_they_are_cut(
+    name: str, before: str, between: str, after: str, written: str, value: object
+) -> None:
+    answer = f"{before}weather(a={written}, more=[1]){between}now(){after}"
+    expected = [("weather", {"a": value, "more": [1]}), ("now", {})]
+    cuts = [[answer], list(answer)]
+    if len(answer) < 200:
+        cuts += [[answer[:cut], answer[cut:]] for cut in range(len(answer))]
+    for cut in cuts:
+        _, text, found, num_ended = joined(parsed(AnswerFormat(CALL_FORMATS[name]), cut))
+        assert (text, num_ended) == ("", 2)
+        assert [(tool, json.loads(arguments)) for _, tool, arguments in found] == expected
+
+
+def test_a_text_among_keyword_arguments_comes_as_it_is_written() -> None:
+    parser = AnswerParser(PYTHONIC)
+    assert parser.token(1, "[weather(city") == [CallBegun(0, "call_0", "weather")]
+    assert parser.token(2, "='New") == [ArgumentsDelta(0, '{"city": "New')]
+    assert parser.token(3, ' "York\\') == [ArgumentsDelta(0, ' \\"York')]
+    assert parser.token(4, "'") == [ArgumentsDelta(0, "'")]
+    assert parser.token(5, "', days=1") == [ArgumentsDelta(0, '", "days": ')]
+    assert parser.token(6, "2)") == [ArgumentsDelta(0, "12}"), CallEnded(0)]
+    assert parser.finish() == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["[1] is a source, x(y=1).", "[", "[weather", "[weather] (fine)", "[x] = f(1)", " [", "Say [weather(a=1)]"],
+)
+def test_a_list_that_holds_no_call_is_text(answer: str) -> None:
+    for cut in ([answer], list(answer)):
+        assert joined(parsed(PYTHONIC, cut)) == ("", answer, [], 0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        '"Rome"',
+        "a=1, 'x', b=2",
+        "**{'a': 1}",
+        "=",
+        "a=",
+        "a==1",
+        "a=1 b=2",
+        "a='x' 'y'",
+        "a='''x'''",
+        "a=\\",
+        "1a=5",
+        ",,",
+    ],
+)
+def test_arguments_that_are_no_python_become_json_all_the_same(arguments: str) -> None:
+    for cut in ([f"[f({arguments})]"], list(f"[f({arguments})]")):
+        _, _, calls, num_ended = joined(parsed(PYTHONIC, cut))
+        assert num_ended == 1
+        assert isinstance(json.loads(calls[0][2]), dict)
+
+
+@pytest.mark.parametrize("format", CALL_FORMATS.values(), ids=CALL_FORMATS)
+def test_noise_in_a_format_is_read_without_an_error(format: CallFormat) -> None:
+    """Pieces of the format and of JSON, in any order, unconstrained: complete calls have arguments that are JSON."""
+    words = [format.opening, format.head, "weather", format.number and ":0", format.middle, format.closing]
+    words += [format.between or "", *format.marks, '{"city": "x"}', "{}", "(", ")", "a=", "'", '"', "\\", "[", "]", " "]
+    ids = tuple((mark, 900 + number) for number, mark in enumerate(format.marks))
+    for seed in range(300):
+        draw = random.Random(seed)
+        pieces = draw.choices(words, k=30)
+        for answers in (AnswerFormat(format), AnswerFormat(format, mark_ids=ids)):
+            joined(parsed(answers, pieces, TYPED))
+            if format.has_keywords:
+                _, _, calls, num_ended = joined(parsed(answers, pieces, TYPED))
+                assert all(isinstance(json.loads(text), dict) for _, _, text in calls[:num_ended])

@@ -24,6 +24,7 @@ from tests.actors.engine.constraints.walks import grammars, rules
 FIRST_MARK = 600
 NAMES = [name for name, format in CALL_FORMATS.items() if format.parameters]
 CASES = [(name, marks) for name in NAMES for marks in ("tokens", "text")]
+KEYWORDS = [(name, "tokens") for name, format in CALL_FORMATS.items() if format.has_keywords]
 
 
 def held(name: str, marks: str, schema: str, **others: Any) -> AnswerConstraint:
@@ -57,11 +58,14 @@ def walked(constraint: AnswerConstraint, seed: int, max_tokens: int = 600) -> An
     return json.loads("".join(event.text for event in events if isinstance(event, ArgumentsDelta)))
 
 
-@pytest.mark.parametrize(("name", "marks"), CASES)
+@pytest.mark.parametrize(("name", "marks"), [*CASES, *KEYWORDS])
 def test_arguments_are_valid_under_random_schemas(name: str, marks: str) -> None:
     num_complete = 0
     for seed in range(25):
         schema = random_schema_text(seed)
+        if CALL_FORMATS[name].has_keywords:
+            for number, wrong in enumerate(('quo"te', "a.b", "é ö")):
+                schema = schema.replace(json.dumps(wrong), f'"name_{number}"').replace(f'"{wrong}"', f'"name_{number}"')
         arguments = walked(held(name, marks, schema), seed)
         if arguments is not None:
             num_complete += 1
@@ -139,6 +143,37 @@ def test_names_are_free_where_the_schema_says_nothing() -> None:
         assert fits(constraint, "<tool_call>f<arg_key>any</arg_key><arg_value>1</arg_value></tool_call>")
         is_text_valid = fits(constraint, "<tool_call>f<arg_key>any</arg_key><arg_value>x</arg_value></tool_call>")
         assert is_text_valid == ("additionalProperties" not in schema)
+
+
+@pytest.mark.parametrize(
+    ("schema", "valid", "invalid"),
+    [
+        (
+            '{"properties": {"a": {}, "b": {}}, "required": ["b"]}',
+            ["b=1", 'a="x", b=[1]'],
+            ["", "a=1", "b=1, a=1", "c=1"],
+        ),
+        (
+            '{"properties": {"a": {"type": "boolean"}}}',
+            ["", "a=true", "a=false"],
+            ["a=1", "a=True", "a=true, ", ", a=true"],
+        ),
+        ('{"type": "object"}', ["", "any=1", 'any="x", other=null'], ["1=1", "any=", "any=1,other=1"]),
+        ('{"properties": {}, "additionalProperties": false}', [""], ["a=1"]),
+    ],
+)
+def test_keyword_arguments_are_held_to_the_schema(schema: str, valid: list[str], invalid: list[str]) -> None:
+    constraint = held("pythonic", "tokens", schema)
+    assert [arguments for arguments in valid if not fits(constraint, f"[f({arguments})]")] == []
+    assert [arguments for arguments in invalid if fits(constraint, f"[f({arguments})]")] == []
+
+
+def test_a_keyword_that_is_no_name_in_python_is_refused_or_named() -> None:
+    required = held("pythonic", "tokens", schema_of({"a-b": {}}))
+    with pytest.raises(InvalidRequest, match="an argument called 'a-b' is not supported"):
+        grammars().matcher(required)
+    auto = AnswerConstraint(required.format, required.tools, "auto", False)
+    assert not grammars().matcher(auto).is_exhausted
 
 
 @pytest.mark.parametrize(

@@ -291,12 +291,66 @@ MINIMAX = r"""
 {%- endfor %}
 {%- if add_generation_prompt %}{{- ']~b]ai\n' }}{%- endif %}"""
 
+KIMI = r"""
+{%- if tools -%}<|im_system|>tool_declare<|im_middle|>{{ tools | tojson }}<|im_end|>{%- endif -%}
+{%- for message in messages -%}
+  {%- set name = message.get('name') or message['role'] -%}
+  {{- '<|im_' + (message['role'] if message['role'] in ['user', 'assistant'] else 'system') + '|>' -}}
+  {{- name + '<|im_middle|>' -}}
+  {%- if message['role'] == 'assistant' and message.get('tool_calls') -%}
+    {{- message['content'] or '' -}}
+    {{- '<|tool_calls_section_begin|>' -}}
+    {%- for tool_call in message['tool_calls'] -%}
+      {{- '<|tool_call_begin|>' + tool_call['id'] + '<|tool_call_argument_begin|>' -}}
+      {%- if tool_call['function']['arguments'] is string -%}{{- tool_call['function']['arguments'] -}}
+      {%- else -%}{{- tool_call['function']['arguments'] | tojson -}}{%- endif -%}
+      {{- '<|tool_call_end|>' -}}
+    {%- endfor -%}
+    {{- '<|tool_calls_section_end|>' -}}
+  {%- elif message['role'] == 'tool' -%}
+    {{- '## Return of ' + message.tool_call_id + '\n' + message['content'] -}}
+  {%- else -%}
+    {{- message['content'] -}}
+  {%- endif -%}
+  {{- '<|im_end|>' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '<|im_assistant|>assistant<|im_middle|>' -}}{%- endif -%}"""
+
+KEYWORDS = r"""
+{%- for message in messages %}
+    {{- '<|im_start|>' + message.role + '\n' }}
+    {%- if loop.first and tools %}{{- '<functions>' + tools | tojson + '</functions>\n' }}{%- endif %}
+    {{- message.content }}
+    {%- if message.tool_calls %}{{- 'OPEN' }}
+        {%- for call in message.tool_calls %}
+            {{- call.function.name + '(' }}
+            {%- for k, v in call.function.arguments | items %}
+                {{- k + '=' + v | tojson }}{%- if not loop.last %}{{- ', ' }}{%- endif %}
+            {%- endfor %}
+            {{- ')' }}{%- if not loop.last %}{{- 'BETWEEN' }}{%- endif %}
+        {%- endfor %}
+        {{- 'CLOSE' }}
+    {%- endif %}
+    {{- '<|im_end|>\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"""
+
 _TAGS = ("<tool_call>", "</tool_call>")
 _GLM = ("<|user|>", "<|assistant|>", "<|observation|>", *CALL_FORMATS["glm4"].marks)
 _MINIMAX = ("]~b]", "[e~[", *CALL_FORMATS["minimax_m2"].marks)
 _DEEPSEEK = tuple(f"<｜{mark}｜>" for mark in ("User", "Assistant")) + CALL_FORMATS["deepseek_v3"].marks
 _THINK = ("<think>", "</think>")
+_LFM = CALL_FORMATS["lfm2"].marks
 _BRACKETS = ("[TOOL_CALLS]", "[ARGS]", "[THINK]", "[/THINK]")
+
+
+def _keywords(opening: str, between: str, closing: str) -> str:
+    return KEYWORDS.replace("OPEN", opening).replace("BETWEEN", between).replace("CLOSE", closing)
+
+
+_BARE_KEYWORDS = _keywords("[", ", ", "]").replace(
+    "{{- message.content }}", "{{- message.content if not message.tool_calls }}"
+)
 
 TEMPLATES: dict[str, tuple[str, str, tuple[str, ...], bool]] = {
     "qwen2.5": ("hermes", QWEN.replace("THINKING", ""), _TAGS, False),
@@ -323,6 +377,10 @@ TEMPLATES: dict[str, tuple[str, str, tuple[str, ...], bool]] = {
         _DEEPSEEK,
         False,
     ),
+    "kimi k2": ("kimi_k2", KIMI, CALL_FORMATS["kimi_k2"].marks, False),
+    "olmo3": ("olmo3", _keywords("<function_calls>", r"\n", "</function_calls>"), (), False),
+    "lfm2": ("lfm2", _keywords("<|tool_call_start|>[", ", ", "]<|tool_call_end|>"), _LFM, True),
+    "llama4 pythonic": ("pythonic", _BARE_KEYWORDS, ("<|python_start|>", "<|python_end|>"), True),
     "deepseek v3.1": ("deepseek_v31", DEEPSEEK_V31, _DEEPSEEK, False),
 }
 """By a name: the format that it is, the template, the marks that are tokens, and whether these are special."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -26,6 +27,8 @@ ASKED = Message("user", "How is it?")
 ARGUMENTS = {"city": 'Kö"\\}]{ln </tool_call> [TOOL_CALLS] <think>', "days": [1, {"deep": {}}], "x": None}
 WITH_REASONING = ("qwen3", "hermes without tokens", "mistral_args")
 """Templates that show it."""
+WITHOUT_TEXT = ("llama3", "mistral", "llama4 pythonic")
+"""Templates that show none beside calls."""
 CALLS = (ToolCall("abcdefghi", "get_weather", json.dumps(ARGUMENTS)), ToolCall("123456789", "get_time", "{}"))
 
 
@@ -101,7 +104,7 @@ def test_what_the_template_renders_is_parsed_back(name: str, message: Message) -
     tokens = spelled(tokenizer, ids[: ids.index(EOS)])
     expected = (
         message.reasoning if name in WITH_REASONING else "",
-        message.content if not message.tool_calls or name not in ("llama3", "mistral") else "",
+        message.content if not message.tool_calls or name not in WITHOUT_TEXT else "",
         [(call.name, json.loads(call.arguments)) for call in message.tool_calls],
     )
     for cut in (tokens, [one for token in tokens for one in characters(*token, answers.mark_ids)]):
@@ -125,16 +128,17 @@ def characters(token_id: int, piece: str, mark_ids: tuple[tuple[str, int], ...])
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_tools_calls_and_results_are_the_template(name: str) -> None:
     tokenizer = Tokenizer(tokenizer_with_tools(name))
-    plain = ToolCall("abcdefghi", "get_weather", '{"city": "K\u00f6ln", "days": [1, 2.5, null]}')
+    call_id = "functions.get_weather:0" if name == "kimi k2" else "abcdefghi"
+    plain = ToolCall(call_id, "get_weather", '{"city": "K\u00f6ln", "days": [1, 2.5, null]}')
     messages = [
         Message("system", "Be brief."),
         ASKED,
         Message("assistant", "", tool_calls=(plain,)),
-        Message("tool", "rain", tool_call_id="abcdefghi"),
+        Message("tool", "rain", tool_call_id=call_id),
     ]
     conversation: list[dict[str, Any]] = [{"role": message.role, "content": message.content} for message in messages]
     conversation[2]["tool_calls"] = [function(plain, name in OF_TEXT)]
-    conversation[3] |= {"tool_call_id": "abcdefghi", "name": "get_weather"}
+    conversation[3] |= {"tool_call_id": call_id, "name": "get_weather"}
     functions = [
         {"type": "function", "function": {"name": tool.name, "description": tool.description, "parameters": schema}}
         for tool in (WEATHER, TIME)
@@ -215,3 +219,15 @@ def test_an_operator_names_the_format() -> None:
     assert Tokenizer(byte_level_tokenizer(), tool_format="hermes").answers.calls == CALL_FORMATS["hermes"]
     with pytest.raises(InvalidRequest, match="no format of tool calls is called 'herms'; there are: hermes, "):
         Tokenizer(byte_level_tokenizer(), tool_format="herms").answers.require_calls()
+
+
+def test_kimi_reads_the_tool_and_a_number_in_ids_of_calls() -> None:
+    tokenizer = Tokenizer(tokenizer_with_tools("kimi k2"))
+    calls = tuple(ToolCall(call_id, "get_time", "{}") for call_id in ("call_a_7", "toolu_x", "toolu_y"))
+    results = [Message("tool", "noon", tool_call_id=call.id) for call in calls]
+    ids = tokenizer.encode_prompt([ASKED, Message("assistant", "", tool_calls=calls), *results], [], (TIME,))
+    rendered = tokenizer.decode(ids, skip_special_tokens=False)
+    called = re.findall(r"<\|tool_call_begin\|>(functions\.get_time:[0-9]+)<", rendered)
+    assert called == re.findall("Return of (.+)", rendered)
+    assert called[0] == "functions.get_time:7"
+    assert len(set(called)) == 3

@@ -39,6 +39,10 @@ PARSERS = {
     "minimax m2": "minimax_m2",
     "deepseek v3": "deepseek_v3",
     "deepseek v3.1": "deepseek_v31",
+    "kimi k2": "kimi_k2",
+    "olmo3": "olmo3",
+    "lfm2": "lfm2",
+    "llama4 pythonic": "llama4_pythonic",
 }
 """vLLM's names of its parsers by ours of the templates."""
 
