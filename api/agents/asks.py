@@ -62,7 +62,7 @@ class Asks:
 
     def end(self, has_failed: bool) -> None:
         """A call has ended. One that fails its run stays active, since the run works on its own end then."""
-        if not has_failed or self._writer.version == 0:
+        if not has_failed:
             self.active(-1)
 
     def add(self, asks: Asks) -> None:
@@ -74,7 +74,7 @@ class Asks:
         self._num_waiting_below += 1 if is_waiting else -1
         self.active(-1 if is_waiting else 1)
 
-    async def answer_to(self, block: OpenBlock, timeout_s: float | None, if_expired: IfExpired) -> Answer:
+    async def answer_to(self, block: OpenBlock, if_expired: IfExpired) -> Answer:
         """The answer to an ask; what asked goes on after it.
 
         Raises:
@@ -82,7 +82,7 @@ class Asks:
         """
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         waiting = self._waiting[block.block.id] = _Waiting(block, answer, if_expired)
-        expiry = None if timeout_s is None else self._expiry(waiting, timeout_s)
+        expiry = self._expiry(waiting)
         self.active(-1)
         try:
             return await answer
@@ -139,11 +139,11 @@ class Asks:
         elif given.approve is not False and not _fits(given.value, ask.schema):
             raise InvalidRequest(f"ask {given.ask_id!r}: the value is not of its schema")
 
-    def _expiry(self, waiting: _Waiting, timeout_s: float) -> asyncio.TimerHandle | asyncio.Future[None]:
-        """What has the ask expire in time, until it is cancelled."""
+    def _expiry(self, waiting: _Waiting) -> asyncio.Future[None] | None:
+        """What has the ask expire in time, if it is to, until it is cancelled."""
         ask = waiting.block.block.ask
-        if self._writer.version == 0 or ask is None or ask.expires_at is None:
-            return asyncio.get_running_loop().call_later(timeout_s, self._expire, waiting)
+        if ask is None or ask.expires_at is None:
+            return None
         expiry = asyncio.ensure_future(host().begin(Until(ask.expires_at)))
         expiry.add_done_callback(lambda _: None if expiry.cancelled() else self._expire(waiting))
         return expiry

@@ -131,7 +131,7 @@ class Call:
         expires_at = None if timeout_s is None else now() + timeout_s
         ask = Ask(kind, question, schema, self.made.id, expires_at)
         block = self.new_block("ask", "assistant", call_id=self.made.id, parts=(Part(text=question),), ask=ask)
-        return await self.asks.answer_to(block, timeout_s, if_expired)
+        return await self.asks.answer_to(block, if_expired)
 
     async def _run(self, tool: FunctionTool, arguments: dict[str, Any]) -> None:
         context = CallContext(self.run.agent, self.run.thread_id, self.run.id, self.made.id)

@@ -102,15 +102,3 @@ class Conversation:
             runs += map(tuple, more_runs)
             context_id, num_unread, num_left = changes["context"], changes["unread"], num_left_now
         return Conversation(self.opening, context_id, tuple(tokens), tuple(runs), num_unread, num_left)
-
-    @classmethod
-    def of_earlier_release(
-        cls, opening: list[Message], runs: list[list[Message]], context_id: str, tokens: Sequence[int], num_pending: int
-    ) -> Conversation:
-        """As earlier releases kept it: with the number of messages that the model has not read."""
-        num_pending -= 0 if tokens else len(opening)
-        num_unread = 0
-        while num_pending > 0 and num_unread < len(runs):
-            num_unread += 1
-            num_pending -= len(runs[-num_unread])
-        return cls(tuple(opening), context_id, tuple(tokens), tuple(map(tuple, runs)), num_unread)

@@ -8,7 +8,6 @@ from typing import Any
 
 from api.agents.conversation import Messages
 from api.agents.model_context import ModelContext
-from api.agents.writer import VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,6 @@ class Fork:
         run had ended, the ``earlier_runs`` are for a context of the agent's own.
         """
         note: dict[str, Any] = {
-            "version": VERSION,
             "num_blocks": self.num_blocks,
             "num_runs": self.num_runs,
             "queue": [],

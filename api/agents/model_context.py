@@ -60,17 +60,10 @@ class ModelContext:
 
     @classmethod
     def of(cls, notes: Sequence[Any]) -> ModelContext:
-        """The one that has made these notes; in place of the first there might be what an earlier release kept."""
+        """The one that has made these notes."""
         found = cls.__new__(cls)
-        if isinstance(first := notes[0], tuple):
-            found.info, opening, runs, found._num_turns, context_id, tokens, pending = first
-            start = Conversation.of_earlier_release(opening, runs, context_id, tokens, len(pending))
-            notes = notes[1:]
-        else:
-            start = Conversation((), "")
-        if notes:
-            found._num_turns = notes[-1]["num_turns"]
-        known = start.with_changes(notes)
+        found._num_turns = notes[-1]["num_turns"]
+        known = Conversation((), "").with_changes(notes)
         for note in (note for note in notes if "info" in note):
             found.info, known = note["info"], replace(known, opening=tuple(note["opening"]))
         found._known = found._noted = known
@@ -125,9 +118,8 @@ class ModelContext:
         self._tokens, self._pending = self._known.tokens, [*self._known.pending, *self._running]
         self._num_read = 0
 
-    def begin_run(self, version: int) -> None:
-        """What comes from now on is of a new run; see ``VERSION`` of ``api.agents.writer``."""
-        self._version = version
+    def begin_run(self) -> None:
+        """What comes from now on is of a new run."""
         self._running: list[Message] = []
         self._num_read = 0
         self._fitting = self._known
@@ -204,8 +196,6 @@ class ModelContext:
             host().tell(Closed(self._known.context_id))
         self._known = self._known.halved(host().unique_id())
         self._tokens, self._pending = self._known.tokens, [*self._known.pending, *self._running]
-        if self._version == 0:
-            self._keep_room()
         return True
 
     def _keep_room(self) -> None:
@@ -219,7 +209,7 @@ class ModelContext:
         num_left = self.info.max_context_tokens - len(turn.tokens) - len(first.prompt_ids)
         is_short = num_left < min(turn.request.stop.max_tokens, self.info.max_context_tokens // ANSWER_PART)
         has_ended = first.finish is not None and first.finish.reason != "context"
-        return self._version > 0 and is_short and not has_ended and bool(self._known.runs)
+        return is_short and not has_ended and bool(self._known.runs)
 
     def _turn(
         self, tools: tuple[Tool, ...], choice: ToolChoice, max_tokens: int, constraint: Constraint | None

@@ -14,7 +14,7 @@ from api.agents.forks import model_of, runs_before
 from api.agents.model_context import ModelContext
 from api.agents.run import MODES, RunTask
 from api.agents.toolbox import Toolbox
-from api.agents.writer import VERSION, Writer
+from api.agents.writer import Writer
 from api.errors import GreenroomError, InvalidRequest, RunEnded, RunNotFound, ThreadBusy, TooBusy, reason_of
 from api.inferlet import Args, instance_id, now
 from api.inferlet.effects import Receive
@@ -63,8 +63,6 @@ class _Thread:
     async def take_commands(self) -> None:
         """For ever, from one checkpoint to the next: each run, and each command to a thread at rest, comes to one."""
         self._restore(host().begin_from_checkpoint())
-        if self._writer.version < VERSION:
-            self._checkpoint()
         while True:
             await self._take_until_checkpoint()
 
@@ -93,7 +91,6 @@ class _Thread:
         """Whether a later life begins here, with what has changed since the last checkpoint."""
         queued = {task.run.id: task for task in self._queue}
         note = {
-            "version": VERSION,
             "num_blocks": self._writer.num_blocks,
             "queue": list(queued),
             "queued": [task.kept for run_id, task in queued.items() if run_id not in self._noted],
@@ -103,7 +100,6 @@ class _Thread:
         }
         if not host().checkpoint(note):
             return False
-        self._writer.version = VERSION
         self._runs = queued  # those that have ended are known to the actor
         self._noted = frozenset(queued)
         if self._known_model:
@@ -114,10 +110,8 @@ class _Thread:
     def _restore(self, beginning: Beginning) -> None:
         """Runs that are lost have ended, and those that waited for their place too."""
         notes = beginning.notes
-        if notes and "version" not in notes[0]:  # an earlier release kept everything in one
-            self._writer.num_blocks = notes[0]["blocks"]
-        for note in (note for note in notes if "version" in note):
-            self._writer.version, self._writer.num_blocks = note["version"], note["num_blocks"]
+        for note in notes:
+            self._writer.num_blocks = note["num_blocks"]
             self._tools.restore(note.get("tools", {}))
             for kept in note["queued"]:
                 self._note(RunTask.of(kept, self._active, self._tools, self._writer, self._model, self._note))
@@ -181,7 +175,7 @@ class _Thread:
             busy.steer(prompt.text, prompt.labels)
             return busy.run.id
         num_chars = sum(len(task.prompt.text) for task in self._queue) + len(prompt.text)
-        if len(self._queue) >= MAX_QUEUED or (self._queue and num_chars > MAX_QUEUED_CHARS and self._writer.version):
+        if len(self._queue) >= MAX_QUEUED or (self._queue and num_chars > MAX_QUEUED_CHARS):
             raise TooBusy("as many runs of this thread as are allowed wait already")
         if busy and policy != "queue":
             for one in (*self._queue, busy):

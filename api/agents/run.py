@@ -148,16 +148,13 @@ class RunTask:
             TooBusy: as much as may wait to be read does, or the run would have too many labels.
         """
         num_chars = sum(map(len, self._steers)) if self._task else len(self.prompt.text)
-        if self._writer.version == 0:
-            self._steers.append(text)
-        elif num_chars + len(text) > MAX_STEER_CHARS:
+        if num_chars + len(text) > MAX_STEER_CHARS:
             raise TooBusy("the model has not read yet what this run was steered with before")
-        elif self._task:
-            self._label(labels)
+        self._label(labels)
+        if self._task:
             self._say("user", text)
             self._steers.append(text)
         else:
-            self._label(labels)
             self.prompt = replace(self.prompt, text=f"{self.prompt.text}\n\n{text}")
             self.run = replace(self.run, prompt=self.prompt.text)
             self._is_logged = False
@@ -166,7 +163,7 @@ class RunTask:
     def _label(self, labels: Mapping[str, str]) -> None:
         """Have the run found by these too."""
         all_labels = {**self.run.labels, **labels}
-        if self._writer.version < 2 or all_labels == self.run.labels:
+        if all_labels == self.run.labels:
             return
         if len(all_labels) > MAX_LABELS:
             raise TooBusy(f"a run may have {MAX_LABELS} labels, with those of what it is steered with")
@@ -203,7 +200,7 @@ class RunTask:
         self._clock.go()
         try:
             model = await once_known(self._model)
-            model.begin_run(self._writer.version)
+            model.begin_run()
             try:
                 await self._steps(model)
                 if self._ending:
@@ -232,7 +229,7 @@ class RunTask:
         """What the model will know of a run that did not succeed: nothing that it could not read."""
         if self._ending and self._ending[1] == "rollback":
             return ()
-        if self._writer.version > 0 and isinstance(error, GreenroomError) and not error.retryable:
+        if isinstance(error, GreenroomError) and not error.retryable:
             return closed(model.read_messages, (), "")
         said = self._said.message.content if self._said else ""
         return closed(model.messages, self._steers, said)
@@ -243,10 +240,7 @@ class RunTask:
         model.read(Message("user", self.prompt.text))
         while True:
             while self._steers:
-                text = self._steers.popleft()
-                if self._writer.version == 0:
-                    self._say("user", text)
-                model.read(Message("user", text))
+                model.read(Message("user", self._steers.popleft()))
             await self._complete_tools()
             calls = await self._step(model)
             if calls:
@@ -265,10 +259,9 @@ class RunTask:
 
     async def _hand_over(self, model: ModelContext, agent: Agent) -> None:
         """Another agent goes on, with what is left within its limits too."""
-        if self._writer.version > 1:
-            self._new_block("handoff", "assistant", name=agent.name).close()
-            self._clock.narrow(agent.timeout_s)
-            self._budget.narrow(agent)
+        self._new_block("handoff", "assistant", name=agent.name).close()
+        self._clock.narrow(agent.timeout_s)
+        self._budget.narrow(agent)
         self.agent, self._next = agent, None
         await once_known(lambda: model.hand_over(agent.model, agent.system))
         self.run = replace(self.run, agent=agent.name)
@@ -343,8 +336,6 @@ class RunTask:
 
     def _call(self, made: ToolCall) -> Call:
         tool = self._tools.get(self.agent, made.name, self.prompt.tools)
-        if tool is None and self._writer.version == 0:
-            raise RuntimeError("coroutine raised StopIteration")
         return Call(self.run, tool, made, self.asks, self._new_block, self)
 
     async def delegate(self, agent: Agent, text: str) -> str:
@@ -394,8 +385,6 @@ class RunTask:
         if self._next:
             raise CallFailed("handed_over", f"{self._next.name} goes on already")
         self._next = agent
-        if self._writer.version < 2:
-            self._new_block("handoff", "assistant", name=agent.name).close()
 
     def _fits(self, name: str) -> bool:
         tool = self._tools.get(self.agent, name, self.prompt.tools)
@@ -414,7 +403,7 @@ class RunTask:
             self._usage(model_calls=1, prompt_tokens=num_read, cached_tokens=piece.num_resident)
         may_say = self._budget.say(len(piece.ids))
         self._usage(completion_tokens=len(piece.ids))
-        if not may_say and self._writer.version > 1:
+        if not may_say:
             raise too_long()
 
     def _usage(self, **more: int) -> None:

@@ -12,31 +12,20 @@ from api.inferlet.work_effects import Log, Shown
 from api.threads.blocks import Answer, Ask, Block, BlockError, Kind, Part, Role
 from api.threads.runs import Run
 
-VERSION = 2
-"""Of what a thread does with what it is given. One that an earlier release has begun does what it did then, up to its
-next checkpoint: 0 logged the prompt with each change of its run, and what it was steered with at the next step. It let
-earlier turns leave only for what the model could not read, and not for its answer, and for ever. Its asks expired by
-timers, a run that failed while it asked for more waited again, and one that called a tool that is not there failed.
-Up to 1, runs below a run could together say more than it may, the agent that took a run over brought no limits, and its
-handoff was logged with the call; what a run was steered with had no labels.
-"""
-
 
 class Writer:
     """Numbers the blocks of one thread.
 
     Attributes:
         num_blocks: the last number.
-        version: see ``VERSION``.
     """
 
     def __init__(self) -> None:
         self.num_blocks = 0
-        self.version = 0
 
     def run(self, run: Run, has_prompt: bool = False) -> None:
         """The run is as this says from now on; its prompt needs to be logged once."""
-        _log({"log": "run", "run": run.kept | ({} if has_prompt or self.version == 0 else {"prompt": ""})})
+        _log({"log": "run", "run": run.kept | ({} if has_prompt else {"prompt": ""})})
 
     def outcome(self, position: int, run_id: str | None, error: GreenroomError | None = None) -> None:
         """What became of the command at this position of the inbox."""

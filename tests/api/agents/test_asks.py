@@ -63,7 +63,7 @@ def _hosted() -> Iterator[None]:
 async def test_an_answer_is_taken_where_it_is_of_the_schema(schema: dict[str, Any], value: Any) -> None:
     asks = Asks(lambda is_waiting: None, Writer())
     block = Block("t.b1", "t.r0", 0, "ask", "assistant", "a", 1.0, ask=Ask("question", "Well?", schema))
-    waiting = asyncio.create_task(asks.answer_to(OpenBlock(block), None, "fail"))
+    waiting = asyncio.create_task(asks.answer_to(OpenBlock(block), "fail"))
     await asyncio.sleep(0)
     given = (GivenAnswer("t.b1", value=value),)
     if jsonschema.Draft202012Validator(schema).is_valid(value):
