@@ -50,9 +50,10 @@ class Lifetime:
         if self._is_over:
             return used_at + self._settings.keep_ended_s
         if not self._runs and self._own_timeout_s is not None:
-            return used_at + min(self._own_timeout_s, idle_timeout_s or self._own_timeout_s)
+            return used_at + self._own_timeout_s
         if idle_timeout_s is None:
             return None
+        idle_timeout_s = max(idle_timeout_s, self._own_timeout_s or 0.0)
         ends = [used_at, *(end for end in (*self._asks.values(), wakes_at) if end is not None)]
         expires_at = min(max(ends), used_at + MAX_WAIT_S) + idle_timeout_s
         is_patient = None in self._asks.values() and self._own_timeout_s is None

@@ -14,7 +14,6 @@ from api.agents.asks import Asks, Expired
 from api.agents.failures import CallFailed, Failed
 from api.agents.inside import CallContext
 from api.agents.memories import remembered
-from api.agents.results import told
 from api.agents.tools import ClientTool, FunctionTool, validated
 from api.agents.work import work_of
 from api.agents.writer import OpenBlock
@@ -67,7 +66,7 @@ class Call:
         answer: str | None = None
         try:
             await self._perform()
-            answer = told(self._result().close().parts)
+            answer = self._result().close().told
         except CallFailed as error:
             answer = self.refuse(error.error)
         except WorkerLost as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -42,12 +41,3 @@ def _part(value: Any) -> Part:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return Part.of_json(asdict(value))
     return Part.of_json(value)
-
-
-def told(parts: Sequence[Part]) -> str:
-    """What the model reads of them."""
-    return "\n".join(_told(part) for part in parts)
-
-
-def _told(part: Part) -> str:
-    return f"[a file of type {part.mime_type}]" if part.type == "file" else part.text

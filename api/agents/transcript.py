@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from api.agents.conversation import NO_RESULT, Messages, closed, joined
-from api.agents.results import told
 from api.threads.blocks import Block
 from api.threads.runs import Run
 from api.tools import ToolCall
@@ -48,7 +47,7 @@ def _is_call(block: Block) -> bool:
 
 def _result(block: Block) -> str:
     if block.state == "complete":
-        return told(block.parts)
+        return block.told
     return f"Error: {block.error.message}" if block.error else NO_RESULT
 
 

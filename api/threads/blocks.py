@@ -123,6 +123,11 @@ class Block:
         """The text of its parts."""
         return "".join(part.text for part in self.parts)
 
+    @property
+    def told(self) -> str:
+        """What a model reads of its parts."""
+        return "\n".join(f"[a file of type {one.mime_type}]" if one.type == "file" else one.text for one in self.parts)
+
     def part(self, number: int) -> Part:
         """One of its parts.
 

@@ -14,6 +14,7 @@ FailureReason = Literal[
 ]
 CancelReason = Literal["user", "interrupted", "parent", "rollback", "deleted"]
 Reason = FailureReason | CancelReason
+_COUNTS = ("prompt_tokens", "cached_tokens", "completion_tokens", "model_calls", "tool_calls")
 ENDED: tuple[RunState, ...] = ("succeeded", "failed", "cancelled")
 
 Label = tuple[str, str]
@@ -36,6 +37,16 @@ class Usage:
         """From a run's ``kept``."""
         children = kept.get("of_children")
         return cls(**(kept | {"of_children": children and cls.of(children)}))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """By name, without the runs below."""
+        return {name: number for name in _COUNTS if (number := getattr(self, name))}
+
+    @property
+    def whole(self) -> Usage:
+        """With the runs below, as one."""
+        return replace(self, of_children=None).plus(self.of_children.counts if self.of_children else {})
 
     def plus(self, more: Mapping[str, int]) -> Usage:
         """With more of these, by name."""

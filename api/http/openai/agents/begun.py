@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from api.cluster import Cluster
-from api.errors import ThreadNotFound
+from api.errors import Conflict, GreenroomError, ThreadDeleted, ThreadNotFound
 from api.http.agents.taken import asks_of, give
 from api.http.openai.envelope import InvalidField
 from api.threads.blocks import Block, Role, run_of_call
@@ -69,7 +69,7 @@ async def go_on(
     thread_id, _ = thread_and_call(results[-1].tool_call_id or "")
     try:
         thread = await cluster.agents.find(agent, thread_id, owner)
-    except ThreadNotFound:
+    except (ThreadNotFound, ThreadDeleted):
         raise InvalidField("a tool's message has the id of a call that this agent made", field) from None
     run_id, asks = await _answer(thread, results, field)
     if messages[-1].role != "user":
@@ -120,12 +120,22 @@ async def _answer(thread: ThreadHandle, results: Sequence[Message], field: str) 
     """Give these results; the run that waits for them, and its asks."""
     texts = {thread_and_call(one.tool_call_id or "")[1]: one.content for one in results}
     run_id = run_of_call(thread.thread_id, next(reversed(texts)))
-    asks = [ask for ask in await asks_of(thread, run_id) if ask.call_id in texts]
-    asks = [ask for ask in asks if ask.ask and ask.ask.type == "client_tool"]
+    asked = [ask for ask in await asks_of(thread, run_id) if ask.ask and ask.ask.type == "client_tool"]
+    asks = [ask for ask in asked if ask.call_id in texts]
     if not asks:
         raise InvalidField("no call waits for the result of this id", field)
+    if left := [ask for ask in asked if ask.state == "open" and ask.call_id not in texts]:
+        raise missing_result(left, field)
     await give(thread, run_id, asks, [GivenAnswer(ask.id, value=texts[ask.call_id or ""]) for ask in asks])
     return run_id, tuple(asks)
+
+
+def missing_result(asks: Sequence[Block], field: str = "input") -> GreenroomError:
+    """What a request is refused with while these wait."""
+    call = next((ask for ask in asks if ask.state == "open" and ask.ask and ask.ask.type == "client_tool"), None)
+    if call is None:
+        return Conflict("the agent waits for a person")
+    return InvalidField(f"No tool output found for function call {call_id(call)}.", field)
 
 
 def _key(results: Sequence[Message], last: Message) -> str:

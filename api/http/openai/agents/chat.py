@@ -99,15 +99,12 @@ async def _whole(thread: ThreadHandle, shown: ChatShown, head: dict[str, Any]) -
 
 
 def _usage(shown: ChatShown) -> dict[str, Any]:
-    """With that of the runs below."""
-    usages = [shown.usage, *([shown.usage.of_children] if shown.usage.of_children else [])]
-    read, said = (sum(getattr(one, f"{name}_tokens") for one in usages) for name in ("prompt", "completion"))
-    cached = sum(one.cached_tokens for one in usages)
+    usage = shown.usage.whole
     return {
-        "prompt_tokens": read,
-        "completion_tokens": said,
-        "total_tokens": read + said,
-        "prompt_tokens_details": {"cached_tokens": cached},
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
     }
 
 

@@ -15,7 +15,7 @@ from api.http.openai.messages import num_chars
 from api.http.openai.responses.items import Item, num_item_chars, with_ids
 from api.http.openai.responses.schemas import ResponseBody
 from api.http.openai.responses.tools import SKIPPED, ToolBody, choice_of
-from api.tools import Tool, ToolChoice, check_tools
+from api.tools import Tool, ToolChoice
 from api.turns import Message, Part, Sampling, Stop, TurnRequest
 
 SYSTEM_ROLES = ("system", "developer")
@@ -163,12 +163,10 @@ def draft_of(body: ResponseBody, items: Sequence[Item], model: ModelInfo, hint: 
 
     Raises:
         InvalidField: it cannot be.
-        InvalidRequest: as ``check_tools``.
     """
     used = [tool for tool in body.tools or () if tool.type not in SKIPPED]
     skipped = sorted({tool.type for tool in body.tools or () if tool.type in SKIPPED})
     tools, choice = tuple(tool.tool() for tool in used), choice_of(body.tool_choice)
-    check_tools(tools, choice)
     sampling = body.sampling(model, body.num_logprobs, 0)
     fields = {
         "created_at": int(time.time()),

@@ -13,8 +13,9 @@ from api.errors import GreenroomError, sentence_of
 from api.http.openai.choice import Token
 from api.http.openai.envelope import openai_error_body
 from api.http.openai.responses.ids import call_ids
+from api.http.openai.responses.item_events import Event
 from api.http.openai.responses.items import Item
-from api.http.openai.responses.output import ENCRYPTED_REASONING, Event, Output
+from api.http.openai.responses.output import ENCRYPTED_REASONING, Output
 from api.http.openai.responses.resource import EVENTS, STATUSES, State, Usage, resource
 from api.http.openai.scores import TokenTexts
 from api.turns import Frame, Part, TurnStart

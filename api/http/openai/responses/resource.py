@@ -56,6 +56,7 @@ class State:
     usage: Usage | None = None
     error: GreenroomError | None = None
     completed_at: float | None = None
+    why_incomplete: str = "max_output_tokens"
 
 
 def resource(response_id: str, fields: Mapping[str, Any], state: State) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def resource(response_id: str, fields: Mapping[str, Any], state: State) -> dict[
         **{name: value for name, value in fields.items() if name != "include"},
         "status": state.status,
         "completed_at": int(at) if is_completed and at is not None else None,
-        "incomplete_details": {"reason": "max_output_tokens"} if is_incomplete else None,
+        "incomplete_details": {"reason": state.why_incomplete} if is_incomplete else None,
         "output": [dict(item) for item in state.output],
         "error": error_view(state.error) if state.error else None,
         "usage": state.usage.view() if state.usage else None,

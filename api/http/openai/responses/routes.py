@@ -12,7 +12,8 @@
 | `GET /v1/responses/{id}/input_items` | the items of its own input, a page of them |
 
 A response is a turn. With ``store``, which is the default, it is one of a session, goes on when its client leaves, and
-is found again on every gateway and after every crash. Without, its client's leaving ends it.
+is found again on every gateway and after every crash. Without, its client's leaving ends it. Of
+``model: "agent/NAME"`` see ``api.http.openai.agents.responses``.
 """
 
 from __future__ import annotations
@@ -33,11 +34,14 @@ from api.http.disconnects import while_connected
 from api.http.event_stream import EventStream, kept_alive
 from api.http.json_text import json_text
 from api.http.limits import become_stream
+from api.http.openai.agents.models import agent_of
+from api.http.openai.agents.response_ids import AgentResponse
+from api.http.openai.agents.responses import AgentResponses
 from api.http.openai.responses.compaction import compact
 from api.http.openai.responses.conversation import find_conversation
 from api.http.openai.responses.creation import Creation
 from api.http.openai.responses.draft import Draft
-from api.http.openai.responses.drafting import drafted
+from api.http.openai.responses.drafting import drafted, drafted_for_agent
 from api.http.openai.responses.items import messages_of
 from api.http.openai.responses.pages import PAGE_QUERY, number_of, page_of
 from api.http.openai.responses.said import said_until
@@ -72,9 +76,15 @@ def response_routes() -> list[BaseRoute]:
 
 async def create_response(request: Request) -> Response:
     """``POST /v1/responses``."""
-    draft, settings = await _drafted(request), _settings(request)
+    owner, settings = owner_of(request), _settings(request)
+    body = parse_body(ResponseBody, await request.body())
+    if agent := agent_of(body.model):
+        draft = await drafted_for_agent(cluster_of(request), body, owner, settings)
+        return with_warnings(await _of_agents(request).create(request, body, draft, agent), draft.warnings)
+    draft = await _drafted(request, body)
+    del body  # it might be large, and the answer might take long
     is_queued = bool(draft.fields["background"]) and not draft.is_streamed
-    creation = Creation(cluster_of(request), owner_of(request), settings.openai.retention_s, is_queued)
+    creation = Creation(cluster_of(request), owner, settings.openai.retention_s, is_queued)
     if draft.is_streamed:
         become_stream(request.scope)
     begun = creation.begin(draft)
@@ -104,10 +114,9 @@ async def compact_response(request: Request) -> Response:
     return json_answer(await while_connected(request, _compacted(cluster_of(request), draft, owner_of(request))))
 
 
-async def _drafted(request: Request) -> Draft:
-    """What the body asks for; the body itself is kept no longer than it is read."""
+async def _drafted(request: Request, body: ResponseBody | None = None) -> Draft:
     owner, hint = owner_of(request), request.headers.get("session-id", "")
-    body = parse_body(ResponseBody, await request.body())
+    body = body or parse_body(ResponseBody, await request.body())
     return await while_connected(request, drafted(cluster_of(request), body, owner, _settings(request), hint))
 
 
@@ -124,6 +133,8 @@ async def _said_before(cluster: Cluster, draft: Draft, owner: str) -> tuple[Mess
 
 async def show_response(request: Request) -> Response:
     """``GET /v1/responses/{id}``, and its events with ``?stream=true``."""
+    if of_agent := AgentResponse.of(request.path_params["response_id"]):
+        return await while_connected(request, _of_agents(request).show(of_agent))
     query = request.query_params
     stored = await _found(request)
     if query.get("stream", "").lower() not in ("true", "1"):
@@ -144,6 +155,8 @@ async def delete_response(request: Request) -> Response:
 
 async def cancel_response(request: Request) -> Response:
     """``POST /v1/responses/{id}/cancel``; one that has ended is not changed."""
+    if of_agent := AgentResponse.of(request.path_params["response_id"]):
+        return await while_connected(request, _of_agents(request).cancel(of_agent))
     stored = await _found(request)
     if not stored.is_ended:
         await stored.session.cancel(stored.id)
@@ -177,6 +190,10 @@ async def whole_even_if_cancelled(work: Awaitable[Result]) -> Result:
 def json_answer(view: dict[str, Any]) -> Response:
     """A body that is an object."""
     return Response(json_text(view), media_type="application/json")
+
+
+def _of_agents(request: Request) -> AgentResponses:
+    return AgentResponses(cluster_of(request), owner_of(request), _settings(request).openai.retention_s)
 
 
 def _settings(request: Request) -> ApiSettings:

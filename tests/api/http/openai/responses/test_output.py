@@ -8,7 +8,8 @@ from typing import Any
 
 from api.answers.formats import CALL_FORMATS, AnswerFormat
 from api.answers.parser import AnswerParser
-from api.http.openai.responses.output import Event, Output
+from api.http.openai.responses.item_events import Event
+from api.http.openai.responses.output import Output
 from api.tools import ToolCall
 from api.turns import Finish, Frame, Message
 from tests.api import toy_model

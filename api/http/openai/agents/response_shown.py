@@ -1,0 +1,145 @@
+"""A run as a response: what the agent says in all its steps, its calls and their results, as items."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from typing_extensions import override
+
+from api.answers.events import ArgumentsDelta, CallBegun, ReasoningDelta, TextDelta
+from api.errors import Conflict, GreenroomError, sentence_of
+from api.http.agents.shown import Frames, Shown
+from api.http.openai.agents.begun import call_id
+from api.http.openai.agents.response_ids import AgentResponse
+from api.http.openai.envelope import openai_error_body
+from api.http.openai.responses.item_events import ItemEvents
+from api.http.openai.responses.output import ENCRYPTED_REASONING
+from api.http.openai.responses.resource import EVENTS, State, resource
+from api.http.openai.responses.resource import Usage as UsageShown
+from api.threads.blocks import Block
+from api.threads.runs import Run, Usage
+
+LENGTHS = ("max_tokens", "length_exceeded")
+"""What a run that has used up its budget is told to have been too long by."""
+
+
+class ResponseShown(Shown):
+    """Frames are events.
+
+    Attributes:
+        error: why it failed.
+
+    Args:
+        fields: those that do not change.
+    """
+
+    def __init__(self, response: AgentResponse, fields: Mapping[str, Any], past_asks: Iterable[str] = ()) -> None:
+        super().__init__(response.runs, past_asks, is_whole=response.num_asked is None)
+        self.error: GreenroomError | None = None
+        self._id, self._fields = str(response), fields
+        self._state = State("in_progress")
+        self._items = ItemEvents(self._id, encrypts_reasoning=ENCRYPTED_REASONING in fields.get("include", ()))
+        self._open: dict[str, Block] = {}
+        self._of_caller: set[str | None] = set()
+        self._usages: dict[str, Usage] = {}
+        self._usage_before = Usage()
+
+    def view(self) -> dict[str, Any]:
+        """The response, as far as it has come."""
+        return resource(self._id, self._fields, self._state)
+
+    @override
+    def opening(self) -> Frames:
+        kinds = ("response.queued",) if self._fields["background"] else ()
+        return self._items.opening("response.created", *kinds, "response.in_progress", response=self.view())
+
+    @override
+    def created(self, block: Block) -> Frames:
+        if block.kind == "ask" and block.ask and block.ask.type == "client_tool":
+            self._of_caller.add(block.call_id)
+        is_said = block.kind in ("message", "reasoning", "tool_call") and block.role == "assistant"
+        if not is_said or block.run_id not in self.runs or self._is_past:
+            return []
+        self._open[block.id] = block
+        if block.kind == "tool_call":
+            self._items.add([CallBegun(0, call_id(block), block.name or "")])
+        return self._items.drain()
+
+    @override
+    def grown(self, block_id: str, text: str) -> Frames:
+        block = self._open.get(block_id)
+        if block is None or not text:
+            return []
+        match block.kind:
+            case "message":
+                self._items.add([TextDelta(text)])
+            case "reasoning":
+                self._items.add([ReasoningDelta(text)])
+            case _:
+                self._items.add([ArgumentsDelta(0, text)])
+        return self._items.drain()
+
+    @override
+    def completed(self, block: Block) -> Frames:
+        status = "completed" if block.state == "complete" else "incomplete"
+        if self._open.pop(block.id, None):
+            self._items.close(status)
+        is_own_result = block.kind == "tool_result" and block.call_id not in self._of_caller
+        if is_own_result and block.run_id in self.runs and not self._is_past:
+            text = block.told if block.error is None else f"Error: {block.error.message}"
+            self._items.add_result(call_id(block), text, status)
+        return self._items.drain()
+
+    @override
+    def changed(self, run: Run) -> Frames:
+        self._usages[run.id] = run.usage.whole
+        if self._is_past:
+            self._usage_before = run.usage.whole
+        return []
+
+    @override
+    def waits(self, run: Run) -> Frames:
+        self._usages[run.id] = run.usage.whole
+        if any(ask.ask and ask.ask.type != "client_tool" for ask in self.asks.values()):
+            where = f"POST /api/runs/{run.id}/answers"
+            return self.failed(Conflict(f"the agent waits for a person: answer it at {where}"))
+        return self._end("completed", max(ask.created_at for ask in self.asks.values()))
+
+    @override
+    def ended(self, run: Run) -> Frames:
+        self._usages[run.id] = run.usage.whole
+        if run.state == "failed" and run.reason == "budget":
+            is_length = run.error is not None and run.error.code in LENGTHS
+            return self._end("incomplete", run.ended_at, "max_output_tokens" if is_length else "max_tool_calls")
+        if run.state == "failed":
+            return self.failed(GreenroomError(f"the run failed: {run.error.message if run.error else run.reason}"))
+        return self._end("completed" if run.state == "succeeded" else "cancelled", run.ended_at)
+
+    @override
+    def failed(self, error: GreenroomError) -> Frames:
+        self.error = error
+        told = openai_error_body(error.status, error.code, sentence_of(error))["error"]
+        self._items.close("incomplete")
+        self._items.emit("error", error=told)
+        return self._end("failed", None)
+
+    @property
+    def _is_past(self) -> bool:
+        """What comes was told in an earlier response."""
+        return bool(self._past) and not self._is_whole
+
+    def _end(self, status: str, at: float | None, why_incomplete: str = "max_output_tokens") -> Frames:
+        items = self._items
+        items.close("incomplete")
+        self._state = State(status, items.items, self._usage(), self.error, at or time.time(), why_incomplete)
+        items.emit(EVENTS[status], response=self.view())
+        return items.drain()
+
+    def _usage(self) -> UsageShown:
+        """Of this response alone."""
+        total = Usage().plus({name: -number for name, number in self._usage_before.counts.items()})
+        for usage in self._usages.values():
+            total = total.plus(usage.counts)
+        return UsageShown(total.prompt_tokens, total.cached_tokens, total.completion_tokens, 0)

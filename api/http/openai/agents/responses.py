@@ -1,0 +1,171 @@
+"""``/v1/responses`` with ``model: "agent/NAME"``: a response is a run of the agent, or what comes of it up to a call of
+the caller's.
+
+| route | |
+|---|---|
+| `POST /v1/responses` | streamed or not; with ``previous_response_id`` in the same thread, where that was its last run, else in a fork of it; with ``conversation`` in the thread of that name or id; else in a new thread |
+| `GET /v1/responses/{id}` | as it is now |
+| `POST /v1/responses/{id}/cancel` | ends the run |
+
+What the agent's own instructions are the agent says. Calls of its own tools are items, each with its result after it. A
+call without one, of the caller's ``tools`` or of a ``client_tool``, is the caller's: the response ends with it, and the
+next request with the result goes on with the same run. A client that leaves ends nothing.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.cluster import Cluster
+from api.errors import RunNotFound, ThreadDeleted, ThreadNotFound
+from api.http.agents.shown import frames_of
+from api.http.agents.taken import asks_of
+from api.http.disconnects import while_connected
+from api.http.event_stream import EventStream, event_text, kept_alive
+from api.http.json_text import json_text
+from api.http.limits import become_stream
+from api.http.openai.agents.begun import Begun, go_on, missing_result, prompt_of, results_in, tool_choice_of
+from api.http.openai.agents.chat import KEPT_S
+from api.http.openai.agents.response_ids import AgentResponse, calls_of_caller
+from api.http.openai.agents.response_shown import ResponseShown
+from api.http.openai.envelope import InvalidField
+from api.http.openai.responses.draft import Draft
+from api.http.openai.responses.errors import PreviousResponseNotFound, ResponseNotFound
+from api.http.openai.responses.items import messages_of
+from api.http.openai.responses.resource import State, resource
+from api.http.openai.responses.schemas import ResponseBody
+from api.http.openai.stream import DONE
+from api.threads.blocks import KINDS, number_of, top_of
+from api.threads.commands import MAX_NAME_CHARS, Limits, Prompt
+from api.threads.contract import BlockQuery, ThreadHandle
+from api.threads.runs import Run
+
+_FIELDS = "response"
+"""In the metadata of a run: what its response has that does not change."""
+
+
+class AgentResponses:
+    """Those of one owner's agents; a thread of stored ones is kept for ``retention_s`` after its last use."""
+
+    def __init__(self, cluster: Cluster, owner: str, retention_s: float) -> None:
+        self._cluster, self._agents = cluster, cluster.agents
+        self._owner = owner
+        self._retention_s = retention_s
+
+    async def create(self, request: Request, body: ResponseBody, draft: Draft, agent: str) -> Response:
+        """``POST /v1/responses``."""
+        if draft.constraint:
+            raise InvalidField("what an agent's answers are held to is its own output", "text", "unsupported")
+        if draft.is_streamed:
+            become_stream(request.scope)
+        begun = await self._begin(body, draft, agent)
+        response = AgentResponse.begun(begun)
+        shown = ResponseShown(response, draft.fields, (ask.id for ask in begun.asks))
+        if draft.is_streamed:
+            return EventStream(kept_alive(_texts(begun.thread, shown)))
+        if not draft.fields["background"]:
+            await while_connected(request, _read(begun.thread, shown))
+        if shown.error:
+            raise shown.error
+        return _json(shown.view())
+
+    async def show(self, response: AgentResponse) -> Response:
+        """``GET /v1/responses/{id}``."""
+        thread, run, fields = await self._found(response)
+        asks = await asks_of(thread, response.runs[0])
+        is_over = run.is_over or run.state == "waiting"
+        if len(response.runs) == 1:
+            last = response.num_asked or 0
+            is_over = is_over or any(number_of(ask.id) > last for ask in calls_of_caller(asks))
+        if not is_over:
+            return _json(resource(str(response), fields, State("queued" if run.state == "queued" else "in_progress")))
+        shown = ResponseShown(response, fields, response.asks_before(asks))
+        await _read(thread, shown)
+        return _json(shown.view())
+
+    async def cancel(self, response: AgentResponse) -> Response:
+        """``POST /v1/responses/{id}/cancel``; one that has ended is not changed."""
+        thread, run, _ = await self._found(response)
+        if not run.is_over:
+            await thread.cancel(run.id)
+            await thread.wait(run.id, 60.0)
+        return await self.show(response)
+
+    async def _begin(self, body: ResponseBody, draft: Draft, agent: str) -> Begun:
+        messages = messages_of(draft.items)
+        limits = Limits(max_tokens=body.max_output_tokens or body.max_tokens, max_actions=body.max_tool_calls)
+        metadata = {_FIELDS: dict(draft.fields)}
+        prompt = Prompt("", None, tool_choice_of(body.tool_choice), limits, metadata=metadata, tools=draft.tools)
+        if results_in(messages):
+            return await go_on(self._cluster, agent, self._owner, messages, prompt, "input")
+        if not messages:
+            raise InvalidField("input is needed", "input")
+        prompt = prompt_of(messages, prompt, "input")
+        if body.previous_response_id is not None:
+            thread = await self._after(body.previous_response_id, agent)
+            prompt = replace(prompt, if_busy="queue")
+        else:
+            thread = await self._opened(draft, agent)
+        return Begun(thread, ((await thread.prompt(prompt)).run.id,))
+
+    async def _opened(self, draft: Draft, agent: str) -> ThreadHandle:
+        name = draft.fields["conversation"] and draft.fields["conversation"]["id"]
+        if name and len(name) > MAX_NAME_CHARS:
+            raise InvalidField(f"the name of a thread has {MAX_NAME_CHARS} characters at most", "conversation")
+        kept_s = self._retention_s if draft.is_stored else KEPT_S
+        return await self._agents.open(agent, name, self._owner, idle_timeout_s=None if name else kept_s)
+
+    async def _after(self, response_id: str, agent: str) -> ThreadHandle:
+        """The thread of a response, where it was the last one there; else a fork after it."""
+        response = AgentResponse.of(response_id)
+        if response is None:
+            raise PreviousResponseNotFound(response_id)
+        try:
+            thread = await self._agents.find(agent, response.thread_id, self._owner)
+            run = await thread.run(response.runs[-1])
+        except (ThreadNotFound, ThreadDeleted, RunNotFound):
+            raise PreviousResponseNotFound(response_id) from None
+        if run.state == "waiting":
+            raise missing_result(await asks_of(thread, run.id))
+        every = BlockQuery(kinds=frozenset(KINDS), limit=1, is_descending=True, has_children=True)
+        newest, _ = await thread.blocks(every)
+        active = await thread.active_runs()
+        if all(top_of(found) == run.id for found in (*(one.run_id for one in newest), *(one.id for one in active))):
+            return thread
+        [last], _ = await thread.blocks(replace(every, run_id=run.id))
+        return await self._agents.fork(response.thread_id, last.id, self._owner)
+
+    async def _found(self, response: AgentResponse) -> tuple[ThreadHandle, Run, dict[str, Any]]:
+        try:
+            thread = await self._agents.thread(response.thread_id, self._owner)
+            run = await thread.run(response.runs[-1])
+        except (ThreadNotFound, ThreadDeleted, RunNotFound):
+            raise ResponseNotFound(str(response)) from None
+        fields = run.metadata.get(_FIELDS)
+        if not fields or not fields["store"]:
+            raise ResponseNotFound(str(response))
+        is_continued = len(response.runs) == 1 and response.num_asked is not None
+        return thread, run, {**fields, **({"previous_response_id": None} if is_continued else {})}
+
+
+async def _read(thread: ThreadHandle, shown: ResponseShown) -> None:
+    async with aclosing(frames_of(thread, shown)) as frames:
+        async for _ in frames:
+            pass
+
+
+async def _texts(thread: ThreadHandle, shown: ResponseShown) -> AsyncGenerator[str]:
+    async with aclosing(frames_of(thread, shown)) as events:
+        async for event in events:
+            yield event_text(event["type"], event)
+    yield DONE
+
+
+def _json(view: dict[str, Any]) -> Response:
+    return Response(json_text(view), media_type="application/json")
