@@ -11,7 +11,7 @@ from actors.engine.context import Context, closest
 from actors.engine.contract import Admission, Prefix, tokens_hash
 from actors.models.warm import WarmContexts
 from api.turns import Sampling, Stop
-from tests.actors.engine.driver import Driver, TorchDriver, prompt
+from tests.actors.engine.driver import BLOCK, Driver, TorchDriver, prompt
 
 NUM_TOKENS = 6
 
@@ -24,9 +24,11 @@ class Client:
         self._warm = WarmContexts(driver.engine, max_contexts, 1.0)
         self._num_sent = 0
 
-    async def warm(self, tokens: Sequence[int], sampling: Sampling, is_temporary: bool = False) -> list[int]:
+    async def warm(
+        self, tokens: Sequence[int], sampling: Sampling, is_temporary: bool = False, owner: str = ""
+    ) -> list[int]:
         """The answer from whatever context serves."""
-        key = self._begin(tokens, sampling, is_temporary)
+        key = self._begin(tokens, sampling, is_temporary, owner)
         await self._driver.finish(key)
         self._warm.ended(key)
         return self._driver.output_ids(key)
@@ -47,7 +49,7 @@ class Client:
             key, tokens, NUM_TOKENS, sampling=sampling, is_temporary=True, tenant=f"{self._driver.tenant}-{key}"
         )
 
-    def _begin(self, tokens: Sequence[int], sampling: Sampling, is_temporary: bool) -> str:
+    def _begin(self, tokens: Sequence[int], sampling: Sampling, is_temporary: bool, owner: str = "") -> str:
         self._num_sent += 1
         key = f"{self._driver.tenant}-warm-{self._num_sent}"
         stop = Stop(max_tokens=NUM_TOKENS, at_eos=False)
@@ -64,7 +66,8 @@ class Client:
                 stop,
                 create=True,
                 is_temporary=is_temporary,
-                tenant=self._driver.tenant,
+                tenant=self._driver.tenant + owner,
+                owner=owner,
             )
         )
         return key
@@ -129,6 +132,19 @@ async def test_of_a_chat_that_goes_on_only_what_is_new_is_computed(driver: Drive
         chat += [*answer, *new]
         if turn:  # the last token of an answer was drawn, and not computed
             assert client.residency == driver.residency(num_known, num_known - 9)
+
+
+async def test_another_owner_finds_nothing_of_an_equal_prompt_and_shares_no_block_of_it(driver: Driver) -> None:
+    """What is computed tells how long an answer takes: as much as if nobody else had asked the same."""
+    client, chat = Client(driver), prompt(70)
+    for owner, is_found in (("ada", False), ("bob", False), ("", False), ("ada", True), ("bob", True)):
+        num_free, num_found = driver.num_free_blocks(), driver.counter("resident_tokens")
+        answer = await client.warm([*chat, *([7] if is_found else [])], Sampling(), owner=owner)
+        assert (client.residency.num_resident > 0) == is_found, owner
+        assert (driver.counter("resident_tokens") > num_found) == is_found, owner
+        if isinstance(driver, TorchDriver) and not is_found:
+            assert num_free - driver.num_free_blocks() >= (len(chat) + len(answer) - 1) // BLOCK
+    assert await client.warm(chat, Sampling(), owner="eve") == await client.cold(chat, Sampling())
 
 
 def test_the_closest_context_is_that_with_most_tokens_in_common() -> None:
