@@ -75,46 +75,86 @@ def test_a_stream_goes_on_over_the_death_of_the_session(client: OpenAI, deployed
     assert client.responses.retrieve(response_id).output_text == undisturbed
 
 
-def random_cuts(seed: int) -> list[str]:
-    """Twenty parts that die, "" for a client that leaves; a turn that is in a second death of a model is given up."""
+Cut = tuple[int, str]
+"""After so many events the reader leaves, and a part dies; "" for none of them."""
+
+
+def random_cuts(seed: int) -> list[Cut]:
+    """Twenty of them; a turn that is in a second death of a model is given up."""
     draw = random.Random(seed)
-    cuts = [draw.choice(["", "", "gateway", "session", "journal", "directory"]) for _ in range(19)]
-    cuts.insert(draw.randrange(20), "model")
-    return cuts
+    parts = [draw.choice(["", "", "gateway", "session", "journal", "directory"]) for _ in range(18)]
+    parts.insert(draw.randrange(19), "model")
+    return [(draw.randrange(1, 30), part) for part in ["gateway", *parts]]
+
+
+class Pieces:
+    """What a reader has of a response, in as many readings as it takes."""
+
+    def __init__(self) -> None:
+        self.response_id = ""
+        self.last = -1
+        self.texts: dict[int, str] = {}
+        self.kinds: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """Of all deltas."""
+        return self.texts.get(self.last, "")
+
+    @property
+    def others(self) -> list[str]:
+        """The kinds of all events that are no deltas."""
+        return [kind for kind in self.kinds if not kind.endswith(".delta")]
+
+    def read(self, stream: Any, num_events: int) -> Pieces:
+        """So many events, or all there are, if it is 0; then the connection is closed."""
+        try:
+            for event in stream:
+                assert event.sequence_number > self.last
+                self.texts[event.sequence_number] = self.text + (event.delta if event.type.endswith(".delta") else "")
+                self.last = event.sequence_number
+                self.kinds.append(event.type)
+                self.response_id = event.response.id if event.type == "response.created" else self.response_id
+                num_events -= 1
+                if num_events == 0:
+                    break
+        finally:
+            stream.close()
+        return self
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "cuts",
     [
-        pytest.param(["", "gateway", "journal", "session", "model", ""], id="each"),
+        pytest.param(
+            [(9, "gateway"), (3, "journal"), (20, "session"), (1, "gateway"), (7, "model"), (5, "")], id="each"
+        ),
         *(pytest.param(random_cuts(seed), id=f"seed {seed}", marks=pytest.mark.slow) for seed in (1, 2, 3)),
     ],
 )
-def test_a_response_that_is_read_in_pieces_loses_and_doubles_nothing_whatever_dies_between_them(
-    client: OpenAI, deployed: Deployed, cuts: list[str]
+def test_a_stream_that_is_cut_and_gone_on_with_loses_and_doubles_nothing_whatever_dies_meanwhile(
+    client: OpenAI, deployed: Deployed, cuts: list[Cut]
 ) -> None:
     call: dict[str, Any] = {"max_output_tokens": 1000, "temperature": 1.0, "extra_body": ENDLESS}
     undisturbed = create(client, "Tell me a story.", **call).output_text
-    response = create(client, "Tell me a story.", background=True, **call)
-    text, last, is_ended = "", -1, False
     client = client.with_options(max_retries=10)
-    for cut in [*cuts, None]:
-        stream = client.responses.retrieve(response.id, stream=True, starting_after=last)
-        for event in stream:
-            assert event.sequence_number > last
-            last = event.sequence_number
-            text += event.delta if event.type == "response.output_text.delta" else ""
-            is_ended = event.type in ("response.completed", "response.incomplete")
-            if text and cut is not None:
-                break
-        stream.close()
-        assert undisturbed.startswith(text)
-        if cut:
-            deployed.kill(cut, session_of(response.id))
+    stream: Any = client.responses.create(model="pocket", input="Tell me a story.", stream=True, **call)
+    pieces = Pieces()
+    for num_events, part in cuts:
+        pieces.read(stream, num_events)
+        assert undisturbed.startswith(pieces.text)
+        if part:
+            deployed.kill(part, session_of(pieces.response_id))
             deployed.wait(lambda: httpx.get(deployed.url + "/readyz").status_code == 200, 120)
-    assert (text == undisturbed, is_ended) == (True, True)
-    assert client.responses.retrieve(response.id).output_text == undisturbed
+        stream = client.responses.retrieve(pieces.response_id, stream=True, starting_after=pieces.last)
+    pieces.read(stream, 0)
+    whole = Pieces().read(client.responses.retrieve(pieces.response_id, stream=True), 0)
+    assert pieces.text == whole.text == undisturbed
+    assert pieces.others == whole.others
+    assert (pieces.last, pieces.kinds[-1]) == (whole.last, "response.incomplete")
+    assert all(whole.texts[number] == text for number, text in pieces.texts.items() if number in whole.texts)
+    assert client.responses.retrieve(pieces.response_id).output_text == undisturbed
 
 
 async def test_a_connection_goes_on_from_responses_that_are_not_stored(client: OpenAI, deployed: Deployed) -> None:
