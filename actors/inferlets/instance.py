@@ -38,10 +38,11 @@ from actors.inferlets.records import (
 )
 from actors.inferlets.replayer import ProgramHost
 from actors.inferlets.run import ProgramRun
+from actors.inferlets.run_index import RunIndex
 from actors.inferlets.thread_desk import ThreadDesk
 from actors.inferlets.thread_fork import ThreadFork
 from actors.inferlets.works import Works
-from actors.journal.contract import Acquired, Journal
+from actors.journal.contract import Acquired, IndexEntry, Journal
 from actors.journal.formats import check_format
 from actors.journal.keys import INFERLET, journal_key
 from actors.journal.writer import Recorder, expiry
@@ -109,14 +110,17 @@ class Instance(InferletCalls):
         settings, journal = parts.settings, parts.surroundings.journal
         self._lifetime = Lifetime(settings)
         self._lifetime.take(history)
+        self._index = RunIndex()
+        self._launched = history[0]
+        if self._is_thread:
+            self._index.take(history)
         self.id = instance_id
         self.owner = acquired.info.owner
         self.is_spent = False
         self.scope = Scope()
         self._parts = parts
-        self._launched = history[0]
         self._created_at = acquired.info.created_at
-        self._recorder = Recorder(journal, acquired, self._expiry_after, records.line_of, self._on_durable, self.scope)
+        self._recorder = Recorder(journal, acquired, self._consequences, records.line_of, self._on_durable, self.scope)
         self._reception = Reception(instance_id, settings, parts.recovery_timeout_s, self._recorder, ended)
         results = [record.result for record in history if isinstance(record, Returned)]
         self._reception.recover(history, [one.position for one in results if isinstance(one, effects.Received)])
@@ -367,9 +371,10 @@ class Instance(InferletCalls):
             log.warning("this process ends", instance_id=self.id)
             self._parts.die()
 
-    def _expiry_after(self, written: Sequence[Record]) -> float | None:
+    def _consequences(self, written: Sequence[Record]) -> tuple[float | None, Sequence[IndexEntry]]:
         self._lifetime.take(written)
-        return self._lifetime.expires_at(time.time(), self.wakes_at)
+        entries = self._index.take(written) if self._is_thread else ()
+        return self._lifetime.expires_at(time.time(), self.wakes_at), entries
 
     def _on_durable(self, written: Sequence[Record]) -> None:
         self._reception.on_durable(written)

@@ -14,6 +14,7 @@ from actors.directory.ref import DirectoryRef
 from actors.inferlets.agent_sources import AgentSources
 from actors.inferlets.launcher import MAX_SOURCE_BYTES
 from actors.inferlets.program import AGENT, Source, agent_names
+from actors.inferlets.run_index import run_of
 from actors.inferlets.thread_names import ThreadName, ThreadNames
 from actors.inferlets.thread_ref import ThreadRef
 from actors.journal.contract import Journal
@@ -21,6 +22,7 @@ from actors.journal.keys import INFERLET, journal_key
 from actors.pool.ref import Location
 from api.errors import InferletNotFound, InvalidRequest, NameTaken, ThreadDeleted, ThreadNotFound, TooBusy, TooLarge
 from api.threads.contract import AgentInfo, Agents, ThreadInfo
+from api.threads.runs import Run, RunState
 
 _ID = re.compile("[0-9a-f]{32}")
 MAX_NAMES = 64
@@ -115,6 +117,12 @@ class ThreadAgents(Agents):
             for one in await self.directory.inferlets(owner)
             if one.program.startswith(AGENT)
         )
+
+    @override
+    async def runs(
+        self, owner: str = "", state: RunState | None = None, before: tuple[float, str] | None = None, limit: int = 100
+    ) -> tuple[Run, ...]:
+        return tuple(map(run_of, await self.journal.entries(owner, state, before, limit)))
 
     async def _opened(self, asked: ThreadName, idle_timeout_s: float | None) -> ThreadRef:
         owner, agent, name = asked.owner, asked.agent, asked.name

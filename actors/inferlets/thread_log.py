@@ -78,14 +78,9 @@ class ThreadLog:
                     self._log(value)
                 case Shown(value):
                     self._show(value)
-                case Restarted(reason, sentence):
-                    self._end_all("failed", reason, sentence)
-                case Ended("terminated"):
-                    self._end_all("cancelled", "deleted")
-                    self.is_over = True
-                case Ended():
-                    self._end_all("failed", "worker_lost", "the process of this thread was lost")
-                    self.is_over = True
+                case Restarted() | Ended():
+                    self._end_all(*ending_of(record))
+                    self.is_over = isinstance(record, Ended)
         for watcher in self._watchers:
             watcher.set()
 
@@ -225,9 +220,8 @@ class ThreadLog:
             shown.append((Part(value["type"], value["mime_type"]), bytearray()))
         shown[value["part"]][1].extend(value["text"].encode())
 
-    def _end_all(self, state: Literal["cancelled", "failed"], reason: Reason, sentence: str = "") -> None:
+    def _end_all(self, state: Literal["cancelled", "failed"], reason: Reason, error: BlockError | None) -> None:
         """The program has ended, or begins without what it worked on."""
-        error = BlockError(reason, sentence) if sentence else None
         for block_id in list(self._open):
             block = self.block(block_id)
             at = max(block.created_at, self.runs[block.run_id].created_at)
@@ -235,8 +229,17 @@ class ThreadLog:
         lasting = [run for run in self.runs.values() if not run.is_over]
         children = [run for run in lasting if run.parent_run_id]
         for run in (*reversed(children), *(run for run in lasting if not run.parent_run_id)):
-            at = run.started_at or run.created_at
-            self._take_run(replace(run, state=state, reason=reason, error=error, ended_at=at))
+            self._take_run(run.ended_as(state, reason, error))
+
+
+def ending_of(record: Restarted | Ended) -> tuple[Literal["cancelled", "failed"], Reason, BlockError | None]:
+    """What becomes of the runs that have not ended by then: state, reason, error."""
+    match record:
+        case Restarted(reason, sentence):
+            return "failed", reason, BlockError(reason, sentence)
+        case Ended("terminated"):
+            return "cancelled", "deleted", None
+    return "failed", "worker_lost", BlockError("worker_lost", "the process of this thread was lost")
 
 
 def _is_asked_for(block: Block, query: BlockQuery) -> bool:

@@ -41,6 +41,20 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """Something in a stream that is listed over all streams of an owner. Of one name in a stream the last one counts.
+
+    Attributes:
+        at: lists are ordered by it, and by the name.
+    """
+
+    name: str
+    at: float
+    state: str
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Acquired:
     """A stream and its new epoch, with everything that earlier owners wrote, in order."""
 
@@ -85,10 +99,14 @@ class Journal(Protocol):
         records: Sequence[bytes],
         expires_at: float | None,
         listing: Listing | None = None,
+        entries: Sequence[IndexEntry] = (),
     ) -> None:
         """Add records at a position, and count as use. What is there already from this position on is left as it is.
 
         A listing that is not None becomes the stream's.
+
+        Args:
+            entries: of the index, which change with these records.
 
         Raises:
             Fenced: the epoch is not the stream's, or the stream is gone.
@@ -122,6 +140,17 @@ class Journal(Protocol):
 
     async def expired(self, now: float) -> tuple[str, ...]:
         """Keys of streams whose ``expires_at`` is over."""
+        ...
+
+    async def entries(
+        self, owner: str, state: str | None, before: tuple[float, str] | None, limit: int
+    ) -> tuple[IndexEntry, ...]:
+        """Entries of all streams of an owner, the newest first.
+
+        Args:
+            state: those that have it; None is any.
+            before: only those that come after one of this time and name.
+        """
         ...
 
     async def put_item(self, space: str, name: str, value: bytes) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from typing_extensions import override
 
-from actors.journal.contract import Acquired, Journal, Listing, StreamInfo
+from actors.journal.contract import Acquired, IndexEntry, Journal, Listing, StreamInfo
 from actors.journal.file import erase, open_file, refusal
 from api.errors import Fenced, GreenroomError, IdTaken, InvalidRequest, NotFound, RecordsMissing, reason_of
 from api.logs import event_logger
@@ -40,11 +40,20 @@ UPDATE streams
 """
 """``model`` was an inferlet's name, a line's end and its program."""
 
+_ENTRIES = """
+CREATE TABLE entries (
+    key TEXT NOT NULL, name TEXT NOT NULL, owner TEXT NOT NULL, at REAL NOT NULL, state TEXT NOT NULL,
+    value BLOB NOT NULL, PRIMARY KEY (key, name)) WITHOUT ROWID;
+CREATE INDEX entries_by_time ON entries (owner, at, name);
+CREATE INDEX entries_by_state ON entries (owner, state, at, name)
+"""
+
 MIGRATIONS = (
     _TABLES,
     "ALTER TABLE streams ADD COLUMN title TEXT NOT NULL DEFAULT ''",
     _INFERLETS_NAMED_BY_TITLE,
     "ALTER TABLE streams ADD COLUMN is_listed INTEGER NOT NULL DEFAULT 1",
+    _ENTRIES,
 )
 """Format 0 had the first tables, and did not say so."""
 
@@ -142,6 +151,7 @@ class SqliteJournal(Journal):
         records: Sequence[bytes],
         expires_at: float | None,
         listing: Listing | None = None,
+        entries: Sequence[IndexEntry] = (),
     ) -> None:
         now = time.time()
         shown = (listing.title, listing.model, listing.is_listed) if listing else (None, None, None)
@@ -160,6 +170,12 @@ class SqliteJournal(Journal):
             if position > end:
                 raise RecordsMissing(f"a write to {key!r} at {position} would leave a gap after {end}")
             _insert(connection, key, end, records[end - position :])
+            rows = [(entry.name, entry.at, entry.state, entry.value, key) for entry in entries]
+            connection.executemany(
+                "INSERT OR REPLACE INTO entries (key, name, owner, at, state, value)"
+                " SELECT key, ?, owner, ?, ?, ? FROM streams WHERE key = ?",
+                rows,
+            )
 
         await self._write(write)
 
@@ -172,6 +188,7 @@ class SqliteJournal(Journal):
                 raise Fenced(key, epoch)
             self._has_deleted = True
             connection.execute("DELETE FROM records WHERE key = ?", (key,))
+            connection.execute("DELETE FROM entries WHERE key = ?", (key,))
             connection.execute("DELETE FROM streams WHERE key = ?", (key,))
 
         await self._write(write)
@@ -183,6 +200,7 @@ class SqliteJournal(Journal):
         def write(connection: sqlite3.Connection) -> None:
             if connection.execute(query, (owner, key)).rowcount == 0:
                 raise NotFound(f"the journal holds no {key!r}")
+            connection.execute("UPDATE entries SET owner = ? WHERE key = ?", (owner, key))
 
         await self._write(write)
 
@@ -202,6 +220,18 @@ class SqliteJournal(Journal):
     async def expired(self, now: float) -> tuple[str, ...]:
         query = "SELECT key FROM streams WHERE expires_at <= ?"
         return await self._write(lambda connection: tuple(key for (key,) in connection.execute(query, (now,))))
+
+    @override
+    async def entries(
+        self, owner: str, state: str | None, before: tuple[float, str] | None, limit: int
+    ) -> tuple[IndexEntry, ...]:
+        conditions, values = ["owner = ?"], [owner]
+        if state is not None:
+            conditions, values = [*conditions, "state = ?"], [*values, state]
+        where = " AND ".join([*conditions, *(["(at, name) < (?, ?)"] if before else [])])
+        query = f"SELECT name, at, state, value FROM entries WHERE {where} ORDER BY at DESC, name DESC LIMIT ?"
+        rows = (*values, *(before or ()), limit)
+        return await self._write(lambda connection: tuple(IndexEntry(*row) for row in connection.execute(query, rows)))
 
     @override
     async def put_item(self, space: str, name: str, value: bytes) -> None:

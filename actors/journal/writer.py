@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from actors.calls.scope import Scope
-from actors.journal.contract import Acquired, Journal, Listing
+from actors.journal.contract import Acquired, IndexEntry, Journal, Listing
 from api.errors import Fenced, GreenroomError, Unavailable
 from api.logs import event_logger
 
@@ -30,10 +30,15 @@ class OwnedStream:
         self._journal = journal
 
     async def append(
-        self, records: Sequence[bytes], expires_at: float | None = None, listing: Listing | None = None
+        self,
+        records: Sequence[bytes],
+        expires_at: float | None = None,
+        listing: Listing | None = None,
+        entries: Sequence[IndexEntry] = (),
     ) -> None:
         """Add records at the end; see ``Journal.append``."""
-        await self._journal.append(self.info.key, self.info.epoch, self.num_records, records, expires_at, listing)
+        key, epoch = self.info.key, self.info.epoch
+        await self._journal.append(key, epoch, self.num_records, records, expires_at, listing, entries)
         self.num_records += len(records)
 
     async def delete(self) -> None:
@@ -50,8 +55,8 @@ class Recorder(Generic[Record]):
     """Writes the records of one stream in order, many to a write. Belongs to one event loop.
 
     ``on_durable`` is given the records once they are written, and nobody outside sees what they say before. A record
-    that ``encode`` has no line for is not written, and takes its place among the others all the same. ``expiry_after``
-    is given the records before, and says when the stream expires with them.
+    that ``encode`` has no line for is not written, and takes its place among the others all the same. ``consequences``
+    is given the records before, and says when the stream expires with them, and what changes in the index.
 
     ``num_bytes`` is what the stream takes, of all lives.
     """
@@ -63,7 +68,7 @@ class Recorder(Generic[Record]):
         self,
         journal: Journal,
         acquired: Acquired,
-        expiry_after: Callable[[Sequence[Record]], float | None],
+        consequences: Callable[[Sequence[Record]], tuple[float | None, Sequence[IndexEntry]]],
         encode: Callable[[Record], bytes | None],
         on_durable: Callable[[Sequence[Record]], object],
         scope: Scope,
@@ -72,7 +77,7 @@ class Recorder(Generic[Record]):
         self.is_fenced = False
         self._stream = OwnedStream(journal, acquired)
         self.num_bytes = sum(map(len, acquired.records))
-        self._expiry_after = expiry_after
+        self._consequences = consequences
         self._encode = encode
         self._on_durable = on_durable
         self._waiting: list[Record] = []
@@ -146,10 +151,10 @@ class Recorder(Generic[Record]):
 
     async def _append(self, batch: Sequence[Record]) -> None:
         lines = [line for record in batch if (line := self._encode(record)) is not None]
-        expires_at = self._expiry_after(batch)
+        expires_at, entries = self._consequences(batch)
         while lines:
             try:
-                await self._stream.append(lines, expires_at)
+                await self._stream.append(lines, expires_at, entries=entries)
                 break
             except Fenced:
                 self.is_fenced = True

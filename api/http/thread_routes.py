@@ -9,11 +9,16 @@
 | `DELETE /api/threads/{id}` | | 204; it is 410 from then on |
 | `GET /api/threads/{id}/blocks` | `run_id, kinds, roles, after, before, limit, order, children` | 200 `{blocks, …}` |
 | `GET /api/threads/{id}/stream` | `after, run_id, kinds, deltas, children` | 200 server-sent events, see below |
+| `GET /api/runs` | `state, agent, after, limit` | 200 `{runs, next}`, the caller's own, see below |
 | `GET /api/runs/{id}` | | 200 `{run}` |
 | `GET /api/runs/{id}/wait` | `timeout_s` | 200 `{run}`, once it has ended or waits for an answer, or in time |
 | `POST /api/runs/{id}/cancel` | `mode?`: keep or rollback | 202 `{run}` |
 | `POST /api/runs/{id}/answers` | `answers: [{ask_id, approve?, value?, reason?}]` | 202 `{run}` |
 | `POST /api/runs/{id}/steer` | `prompt` | 202 `{run}` |
+
+`GET /api/runs` has the runs of all threads, but for those that other runs began, the newest first, with the beginnings
+of their prompts and without metadata. A page can be short where ``agent`` is asked for; ``next`` is null after the
+last.
 
 A fork has the blocks up to ``after``, with ids of its own, and knows them; what came later is left out. With the header
 `Idempotency-Key` the same fork again is the same thread.
@@ -42,17 +47,18 @@ from api.http.bodies import parse_body
 from api.http.event_stream import EventStream, error_text, event_text, kept_alive
 from api.http.operations import EVENTS, Operation
 from api.http.security import owner_of
-from api.http.thread_queries import one_of, timeout_of, whole_number, words
+from api.http.thread_queries import one_of, time_and_id, timeout_of, whole_number, words
 from api.http.thread_schemas import AnswersBody, CancelBody, ForkThreadBody, SteerBody
 from api.threads.blocks import KINDS, ROLES, thread_of
 from api.threads.contract import BlockQuery, StreamQuery, ThreadEvent, ThreadHandle
 from api.threads.positions import Position
-from api.threads.runs import Run
+from api.threads.runs import STATES, Run, RunState
 from api.wire.thread_views import (
     BlocksView,
     BlockView,
     OneRunView,
     OneThreadView,
+    RunsView,
     RunView,
     ThreadsView,
     ThreadView,
@@ -70,12 +76,14 @@ _BLOCK_QUERY = {
     **{"after": Number, "before": Number, "limit": Number, "order": Literal["asc", "desc"], "children": bool},
 }
 
+_RUN_QUERY = {"state": RunState, "agent": str, "after": str, "limit": Number}
+
 
 def thread_routes() -> list[BaseRoute]:
     """Threads and runs."""
     return [
         *(route for name in ("threads", "files") for route in _of_threads(f"/api/{name}")),
-        *(route for name in ("runs", "tasks") for route in _of_runs(f"/api/{name}/{{run_id}}")),
+        *(route for name in ("runs", "tasks") for route in _of_runs(f"/api/{name}")),
     ]
 
 
@@ -92,8 +100,10 @@ def _of_threads(every: str) -> list[BaseRoute]:
     ]
 
 
-def _of_runs(run: str) -> list[BaseRoute]:
+def _of_runs(every: str) -> list[BaseRoute]:
+    run = f"{every}/{{run_id}}"
     return [
+        Operation("GET", every, list_runs, query=_RUN_QUERY, answers={200: RunsView}),
         Operation("GET", run, show_run, answers={200: OneRunView}),
         Operation("GET", f"{run}/wait", wait, query={"timeout_s": float}, answers={200: OneRunView}),
         Operation("POST", f"{run}/cancel", cancel, takes=CancelBody, answers={202: OneRunView}),
@@ -157,6 +167,15 @@ async def stream(request: Request) -> Response:
     if asked.run_id is not None:
         await thread.run(asked.run_id)
     return EventStream(kept_alive(_texts(thread.stream(after, asked))))
+
+
+async def list_runs(request: Request) -> Response:
+    query, limit = request.query_params, whole_number("limit", request.query_params, 1, MAX_LIMIT) or 100
+    state = next(iter(words("state", query, STATES, most=1)), None)
+    runs = await agents_of(request).runs(owner_of(request), state, time_and_id("after", query), limit)
+    last = runs[-1] if len(runs) == limit else None
+    shown = tuple(RunView.of(run) for run in runs if query.get("agent", run.agent) == run.agent)
+    return view_response(RunsView(runs=shown, next=last and f"{last.created_at!r}~{last.id}"))
 
 
 async def show_run(request: Request) -> Response:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from api.threads.blocks import Block, Kind, Role
 from api.threads.commands import CancelMode, GivenAnswer, Prompt
 from api.threads.positions import Position
-from api.threads.runs import Label, Run
+from api.threads.runs import Label, Run, RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,4 +279,15 @@ class Agents(Protocol):
 
     async def threads(self, owner: str) -> tuple[ThreadInfo, ...]:
         """This owner's threads, the latest used first."""
+        ...
+
+    async def runs(
+        self, owner: str, state: RunState | None = None, before: tuple[float, str] | None = None, limit: int = 100
+    ) -> tuple[Run, ...]:
+        """This owner's runs in all threads but for those below other runs, the newest first; with the beginnings of
+        their prompts, and without metadata.
+
+        Args:
+            before: only those that come after a run of this time and id.
+        """
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from api.threads.blocks import BlockError
 
@@ -15,6 +15,7 @@ FailureReason = Literal[
 CancelReason = Literal["user", "interrupted", "parent", "rollback", "deleted"]
 Reason = FailureReason | CancelReason
 _COUNTS = ("prompt_tokens", "cached_tokens", "completion_tokens", "model_calls", "tool_calls")
+STATES: tuple[RunState, ...] = get_args(RunState)
 ENDED: tuple[RunState, ...] = ("succeeded", "failed", "cancelled")
 
 Label = tuple[str, str]
@@ -97,6 +98,10 @@ class Run:
         if self.usage.of_children is None:  # as journals of earlier releases have it
             del kept["usage"]["of_children"]
         return kept
+
+    def ended_as(self, state: RunState, reason: Reason, error: BlockError | None) -> Run:
+        """The same, ended from outside."""
+        return replace(self, state=state, reason=reason, error=error, ended_at=self.started_at or self.created_at)
 
     @property
     def is_over(self) -> bool:

@@ -161,6 +161,13 @@ class ThreadsView(View):
     threads: tuple[ThreadView, ...]
 
 
+class RunsView(View):
+    """``GET /api/runs``; ``next`` is where the next page begins, as ``after``."""
+
+    runs: tuple[RunView, ...]
+    next: str | None
+
+
 class OneThreadView(View):
     """``GET /api/threads/{id}``."""
 

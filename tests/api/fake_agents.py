@@ -6,6 +6,7 @@ from typing_extensions import override
 
 from api.errors import AgentNotFound, ThreadNotFound, Unsupported
 from api.threads.contract import AgentInfo, Agents, ThreadHandle, ThreadInfo
+from api.threads.runs import Run, RunState
 
 
 class NoAgents(Agents):
@@ -49,4 +50,10 @@ class NoAgents(Agents):
 
     @override
     async def threads(self, owner: str) -> tuple[ThreadInfo, ...]:
+        return ()
+
+    @override
+    async def runs(
+        self, owner: str, state: RunState | None = None, before: tuple[float, str] | None = None, limit: int = 100
+    ) -> tuple[Run, ...]:
         return ()

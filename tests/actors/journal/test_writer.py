@@ -45,7 +45,7 @@ class Writes(list[list[Record]]):
         return Recorder(
             journal,
             await journal.create("key", "", "", (), None),
-            lambda batch: None,
+            lambda batch: (None, ()),
             encode,
             lambda one: self.append([*one]),
             Scope(),
