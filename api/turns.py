@@ -271,6 +271,7 @@ class TurnStart:
         num_resident: tokens, of base and prompt, whose KV cache was found and need not be computed.
         unheld: what of its tools' schemas their arguments are not held to, each in a few words.
         tools: that its answer might call.
+        model: that answers it; "" where that is not known, of a turn of long ago or one that came to nothing.
     """
 
     turn_id: str
@@ -279,3 +280,4 @@ class TurnStart:
     num_resident: int
     unheld: tuple[str, ...] = ()
     tools: tuple[Tool, ...] = ()
+    model: str = ""

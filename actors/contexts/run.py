@@ -221,7 +221,7 @@ class TurnRun:
 
     def _started(self, start: TurnStart) -> None:
         self._acquitting = None
-        self._start = self._start or replace(start, tools=self.request.callable_tools)
+        self._start = self._start or replace(start, tools=self.request.callable_tools, model=self._context.model)
         self._changed.set()
 
     def _message(self, is_resident: bool) -> StartTurn:

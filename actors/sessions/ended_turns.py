@@ -48,6 +48,7 @@ class EndedTurn:
     Attributes:
         context: the number of that context.
         num_forgotten: first ids of its prompt that are not kept: all, where the context is not the session's any more.
+        model: of that context; "" in a session that was forked by an earlier release after the context.
     """
 
     request: TurnRequest
@@ -59,6 +60,7 @@ class EndedTurn:
     told: tuple[Part, ...] = ()
     context: int = 0
     num_forgotten: int = 0
+    model: str = ""
 
     @property
     def prompt(self) -> tuple[Part, ...]:
@@ -74,7 +76,9 @@ class EndedTurn:
     def start(self) -> TurnStart:
         """As it was when it started; ids that are not kept are 0."""
         request, ids = self.request, (*(0,) * self.num_forgotten, *self.prompt_ids)
-        return TurnStart(request.turn_id, self.base_length, ids, self.num_resident, tools=request.callable_tools)
+        return TurnStart(
+            request.turn_id, self.base_length, ids, self.num_resident, tools=request.callable_tools, model=self.model
+        )
 
     @property
     def end_length(self) -> int:

@@ -226,6 +226,7 @@ class History:
             ended.ended_at,
             turn.told,
             context.number,
+            model=context.opened.model if context.opened else "",
         )
         context.turns.append(made)
         context.tokens += [*ended.prompt_ids, *output.ids]
@@ -246,7 +247,7 @@ class History:
 
     def _keep(self, kept: TurnKept) -> None:
         request, base, output = kept.request, kept.base_length, kept.output
-        turn = EndedTurn(request, base, (), output, kept.num_resident, kept.ended_at, context=-1)
+        turn = EndedTurn(request, base, (), output, kept.num_resident, kept.ended_at, context=-1, model=kept.model)
         self.entries.append(replace(turn, num_forgotten=kept.num_prompt))
 
     def _place_before(self, num_untold: int) -> int:

@@ -40,8 +40,10 @@ def prefix(history: History, length: int | None) -> list[Record]:
 def _past(entry: EndedTurn | Edit) -> list[Record]:
     if isinstance(entry, Edit):
         return [_addition(entry)]
-    output = entry.output
-    kept = TurnKept(entry.request, entry.base_length, entry.num_prompt, output, entry.num_resident, entry.ended_at)
+    num_prompt, model = entry.num_prompt, entry.model
+    kept = TurnKept(
+        entry.request, entry.base_length, num_prompt, entry.output, entry.num_resident, entry.ended_at, model
+    )
     return [kept]
 
 

@@ -103,7 +103,7 @@ class TurnEnded:
 class TurnKept:
     """A turn of a context before the one that the session began with, from ``base_length`` to the end of its output.
 
-    Of its prompt only the number of tokens is known.
+    Of its prompt only the number of tokens is known; of an earlier release's, not the model.
     """
 
     request: TurnRequest
@@ -112,6 +112,7 @@ class TurnKept:
     output: TurnOutput
     num_resident: int
     ended_at: float | None
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,8 +101,7 @@ class Conversation:
     ) -> None:
         self._websocket = websocket
         self._handle = handle
-        self._model = session.model
-        self._max_context = session.max_context
+        self._session = session
         self._max_prompt_chars = settings.max_prompt_chars
         self._queued: deque[TurnRequest] = deque()
         self._has_queued = asyncio.Event()
@@ -238,10 +237,13 @@ class Conversation:
     async def _follow(self, stream: TurnStream, offset: int = 0) -> None:
         """Tell of a turn from an offset on, at which the stream begins."""
         start, answers = stream.start, AnswerFormat()
+        if start.model not in ("", self._session.model):
+            self._session = await self._handle.describe()
         if start.tools:
-            answers = (await find_model(cluster_of(self._websocket), self._model)).answers
+            model = start.model or self._session.model
+            answers = (await find_model(cluster_of(self._websocket), model)).answers
             stream = await self._handle.resume(start.turn_id, 0) if offset else stream
-        messages = TurnMessages(start, answers, offset, self._max_context)
+        messages = TurnMessages(start, answers, offset, self._session.max_context)
         await self._send(messages.started())
         async for frame in stream:
             for message in messages.of(frame):

@@ -114,7 +114,7 @@ class FakeCluster(FakeInferlets):
     ) -> FakeStream:
         """A turn on an empty context."""
         context: list[int] = []
-        turn = self.run(request, context, self.info(model).max_context_tokens)
+        turn = self.run(request, context, self.info(model).max_context_tokens, self.info(model).name)
         self.temporary_ids.append(context)
         self.owners.append(owner)
         self.warmths.append(warmth)
@@ -161,12 +161,13 @@ class FakeCluster(FakeInferlets):
                 return info
         raise ModelNotFound(name or "")
 
-    def run(self, request: TurnRequest, context: list[int], max_context: int) -> FakeTurn:
+    def run(self, request: TurnRequest, context: list[int], max_context: int, model: str) -> FakeTurn:
         """Start a turn, unless a refusal is due."""
         refusal, self.refusal = self.refusal, None
         if refusal is not None:
             raise refusal
         turn = FakeTurn(request, context, max_context, self.model, self.pace)
+        turn.start = replace(turn.start, model=model)
         self.turns.append(turn)
         self.begun.release()
         return turn
@@ -253,7 +254,7 @@ class FakeSession:
         if (self.running or self._waiting) and not await self._has_turn(request.turn_id):
             return DismissedStream(request.turn_id, self.length)
         self._check_open()
-        turn = self._cluster.run(self.edits.tell(request), self.ids, self.max_context)
+        turn = self._cluster.run(self.edits.tell(request), self.ids, self.max_context, self.info.name)
         self.edits.started(turn)
         self.turns.append(turn)
         self._tell()

@@ -342,3 +342,22 @@ async def test_what_comes_while_the_context_is_cut_builds_on_what_is_left(
     with pytest.raises(NotLast):
         await building[0]
     assert ids(await collect(await building[1])) == greedy([7, *made, 9], 3)
+
+
+async def test_a_turn_says_which_model_answers_it_after_the_conversation_has_moved_to_another(tmp_path: Path) -> None:
+    async with SmallCluster(tmp_path) as cluster:
+        session = await cluster.greenroom.open_session(SessionOptions(), "")
+        name, other = (await session.describe()).model, "alias"
+        first = await session.begin(TurnRequest("a", (Tokens((1, 2)),), stop=Stop(2)))
+        assert first.start.model == name
+        [_ async for _ in first]
+        await session.edit(Edit("e", told=(Tokens((3,)),), is_anew=True, model=other))
+        for one in session, await session.fork():
+            cluster.engines[0].hold.clear()
+            running = await one.begin(TurnRequest("c", (Tokens((4,)),), stop=Stop(2)))
+            assert (running.start.model, (await one.resume("c", 0)).start.model) == (other, other)
+            cluster.engines[0].hold.set()
+            [_ async for _ in running]
+            assert [(await one.resume(turn_id, 0)).start.model for turn_id in "ac"] == [name, other]
+            cluster.kill_session(one.session_id)
+            assert [(await one.resume(turn_id, 0)).start.model for turn_id in "ac"] == [name, other]

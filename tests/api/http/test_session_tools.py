@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from api.answers.formats import CALL_FORMATS, AnswerFormat
+from api.cluster import Edit, SessionOptions
 from api.http.app import build_app
 from api.settings import ApiSettings
 from api.tools import Tool, ToolCall, ToolChoice
@@ -31,7 +32,10 @@ HELLO = [{"role": "user", "content": "Weather?"}]
 
 @pytest.fixture
 def cluster() -> FakeCluster:
-    cluster = FakeCluster(replace(TOY, answers=AnswerFormat(CALL_FORMATS["hermes"], ("<think>", "</think>"))))
+    hermes = replace(TOY, answers=AnswerFormat(CALL_FORMATS["hermes"], ("<think>", "</think>")))
+    cluster = FakeCluster(
+        hermes, replace(TOY, name="other", aliases=(), answers=AnswerFormat(CALL_FORMATS["pythonic"]))
+    )
     cluster.model = toy_model.says(ANSWER)
     return cluster
 
@@ -69,6 +73,24 @@ async def test_reasoning_text_and_calls_are_told_apart(server: str, cluster: Fak
     assert put_together(messages) == WHOLE
     assert len([message for message in messages if message.get("calls")]) > 10, "arguments come as they are written"
     assert sum(len(message.get("ids", ())) for message in messages) == messages[-1]["offset"]
+
+
+async def test_calls_are_told_as_the_model_writes_them_to_which_the_conversation_has_moved(
+    server: str, cluster: FakeCluster
+) -> None:
+    """On a socket that was opened before; and those of an earlier turn as the model of that turn does."""
+    session = await cluster.open_session(SessionOptions(), "")
+    async with wire_to(server, session.session_id) as wire:
+        await wire.send(type="generate", turn_id="t1", messages=HELLO, tools=[WEATHER])
+        assert put_together(await wire.until("finished")) == WHOLE
+        await session.edit(Edit("e", is_anew=True, model="other", max_context=1000))
+        cluster.model = toy_model.says('[weather(city="Rome")]')
+        await wire.send(type="generate", turn_id="t2", messages=HELLO, tools=[WEATHER])
+        messages = await wire.until("finished")
+        assert put_together(messages) == ("", "", [called(0, "Rome", "t2")])
+        assert messages[0]["max_context"] == 1000
+        await wire.send(type="resume", turn_id="t1", offset=0)
+        assert put_together(await wire.until("finished")) == WHOLE
 
 
 async def test_a_turn_is_followed_again_from_any_token(server: str, cluster: FakeCluster) -> None:
