@@ -208,16 +208,25 @@ class InferletSettings:
 
 @dataclass(frozen=True, slots=True)
 class JournalSettings:
-    """Where sessions and inferlets are kept: a SQLite file on a local disk of the head node; durable topics beside it.
+    """Where sessions, inferlets and durable topics are kept: SQLite files on a local disk of the head node, or a
+    PostgreSQL database.
 
     Attributes:
-        synchronous: "FULL" outlives a power failure, "NORMAL" only the death of a process.
+        synchronous: of the file: "FULL" outlives a power failure, "NORMAL" only the death of a process.
+        url: ``postgresql://user@host:port/database``, in place of the file. The password is where the server's own
+            clients look for it: in ``~/.pgpass`` or the environment of the nodes (``PGPASSWORD``, ``PGPASSFILE``).
     """
 
     __pydantic_config__: ClassVar[Any] = EDGE
 
     path: str = "~/.greenroom/journal.db"
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
+    url: str | None = None
+
+    @property
+    def place(self) -> str:
+        """What is said of it to people."""
+        return self.url or self.path
 
 
 @dataclass(frozen=True, slots=True)

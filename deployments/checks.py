@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,8 @@ from actors.engine.adapter_files import AdapterFiles
 from actors.engine.choice import require_vllm
 from actors.engine.torch.settings import TorchSettings
 from actors.journal.lock import JournalLock
-from api.errors import InvalidRequest, reason_of
+from actors.settings import JournalSettings
+from api.errors import InvalidRequest, Unavailable, reason_of
 from api.loopback import is_loopback
 from deployments.checkpoint import Checkpoint, process_bytes, read_checkpoint
 from deployments.config import GreenroomConfig, ModelConfig
@@ -61,13 +63,32 @@ def check_exposure(plan: Plan, auth_mode: str | None, without_keys: bool) -> Non
         )
 
 
-def check_journal(path: str) -> None:
+def check_journal(settings: JournalSettings) -> None:
     """That the journal can be written, and that no server has it.
 
     Raises:
         CommandFailed: it cannot, or one has.
     """
-    file = Path(path).expanduser()
+    if settings.url is None:
+        _check_file(Path(settings.path).expanduser())
+        return
+    try:
+        asyncio.run(_check_database(settings))
+    except ImportError:
+        raise CommandFailed("a journal on PostgreSQL needs asyncpg: pip install 'greenroom[postgres]'") from None
+    except Unavailable as error:
+        raise CommandFailed(str(error)) from None
+
+
+async def _check_database(settings: JournalSettings) -> None:
+    from actors.journal.postgres.server import ServerLock
+
+    lock = ServerLock(settings.place, patience_s=0)
+    await lock.take()
+    await lock.release()
+
+
+def _check_file(file: Path) -> None:
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file.open("ab").close()

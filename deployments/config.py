@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
@@ -198,6 +199,16 @@ class GreenroomConfig(_Config):
         for name, path in self.agents.items():
             if name != MCP and not (isinstance(path, str) and _is_import(path)):
                 raise ValueError(f"agents: {name}: {path!r} is not written module:name")
+        return self
+
+    @model_validator(mode="after")
+    def _journal_names_a_database(self) -> GreenroomConfig:
+        if self.journal.url is not None:
+            parts = urlsplit(self.journal.url)
+            if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
+                raise ValueError("journal.url: postgresql://user@host:port/database is expected")
+            if parts.password is not None:
+                raise ValueError("journal.url: the password belongs into ~/.pgpass or PGPASSWORD, where none reads it")
         return self
 
     @model_validator(mode="after")

@@ -86,7 +86,7 @@ async def overview_of(greenroom: Greenroom, ray_address: str) -> Overview:
         ray_version=ray.__version__,
         num_nodes=sum(node["Alive"] for node in ray.nodes()),
         num_gateways=gateway.replica_states.get("RUNNING", 0) if gateway else 0,
-        journal=settings.journal.path,
+        journal=settings.journal.place,
         num_active=states["active"],
         num_passive=states["passive"],
         models=tuple(model_overview(model, reports) for model in settings.models),

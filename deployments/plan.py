@@ -38,7 +38,7 @@ class Options:
     engine: str | None = None
     host: str | None = None
     port: int | None = None
-    journal: Path | None = None
+    journal: str | None = None
     aliases: Sequence[str] = ()
 
 
@@ -120,7 +120,9 @@ def read_plan(options: Options) -> Plan:
         arguments["models"] = [{**default, "aliases": list(aliases)}, *others]
     if options.journal:
         journal = arguments.get("journal") or {}
-        arguments["journal"] = {**journal, "path": str(_resolved(str(options.journal)))}
+        is_url = "://" in options.journal
+        place = {"url": options.journal} if is_url else {"path": str(_resolved(options.journal))}
+        arguments["journal"] = {**journal, **place}
     given = {name: value for name, value in (("host", options.host), ("port", options.port)) if value is not None}
     listen = arguments["listen"] = {**file.address, **(arguments.get("listen") or {}), **given}
     return Plan(_validated(arguments, options.config), file.logging, frozenset(listen), file.unheeded)

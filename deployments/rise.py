@@ -90,7 +90,7 @@ class Rise:
         check_port(self._plan.host, self._plan.port)
         check_engines(self._plan.config.models)
         check_memory(self._plan.config.models)
-        check_journal(self._plan.config.journal.path)
+        check_journal(self._plan.config.journal)
 
     def _start_ray(self, ray_port: int | None) -> Record:
         port = ray_port or (DEFAULT_PORT if is_free("", DEFAULT_PORT) else free_ports(1)[0])
@@ -132,7 +132,7 @@ class Rise:
             check_port(self._plan.host, self._plan.port)
         check_engines(self._plan.config.models)
         check_memory(self._plan.config.models)
-        check_journal(self._plan.config.journal.path)
+        check_journal(self._plan.config.journal)
 
     def _listen_at(self, host: str, port: int, is_update: bool) -> None:
         """It listens there already, and stays there."""

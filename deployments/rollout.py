@@ -157,4 +157,4 @@ class Rollout:
 
     @property
     def _journal(self) -> str:
-        return self._config.journal.path
+        return self._config.journal.place

@@ -32,7 +32,7 @@ FOLDERS = {
 
 RAYS = {
     "deployed": (),
-    "own": ("test_cli.py", "test_two_nodes.py", "test_yaml.py"),
+    "own": ("test_cli.py", "test_postgres.py", "test_two_nodes.py", "test_yaml.py"),
     "several": ("test_deployed.py", "test_inferlets.py", "test_page.py", "test_resent_chats.py", "test_scaling.py"),
 }
 """The files of ``cluster`` whose tests start a Ray of their own; and those that share a Greenroom, which has several

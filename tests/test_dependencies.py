@@ -14,6 +14,7 @@ PACKAGES = ("api", "actors", "deployments")
 
 OPTIONAL = {
     "vllm": ("actors/engine/vllm",),
+    "asyncpg": ("actors/journal/postgres",),
     "xgrammar": ("actors/engine/constraints/ebnf.py",),
     **dict.fromkeys(("mcp", "mcp_types", "httpx2"), ("api/agents/mcp_tools",)),
 }

@@ -26,7 +26,7 @@ from actors.journal.actor import JournalActor, journal_ref
 from actors.models.ref import Placement
 from actors.sessions.ref import SessionRef
 from actors.settings import NAMESPACE, ClusterSettings
-from actors.topics.actor import BrokerActor, topics_path
+from actors.topics.actor import BrokerActor
 from actors.topics.ref import BrokerRef
 from api.callers.agent_ref import AgentRef
 from api.cluster import Cluster, ModelInfo, Retention, SessionOptions, SessionSummary, Warmth
@@ -38,7 +38,7 @@ JOURNAL, DIRECTORY, BROKER = "journal", "directory", "broker"
 """Names of the actors that there is one of; the broker's shards, where there are several, have it with a number."""
 
 HEAD = {"node:__internal_head__": 0.001}
-"""Where they run: the journal's files are there."""
+"""Where they run, if the journal's files are there; else anywhere."""
 
 _OPTIONS: dict[str, Any] = {
     "namespace": NAMESPACE,
@@ -47,7 +47,6 @@ _OPTIONS: dict[str, Any] = {
     "max_restarts": -1,
     "max_concurrency": 10_000,
     "num_cpus": 0,
-    "resources": HEAD,
     "scheduling_strategy": "DEFAULT",
     "enable_task_events": False,
 }
@@ -204,17 +203,20 @@ async def check_shards(num_shards: int) -> None:
         )
 
 
+def _options(settings: ClusterSettings) -> dict[str, Any]:
+    return _OPTIONS if settings.journal.url else {**_OPTIONS, "resources": HEAD}
+
+
 def _ensure_brokers(settings: ClusterSettings) -> list[Any]:
-    path, synchronous = topics_path(settings.journal.path), settings.journal.synchronous
     return [
-        BrokerActor.options(name=name, **_OPTIONS).remote(settings.broker, shard, path, synchronous)
+        BrokerActor.options(name=name, **_options(settings)).remote(settings.broker, shard, settings.journal)
         for shard, name in enumerate(_broker_names(settings.broker.num_shards))
     ]
 
 
 def _ensure_actors(settings: ClusterSettings) -> tuple[list[Any], Any, Any]:
     brokers = _ensure_brokers(settings)
-    journal = JournalActor.options(name=JOURNAL, **_OPTIONS).remote(settings.journal.path, settings.journal.synchronous)
-    directory = DirectoryActor.options(name=DIRECTORY, **_OPTIONS).remote(settings, journal, brokers)
+    journal = JournalActor.options(name=JOURNAL, **_options(settings)).remote(settings.journal)
+    directory = DirectoryActor.options(name=DIRECTORY, **_options(settings)).remote(settings, journal, brokers)
     ray.get(directory.start.remote())
     return brokers, directory, journal

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -13,29 +12,29 @@ from actors.calls.ray import RestartedActor
 from actors.calls.socket_server import listen
 from actors.calls.started import Started
 from actors.journal.contract import Journal
-from actors.journal.lock import JournalLock
-from actors.journal.sqlite import SqliteJournal
+from actors.journal.stores import journal_lock, journal_store
+from actors.settings import JournalSettings
 
 JOURNAL_CALLS = Interface(Journal)
 
 
 class HostedJournal:
-    """The journal in an actor of its own; Ray restarts it when it dies, and its file has everything.
+    """The journal in an actor of its own; Ray restarts it when it dies, and its store has everything.
 
-    While another server has the file, every call is refused after ``lock_timeout_s``, in which an earlier life of this
+    While another server has the store, every call is refused after ``lock_timeout_s``, in which an earlier life of this
     actor might end.
     """
 
-    def __init__(self, path: str, synchronous: str, lock_timeout_s: float = 5.0) -> None:
-        file = Path(path).expanduser()
-        self._journal = SqliteJournal(file, synchronous)
-        self._lock = JournalLock(file)
+    def __init__(self, settings: JournalSettings, lock_timeout_s: float = 5.0) -> None:
+        self._journal = journal_store(settings)
+        self._lock = journal_lock(settings)
         self._lock_timeout_s = lock_timeout_s
         self._started = Started(self._start)
 
     async def call(self, method: str, arguments: Sequence[Any]) -> Any:
         """A call of ``Journal``."""
         await self._started()
+        await self._lock.take(self._lock_timeout_s)
         return await JOURNAL_CALLS.dispatch(self._journal, method, arguments)
 
     async def _start(self) -> None:

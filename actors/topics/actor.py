@@ -6,7 +6,6 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -14,8 +13,8 @@ import ray
 from actors.calls.scope import Scope
 from actors.calls.socket_server import listen
 from actors.calls.started import Started
-from actors.journal.sqlite import SqliteJournal
-from actors.settings import BrokerSettings
+from actors.journal.stores import topics_store
+from actors.settings import BrokerSettings, JournalSettings
 from actors.topics.broker import Broker
 from actors.topics.shard_ref import BROKER_CALLS
 from api.errors import GreenroomError
@@ -24,23 +23,17 @@ from api.logs import event_logger, start_logging
 log = event_logger("greenroom.broker")
 
 
-def topics_path(journal_path: str) -> Path:
-    """Where durable topics and queues are kept: beside the journal of the sessions."""
-    path = Path(journal_path).expanduser()
-    return path.with_name(f"{path.stem}-topics.db")
-
-
 class HostedBroker:
     """One shard of the broker in an actor of its own; Ray restarts it when it dies.
 
-    It writes what is durable itself, to a file that all shards share.
+    It writes what is durable itself, to a store that all shards share.
     """
 
     SWEEP_INTERVAL_S = 1.0
 
-    def __init__(self, settings: BrokerSettings, shard: int, path: Path, synchronous: str) -> None:
+    def __init__(self, settings: BrokerSettings, shard: int, journal: JournalSettings) -> None:
         start_logging()
-        self._journal = SqliteJournal(path, synchronous)
+        self._journal = topics_store(journal)
         self._broker = Broker(settings, self._journal, time.time, shard, _leave)
         self._started = Started(self._start)
         self._scope = Scope()

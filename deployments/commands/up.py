@@ -30,7 +30,7 @@ def up(
     engine: Annotated[str | None, typer.Option(help="The engine that runs the models: torch, vllm, or auto.")] = None,
     host: Annotated[str | None, typer.Option(help="Where to listen; 127.0.0.1 lets in this machine only.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Where to listen; 8000 if not said.")] = None,
-    journal: Annotated[Path | None, typer.Option(help="The file that sessions are kept in.")] = None,
+    journal: Annotated[str | None, typer.Option(help="The file, or postgresql://…, that sessions are kept in.")] = None,
     ray_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Start Ray on this port, whatever else runs here.")
     ] = None,

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from actors.engine import choice
+from actors.settings import JournalSettings
 from deployments.checkpoint import PROCESS_BYTES, VLLM_BYTES, WORKER_BYTES, read_checkpoint
 from deployments.checks import (
     available_memory,
@@ -53,12 +54,12 @@ def test_an_address_of_another_machine_is_refused() -> None:
 
 
 def test_the_journal_must_be_writable(tmp_path: Path) -> None:
-    check_journal(str(tmp_path / "new" / "journal.db"))
+    check_journal(JournalSettings(str(tmp_path / "new" / "journal.db")))
     (tmp_path / "file").write_text("")
     with pytest.raises(
         CommandFailed, match=r"^the journal .*/file/journal.db cannot be written: .*/file is no directory$"
     ):
-        check_journal(str(tmp_path / "file" / "journal.db"))
+        check_journal(JournalSettings(str(tmp_path / "file" / "journal.db")))
 
 
 def test_a_checkpoint_is_counted_without_loading_it(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ EXAMPLES = {
     *("broker.queues.0.is_durable", "broker.queues.0.when_full"),
     *("broker.topics.0.is_durable", "broker.topics.0.when_full"),
     *("inferlets.programs", "inferlets.time_limit_s"),
+    "journal.url",
     *("models.0.adapters", "models.0.aliases", "models.0.engine_args", "models.0.num_cpus", "models.0.tool_format"),
     *("models.1.autoscaling.max_replicas", "models.1.engine", "models.1.engine_args"),
     *("models.1.num_gpus", "models.1.path"),

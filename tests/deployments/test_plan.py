@@ -42,10 +42,22 @@ def test_aliases_are_further_names_of_the_default_model(tmp_path: Path) -> None:
 def test_options_go_before_the_file(tmp_path: Path) -> None:
     file = tmp_path / "args.yaml"
     file.write_text("sessions: {pool_size: 5}\njournal: {path: /elsewhere/a.db, synchronous: NORMAL}\n")
-    plan = make_plan(Options(config=file, journal=tmp_path / "b.db", port=9000))
+    plan = make_plan(Options(config=file, journal=str(tmp_path / "b.db"), port=9000))
     assert plan.config.sessions.pool_size == 5
     assert (plan.config.journal.path, plan.config.journal.synchronous) == (str(tmp_path / "b.db"), "NORMAL")
     assert (plan.host, plan.port, plan.asks_for) == ("127.0.0.1", 9000, frozenset(["port"]))
+
+
+def test_a_journal_in_a_database_is_named_without_a_password(tmp_path: Path) -> None:
+    file = tmp_path / "args.yaml"
+    file.write_text("journal: {path: /elsewhere/a.db}\n")
+    url = "postgresql://ann@db:5433/greenroom"
+    assert make_plan(Options(config=file, journal=url)).config.journal.place == url
+    with pytest.raises(CommandFailed, match=r"the password belongs into ~/\.pgpass") as refused:
+        make_plan(Options(journal="postgresql://ann:secret@db/greenroom"))
+    assert "secret" not in str(refused.value)
+    with pytest.raises(CommandFailed, match="postgresql://user@host:port/database is expected"):
+        make_plan(Options(journal="mysql://db/greenroom"))
 
 
 def test_a_file_for_serve_gives_its_arguments_and_its_address(tmp_path: Path) -> None:
@@ -146,4 +158,4 @@ def test_what_is_no_path_is_refused(path: str) -> None:
     with pytest.raises(CommandFailed, match="is no path: "):
         make_plan(Options(models=[path]))
     with pytest.raises(CommandFailed, match="is no path: "):
-        make_plan(Options(journal=Path(path)))
+        make_plan(Options(journal=path))

@@ -15,6 +15,7 @@ from actors.calls.wire import SWITCH
 from actors.journal.actor import HostedJournal
 from actors.journal.lock import JournalLock
 from actors.journal.sqlite import SqliteJournal
+from actors.settings import JournalSettings
 from api.errors import Unavailable
 
 HOLDER = """
@@ -49,7 +50,7 @@ async def test_a_journal_actor_serves_nothing_until_the_other_has_ended(
 ) -> None:
     monkeypatch.setenv(SWITCH, "0")  # it has no Ray
     journal = tmp_path / "journal.db"
-    actor = HostedJournal(str(journal), "NORMAL", lock_timeout_s=0.1)
+    actor = HostedJournal(JournalSettings(str(journal), "NORMAL"), lock_timeout_s=0.1)
     with holder(journal) as process:
         with pytest.raises(Unavailable, match="in use by another server"):
             await actor.call("streams", ())

@@ -1,0 +1,87 @@
+"""The PostgreSQL server of a journal: how it is reached, and what it is called."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from actors.calls.ray import patiently
+from api.errors import Unavailable, reason_of
+
+LOST = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.TransactionRollbackError,
+)
+"""The server restarts, another takes its place, or two writers have met: the same again might succeed."""
+
+_CONNECT_S = 5.0
+
+
+def place_of(url: str) -> str:
+    """The server and its database, for people."""
+    parts = urlsplit(url)
+    return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
+
+
+async def open_pool(url: str, schema: str, max_size: int) -> asyncpg.Pool[Any]:
+    """Connections that look for names in this schema."""
+    settings = {"search_path": f'"{schema}"', "application_name": "greenroom", "synchronous_commit": "on"}
+    return await asyncpg.create_pool(url, min_size=1, max_size=max_size, timeout=_CONNECT_S, server_settings=settings)
+
+
+class ServerLock:
+    """One Greenroom at a time has a database: a lock of the server, held by a connection. See ``JournalLock``."""
+
+    RETRY_S = 0.1
+
+    def __init__(self, url: str, schema: str = "greenroom", patience_s: float = 60.0) -> None:
+        self._url = url
+        self._name = f"lock {schema}"
+        self._patience_s = patience_s
+        self._connection: asyncpg.Connection[Any] | None = None
+        self._taking = asyncio.Lock()
+
+    async def take(self, wait_s: float = 0.0) -> None:
+        """Take it, once it is free. Idempotent; takes it anew where the server has restarted.
+
+        Raises:
+            Unavailable: another process holds it, or the server cannot be reached.
+        """
+        async with self._taking:
+            if self._connection is not None and not self._connection.is_closed():
+                return
+            try:
+                connection = await patiently(self._connect, LOST, self._patience_s)
+                await patiently(lambda: self._lock(connection), _Taken, wait_s, self.RETRY_S)
+            except _Taken:
+                await connection.close()
+                raise Unavailable(f"the journal {place_of(self._url)} is in use by another server") from None
+            except (*LOST, asyncpg.PostgresError) as error:
+                raise Unavailable(f"the journal {place_of(self._url)} cannot be reached: {reason_of(error)}") from error
+            self._connection = connection
+
+    async def release(self) -> None:
+        """Give it back. Idempotent."""
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+    async def _connect(self) -> asyncpg.Connection[Any]:
+        return await asyncpg.connect(self._url, timeout=_CONNECT_S)
+
+    async def _lock(self, connection: asyncpg.Connection[Any]) -> None:
+        if not await connection.fetchval("SELECT pg_try_advisory_lock(hashtext($1))", self._name):
+            raise _Taken
+
+
+class _Taken(Exception):
+    """Another connection has the lock."""

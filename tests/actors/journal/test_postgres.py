@@ -1,0 +1,196 @@
+"""The journal on a real PostgreSQL server: transactions that many writes share, restarts, two servers, formats."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeAlias
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from actors.journal.postgres.journal import PostgresJournal
+from actors.journal.postgres.server import ServerLock
+from api.errors import Fenced, RecordsMissing, Unavailable
+from tests.postgres import Server
+
+pytestmark = pytest.mark.heavy
+
+Opening: TypeAlias = Callable[..., Awaitable[PostgresJournal]]
+
+
+@pytest_asyncio.fixture
+async def opened(server: Server) -> AsyncIterator[Opening]:
+    """Opens one more on the same database."""
+    url, journals = server.new_database(), list[PostgresJournal]()
+
+    async def open_one(**options: Any) -> PostgresJournal:
+        journal = PostgresJournal(url, **options)
+        journals.append(journal)
+        await journal.start()
+        return journal
+
+    yield open_one
+    for journal in journals:
+        await journal.stop()
+
+
+async def test_appends_that_come_together_share_a_transaction(
+    opened: Opening,
+) -> None:
+    journal = await opened()
+    for number in range(50):
+        await journal.create(f"s{number}", "", "pocket", [], None)
+    before = await _num_transactions(journal)
+    await asyncio.gather(*(journal.append(f"s{number}", 1, 0, [b"x"], None) for number in range(50)))
+    assert await _num_transactions(journal) - before <= 4
+
+
+async def test_what_was_acknowledged_survives_crashes_of_the_server_and_nothing_is_written_twice(
+    server: Server, opened: Opening
+) -> None:
+    journal = await opened()
+    acknowledged = dict.fromkeys("abcd", 0)
+    for key in acknowledged:
+        await journal.create(key, "", "pocket", [], None)
+
+    async def write(key: str) -> None:
+        while True:
+            await journal.append(key, 1, acknowledged[key], [b"%d" % acknowledged[key]], None)
+            acknowledged[key] += 1
+
+    async def grow() -> None:
+        before = min(acknowledged.values())
+        while min(acknowledged.values()) < before + 20:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    writers = [asyncio.create_task(write(key)) for key in acknowledged]
+    for _ in range(2):
+        await grow()
+        await asyncio.to_thread(server.stop)
+        await asyncio.sleep(random.random())
+        await asyncio.to_thread(server.start)
+    await grow()
+    for writer in writers:
+        writer.cancel()
+    await asyncio.gather(*writers, return_exceptions=True)
+    for key, number in acknowledged.items():
+        kept = await journal.records(key)
+        assert kept == tuple(b"%d" % position for position in range(len(kept)))
+        assert number <= len(kept) <= number + 1
+
+
+async def test_a_server_that_does_not_come_back_is_said(server: Server) -> None:
+    journal = PostgresJournal(server.new_database(), patience_s=0.5)
+    await journal.start()
+    await asyncio.to_thread(server.stop)
+    try:
+        with pytest.raises(Unavailable, match=rf"the journal 127\.0\.0\.1:{server.port}/test_.* cannot be reached: \S"):
+            await journal.streams()
+    finally:
+        await asyncio.to_thread(server.start)
+    assert await journal.streams() == ()
+    await journal.stop()
+
+
+async def test_two_processes_that_write_one_stream_fence_each_other(
+    opened: Opening,
+) -> None:
+    """A model of the stream beside it: whoever acquired it last writes, at the end or over what is there."""
+    draw = random.Random(5)
+    journals = [await opened() for _ in range(2)]
+    await journals[0].create("a", "", "pocket", [], None)
+    epochs, epoch, records = [1, 0], 1, list[bytes]()
+    for number in range(300):
+        who = draw.randrange(2)
+        if draw.random() < 0.2:
+            acquired = await journals[who].acquire("a")
+            epoch += 1
+            assert (acquired.info.epoch, acquired.records) == (epoch, tuple(records))
+            epochs[who] = epoch
+            continue
+        position = max(0, len(records) + draw.choice((-2, -1, 0, 0, 0, 1)))
+        new = [b"%d" % number] * draw.randrange(4)
+        writing = journals[who].append("a", epochs[who], position, new, None)
+        if epochs[who] != epoch:
+            with pytest.raises(Fenced):
+                await writing
+        elif position > len(records):
+            with pytest.raises(RecordsMissing):
+                await writing
+        else:
+            await writing
+            records += new[len(records) - position :]
+    assert await journals[0].records("a") == tuple(records)
+
+
+async def test_many_that_write_the_same_streams_at_once_get_on(
+    opened: Opening,
+) -> None:
+    journals = [await opened() for _ in range(3)]
+    keys = [f"s{number}" for number in range(20)]
+    for key in keys:
+        await journals[0].create(key, "", "pocket", [], None)
+    draw = random.Random(1)
+    async with asyncio.timeout(30):
+        for _ in range(20):
+            draw.shuffle(keys)
+            await asyncio.gather(*(journal.append(key, 1, 0, [b"x"], None) for journal in journals for key in keys))
+    assert {await journals[0].records(key) for key in keys} == {(b"x",)}
+
+
+async def test_one_server_at_a_time_has_a_database(server: Server) -> None:
+    url = server.new_database()
+    first, second = ServerLock(url), ServerLock(url)
+    await first.take()
+    await first.take()
+    with pytest.raises(Unavailable, match="is in use by another server"):
+        await second.take(0.2)
+    waiting = asyncio.create_task(second.take(30))
+    await asyncio.sleep(0.2)
+    assert not waiting.done()
+    await first.release()
+    await waiting
+    await asyncio.to_thread(server.stop)
+    await asyncio.to_thread(server.start)
+    await second.take()
+    with pytest.raises(Unavailable, match="is in use by another server"):
+        await first.take()
+    await second.release()
+
+
+async def test_tables_of_a_later_release_are_refused_and_left_alone(
+    opened: Opening,
+) -> None:
+    journal = await opened()
+    await journal._fetch("INSERT INTO formats VALUES (99)")
+    with pytest.raises(Unavailable, match="was written by a later release of Greenroom"):
+        await opened()
+
+
+async def test_several_that_open_a_new_database_at_once_all_do(
+    opened: Opening,
+) -> None:
+    journals = await asyncio.gather(*(opened(schema="topics") for _ in range(4)))
+    await journals[0].put_item("s", "a", b"1")
+    assert {await journal.get_item("s", "a") for journal in journals} == {b"1"}
+    other = await opened(schema="other")
+    assert await other.get_item("s", "a") is None
+
+
+async def test_a_database_that_is_not_there_or_refuses_is_said(server: Server) -> None:
+    with pytest.raises(Unavailable, match='refuses: database "nowhere" does not exist'):
+        await PostgresJournal(server.url("nowhere")).start()
+    url = server.new_database()
+    connection = await asyncpg.connect(url)
+    await connection.execute(f"CREATE ROLE reader{server.port} LOGIN")
+    await connection.close()
+    with pytest.raises(Unavailable, match="refuses: permission denied"):
+        await PostgresJournal(url.replace("postgres@", f"reader{server.port}@")).start()
+
+
+async def _num_transactions(journal: PostgresJournal) -> int:
+    rows = await journal._fetch("SELECT pg_current_xact_id()::text::bigint")
+    return int(rows[0][0])
