@@ -31,6 +31,7 @@ class ModelSettings:
         engine_args: settings of the engine, by their own names.
         adapters: the directories of its LoRA adapters, by name.
         tool_format: the name of its format of tool calls; None to find it out from its chat template.
+        embeddings: it makes embeddings too.
         owner_share: one owner's turns may have this part of the queue; and of each step, where others have turns too.
         orphan_timeout_s: a running turn that nobody has read for so long is cancelled.
         log_retention_s: how long an ended turn's output stays readable when nobody has read it to its end.
@@ -45,6 +46,7 @@ class ModelSettings:
     engine_args: Mapping[str, Any] = field(default_factory=dict)
     adapters: Mapping[str, str] = field(default_factory=dict)
     tool_format: str | None = None
+    embeddings: bool = False
     owner_share: float = 1.0
     orphan_timeout_s: float = 30.0
     log_retention_s: float = 300.0

@@ -156,6 +156,8 @@ class TurnRequest:
             context if that is less, its oldest messages after those of the system are left out; ``LengthExceeded``
             where the context is not empty.
         note: what its caller wants to find again with it; kept with a session's turns, and not looked at.
+        embedding: compute the prompt, in a context of its own, add no token, and end "embedding" with the mean of the
+            model's last hidden states; of a model that is configured to.
     """
 
     turn_id: str
@@ -172,6 +174,7 @@ class TurnRequest:
     parallel_tool_calls: bool = True
     note: str = ""
     drops_oldest: bool = False
+    embedding: bool = False
 
     @property
     def callable_tools(self) -> tuple[Tool, ...]:
@@ -211,7 +214,7 @@ class Distribution:
     entropy: float
 
 
-Reason = Literal["eos", "stop", "length", "context", "cancelled", "distribution"]
+Reason = Literal["eos", "stop", "length", "context", "cancelled", "distribution", "embedding"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +224,7 @@ class Finish:
     Attributes:
         reason: eos: an end-of-text token; stop: one of the stops, or the constraint's end; length: ``max_tokens``;
             context: the context is full (``max_context`` or the model's limit) before ``max_tokens``; cancelled: on
-            request; distribution: it was asked for that.
+            request; distribution, embedding: it was asked for that.
         stop: the stop text, or the text of the stop tokens, that matched; None at a constraint's end.
         tail: text that was held back because its last character was unfinished (U+FFFD for the missing part).
         orphaned: cancelled because it had no reader.
@@ -232,6 +235,7 @@ class Finish:
     tail: str = ""
     orphaned: bool = False
     distribution: Distribution | None = None
+    embedding: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

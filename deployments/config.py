@@ -86,6 +86,7 @@ class ModelConfig(_Config):
         engine_args: settings of the engine, by their own names: ``TorchSettings``, or vLLM's ``AsyncEngineArgs``.
         adapters: LoRA adapters by name: local directories in PEFT's form, the same on every node.
         tool_format: how it writes calls of tools: a name of ``CALL_FORMATS``; None finds it out.
+        embeddings: answer ``/v1/embeddings`` with it, which the torch engine can.
         start_timeout_s: an actor that is away for longer is given up and replaced.
     """
 
@@ -96,6 +97,7 @@ class ModelConfig(_Config):
     engine_args: dict[str, Any] = Field(default_factory=dict)
     adapters: dict[Annotated[str, Field(min_length=1, max_length=200)], str] = Field(default_factory=dict)
     tool_format: str | None = None
+    embeddings: bool = False
     num_replicas: int = Field(1, ge=1)
     autoscaling: AutoscalingSettings | None = None
     num_gpus: float = Field(0, ge=0)
@@ -123,6 +125,12 @@ class ModelConfig(_Config):
         return name
 
     @model_validator(mode="after")
+    def _has_an_engine_for_embeddings(self) -> ModelConfig:
+        if self.embeddings and self.engine == "vllm":
+            raise ValueError(f"model {self.name!r}: embeddings need the torch engine")
+        return self
+
+    @model_validator(mode="after")
     def _has_a_gpu_for_each_worker(self) -> ModelConfig:
         try:
             number, one_each = num_workers(self.engine_args), are_placed(self.engine_args)
@@ -144,6 +152,7 @@ class ModelConfig(_Config):
             engine_args=self.engine_args,
             adapters=self.adapters,
             tool_format=self.tool_format,
+            embeddings=self.embeddings,
             orphan_timeout_s=self.orphan_timeout_s,
             owner_share=share,
             max_warm_contexts=self.max_warm_contexts,

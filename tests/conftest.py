@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 FOLDERS = {
     "heavy": (
         "actors/engine",
+        "actors/models/test_embeddings.py",
         "actors/pocket",
         "agents",
         "actors/sessions/test_constrained_sessions.py",

@@ -21,7 +21,7 @@ EVICT_FIRST, EVICT_NEXT, EVICT_LAST = 0, 1, 2
 """Eviction ranks of a context: temporary or to be dropped anyway; adaptive or predictive; to be kept."""
 
 
-Feature = Literal["allowed_tokens", "constraint", "distribution", "mask"]
+Feature = Literal["allowed_tokens", "constraint", "distribution", "embedding", "mask"]
 """What an engine may be unable to do: the fields of a turn of these names, and ``Engine.mask``."""
 
 
@@ -98,7 +98,7 @@ class Admission:
         max_context: tokens that may have KV (see ``TurnRequest.max_context``); None for the model's limit.
         eviction_rank: one of ``EVICT_FIRST``, ``EVICT_NEXT``, ``EVICT_LAST``, for the context from now on.
         is_temporary: close the context when the turn has ended.
-        allowed_tokens, constraint, distribution: see ``TurnRequest``; the constraint has been through
+        allowed_tokens, constraint, distribution, embedding: see ``TurnRequest``; the constraint has been through
             ``Engine.prepare``.
         holes: of the context, where all of its tokens are sent (``create``); else it keeps those that it has.
         tenant: whose it is. KV may be shared between contexts of one tenant, not between tenants.
@@ -122,6 +122,7 @@ class Admission:
     allowed_tokens: tuple[int, ...] | None = None
     constraint: EngineConstraint | None = None
     distribution: int | None = None
+    embedding: bool = False
     holes: tuple[Hole, ...] = ()
     tenant: str = ""
     owner: str = ""

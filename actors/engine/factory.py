@@ -25,7 +25,10 @@ def build_engine(settings: ModelSettings) -> tuple[OpenEngine, Tokenizer]:
     if settings.engine not in ENGINES:
         raise InvalidRequest(f"no engine is called {settings.engine!r}; there are: {', '.join(ENGINES)}")
     adapters = tuple(AdapterFiles.read(name, Path(place)) for name, place in settings.adapters.items())
-    if settings.engine == "vllm" or (settings.engine == "auto" and has_vllm() and _has_gpu()):
+    if settings.embeddings and settings.engine == "vllm":
+        raise InvalidRequest(f"model {settings.name!r}: embeddings need the torch engine")
+    is_auto = settings.engine == "auto" and not settings.embeddings
+    if settings.engine == "vllm" or (is_auto and has_vllm() and _has_gpu()):
         return _vllm(settings, path, adapters)
     return _torch(settings, path, adapters)
 

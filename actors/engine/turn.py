@@ -29,6 +29,7 @@ class Turn:
         matcher: the state of the output in the turn's constraint; None without one.
         planned_at: the last step in which it got on, where not all running turns do.
         has_started: its prompt has been computed once.
+        summed: (width,), float64: of the hidden states so far, of a turn that ends with their mean.
         finish: how it ended, when that is known before the next step: cancelled, or ended by its earlier output.
     """
 
@@ -43,6 +44,7 @@ class Turn:
     matcher: Matcher | None = None
     planned_at: int = 0
     has_started: bool = False
+    summed: Tensor | None = None
     finish: Finish | None = None
 
     def take(self, token_id: int) -> tuple[str, Finish | None]:

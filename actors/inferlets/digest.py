@@ -20,7 +20,7 @@ _ADDED_SINCE_0 = {
     *(("Turn", "adapter"), ("Prefix", "adapter"), ("Encode", "tools")),
     *(("Message", "reasoning"), ("Message", "tool_calls"), ("Message", "tool_call_id"), ("Message", "name")),
     *(("TurnRequest", "tools"), ("TurnRequest", "tool_choice"), ("TurnRequest", "parallel_tool_calls")),
-    *(("TurnRequest", "note"), ("TurnRequest", "drops_oldest")),
+    *(("TurnRequest", "note"), ("TurnRequest", "drops_oldest"), ("TurnRequest", "embedding")),
     *(("Sampling", "raw_logprobs"), ("BeginningOfText", "if_usual")),
 }
 """Fields that format 0 leaves out at their default; a field that is added to an effect in that format joins them."""

@@ -19,7 +19,7 @@ from actors.models.ref import ModelRef, ModelReport
 from actors.models.startup import Progress
 from actors.models.turns import ModelTurns, TurnTokenizer
 from actors.settings import ModelSettings
-from api.errors import GreenroomError, ModelLost
+from api.errors import GreenroomError, ModelLost, Unsupported
 from api.logs import event_logger
 from api.tools import Tool
 from api.turns import Part, Role, Sampling, TurnStart
@@ -118,6 +118,9 @@ class Model:
 
     async def start_turn(self, message: StartTurn) -> TurnStart:
         loaded = await self._ready()
+        if message.request.embedding and not self._settings.embeddings:
+            name = self._settings.name
+            raise Unsupported(f"model {name!r} is not configured for embeddings (embeddings: true in cluster.yaml)")
         _require_features(loaded.engine.info, message)
         return await loaded.turns.start(message)
 
@@ -273,6 +276,7 @@ def _require_features(info: EngineInfo, message: StartTurn) -> None:
         "allowed_tokens": request.allowed_tokens,
         "constraint": request.constraint or request.tools or None,
         "distribution": request.distribution,
+        "embedding": request.embedding or None,
         "mask": message.holes or None,
     }
     for feature, value in wanted.items():

@@ -241,6 +241,7 @@ def _admission(message: StartTurn, prompt_ids: tuple[int, ...], constraint: Engi
         allowed_tokens=request.allowed_tokens,
         constraint=constraint,
         distribution=request.distribution,
+        embedding=request.embedding,
         holes=message.holes if created else (),
         tenant=message.context_id if message.is_temporary and not message.is_warm else message.owner,
         owner=message.owner,

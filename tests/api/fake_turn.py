@@ -91,6 +91,10 @@ class FakeTurn:
 
     async def _run(self) -> None:
         try:
+            if self.request.embedding:
+                await self._emit(
+                    (), (), Finish("embedding", embedding=tuple(float(one) for one in self.start.prompt_ids))
+                )
             if self.request.distribution:
                 top = tuple((token, -float(token)) for token in range(self.request.distribution))
                 await self._emit((), (), Finish("distribution", distribution=Distribution(top, 0.5)))

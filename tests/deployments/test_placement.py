@@ -77,3 +77,9 @@ def test_the_actor_claims_nothing_beside_its_workers() -> None:
 def test_workers_that_cannot_be_placed_are_refused(num_gpus: float, engine_args: Any, sentence: str) -> None:
     with pytest.raises(ValidationError, match=sentence):
         model(num_gpus=num_gpus, **engine_args)
+
+
+def test_embeddings_are_the_torch_engines() -> None:
+    with pytest.raises(ValidationError, match="model 'm': embeddings need the torch engine"):
+        ModelConfig(name="m", engine="vllm", embeddings=True)
+    assert ModelConfig(name="m", embeddings=True).settings(1.0).embeddings

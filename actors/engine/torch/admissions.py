@@ -54,6 +54,8 @@ class Admissions:
         check_tokens(admission, self._info.vocab_size)
         if admission.holes:
             self._info.require("mask")
+        if admission.embedding:
+            self._info.require("embedding")
         check_length(admission, self._info)
         self._info.require_adapter(admission.adapter)
         holes = admission.holes
@@ -87,7 +89,7 @@ class Admissions:
         self._scheduler.remove_refill(context)
         common = context.common_length(admission.base_length, admission.tokens)
         self._contexts.cut(context, common)
-        if context.adapter != admission.adapter:
+        if context.adapter != admission.adapter or admission.embedding:
             self._contexts.keep_resident(context, 0)
             context.adapter = admission.adapter
         self._contexts.set_holes(context, holes)

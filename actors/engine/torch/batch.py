@@ -23,6 +23,7 @@ class Inputs:
     Attributes:
         input_ids, position_ids: (1, tokens), int64.
         wanted: (rows,), int64: tokens whose logits are wanted.
+        summed: (start, end) of tokens, the sum of whose last hidden states is wanted.
         adapted: the tokens of each adapter; those of none are the model's alone.
     """
 
@@ -30,6 +31,7 @@ class Inputs:
     position_ids: Tensor
     wanted: Tensor
     adapted: Sequence[AdaptedRows] = ()
+    summed: Sequence[tuple[int, int]] = ()
 
 
 @dataclass(slots=True)
@@ -40,6 +42,7 @@ class Batch:
         rows: in packed order: first those of one token, group by group, then the others.
         slots: (tokens,), int64: where each token's KV goes.
         sampled: the rows whose last tokens' logits are wanted, in order.
+        summed: those the sum of whose hidden states is, in order.
     """
 
     rows: list[Row]
@@ -48,6 +51,7 @@ class Batch:
     groups: list[DecodeGroup]
     chunks: list[Chunk]
     sampled: list[Row]
+    summed: list[Row]
 
 
 def pack(rows: Sequence[Row], key_values: KeyValues) -> Batch:
@@ -59,6 +63,7 @@ def pack(rows: Sequence[Row], key_values: KeyValues) -> Batch:
     positions: list[int] = []
     slots: list[int] = []
     wanted: list[int] = []
+    summed: list[tuple[int, int]] = []
     chunks: list[Chunk] = []
     adapted: defaultdict[str, list[int]] = defaultdict(list)
     for row in ordered:
@@ -70,10 +75,13 @@ def pack(rows: Sequence[Row], key_values: KeyValues) -> Batch:
         ids.extend(row.context.ids[row.start : row.end])
         positions.extend(range(row.start, row.end))
         slots.extend(blocks[p // block_size] * block_size + p % block_size for p in range(row.start, row.end))
+        if row.sums:
+            summed.append((len(ids) - row.count, len(ids)))
         if row.samples:
             wanted.append(len(ids) - 1)
     as_tensor = partial(torch.tensor, dtype=torch.int64, device=device)
     packed = as_tensor([ids, positions, slots])
     of_adapters = [AdaptedRows(name, as_tensor(where)) for name, where in adapted.items()]
-    inputs = Inputs(packed[0:1], packed[1:2], as_tensor(wanted), of_adapters)
-    return Batch(ordered, inputs, packed[2], groups, chunks, [row for row in ordered if row.samples])
+    inputs = Inputs(packed[0:1], packed[1:2], as_tensor(wanted), of_adapters, summed)
+    sampled, added = [row for row in ordered if row.samples], [row for row in ordered if row.sums]
+    return Batch(ordered, inputs, packed[2], groups, chunks, sampled, added)

@@ -35,7 +35,7 @@ from actors.engine.text.output import OutputRules
 from actors.engine.text.tokenizer import Tokenizer
 from actors.engine.torch.admissions import Admissions
 from actors.engine.torch.context_store import ContextStore
-from actors.engine.torch.loader import load_model
+from actors.engine.torch.loader import LoadedModel, load_model
 from actors.engine.torch.postprocess import Settlement
 from actors.engine.torch.row import Row
 from actors.engine.torch.runner import Runner
@@ -46,7 +46,7 @@ from api.errors import ContextLost, InvalidRequest, TurnRunning
 
 __all__ = ["TorchEngine", "TorchSettings"]
 
-_FEATURES: frozenset[Feature] = frozenset({"allowed_tokens", "constraint", "distribution", "mask"})
+_FEATURES: frozenset[Feature] = frozenset({"allowed_tokens", "constraint", "distribution", "embedding", "mask"})
 _MOST_WORK_ON_CPU = 16.0
 """Of one owner, see ``Scheduler``; what it is good for is measured by ``tests.benchmarks.owners``."""
 
@@ -83,7 +83,7 @@ class TorchEngine(Engine):
             max_context_tokens=min(loaded.max_context_tokens, settings.max_context_tokens or loaded.max_context_tokens),
             vocab_size=loaded.vocab_size,
             eos_ids=tokenizer.eos_ids,
-            features=_FEATURES if loaded.has_holes else _FEATURES - {"mask"},
+            features=_features(loaded),
             adapters=tuple(files.name for files in settings.adapters),
         )
         rules = OutputRules.of(tokenizer)
@@ -265,6 +265,12 @@ class TorchEngine(Engine):
             turn.matcher,
             turn.admission.distribution,
         )
+
+
+def _features(loaded: LoadedModel) -> frozenset[Feature]:
+    """What it does with this model."""
+    found: dict[Feature, bool] = {"mask": loaded.has_holes, "embedding": loaded.decoder.has_states}
+    return _FEATURES - {feature for feature, has_it in found.items() if not has_it}
 
 
 async def _load_in_passing(settings: TorchSettings) -> Runner:

@@ -138,6 +138,8 @@ class _Layer:
 class LeanDecoder(Decoder):
     """A ``Decoder`` of a plain checkpoint, float32, on the CPU."""
 
+    has_states = True
+
     def __init__(
         self, config: PlainConfig, weights: Mapping[str, Tensor], adapters: Sequence[AdapterFiles] = ()
     ) -> None:
@@ -157,16 +159,30 @@ class LeanDecoder(Decoder):
             _Layer.of(index, config, _Weights(weights, index), loaded) for index in range(config.num_layers)
         ]
         head = weights.get("lm_head.weight", self._embedding)  # where a checkpoint has one it is taken, tied or not
-        self._head = Projection(head * weights["model.norm.weight"])
+        self._norm = weights["model.norm.weight"]
+        self._head = Projection(head * self._norm)
         self._epsilon = torch.tensor([config.norm_epsilon])
 
     @override
     def logits(self, inputs: Inputs, attention: Attention) -> Tensor:
+        return self._logits(self._hidden(inputs, attention), inputs)
+
+    @override
+    def logits_and_sums(self, inputs: Inputs, attention: Attention) -> tuple[Tensor, Tensor]:
+        hidden = self._hidden(inputs, attention)
+        sums = [_normalised(hidden[start:end], self._epsilon).sum(0) for start, end in inputs.summed]
+        return self._logits(hidden, inputs), torch.stack(sums) * self._norm
+
+    def _hidden(self, inputs: Inputs, attention: Attention) -> Tensor:
+        """(tokens, hidden), before the last norm."""
         hidden = embedding(inputs.input_ids[0], self._embedding)
         angles = torch.outer(inputs.position_ids[0].float(), self._inverse_frequencies)
         rotation = torch.polar(torch.ones(()).expand_as(angles), angles).unsqueeze(1)
         for layer in self._layers:
             _run_layer(layer, hidden, rotation, attention, self._epsilon, inputs.adapted)
+        return hidden
+
+    def _logits(self, hidden: Tensor, inputs: Inputs) -> Tensor:
         if len(inputs.wanted) != len(hidden):
             hidden = hidden.index_select(0, inputs.wanted)
         return self._head(_normalised(hidden, self._epsilon))

@@ -47,6 +47,9 @@ class Settlement:
         if context.is_open and context.version == row.version and result.error is None:
             context.num_resident = row.end
             self._contexts.free_hidden(context)
+            if turn is not None and result.summed is not None:
+                before = turn.summed if row.start and turn.summed is not None else 0.0
+                turn.summed = result.summed.double() + before
         if turn is None:
             self._settle_refill(row, result.error)
             return None
@@ -55,6 +58,8 @@ class Settlement:
         if result.error is not None:
             return self._fail(turn, result.error)
         try:
+            if turn.admission.embedding:
+                return self._embed(turn)
             return None if result.drawn is None else self._take(turn, result.drawn)
         except Exception as error:
             log.exception("a turn failed on its token", turn_id=turn.turn_id)
@@ -80,6 +85,17 @@ class Settlement:
             turn.finish = Finish("distribution", distribution=drawn.distribution)
             return self.end(turn)
         return self._add_token(turn, drawn)
+
+    def _embed(self, turn: Turn) -> Output | None:
+        """The mean of the hidden states, once all of them are there."""
+        if turn.context.num_missing or turn.summed is None:
+            return None
+        mean = (turn.summed / len(turn.context.ids)).float()
+        if not bool(mean.isfinite().all()):
+            self._forget_numbers(turn.context)
+            return self._fail(turn, GreenroomError("the model computed something that is not a number"))
+        turn.finish = Finish("embedding", embedding=tuple(mean.tolist()))
+        return self.end(turn)
 
     def _forget_numbers(self, context: Context) -> None:
         self._clear([block for block in held(context.blocks) if not self._contexts.pool.is_shared(block)])

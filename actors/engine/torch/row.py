@@ -11,7 +11,8 @@ from actors.engine.context import Context
 class Row:
     """Tokens ``start`` to ``end`` of one context, to be computed in one step.
 
-    ``turn_id`` is None for a refill. ``samples`` says that the last token's logits are wanted.
+    ``turn_id`` is None for a refill. ``samples`` says that the last token's logits are wanted, ``sums`` that the sum of
+    the last hidden states of all is.
     """
 
     context: Context
@@ -19,6 +20,7 @@ class Row:
     end: int
     turn_id: str | None
     samples: bool
+    sums: bool = False
     version: int = 0
 
     def __post_init__(self) -> None:

@@ -16,6 +16,7 @@ from actors.engine.torch.batch import Inputs
 from actors.engine.torch.block_cache import BlockCache
 from actors.engine.torch.decoder import Decoder
 from actors.engine.torch.row import Row
+from api.errors import Unsupported
 
 _PADDED = 2
 """Contexts of so many times the length of the shortest are computed with it, at most."""
@@ -27,6 +28,8 @@ class RowDecoder(Decoder):
     Rows of one token each are computed together, padded as ``generate`` pads a batch; a prompt is computed alone. It
     costs more than ``TransformersDecoder``, whose attention reads contexts of different lengths where they are.
     """
+
+    has_states = False
 
     def __init__(self, model: Any, layers: AdaptedLayers, pads: bool = True) -> None:
         """Take a model.
@@ -59,6 +62,10 @@ class RowDecoder(Decoder):
                 )
             found |= {first + row.count - 1: output.logits[number, -1] for number, (first, row) in enumerate(rows)}
         return torch.stack([found[last] for last in inputs.wanted.tolist()]) if len(inputs.wanted) else torch.empty(0)
+
+    @override
+    def logits_and_sums(self, inputs: Inputs, attention: Attention) -> tuple[Tensor, Tensor]:
+        raise Unsupported("a model whose attention is its own makes no embeddings")
 
     def _together(self, rows: Sequence[Row]) -> list[list[tuple[int, Row]]]:
         """Rows with their first tokens in the packed batch, those that are computed together in one list."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from actors.engine.context import Context
 from actors.engine.sampling.sampler import Draw, Drawn, sample
@@ -19,11 +20,15 @@ from api.errors import Unavailable
 
 @dataclass(slots=True)
 class RowResult:
-    """What came of one row: the token where it samples, or the error that it alone met."""
+    """What came of one row: the token where it samples, or the error that it alone met.
+
+    ``summed``, (width,), float32, on the CPU, is of the last hidden states of its tokens, where the row asks for that.
+    """
 
     row: Row
     drawn: Drawn | None = None
     error: Exception | None = None
+    summed: Tensor | None = None
 
 
 class Runner:
@@ -86,9 +91,14 @@ class Runner:
 
     def _run_together(self, rows: Sequence[Row], draws: Sequence[Draw | None]) -> list[RowResult]:
         batch = pack(rows, self.key_values)
-        logits = self.loaded.decoder.logits(batch.inputs, PagedAttention(batch, self.key_values))
+        attention, sums = PagedAttention(batch, self.key_values), dict[int, Tensor]()
+        if batch.summed:
+            logits, found = self.loaded.decoder.logits_and_sums(batch.inputs, attention)
+            sums = {id(row): one for row, one in zip(batch.summed, found.cpu(), strict=True)}
+        else:
+            logits = self.loaded.decoder.logits(batch.inputs, attention)
         wanted = {id(row): draw for row, draw in zip(rows, draws, strict=True)}
         sampled_draws = [draw for row in batch.sampled if (draw := wanted[id(row)]) is not None]
         drawn = sample(logits, sampled_draws) if sampled_draws else []
         by_row = {id(row): result for row, result in zip(batch.sampled, drawn, strict=True)}
-        return [RowResult(row, by_row.get(id(row))) for row in rows]
+        return [RowResult(row, by_row.get(id(row)), summed=sums.get(id(row))) for row in rows]

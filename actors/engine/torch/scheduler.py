@@ -248,7 +248,8 @@ class Scheduler:
                     blocked_order = turn.order
                     continue
             is_last = end == len(context.ids)
-            plan.add(Row(context, context.num_resident, end, turn.turn_id, samples=is_last))
+            sums = turn.admission.embedding
+            plan.add(Row(context, context.num_resident, end, turn.turn_id, is_last and not sums, sums))
             self._filling.remove(turn)
             if not is_last:
                 self._filling.append(turn)

@@ -5,9 +5,10 @@
 | `GET /v1/models`, `GET /v1/models/{id}` | the models, under each of their names, and agents as `agent/NAME` |
 | `POST /v1/chat/completions` | a chat goes on: see ``api.http.openai.chat`` |
 | `POST /v1/completions` | a text goes on: see ``api.http.openai.completions`` |
+| `POST /v1/embeddings` | texts as vectors: see ``api.http.openai.embeddings`` |
 
-Both can be streamed as server-sent events. A client that leaves ends what is computed for it. Errors have OpenAI's
-form: see ``api.http.openai.envelope``.
+The first two can be streamed as server-sent events. A client that leaves ends what is computed for it. Errors have
+OpenAI's form: see ``api.http.openai.envelope``.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from api.http.openai.answer import Answer, Plan, whole
 from api.http.openai.chat import ChatBody
 from api.http.openai.completions import CompletionBody
 from api.http.openai.conversations.routes import conversation_routes
+from api.http.openai.embeddings import EmbeddingBody, EmbeddingList, embedded
 from api.http.openai.models import ModelList, ModelObject, model_view, models_view
 from api.http.openai.responses.routes import response_routes
 from api.http.openai.responses.socket import response_socket
@@ -49,6 +51,7 @@ def openai_routes() -> list[BaseRoute]:
         Operation("GET", "/v1/models/{name:path}", show_model, answers={200: ModelObject}),
         Operation("POST", "/v1/chat/completions", complete_chat, takes=ChatBody, answers={200: (JsonObject, EVENTS)}),
         Operation("POST", "/v1/completions", complete_text, takes=CompletionBody, answers={200: (JsonObject, EVENTS)}),
+        Operation("POST", "/v1/embeddings", embed, takes=EmbeddingBody, answers={200: EmbeddingList}),
         *response_routes(),
         WebSocketRoute("/v1/responses", response_socket),
         *conversation_routes(),
@@ -78,6 +81,17 @@ async def complete_chat(request: Request) -> Response:
 async def complete_text(request: Request) -> Response:
     """``POST /v1/completions``."""
     return await _complete(request, CompletionBody)
+
+
+async def embed(request: Request) -> Response:
+    """``POST /v1/embeddings``."""
+    owner, cluster = owner_of(request), _cluster(request)
+    body = parse_body(EmbeddingBody, await request.body())
+    settings: ApiSettings = request.app.state.settings
+    if body.num_chars > settings.max_prompt_chars:
+        raise TooLarge(f"the input has more than {settings.max_prompt_chars} characters")
+    model = await find_model(cluster, body.model)
+    return _json(await while_connected(request, embedded(cluster, body, model, owner)))
 
 
 async def _complete(request: Request, kind: type[ChatBody] | type[CompletionBody]) -> Response:

@@ -146,6 +146,12 @@ class Oracle:
             output: torch.Tensor = self.model(torch.tensor([list(ids)]), attention_mask=mask).logits[0].float()
         return output
 
+    def embedding(self, ids: Sequence[int]) -> list[float]:
+        """The mean of the last hidden states."""
+        with torch.no_grad():
+            states: torch.Tensor = self.model.base_model(torch.tensor([list(ids)])).last_hidden_state[0]
+        return [float(number) for number in states.float().mean(0)]
+
     def _dense_mask(self, length: int, holes: Sequence[Hole]) -> Any:
         """(1, 1, tokens, tokens), float32, or such a mask for each type of layer."""
         hidden = torch.ones(length, length, dtype=torch.bool).triu(1)

@@ -30,6 +30,11 @@ class Poisoned:
         self._decoder = decoder
         self._computes_nothing = computes_nothing
 
+    has_states = False
+
+    def logits_and_sums(self, inputs: Inputs, attention: Attention) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
     def logits(self, inputs: Inputs, attention: Attention) -> Tensor:
         logits = self._decoder.logits(inputs, attention)
         is_poisoned = inputs.input_ids[0, inputs.wanted] == POISON

@@ -1,11 +1,14 @@
 """Random requests of every call that a document describes, right ones and wrong ones: none breaks the server.
 
-They are drawn from our own document and from that of Open Responses, and are the same ones in each run.
+They are drawn from our own document and from that of Open Responses, and are the same ones in each run, but for a long
+one over OpenAI's routes, which says its seed and takes one from ``SCHEMATHESIS_SEED``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count, islice
@@ -14,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import APIOperation, Case, GenerationMode, Response
 from schemathesis.core.result import Ok
@@ -32,6 +35,9 @@ MAX_WAIT_S = 60
 
 NUM_REQUESTS = 6
 """Of each call and kind."""
+
+NUM_MORE = 250
+"""The same in the long run."""
 
 NEEDED: dict[str, dict[str, Any]] = {
     "/chat/completions": {"messages": [{"role": "user", "content": "hello"}]},
@@ -66,6 +72,25 @@ async def test_no_request_of_the_open_responses_document_breaks_the_server(mode:
             await asyncio.to_thread(_try, call, mode, f"{url}/v1", _is_open_response, {}, 8 * NUM_REQUESTS)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@BOTH
+async def test_none_of_many_requests_of_openais_routes_breaks_the_server(mode: GenerationMode) -> None:
+    number = int(os.environ.get("SCHEMATHESIS_SEED") or random.SystemRandom().getrandbits(32))
+    print(f"\nSCHEMATHESIS_SEED={number}, {NUM_MORE} requests of each call")  # noqa: T201
+    async with serving(build_app(_talking_cluster(), ApiSettings())) as url:
+        async with httpx.AsyncClient(base_url=url) as client:
+            document = (await client.get("/openapi.json")).json()
+            calls = [call for call in _calls(document) if call.path.startswith("/v1/")]
+            assert calls
+            for call in calls:
+                if mode is GenerationMode.POSITIVE or call.body or call.query:
+                    ids = await _ids(client)
+                    await asyncio.to_thread(_try, call, mode, url, _is_as_described, ids, NUM_MORE, number)
+            for call in _calls(open_responses()):
+                await asyncio.to_thread(_try, call, mode, f"{url}/v1", _is_open_response, {}, NUM_MORE, number)
+
+
 def _talking_cluster() -> FakeCluster:
     cluster = FakeCluster(max_sessions=10_000)
     cluster.model = toy_model.says("Hi.</s>")
@@ -97,8 +122,13 @@ def _try(
     check: Check,
     ids: dict[str, str],
     max_requests: int = NUM_REQUESTS,
+    number: int | None = None,
 ) -> None:
-    """Send each request; every second one names things that exist, and has all that it needs."""
+    """Send each request; every second one names things that exist, and has all that it needs.
+
+    Args:
+        number: what the requests are drawn with; None for the same ones each time.
+    """
     numbers = count()
 
     def send(case: Case[Any]) -> None:
@@ -115,9 +145,11 @@ def _try(
 
     checks = list(HealthCheck)
     limits = settings(max_examples=max_requests, deadline=None, phases=[Phase.generate], suppress_health_check=checks)
-    same_each_time = settings(limits, derandomize=True, database=None)
+    test = settings(limits, derandomize=number is None, database=None)(
+        given(call.as_strategy(generation_mode=mode))(send)
+    )
     with suppress(Unsatisfiable):  # nothing can be wrong with a body of any kind
-        same_each_time(given(call.as_strategy(generation_mode=mode))(send))()
+        (test if number is None else seed(number)(test))()
 
 
 def _is_as_described(case: Case[Any], response: Response) -> None:
