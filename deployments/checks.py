@@ -85,7 +85,7 @@ async def _check_database(settings: JournalSettings) -> None:
 
     lock = ServerLock(settings.place, patience_s=0)
     await lock.take()
-    await lock.release()
+    lock.release()
 
 
 def _check_file(file: Path) -> None:

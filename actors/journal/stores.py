@@ -38,11 +38,15 @@ class Lock(Protocol):
         """
         ...
 
+    def release(self) -> None:
+        """Give it back. Idempotent."""
+        ...
+
 
 def journal_store(settings: JournalSettings) -> Store:
     """Of sessions, inferlets and items."""
     if settings.url is None:
-        return SqliteJournal(_file(settings), settings.synchronous)
+        return SqliteJournal(file_of(settings), settings.synchronous)
     from actors.journal.postgres.journal import PostgresJournal
 
     return PostgresJournal(settings.url)
@@ -51,8 +55,7 @@ def journal_store(settings: JournalSettings) -> Store:
 def topics_store(settings: JournalSettings) -> Store:
     """Of durable topics and queues."""
     if settings.url is None:
-        file = _file(settings)
-        return SqliteJournal(file.with_name(f"{file.stem}-topics.db"), settings.synchronous)
+        return SqliteJournal(topics_file_of(settings), settings.synchronous)
     from actors.journal.postgres.journal import PostgresJournal
 
     return PostgresJournal(settings.url, "greenroom_topics")
@@ -61,11 +64,18 @@ def topics_store(settings: JournalSettings) -> Store:
 def journal_lock(settings: JournalSettings) -> Lock:
     """Of both."""
     if settings.url is None:
-        return JournalLock(_file(settings))
+        return JournalLock(file_of(settings))
     from actors.journal.postgres.server import ServerLock
 
     return ServerLock(settings.url)
 
 
-def _file(settings: JournalSettings) -> Path:
+def file_of(settings: JournalSettings) -> Path:
+    """The file of sessions, inferlets and items."""
     return Path(settings.path).expanduser()
+
+
+def topics_file_of(settings: JournalSettings) -> Path:
+    """The one beside it of durable topics and queues."""
+    file = file_of(settings)
+    return file.with_name(f"{file.stem}-topics.db")

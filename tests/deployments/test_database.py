@@ -23,7 +23,7 @@ async def test_a_journal_in_a_database_is_asked_for() -> None:
         await lock.take()
         with pytest.raises(CommandFailed, match="is in use by another server"):
             await asyncio.to_thread(check_journal, settings)
-        await lock.release()
+        lock.release()
         with pytest.raises(CommandFailed, match='database "nowhere" does not exist'):
             await asyncio.to_thread(check_journal, JournalSettings(url=server.url("nowhere")))
     with pytest.raises(CommandFailed, match="cannot be reached: "):

@@ -151,14 +151,14 @@ async def test_one_server_at_a_time_has_a_database(server: Server) -> None:
     waiting = asyncio.create_task(second.take(30))
     await asyncio.sleep(0.2)
     assert not waiting.done()
-    await first.release()
+    first.release()
     await waiting
     await asyncio.to_thread(server.stop)
     await asyncio.to_thread(server.start)
     await second.take()
     with pytest.raises(Unavailable, match="is in use by another server"):
         await first.take()
-    await second.release()
+    second.release()
 
 
 async def test_tables_of_a_later_release_are_refused_and_left_alone(

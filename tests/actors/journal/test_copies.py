@@ -1,0 +1,174 @@
+"""Journals that are copied from place to place have the same rows; what is wrong with one is found."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.journal.contract import IndexEntry
+from actors.journal.copies import PARTS, copy, faults, open_rows
+from actors.journal.rows import TABLES
+from actors.journal.stores import file_of, journal_lock, journal_store, topics_store
+from actors.settings import JournalSettings
+from api.errors import InvalidRequest, Unavailable
+
+Place = Callable[[], JournalSettings]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.heavy)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Another one of this kind with each call."""
+    names = iter("abcdef")
+    if request.param == "sqlite":
+        return lambda: JournalSettings(str(tmp_path / f"{next(names)}.db"))
+    server = request.getfixturevalue("server")
+    return lambda: JournalSettings(url=server.new_database())
+
+
+async def fill(settings: JournalSettings, num_streams: int = 700) -> None:
+    """With streams that have another epoch, listing, entries, and items; and topics."""
+    for part, store in (("journal", journal_store(settings)), ("topics", topics_store(settings))):
+        await store.start()
+        await asyncio.gather(
+            *(store.create(f"{part}{n}", "ann", "m", [b"%d" % n, b"\0\xff"], n or None) for n in range(num_streams))
+        )
+        await store.acquire(f"{part}3")
+        await store.append(f"{part}4", 1, 2, [b"x"], 7.5, None, [IndexEntry("e", 1.5, "new", b"\1")])
+        await store.put_item("s", "\N{SNOWMAN}", b"\2")
+        await store.stop()
+
+
+async def all_rows(settings: JournalSettings) -> dict[str, list[Any]]:
+    found = {}
+    for part in PARTS:
+        async with open_rows(settings, part, is_read_only=True) as rows:
+            for table in TABLES:
+                found[f"{part}.{table}"] = [row async for batch in rows.read(table) for row in batch]
+    return found
+
+
+async def test_a_copy_has_the_same_rows_and_opens(place: Place, tmp_path: Path) -> None:
+    source, back = JournalSettings(str(tmp_path / "source.db")), JournalSettings(str(tmp_path / "back.db"))
+    there = place()
+    await fill(source)
+    counts = await copy(source, there, is_source_in_use=False)
+    expected = await all_rows(source)
+    assert counts == {name: len(rows) for name, rows in expected.items()}
+    assert await all_rows(there) == expected
+    await copy(there, back, is_source_in_use=False)
+    assert await all_rows(back) == expected
+    store = journal_store(back)
+    await store.start()
+    assert (await store.acquire("journal3")).info.epoch == 3
+    await store.stop()
+    with pytest.raises(Unavailable, match="is not empty"):
+        await copy(source, there, is_source_in_use=False)
+    assert await all_rows(there) == expected
+
+
+async def test_a_journal_is_copied_while_it_is_written(place: Place, tmp_path: Path) -> None:
+    """The copy is as it was at one moment: the two streams that are written in turn differ by one record at most."""
+    source, target = place(), JournalSettings(str(tmp_path / "target.db"))
+    await fill(source, 50)
+    store = journal_store(source)
+    await store.start()
+    for key in ("x", "y"):
+        await store.create(key, "", "m", [], None)
+
+    async def write() -> None:
+        position = 0
+        while True:
+            for key in ("x", "y"):
+                await store.append(key, 1, position, [b"%d" % position], None)
+            position += 1
+
+    writing = asyncio.create_task(write())
+    while len(await store.records("y")) < 20:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    await asyncio.to_thread(lambda: asyncio.run(copy(source, target, is_source_in_use=True)))
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+    await store.stop()
+    copied = journal_store(target)
+    await copied.start()
+    x, y = await copied.records("x"), await copied.records("y")
+    await copied.stop()
+    assert 0 <= len(x) - len(y) <= 1
+    assert len(y) >= 20
+    assert x == tuple(b"%d" % position for position in range(len(x)))
+
+
+async def test_one_that_a_server_has_is_copied_only_as_a_backup(tmp_path: Path) -> None:
+    source, target = JournalSettings(str(tmp_path / "source.db")), JournalSettings(str(tmp_path / "target.db"))
+    await fill(source, 5)
+    lock = journal_lock(source)
+    await lock.take()
+    with pytest.raises(Unavailable, match="in use by another server"):
+        await copy(source, target, is_source_in_use=False)
+    with pytest.raises(Unavailable, match="in use by another server"):
+        await copy(JournalSettings(str(tmp_path / "source.db")), source, is_source_in_use=True)
+    assert not file_of(target).exists()
+    await copy(source, target, is_source_in_use=True)
+    lock.release()
+
+
+async def test_what_is_no_journal_is_said(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("no journal" * 1000)
+    with pytest.raises(Unavailable, match="is damaged"):
+        await copy(JournalSettings(str(tmp_path / "text.db")), place(), is_source_in_use=False)
+    with pytest.raises(Unavailable, match=r"there is no journal .*nowhere\.db"):
+        await copy(JournalSettings(str(tmp_path / "nowhere.db")), place(), is_source_in_use=False)
+
+
+async def test_gaps_strays_and_records_that_cannot_be_read_are_found(place: Place) -> None:
+    settings = place()
+    store = journal_store(settings)
+    topics = topics_store(settings)
+    await topics.start()
+    await topics.stop()
+    await store.start()
+    for key in ("kind/a", "kind/b", "c"):
+        await store.create(key, "", "m", [b"0", b"1", b"bad", b"3"], None)
+    await store.stop()
+
+    def decode(record: bytes) -> object:
+        if record == b"bad":
+            raise InvalidRequest("it is bad")
+        return record
+
+    assert [fault async for fault in faults(settings, {})] == []
+    async with open_rows(settings, "journal", is_read_only=False) as rows:
+        await rows.write("records", [("stray", 0, b"x"), ("c", 9, b"x")])
+    found = [fault.partition(": ")[2] async for fault in faults(settings, {"kind": decode})]
+    assert found == [
+        "'c' has no record 4 to 8",
+        "record 2 of 'kind/a' cannot be read: it is bad",
+        "record 2 of 'kind/b' cannot be read: it is bad",
+        "records of 'stray', which is no stream",
+    ]
+
+
+async def test_a_file_with_damaged_pages_is_found(tmp_path: Path) -> None:
+    settings = JournalSettings(str(tmp_path / "a.db"))
+    await fill(settings)
+    connection = sqlite3.connect(file_of(settings))
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    _damage(file_of(settings))
+    found = list[str]()
+    try:
+        found += [fault async for fault in faults(settings, {})]
+    except Unavailable as error:
+        found.append(str(error))
+    assert found
+
+
+def _damage(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(5 * 4096)
+        file.write(b"\xaa" * 3 * 4096)
