@@ -110,6 +110,9 @@ def newest_of(messages: Sequence[Message], max_tokens: int) -> tuple[Message, ..
     return (*front, *said[start:])
 
 
+_LEN_WITHOUT_TOOLS = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """What the journal keeps of a response beside its turn.
@@ -149,13 +152,18 @@ class Note:
         return 0 if self.fields.get("conversation") else len(self.opening)
 
     def text(self) -> str:
-        """As JSON."""
-        return json.dumps({"fields": self.fields, "items": self.items, "front": self.front}, ensure_ascii=False)
+        """As JSON, in which the tools stand once: in the fields, and not in the front too."""
+        front = json.dumps(json.loads(self.front)[:-1])
+        return json.dumps({"fields": self.fields, "items": self.items, "front": front}, ensure_ascii=False)
 
     @classmethod
     def read(cls, text: str) -> Note:
-        """What ``text`` wrote."""
-        return cls(**json.loads(text))
+        """What ``text`` wrote, or that of an earlier release, whose front has the tools."""
+        found = json.loads(text)
+        front = json.loads(found["front"])
+        if len(front) == _LEN_WITHOUT_TOOLS:
+            found["front"] = json.dumps([*front, found["fields"]["tools"]])
+        return cls(**found)
 
 
 def draft_of(body: ResponseBody, items: Sequence[Item], model: ModelInfo, hint: str = "") -> Draft:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from openai import NotFoundError
 from api.errors import Unavailable
 from api.http import event_stream
 from api.http.app import build_app
+from api.http.openai.responses.draft import Note
 from api.settings import ApiSettings
 from api.turns import Earlier, Message
 from tests.api import toy_model
@@ -191,6 +193,22 @@ async def test_under_other_instructions_or_tools_the_ids_of_all_that_was_said_st
     changed = cluster.turns[1].request.prompt[1]
     assert isinstance(changed, Earlier)
     assert changed.messages == (Message("user", "one"), Message("assistant", said))
+
+
+async def test_tools_are_kept_once_in_a_note_and_an_earlier_releases_note_is_read_too() -> None:
+    cluster = FakeCluster(replace(TOY, answers=FORMAT))
+    async with shell(cluster=cluster) as client:
+        first = await create(client, "one", tools=[TOOL], instructions="Be kïnd.")
+        await create(client, "two", tools=[TOOL], instructions="Be kïnd.", previous_response_id=first["id"])
+    text = cluster.turns[0].request.note
+    assert text.count("weather") == 1
+    note = Note.read(text)
+    assert len(cluster.open_sessions) == 1, "it went on under an equal front"
+    assert (note.tools, note.opening) == (cluster.turns[0].request.tools, (Message("system", "Be kïnd."),))
+    earlier = json.dumps({"fields": note.fields, "items": note.items, "front": note.front})
+    assert earlier.count("weather") == 2
+    assert Note.read(earlier) == note
+    assert Note.read(earlier).text() == text
 
 
 async def test_another_model_is_told_what_was_said_as_messages() -> None:
