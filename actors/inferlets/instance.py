@@ -408,7 +408,7 @@ async def _first_lines(journal: Journal, seed: InferletSeed) -> tuple[bytes, ...
         raise InferletNotFound(source_id) from None
 
     def forked() -> tuple[bytes, ...]:
-        fork = ThreadFork(source_id, [records.decode(line) for line in lines], seed.instance_id, seq)
+        fork = ThreadFork(source_id, [records.decode(line) for line in lines], seed.instance_id, seq, seed.name)
         return tuple(map(records.encode, fork.records()))
 
     return await asyncio.to_thread(forked)

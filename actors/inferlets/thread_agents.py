@@ -111,6 +111,23 @@ class ThreadAgents(Agents):
             raise ThreadNotFound(thread_id) from None
 
     @override
+    async def rewind(self, agent: str, name: str, after: int, owner: str = "") -> ThreadRef:
+        if await self._of_id(agent, name, owner):
+            raise InvalidRequest("a thread that is named by its id cannot be rewound: fork it")
+        asked = ThreadName(owner, agent, name, None)
+        thread_id, thread = await self._named(asked)
+        if thread is None:
+            raise ThreadNotFound(name)
+        seq = 0 if after == 0 else await thread.closed_block(after)
+        known = generation = await self._names.generation(asked)
+        while await self._is_taken(fork_id := asked.thread_id(generation := generation + 1)):
+            pass  # by a call that was cut short, or that comes first
+        seed = InferletSeed(fork_id, owner, AGENT + agent, None, "", (), name, origin=(thread_id, seq))
+        fork = await self._launched(asked, seed)
+        await self._names.begin_generation(asked, known, generation)
+        return fork
+
+    @override
     async def threads(self, owner: str = "") -> tuple[ThreadInfo, ...]:
         return tuple(
             ThreadInfo(one.instance_id, one.program.removeprefix(AGENT), one.name, one.created_at, one.last_used_at)
@@ -165,6 +182,9 @@ class ThreadAgents(Agents):
         if generation > known:
             await self._names.begin_generation(asked, known, generation)
         return thread_id, None
+
+    async def _is_taken(self, thread_id: str) -> bool:
+        return await self.journal.info(journal_key(INFERLET, thread_id)) is not None
 
     async def _claim(self, asked: ThreadName, thread_id: str) -> None:
         if asked.key is not None:

@@ -20,15 +20,16 @@ MIN_TASKS = 1_000
 
 
 class ThreadFork:
-    """Of a thread with this id and these records, up to the block of this seq, or to nothing; of another id.
+    """Of a thread with this id and these records, up to the block of this seq, or to nothing; of another id and name.
 
     Blocks that began later are left out, and those that are open; a run that has come no further than that has ended.
     """
 
-    def __init__(self, source_id: str, history: Sequence[Record], fork_id: str, seq: int) -> None:
+    def __init__(self, source_id: str, history: Sequence[Record], fork_id: str, seq: int, name: str) -> None:
         assert isinstance(history[0], Launched), "the first record launches it"
         self._launched = history[0]
         self._source_id, self._fork_id, self._seq = source_id, fork_id, seq
+        self._name = name
         self._history = history
         self._log = ThreadLog()
         self._checkpoints: list[tuple[int, int]] = []
@@ -43,7 +44,7 @@ class ThreadFork:
         Raises:
             BlockNotFound: none that is closed has this seq.
         """
-        name = self._fork_id
+        name = self._name
         launched = replace(
             self._launched, arguments=(name,), name=name, parent=None, format=FORMAT, idle_timeout_s=None
         )
@@ -168,4 +169,4 @@ class ThreadFork:
 
     def _renamed_run(self, run: Run) -> Run:
         run_id, parent = self._renamed(run.id), run.parent_run_id and self._renamed(run.parent_run_id)
-        return replace(run, id=run_id, parent_run_id=parent, thread_id=self._fork_id, context_id=self._fork_id)
+        return replace(run, id=run_id, parent_run_id=parent, thread_id=self._fork_id, context_id=self._name)

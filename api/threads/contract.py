@@ -277,6 +277,18 @@ class Agents(Protocol):
         """
         ...
 
+    async def rewind(self, agent: str, name: str, after: int, owner: str) -> ThreadHandle:
+        """A fork that has the name from now on; the thread that had it is found by its id. Durable on return.
+
+        Args:
+            after: the seq of a block that is closed; 0 for an empty thread.
+
+        Raises:
+            ThreadNotFound, BlockNotFound, TooBusy
+            InvalidRequest: the name is the thread's id.
+        """
+        ...
+
     async def threads(self, owner: str) -> tuple[ThreadInfo, ...]:
         """This owner's threads, the latest used first."""
         ...

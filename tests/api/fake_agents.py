@@ -49,6 +49,10 @@ class NoAgents(Agents):
         raise ThreadNotFound(thread_id)
 
     @override
+    async def rewind(self, agent: str, name: str, after: int, owner: str) -> ThreadHandle:
+        raise ThreadNotFound(name)
+
+    @override
     async def threads(self, owner: str) -> tuple[ThreadInfo, ...]:
         return ()
 

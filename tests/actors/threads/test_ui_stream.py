@@ -223,6 +223,44 @@ async def test_a_transcript_that_is_sent_again_duplicates_nothing(small: SmallCl
         assert len(await caller.blocks(thread["id"], "roles=user")) == 3
 
 
+async def test_an_answer_is_made_again_and_a_message_changed_in_a_fork_that_has_the_name(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        first = user(called("add", a=1, b=2))
+        await chat(caller, first)
+        listed = user("list", "u2")
+        second = await chat(caller, first, listed)
+        [before] = (await caller.ask("GET", "/api/threads?context_id=c"))["threads"]
+        again = await chat(caller, first, listed, trigger="regenerate-message", messageId=second[0]["messageId"])
+        assert said(again) == said(second), "it knows what was said before, and not what is said again"
+        assert again[0]["messageId"] != second[0]["messageId"]
+        await chat(caller, first, listed, user("say more", "u3"))
+        threads = {one["id"] for one in (await caller.ask("GET", "/api/threads?context_id=c"))["threads"]}
+        assert before["id"] in threads
+        assert len(threads) == 2
+        assert len(await caller.blocks(before["id"], "roles=user")) == 2, "it is as it was"
+        changed = await chat(caller, user("list", "u1"), messageId="u1")
+        assert said(changed) == "system: Help. | user: list"
+        assert said(await chat(caller, user("list", "u1"), user("list", "u4"))).endswith(
+            f"assistant: {said(changed)} | user: list"
+        )
+        anew = await chat(caller, user("list"), chat_id="d", trigger="regenerate-message")
+        assert said(anew) == "system: Help. | user: list", "where nothing was said it begins"
+        assert RECORDED == ["add 1 2"]
+        by_id = {"chat_id": before["id"], "trigger": "regenerate-message", "status": 400}
+        await chat(caller, first, listed, **by_id)
+
+
+async def test_a_running_answer_is_stopped_and_made_again(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        await chat(caller, user("say one"))
+        first = asyncio.create_task(chat(caller, user("say one"), user(called("hold", name="s"), "u2")))
+        await recorded()
+        changed = await chat(caller, user("say one"), user("list", "u2"), messageId="u2")
+        assert said(changed) == "system: Help. | user: say one | assistant: one | user: list"
+        assert (await first)[-1]["type"] == "abort"
+        HELD["s"].set()
+
+
 async def test_what_a_run_was_steered_with_is_known_and_not_said_again(small: SmallCluster) -> None:
     async with calling(small) as caller:
         path = "/api/agents/steered/ui"
@@ -272,8 +310,8 @@ async def test_strangers_and_what_is_no_chat_are_refused(small: SmallCluster) ->
             ([{**user("x"), "id": "i" * 257}], "invalid_request"),
         ):
             assert (await chat(ada, *messages, chat_id="bad", status=400))[0]["code"] == code
-        again = await chat(ada, user("say x"), trigger="regenerate-message", status=400)
-        assert "trigger" in again[0]["message"]
+        for wrong in ({"trigger": "other"}, {"trigger": "regenerate-message", "messages": [answer]}):
+            assert (await chat(ada, user("say x"), status=400, **wrong))[0]["code"] == "invalid_request"
 
 
 async def test_what_a_run_below_asks_is_asked_in_the_message(small: SmallCluster) -> None:

@@ -10,6 +10,9 @@ The chat's ``id`` is the name or the id of the thread, and the id of an assistan
 ``messages`` those of the user are taken which the thread does not have, by their ids; where the last one is the
 assistant's, what it has for approvals and for calls of a ``client_tool``. A question of a tool's is a part `data-ask`,
 to be answered at `POST /api/runs/{run_id}/answers`. The client may leave, and comes back by `GET`.
+
+With the ``trigger`` "regenerate-message", and for a message of the user's that was changed (``messageId``), the thread
+goes on in a fork without what came from that message on; the fork has its name, and what was there is found by its id.
 """
 
 from __future__ import annotations
@@ -32,9 +35,9 @@ from api.http.event_stream import EventStream, kept_alive
 from api.http.json_text import json_text
 from api.http.operations import EVENTS, Operation
 from api.http.security import owner_of
-from api.threads.blocks import run_of_call
+from api.threads.blocks import KINDS, run_of_call
 from api.threads.commands import GivenAnswer, Prompt
-from api.threads.contract import ThreadHandle
+from api.threads.contract import BlockQuery, ThreadHandle
 
 PROTOCOL = {"x-vercel-ai-ui-message-stream": "v1"}
 DONE = "data: [DONE]\n\n"
@@ -54,13 +57,20 @@ def ui_routes() -> list[BaseRoute]:
 async def chat(request: Request) -> Response:
     owner = owner_of(request)
     body = parse_body(UiBody, await request.body())
-    if body.trigger != "submit-message":
-        raise InvalidRequest(f"trigger: {body.trigger!r:.100} is not supported; send a new message, or fork the thread")
+    if body.trigger not in ("submit-message", "regenerate-message"):
+        raise InvalidRequest(f"trigger: {body.trigger!r:.100} is not supported")
+    if body.trigger == "regenerate-message" and not body.is_again:
+        raise InvalidRequest("messages: to be answered again, the last one must be the user's")
     said = [message.said() for message in body.messages]
     agents, is_asked = agents_of(request), any(message.text for message in said)
     if not is_asked and not any(message.role == "assistant" for message in body.messages[-1:]):
         raise InvalidRequest("messages: there is no text of the user")
     thread = await (agents.open if is_asked else agents.find)(request.path_params["agent"], body.id, owner)
+    if body.is_again:
+        begun = await Taker(thread, "ui").begun_by(said[-1:])
+        if begun:
+            seq = await _before(thread, begun[said[-1].id])
+            thread = await agents.rewind(request.path_params["agent"], body.id, seq, owner)
     return _stream(thread, await _shown(thread, body.messages, said))
 
 
@@ -76,11 +86,26 @@ async def resume_chat(request: Request) -> Response:
 
 
 async def stop_chat(request: Request) -> Response:
-    thread = await _thread(request)
+    await _stop(await _thread(request))
+    return Response(status_code=204)
+
+
+async def _stop(thread: ThreadHandle) -> None:
     for run in reversed(await thread.active_runs()):
         if run.parent_run_id is None:  # a run that goes on without those below it would say so to its model
             await thread.cancel(run.id)
-    return Response(status_code=204)
+
+
+async def _before(thread: ThreadHandle, run_id: str) -> int:
+    """The seq of the last block before a run, after which none goes on; 0 where there is none."""
+    await _stop(thread)
+    every = frozenset(KINDS)
+    first, _ = await thread.blocks(BlockQuery(run_id, every, limit=1))
+    before = first[0].seq if first else None
+    last, _ = await thread.blocks(
+        BlockQuery(None, every, before=before, limit=1, is_descending=True, has_children=True)
+    )
+    return last[0].seq if last else 0
 
 
 async def _thread(request: Request) -> ThreadHandle:

@@ -80,3 +80,14 @@ class UiBody(_Part):
     id: Name
     messages: tuple[UiMessageBody, ...]
     trigger: str = "submit-message"
+    message_id: Id | None = None
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel)
+
+    @property
+    def is_again(self) -> bool:
+        """Whether the last message, of the user, is to be answered anew: as it was, or as it is now."""
+        last = self.messages[-1] if self.messages else None
+        if last is None or last.role != "user":
+            return False
+        return self.trigger == "regenerate-message" or last.id == self.message_id
