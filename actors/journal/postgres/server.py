@@ -16,6 +16,7 @@ LOST = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.TooManyConnectionsError,
@@ -35,7 +36,13 @@ def place_of(url: str) -> str:
 async def open_pool(url: str, schema: str, max_size: int) -> asyncpg.Pool[Any]:
     """Connections that look for names in this schema."""
     settings = {"search_path": f'"{schema}"', "application_name": "greenroom", "synchronous_commit": "on"}
-    return await asyncpg.create_pool(url, min_size=1, max_size=max_size, timeout=_CONNECT_S, server_settings=settings)
+    return await asyncpg.create_pool(
+        url, min_size=1, max_size=max_size, timeout=_CONNECT_S, server_settings=settings, reset=_leave_as_it_is
+    )
+
+
+async def _leave_as_it_is(connection: object) -> None:
+    """A connection that goes back into the pool is as it was: asking the server to make it so takes a round trip."""
 
 
 class ServerLock:
