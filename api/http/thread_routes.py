@@ -26,13 +26,15 @@ A fork has the blocks up to ``after``, with ids of its own, and knows them; what
 `/api/files` is `/api/threads`, and `/api/tasks` is `/api/runs`. Blocks are by default the transcript: messages of user
 and assistant. Events are `block.created`, `block.completed` (`{seq, block}`), `run.updated`, `run.ended` (`{seq, run}`)
 and `block.delta` (`{block_id, run_id, part, offset, text}`, the offset in UTF-8 bytes). The id of an event is where to
-go on after it, as ``after`` or `Last-Event-ID`; nothing is missed or repeated. With ``run_id`` the stream ends with the
+go on after it, as ``after`` or `Last-Event-ID`; nothing is missed or repeated. A reader that has not taken an event for
+a minute gets `lagged`, with `{after}` to go on at, and the stream ends. With ``run_id`` the stream ends with the
 run. Runs that other runs began, by calls of agents, are left out unless their own ``run_id`` or ``children=true`` is
 asked for.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated, Literal
 
@@ -67,6 +69,9 @@ from api.wire.thread_views import (
 
 MAX_LIMIT = 1000
 MAX_SEQ = 10**15
+
+MAX_LAG_S = 60.0
+"""A reader that takes so long for one event has its place among the streams no longer."""
 
 Number = Annotated[int, Field(ge=0)]
 
@@ -206,9 +211,14 @@ async def steer(request: Request) -> Response:
 
 
 async def _texts(events: AsyncIterator[ThreadEvent]) -> AsyncGenerator[str]:
+    clock = asyncio.get_running_loop().time
     try:
         async for event in events:
+            told_at = clock()
             yield event_text(event.name, event_view(event), event.position)
+            if clock() - told_at > MAX_LAG_S:
+                yield event_text("lagged", {"after": event.position}, event.position)
+                return
     except GreenroomError as error:
         yield error_text(error)
 
