@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from actors.inferlets.records import Ended, Launched, Logged, Record, Restarted
+from actors.inferlets.thread_log import ends_with
 from actors.settings import InferletSettings
-from api.threads.runs import ENDED
+from api.threads.runs import ENDED, RunState
 
 MAX_WAIT_S = 30 * 86_400.0
 """For an ask that does not expire, or a program's sleep."""
@@ -23,7 +24,7 @@ class Lifetime:
     def __init__(self, settings: InferletSettings) -> None:
         self._settings = settings
         self._own_timeout_s: float | None = None
-        self._runs: set[str] = set()
+        self._runs: dict[str, RunState] = {}
         self._asks: dict[str, float | None] = {}
         self._is_over = False
 
@@ -36,7 +37,7 @@ class Lifetime:
                 case Launched():
                     self._own_timeout_s = record.idle_timeout_s
                 case Restarted() | Ended():
-                    self._runs.clear()
+                    self._runs = {id: state for id, state in self._runs.items() if not ends_with(record, state)}
                     self._asks.clear()
                     self._is_over = isinstance(record, Ended)
 
@@ -62,7 +63,9 @@ class Lifetime:
     def _take_logged(self, value: Any) -> None:
         match value:
             case {"log": "run", "run": {"id": run_id, "state": state}}:
-                (self._runs.discard if state in ENDED else self._runs.add)(run_id)
+                self._runs[run_id] = state
+                if state in ENDED:
+                    del self._runs[run_id]
             case {"log": "created", "block": {"kind": "ask", "id": block_id, "ask": {"expires_at": expires_at}}}:
                 self._asks[block_id] = expires_at
             case {"log": "completed", "block": {"kind": "ask", "id": block_id}}:

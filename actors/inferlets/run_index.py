@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from actors.inferlets.records import Ended, Logged, Record, Restarted
-from actors.inferlets.thread_log import ending_of
+from actors.inferlets.thread_log import ending_of, ends_with
 from actors.journal.contract import IndexEntry
 from api.threads.runs import Run
 
@@ -37,8 +37,8 @@ class RunIndex:
                 return self._logged(value)
             case Restarted() | Ended():
                 state, reason, error = ending_of(record)
-                ended = [run.ended_as(state, reason, error) for run in self._active.values()]
-                return ended
+                ended = [run for run in self._active.values() if ends_with(record, run.state)]
+                return [run.ended_as(state, reason, error) for run in ended]
         return ()
 
     def _logged(self, value: Any) -> Iterable[Run]:

@@ -15,7 +15,7 @@ from api.errors import BlockNotFound, GreenroomError, RunNotFound
 from api.inferlet.work_effects import Shown
 from api.threads.blocks import Block, BlockError, Part, is_within, top_of
 from api.threads.contract import BlockQuery, EventName
-from api.threads.runs import Label, Reason, Run
+from api.threads.runs import Label, Reason, Run, RunState
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class ThreadLog:
                 case Shown(value):
                     self._show(value)
                 case Restarted() | Ended():
-                    self._end_all(*ending_of(record))
+                    self._end_all(record)
                     self.is_over = isinstance(record, Ended)
         for watcher in self._watchers:
             watcher.set()
@@ -220,16 +220,22 @@ class ThreadLog:
             shown.append((Part(value["type"], value["mime_type"]), bytearray()))
         shown[value["part"]][1].extend(value["text"].encode())
 
-    def _end_all(self, state: Literal["cancelled", "failed"], reason: Reason, error: BlockError | None) -> None:
+    def _end_all(self, record: Restarted | Ended) -> None:
         """The program has ended, or begins without what it worked on."""
+        state, reason, error = ending_of(record)
         for block_id in list(self._open):
             block = self.block(block_id)
             at = max(block.created_at, self.runs[block.run_id].created_at)
             self._complete(replace(block, state=state, error=error, closed_at=at))
-        lasting = [run for run in self.runs.values() if not run.is_over]
+        lasting = [run for run in self.runs.values() if not run.is_over and ends_with(record, run.state)]
         children = [run for run in lasting if run.parent_run_id]
         for run in (*reversed(children), *(run for run in lasting if not run.parent_run_id)):
             self._take_run(run.ended_as(state, reason, error))
+
+
+def ends_with(record: Restarted | Ended, state: RunState) -> bool:
+    """Whether it is the end of a run in this state."""
+    return isinstance(record, Ended) or state != "queued" or not record.keeps_queued
 
 
 def ending_of(record: Restarted | Ended) -> tuple[Literal["cancelled", "failed"], Reason, BlockError | None]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 from api.agents.agent import Agent
 from api.agents.conversation import Messages
@@ -108,7 +109,7 @@ class _Thread:
         return True
 
     def _restore(self, beginning: Beginning) -> None:
-        """Runs that are lost have ended, and those that waited for their place too."""
+        """Runs that had begun and are lost have ended."""
         notes = beginning.notes
         for note in notes:
             self._writer.num_blocks = note["num_blocks"]
@@ -121,12 +122,27 @@ class _Thread:
         self._known_model, self._runs_before = model_of(notes), runs_before(notes)
         if self._known_model and (origin := notes[-1].get("origin")):
             self._known_model.begin_as_fork(origin)
+        self._noted = frozenset(self._runs)
         if beginning.lost is not None:
-            self._runs = {}
+            self._runs = self._runs if beginning.has_queue else {}
+            self._requeue(beginning.lost)
             self._writer.num_blocks += sum(value["log"] == "created" for value in beginning.lost)
         self._queue.extend(self._runs.values())
-        self._noted = frozenset(self._runs)
         self._tools.noted()
+
+    def _requeue(self, lost: Iterable[Any]) -> None:
+        """Of what is logged here, let those runs wait for their place that had not begun."""
+        for value in lost:
+            if value["log"] != "run":
+                continue
+            run_id, known = value["run"]["id"], self._runs.get(value["run"]["id"])
+            if "asked" in value:
+                prompt = value["run"]["prompt"] or (known.prompt.text if known else "")
+                kept = {"run": value["run"] | {"prompt": prompt}, **value["asked"]}
+                self._note(RunTask.of(kept, self._active, self._tools, self._writer, self._model, self._note))
+                self._noted -= {run_id}
+            else:
+                self._runs.pop(run_id, None)
 
     def _take(self, position: int, message: object) -> None:
         try:

@@ -118,8 +118,11 @@ class RunTask:
     @property
     def kept(self) -> dict[str, Any]:
         """All of it, while it waits for its place."""
+        return {"run": self.run.kept, **self._asked}
+
+    @property
+    def _asked(self) -> dict[str, Any]:
         return {
-            "run": self.run.kept,
             "tool_choice": list(self.prompt.tool_choice),
             "limits": asdict(self.prompt.limits),
             "history": list(map(list, self.prompt.history)),
@@ -445,5 +448,6 @@ class RunTask:
         self._log()
 
     def _log(self) -> None:
-        self._writer.run(self.run, has_prompt=not self._is_logged)
+        is_queued = self.run.state == "queued"
+        self._writer.run(self.run, has_prompt=not self._is_logged, asked=self._asked if is_queued else None)
         self._is_logged = True

@@ -23,9 +23,13 @@ class Writer:
     def __init__(self) -> None:
         self.num_blocks = 0
 
-    def run(self, run: Run, has_prompt: bool = False) -> None:
-        """The run is as this says from now on; its prompt needs to be logged once."""
-        _log({"log": "run", "run": run.kept | ({} if has_prompt else {"prompt": ""})})
+    def run(self, run: Run, has_prompt: bool = False, asked: dict[str, Any] | None = None) -> None:
+        """The run is as this says from now on; its prompt needs to be logged once.
+
+        ``asked`` is what else is to be known of one that waits for its place.
+        """
+        kept = run.kept | ({} if has_prompt else {"prompt": ""})
+        _log({"log": "run", "run": kept, **({"asked": asked} if asked else {})})
 
     def outcome(self, position: int, run_id: str | None, error: GreenroomError | None = None) -> None:
         """What became of the command at this position of the inbox."""

@@ -17,11 +17,11 @@ from tests.actors.threads.test_promises import called
 async def test_a_reader_that_takes_nothing_is_told_where_to_resume_and_slows_nobody(
     small: SmallCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(thread_routes, "MAX_LAG_S", 0.5)
     async with calling(small) as caller:
         begun = await caller.begin("\n".join([called("repeated", text="x" * 100, times=4000)] * 12), "t", "unlimited")
         await caller.wait(begun["run_id"])
         everything = [(event.id, event.name) for event in await caller.events(begun)]
+        monkeypatch.setattr(thread_routes, "MAX_LAG_S", 0.5)
         url = caller.http.base_url
         narrow = socket.socket()
         narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -41,6 +41,7 @@ async def test_a_reader_that_takes_nothing_is_told_where_to_resume_and_slows_nob
         fields = dict(line.split(": ", 1) for line in lines if ": " in line)
         after = json.loads(fields["data"])["after"]
         assert fields["id"] == after
+        monkeypatch.undo()
         rest = [(event.id, event.name) async for event in caller.stream(begun["stream_url"], after)]
         assert rest == everything[len(everything) - len(rest) :]
         assert (after, 0 < len(rest) < len(everything)) == (everything[-len(rest) - 1][0], True)

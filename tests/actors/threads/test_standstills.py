@@ -10,6 +10,8 @@ import pytest
 
 from actors.inferlets.history import Standstill, standstill
 from actors.inferlets.records import Called, Checkpointed, Delivered, PutAway, Record, Restarted, Resumed, Woken
+from api.threads.commands import Prompt
+from api.tools import Tool
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads.agents import HELD, RECORDED
 from tests.actors.threads.caller import Caller, Json, calling, check, text_of
@@ -66,6 +68,41 @@ async def test_a_retry_safe_tool_that_always_ends_its_process_fails_the_run(smal
         assert len(RECORDED) == 4
         HELD["a"].set()
         assert text_of((await caller.prompt("say on", thread_id))["blocks"][-1]) == "on"
+
+
+@pytest.mark.parametrize("is_noted", [False, True])
+async def test_prompts_that_wait_for_their_place_outlive_a_restart(small: SmallCluster, is_noted: bool) -> None:
+    async with calling(small) as caller:
+        first = await caller.begin(called("hold", name="first") if is_noted else "say one", "t")
+        thread = await small.greenroom.agents.find("helper", "t", "")
+        poison = await caller.begin(called("hold_safely", name="a"), "t")
+        prompt = Prompt(called("look"), history=(("user", "a"), ("assistant", "b")), tools=(Tool("look"),))
+        asked = (await thread.prompt(prompt)).run.id
+        dropped = await caller.begin("say no", "t")
+        last = await caller.begin("list", "t")
+        await caller.ask("POST", f"/api/runs/{dropped['run_id']}/cancel", status=202)
+        await thread.steer(last["run_id"], "and more")
+        HELD["first"].set()
+        await caller.wait(first["run_id"])
+        for number in range(4):
+            async with asyncio.timeout(30):
+                while RECORDED.count("hold a") <= number:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            small.kill_inferlet(thread.thread_id)
+        await _failed(caller, poison)
+        assert (await caller.wait(asked))["state"] == "waiting"
+        [ask] = await caller.blocks(thread.thread_id, f"kinds=ask&run_id={asked}")
+        await caller.answer(asked, ask_id=ask["id"], value="seen")
+        assert (await caller.wait(last["run_id"]))["state"] == "succeeded"
+        assert (await caller.wait(dropped["run_id"]))["state"] == "cancelled"
+        assert text_of((await caller.blocks(thread.thread_id))[-1]) == "list\n\nand more"
+        listed = {run["id"]: run["state"] for run in (await caller.ask("GET", "/api/runs"))["runs"]}
+        assert listed[asked] == listed[last["run_id"]] == "succeeded"
+        assert listed[poison["run_id"]] == "failed"
+        HELD["a"].set()
+        known = text_of((await caller.prompt("list", "t"))["blocks"][-1])
+        assert "user: a | assistant: b | user: call look" in known
+        assert known.endswith("told seen | user: list\n\nand more | assistant: list\n\nand more | user: list")
 
 
 async def test_a_thread_that_is_over_a_limit_whatever_it_does_ends(
