@@ -21,7 +21,7 @@ from api.agents.model_context import ModelContext, once_known
 from api.agents.said import Said
 from api.agents.toolbox import Toolbox
 from api.agents.writer import OpenBlock, Writer
-from api.answers.parser import AnswerParser
+from api.answers.parsers import parser_of
 from api.errors import GreenroomError, LengthExceeded, TooBusy, reason_of
 from api.inferlet import now
 from api.inferlet.context_effects import Generated
@@ -285,7 +285,7 @@ class RunTask:
         choice = self._choice()
         tools = self._tools.specs(self.agent, self.prompt.tools)
         prefix = f"call_{self.run.id.rpartition('.r')[2]}_{self._turn}_"
-        parser = AnswerParser(model.info.answers, prefix, () if choice.mode == "none" else tools)
+        parser = parser_of(model.info.answers, prefix, () if choice.mode == "none" else tools)
         said = self._said = Said(self._new_block, is_json=self.agent.output is not None)
         finish = None
         num_begun = True

@@ -35,6 +35,8 @@ class CallFormat:
         is_bare: the first call at the start of an answer is one without ``opening`` too.
         parameters: None where the arguments are JSON; else how each of them is written, one after another.
         has_keywords: the arguments are Python's keyword arguments, instead of either.
+        has_channels: answers are messages in channels: see ``api.answers.channels``. The texts are then those of a call
+            in a prompt; all marks must be tokens.
     """
 
     name: str
@@ -50,6 +52,7 @@ class CallFormat:
     parameters: ParameterFormat | None = None
     has_keywords: bool = False
     number: str = ""
+    has_channels: bool = False
 
 
 _TAGS = ("<tool_call>", "</tool_call>")
@@ -57,6 +60,7 @@ _GLM = (*_TAGS, "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>")
 _KIMI = tuple(
     f"<|tool_call{mark}|>" for mark in ("s_section_begin", "s_section_end", "_begin", "_argument_begin", "_end")
 )
+_CHANNELS = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|constrain|>")
 _DEEPSEEK = tuple(f"<｜tool▁{mark}｜>" for mark in ("calls▁begin", "calls▁end", "call▁begin", "call▁end", "sep"))
 
 CALL_FORMATS: Mapping[str, CallFormat] = {
@@ -118,6 +122,10 @@ CALL_FORMATS: Mapping[str, CallFormat] = {
             number=":[0-9]{1,9}",
         ),
         CallFormat(
+            "harmony", _CHANNELS, "<|start|>assistant to=functions.", "", "", "<|channel|>commentary json<|message|>",
+            "", None, "", has_channels=True,
+        ),
+        CallFormat(
             "olmo3", ("<function_calls>", "</function_calls>"), "<function_calls>", "", "", "(", r"\)", "\n",
             "</function_calls>", has_keywords=True,
         ),
@@ -133,8 +141,9 @@ CALL_FORMATS: Mapping[str, CallFormat] = {
 }  # fmt: skip
 """Of Hermes and Qwen; of ``pocket``; of Llama 3; of older and of newer models of Mistral; of DeepSeek V3 and R1, and of
 V3.1; of Granite 3; of Qwen 3 Coder and Qwen 3.5; of GLM 4.5, and of 4.7; of MiniMax M2; of Phi-4-mini; of Kimi K2; of
-Olmo 3; of LFM2; of Llama 4 and Llama 3.2, where a template asks for lists of calls as Python writes them."""
+gpt-oss; of Olmo 3; of LFM2; of Llama 4 and 3.2, where a template asks for lists of calls as Python writes them."""
 
+CHANNEL_REASONING = ("<|channel|>analysis<|message|>", "<|end|>")
 REASONING_MARKS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"))
 
 
@@ -158,7 +167,13 @@ class AnswerFormat:
     @property
     def marks(self) -> tuple[str, ...]:
         """The marks of both, whether they are tokens or not."""
-        return (*(self.calls.marks if self.calls else ()), *(self.reasoning or ()))
+        reasoning = () if self.has_channels else self.reasoning or ()
+        return (*(self.calls.marks if self.calls else ()), *reasoning)
+
+    @property
+    def has_channels(self) -> bool:
+        """Whether they are messages in channels."""
+        return self.calls is not None and self.calls.has_channels
 
     def require_calls(self) -> CallFormat:
         """The format of calls.

@@ -7,7 +7,7 @@ from typing import Any
 
 from api.answers.events import AnswerEvent
 from api.answers.formats import AnswerFormat
-from api.answers.parser import AnswerParser
+from api.answers.parsers import parser_of
 from api.turns import Finish, Frame, TurnStart
 from api.wire.answer_views import answer_view
 from api.wire.views import FinishView
@@ -24,7 +24,7 @@ class TurnMessages:
         self._start = start
         self._offset = offset
         self._max_context = max_context
-        self._parser = AnswerParser(answers, f"call_{start.turn_id}_", start.tools) if start.tools else None
+        self._parser = parser_of(answers, f"call_{start.turn_id}_", start.tools) if start.tools else None
 
     def started(self) -> dict[str, Any]:
         """The first one."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from api.answers.collected import Collected
 from api.answers.parser import AnswerParser
+from api.answers.parsers import parser_of
 from api.cluster import ModelInfo
 from api.errors import InvalidRequest
 from api.inferlet.context_effects import Decode, Generate, Generated, Left, NextDistribution, NextPiece, Turn
@@ -143,7 +144,7 @@ class Generation:
         turn = self._context.turn(self._request)
         if tools := self._request.callable_tools:
             call_ids = f"call_{turn.context_id}_{turn.request.turn_id}_"
-            self._parser = AnswerParser(self._context.info.answers, call_ids, tools)
+            self._parser = parser_of(self._context.info.answers, call_ids, tools)
         return turn
 
     def _note_reader(self) -> None:

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from api.answers.formats import AnswerFormat
 from api.constraints import Constraint, Grammar
 from api.errors import Unsupported
-from api.tools import Tool
+from api.tools import Tool, ToolChoice
 from api.turns import TurnRequest
 
 
@@ -45,13 +45,18 @@ def constraint_of(request: TurnRequest, format: AnswerFormat) -> EngineConstrain
     Raises:
         Unsupported: the turn has tools, and the model has no calls, or the text is held to a grammar beside them.
     """
-    if not request.tools:
+    if not request.tools and (request.constraint is None or not format.has_channels):
         return request.constraint
     calls = format.require_calls()
-    choice = request.tool_choice
-    if choice.mode == "none" and not any(calls.opening == mark for mark, _ in format.mark_ids):
+    choice = request.tool_choice if request.tools else ToolChoice("none")
+    if (
+        choice.mode == "none"
+        and not format.has_channels
+        and not any(calls.opening == mark for mark, _ in format.mark_ids)
+    ):
         return request.constraint
     if choice.mode != "required" and isinstance(request.constraint, Grammar):
-        raise Unsupported("a grammar is not supported beside tools that may be called")
+        where = "in a channel" if format.has_channels else "beside tools that may be called"
+        raise Unsupported(f"a grammar is not supported {where}")
     tools = tuple(tool for tool in request.tools if not choice.names or tool.name in choice.names)
     return AnswerConstraint(format, tools, choice.mode, request.parallel_tool_calls, request.constraint)

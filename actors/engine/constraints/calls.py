@@ -30,6 +30,8 @@ class AnswerGrammar:
     def write(self) -> str:
         """The grammar, from its rule ``start``."""
         format = self._constraint.format
+        if format.has_channels:
+            return "\n".join(self._channel_rules())
         rules = [f"start: {self._reasoning(format)} answer", *self._reasoning_rules(format)]
         answers = [] if self._constraint.mode == "required" else ["said"]
         if self._constraint.mode != "none" and self._constraint.tools:
@@ -45,6 +47,29 @@ class AnswerGrammar:
         if "said" in answers:
             rules.append(f"said: {self._text or 'SAID?'}")
         return "\n".join(rules)
+
+    # Messages in channels.
+
+    def _channel_rules(self) -> Iterator[str]:
+        tools = self._constraint.tools if self._constraint.mode != "none" else ()
+        answers = ["final"] * (self._constraint.mode != "required") + ["called"] * bool(tools)
+        later = self._marked("<|end|><|start|>assistant")
+        yield "start: thought? answer"
+        yield "ANY: /(?s:.+)/"
+        yield f"thought: {self._marked('<|channel|>analysis<|message|>')} ANY? {later}"
+        yield f"answer: {' | '.join(answers)}"
+        yield f"final: {self._marked('<|channel|>final<|message|>')} said"
+        yield f"said: {self._text or 'ANY?'}"
+        if tools:
+            has_lead = self._constraint.mode == "auto" and self._text is None
+            yield f"called: {'lead? ' if has_lead else ''}({' | '.join(f'call_{n}' for n, _ in enumerate(tools))})"
+            yield f"lead: {self._marked('<|channel|>commentary<|message|>')} ANY? {later}"
+            yield f'kind: " json" | " "? {self._marked("<|constrain|>json")}'
+        for number, tool in enumerate(tools):
+            name = f" to=functions.{tool.name}"
+            heads = (self._marked(f"<|channel|>commentary{name}"), self._marked(f"{name}<|channel|>commentary"))
+            yield f"call_{number}: ({' | '.join(heads)}) kind? {self._marked('<|message|>')} arguments_{number}"
+            yield f"arguments_{number}: {self._arguments[tool.name]}"
 
     # Reasoning.
 

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from actors.engine.text.chat_template import ChatTemplate
-from api.answers.formats import CALL_FORMATS, REASONING_MARKS, AnswerFormat, CallFormat
+from api.answers.formats import CALL_FORMATS, CHANNEL_REASONING, REASONING_MARKS, AnswerFormat, CallFormat
 from api.errors import InvalidRequest
 from api.tools import Tool, ToolCall
 from api.turns import Message
@@ -28,12 +28,17 @@ def answer_format(tokenizer: Any, template: ChatTemplate, calls: str | None = No
     if calls is not None and calls not in CALL_FORMATS:
         raise InvalidRequest(f"no format of tool calls is called {calls!r}; there are: {', '.join(CALL_FORMATS)}")
     reasoning = next((pair for pair in REASONING_MARKS if pair[1] in template.source), None)
+    ids = {token.content: int(token_id) for token_id, token in tokenizer.added_tokens_decoder.items()}
+    format = _calls(template) if calls is None else CALL_FORMATS[calls]
+    if format is not None and format.has_channels:
+        if not ids.keys() >= set(format.marks):
+            return AnswerFormat()
+        return AnswerFormat(format, CHANNEL_REASONING, mark_ids=tuple((mark, ids[mark]) for mark in format.marks))
     found = AnswerFormat(
-        calls=_calls(template) if calls is None else CALL_FORMATS[calls],
+        calls=format,
         reasoning=reasoning,
         starts_in_reasoning=reasoning is not None and _opens(template, *reasoning),
     )
-    ids = {token.content: int(token_id) for token_id, token in tokenizer.added_tokens_decoder.items()}
     mark_ids = tuple((mark, ids[mark]) for mark in found.marks if mark in ids)
     return AnswerFormat(found.calls, found.reasoning, found.starts_in_reasoning, mark_ids)
 

@@ -21,8 +21,15 @@ _MARKER = "marker-7c1e9a52d0b4"
 """Stands for the messages that a context already holds."""
 
 
-_CALLED = (Message("user", _MARKER), Message("assistant", "", tool_calls=(ToolCall("abcdefghi", _MARKER, "{}"),)))
-"""A call, after which templates take a tool's result that they refuse after a text."""
+_CALL_ID = "abcdefghi"
+
+
+def _called(name: str | None = None) -> tuple[Message, ...]:
+    """A call, after which templates take a tool's result that they refuse after a text."""
+    call = ToolCall(_CALL_ID, name or _MARKER, "{}")
+    return Message("user", _MARKER), Message("assistant", "", tool_calls=(call,))
+
+
 _KIMI_ID = "functions[.].+:[0-9]+"
 _NO_CONTINUATION = "the model's chat template cannot continue a conversation"
 _NAME = "name-of-argument"
@@ -84,7 +91,7 @@ class ChatTemplate:
             if messages[0].role != "tool":
                 raise
             before, _, closing = self.render(earlier, False, tools).rpartition(_MARKER)
-            rendered = closing + self._after(_CALLED, messages, opens_answer, tools)
+            rendered = closing + self._after(_called(messages[0].name), messages, opens_answer, tools)
         if _MARKER not in before:
             raise InvalidRequest(_NO_CONTINUATION)
         return self._encode(rendered, is_opening=False)
@@ -101,13 +108,13 @@ class ChatTemplate:
         if role == "assistant":
             earlier = (Message("user", _MARKER), *earlier)
         elif role == "tool":
-            earlier = (*_CALLED, Message("tool", _MARKER, tool_call_id=_CALLED[1].tool_calls[0].id))
+            earlier = (*_called(), Message("tool", _MARKER, tool_call_id=_CALL_ID))
         try:
             rendered = self._after(earlier, messages, opens_answer, tools)
         except Exception:
             if role != "assistant" or not messages or messages[0].role != "tool":
                 raise
-            rendered = self._after(_CALLED, messages, opens_answer, tools)
+            rendered = self._after(_called(messages[0].name), messages, opens_answer, tools)
         return self._encode(rendered, is_opening=False)
 
     def _after(
@@ -183,6 +190,8 @@ class ChatTemplate:
         entry: dict[str, Any] = {"role": role, "content": self._defuse(message.content)}
         if message.reasoning:
             entry["reasoning_content"] = self._defuse(message.reasoning)
+            if not (message.tool_calls and message.content):  # a template might refuse both
+                entry["thinking"] = entry["reasoning_content"]
         if message.tool_calls:
             entry["tool_calls"] = [self._call(call, style) for call in message.tool_calls]
             if style.has_none and not message.content:

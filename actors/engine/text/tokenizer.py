@@ -184,7 +184,8 @@ class Tokenizer:
             raise
         except Exception as error:  # a template is a program: whatever it does wrong
             raise InvalidRequest(f"the model's chat template refuses these messages: {sentence_of(error)}") from error
-        return ids[1:] if last_id in self.eos_ids and ids[:1] == [last_id] else ids
+        closing = self.eos_ids if messages[0].role == "tool" else (last_id,)  # a call might end otherwise than a text
+        return ids[1:] if last_id in self.eos_ids and ids and ids[0] in closing else ids
 
 
 def _grouped(parts: Sequence[Part]) -> list[tuple[Part, list[Message]]]:

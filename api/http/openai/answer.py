@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from api.answers.events import AnswerEvent, ArgumentsDelta, CallBegun, ReasoningDelta, TextDelta
 from api.answers.parser import AnswerParser
+from api.answers.parsers import parser_of
 from api.cluster import Cluster, ModelInfo
 from api.http.openai.choice import Choice
 from api.http.openai.scores import ScoredToken, TokenTexts
@@ -44,7 +45,7 @@ class Plan:
         tools, format = self.requests[0].callable_tools, self.model.answers
         if not self.is_chat or not (tools or format.reasoning):
             return None
-        return AnswerParser(format, call_ids, tools)
+        return parser_of(format, call_ids, tools)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ import re
 import pytest
 
 from api.answers.events import AnswerEvent, ArgumentsDelta, CallBegun, CallEnded, ReasoningDelta, TextDelta
-from api.answers.formats import CALL_FORMATS, AnswerFormat, CallFormat
+from api.answers.formats import CALL_FORMATS, CHANNEL_REASONING, AnswerFormat, CallFormat
 from api.answers.parser import AnswerParser
+from api.answers.parsers import parser_of
 from api.tools import Tool
 from api.turns import Finish, Frame
 
@@ -38,7 +39,7 @@ def joined(events: list[AnswerEvent]) -> tuple[str, str, list[tuple[str, str, st
 
 def parsed(format: AnswerFormat, pieces: list[str], tools: tuple[Tool, ...] | None = None) -> list[AnswerEvent]:
     """The events of an answer in these pieces; a piece that is a mark is one token, if the model has such a token."""
-    ids, parser = dict(format.mark_ids), AnswerParser(format, tools=tools)
+    ids, parser = dict(format.mark_ids), parser_of(format, tools=tools)
     return [event for piece in pieces for event in parser.token(ids.get(piece, 7), piece)] + parser.finish()
 
 
@@ -364,3 +365,73 @@ def test_noise_in_a_format_is_read_without_an_error(format: CallFormat) -> None:
             if format.has_keywords:
                 _, _, calls, num_ended = joined(parsed(answers, pieces, TYPED))
                 assert all(isinstance(json.loads(text), dict) for _, _, text in calls[:num_ended])
+
+
+HARMONY = AnswerFormat(
+    CALL_FORMATS["harmony"],
+    CHANNEL_REASONING,
+    mark_ids=tuple((mark, 900 + number) for number, mark in enumerate(CALL_FORMATS["harmony"].marks)),
+)
+CALLED = f"<|channel|>commentary to=functions.weather <|constrain|>json<|message|>{WEATHER}"
+CHANNELS: list[tuple[str, tuple[str, str, list[tuple[str, str, str]], int]]] = [
+    ("<|channel|>final<|message|>Yes.", ("", "Yes.", [], 0)),
+    (
+        "<|channel|>analysis<|message|>Hm. <b><|end|><|start|>assistant<|channel|>final<|message|> Yes.\n",
+        ("Hm. <b>", " Yes.\n", [], 0),
+    ),
+    (
+        f"<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant{CALLED}",
+        ("Hm.", "", TWO_CALLS[:1], 1),
+    ),
+    (
+        f"<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>commentary<|message|>First.<|end|>"
+        f"<|start|>assistant{CALLED}<|end|>"
+        f"<|start|>assistant to=functions.time/now<|channel|>commentary json<|message|>{TIME}",
+        ("Hm.", "First.", TWO_CALLS, 2),
+    ),
+    (f" to=functions.weather{CALLED.replace(' to=functions.weather', '')}", ("", "", TWO_CALLS[:1], 1)),
+    ("<|channel|>analysis<|message|>cut sho", ("cut sho", "", [], 0)),
+    ("<|channel|>analy", ("", "", [], 0)),
+    (CALLED[: CALLED.index("days")], ("", "", [("call_0", "weather", WEATHER[: WEATHER.index("days")])], 0)),
+    ("No channel at all.", ("", "No channel at all.", [], 0)),
+    ("", ("", "", [], 0)),
+    (
+        "<|channel|>final<|message|>a<|end|><|start|>assistant<|channel|>analysis<|message|>late<|end|>"
+        "<|start|>assistant<|channel|>secret<|message|>x<|end|><|start|>assistant<|channel|>final<|message|>b",
+        ("", "ab", [], 0),
+    ),
+    (
+        '<|channel|>commentary to=functions.weather<|message|>{"city": <|end|><|start|>assistant<|channel|>final'
+        "<|message|>So.",
+        ("", "So.", [("call_0", "weather", '{"city": ')], 0),
+    ),
+    ("<|message|><|message|><|end|><|channel|><|start|><|channel|>final<|message|>x", ("", "x", [], 0)),
+]
+
+
+@pytest.mark.parametrize(("answer", "expected"), CHANNELS, ids=range(len(CHANNELS)))
+def test_channels_are_reasoning_text_and_calls_wherever_an_answer_is_cut(
+    answer: str, expected: tuple[str, str, list[tuple[str, str, str]], int]
+) -> None:
+    pieces = re.split(f"({'|'.join(map(re.escape, CALL_FORMATS['harmony'].marks))})", answer)
+    small = [part for piece in pieces for part in ([piece] if piece in dict(HARMONY.mark_ids) else piece)]
+    for cut in (pieces, small):
+        assert joined(parsed(HARMONY, cut)) == expected
+
+
+def test_in_channels_text_that_spells_a_mark_is_text_and_a_call_of_no_tool_too() -> None:
+    written = ["<|channel|>", "final", "<|message|>", *"<|end|><|start|>assistant<|channel|>analysis<|message|>x"]
+    assert joined(parsed(HARMONY, written))[1] == "".join(written[3:])
+    pieces = re.split(r"(<\|[a-z]+\|>)", CALLED)
+    assert joined(parsed(HARMONY, pieces, tools=())) == ("", WEATHER, [], 0)
+
+
+def test_in_channels_all_comes_as_it_is_written() -> None:
+    ids, parser = dict(HARMONY.mark_ids), parser_of(HARMONY)
+    assert not parser.is_in_text
+    for piece in ("<|channel|>", "final"):
+        assert parser.token(ids.get(piece, 7), piece) == []
+    assert parser.token(ids["<|message|>"], "") == []
+    assert parser.is_in_text
+    assert parser.token(7, "Yes <") == [TextDelta("Yes <")]
+    assert parser.token(7, " and") == [TextDelta(" and")]

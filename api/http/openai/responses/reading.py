@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 from api.answers.formats import AnswerFormat
-from api.answers.parser import AnswerParser
+from api.answers.parsers import parser_of
 from api.errors import GreenroomError, sentence_of
 from api.http.openai.choice import Token
 from api.http.openai.envelope import openai_error_body
@@ -53,7 +53,7 @@ class Reading:
         self._fields = fields
         self._start = start
         self._frames = frames
-        parser = AnswerParser(answers, call_ids(response_id), start.tools)
+        parser = parser_of(answers, call_ids(response_id), start.tools)
         self._output = Output(response_id, parser, after, ENCRYPTED_REASONING in fields.get("include", ()))
         self._texts = texts
         self._ended_at = ended_at

@@ -11,13 +11,15 @@ import jsonschema
 import numpy
 import pytest
 
-from actors.engine.constraints.answers import AnswerConstraint
+from actors.engine.constraints.answers import AnswerConstraint, constraint_of
 from actors.engine.text.detokenizer import Detokenizer
 from api.answers.events import AnswerEvent, ArgumentsDelta, CallBegun, CallEnded, ReasoningDelta, TextDelta
-from api.answers.formats import CALL_FORMATS, REASONING_MARKS, AnswerFormat
-from api.answers.parser import AnswerParser
-from api.constraints import Choice
+from api.answers.formats import CALL_FORMATS, CHANNEL_REASONING, REASONING_MARKS, AnswerFormat
+from api.answers.parsers import parser_of
+from api.constraints import Choice, Grammar
+from api.errors import Unsupported
 from api.tools import Tool
+from api.turns import TurnRequest
 from tests.actors.engine.constraints.walks import grammars, rules
 
 SCHEMA: dict[str, Any] = {
@@ -32,6 +34,10 @@ FIRST_MARK = 600
 
 def answers(name: str, marks: str, reasoning: str) -> AnswerFormat:
     """A format whose marks are tokens, or text; of a model that does not reason, does, or starts with it."""
+    calls = CALL_FORMATS[name]
+    if calls.has_channels:
+        channel_ids = tuple((mark, FIRST_MARK + number) for number, mark in enumerate(calls.marks))
+        return AnswerFormat(calls, CHANNEL_REASONING, mark_ids=channel_ids)
     pair = None if reasoning == "none" else REASONING_MARKS[0]
     format = AnswerFormat(CALL_FORMATS[name], pair, reasoning == "starts")
     ids = tuple((mark, FIRST_MARK + number) for number, mark in enumerate(format.marks))
@@ -42,7 +48,7 @@ def walked(constraint: AnswerConstraint, seed: int, max_tokens: int = 100) -> tu
     """The events of a random answer that likes marks, its ids, and whether it ended by itself."""
     draw = random.Random(seed)
     eagerness = (0.99, 0.99, 0.3)[seed % 3]
-    matcher, parser = grammars().matcher(constraint), AnswerParser(constraint.format, tools=constraint.tools)
+    matcher, parser = grammars().matcher(constraint), parser_of(constraint.format, tools=constraint.tools)
     detokenizer = Detokenizer(rules().vocabulary, (), rules().tokenizer.special_ids, skip_special_tokens=True)
     marks = {token_id: mark for mark, token_id in constraint.format.mark_ids}
     written, ids = "", list[int]()
@@ -111,6 +117,7 @@ UNLIKELY = {
     *((name, "text") for name in ("deepseek_v3", "deepseek_v31", "granite", "kimi_k2", "lfm2", "minimax_m2", "olmo3")),
     ("phi4", "tokens"),
     ("pythonic", "text"),
+    ("harmony", "text"),
 }
 """Marks that a random walk does not write, and those that are not there."""
 FORMATS = [(name, marks) for name in CALL_FORMATS for marks in ("tokens", "text") if (name, marks) not in UNLIKELY]
@@ -136,7 +143,7 @@ def test_answers_are_what_the_parser_reads(
             assert not (mode == "required" and has_ended) or number
             assert has_many or number <= 1
             if mode == "none":
-                opening = format.calls and dict(format.mark_ids)[format.calls.opening]
+                opening = format.calls and dict(format.mark_ids).get(format.calls.opening)
                 assert opening not in ids
     if mode != "none" and reasoning != "starts":
         assert any(counts[True] + counts[False])
@@ -154,3 +161,20 @@ def test_text_is_held_to_its_own_constraint_where_no_call_is_made() -> None:
         assert not (number and text)
     assert 0 in numbers
     assert numbers - {0}
+
+
+def test_in_channels_text_is_held_in_the_last_message_also_without_tools() -> None:
+    format = answers("harmony", "tokens", "none")
+    request = TurnRequest("t", (), constraint=Choice(("yes", "no")))
+    constraint = constraint_of(request, format)
+    assert isinstance(constraint, AnswerConstraint)
+    texts = set()
+    for seed in range(10):
+        events, _, has_ended = walked(constraint, seed)
+        assert not check(events, has_ended)
+        if has_ended:
+            texts.add("".join(event.text for event in events if isinstance(event, TextDelta)))
+    assert texts == {"yes", "no"}
+    assert constraint_of(TurnRequest("t", ()), format) is None
+    with pytest.raises(Unsupported, match="a grammar is not supported in a channel"):
+        constraint_of(TurnRequest("t", (), constraint=Grammar('root ::= "a"')), format)

@@ -316,6 +316,41 @@ KIMI = r"""
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- '<|im_assistant|>assistant<|im_middle|>' -}}{%- endif -%}"""
 
+HARMONY = r"""
+{{- '<|start|>system<|message|>Channels: analysis, commentary, final.<|end|>' }}
+{%- set said = namespace(called=none) %}
+{%- if tools or messages[0].role == 'system' %}
+    {{- '<|start|>developer<|message|>' + (messages[0].content if messages[0].role == 'system' else '') }}
+    {{- (tools | tojson if tools else '') + '<|end|>' }}
+{%- endif %}
+{%- for message in messages %}
+    {%- if message.role == 'user' %}
+        {{- '<|start|>user<|message|>' + message.content + '<|end|>' }}
+    {%- elif message.role == 'tool' %}
+        {%- if said.called is none %}{{- raise_exception('no call before this result') }}{%- endif %}
+        {{- '<|start|>functions.' + said.called + ' to=assistant<|channel|>commentary<|message|>' }}
+        {{- message.content | tojson + '<|end|>' }}
+    {%- elif message.role == 'assistant' and message.tool_calls %}
+        {%- set call, thought = message.tool_calls[0].function, message.content or message.thinking %}
+        {%- if message.content and message.thinking %}{{- raise_exception('one of them') }}{%- endif %}
+        {%- if thought %}{{- '<|start|>assistant<|channel|>analysis<|message|>' + thought + '<|end|>' }}{%- endif %}
+        {{- '<|start|>assistant to=functions.' + call.name + '<|channel|>commentary json<|message|>' }}
+        {{- call.arguments | tojson + eos_token }}
+        {%- set said.called = call.name %}
+    {%- elif message.role == 'assistant' %}
+        {%- if loop.last and not add_generation_prompt %}
+            {%- if message.thinking %}
+                {{- '<|start|>assistant<|channel|>analysis<|message|>' + message.thinking + '<|end|>' }}
+            {%- endif %}
+            {{- '<|start|>assistant<|channel|>final<|message|>' + message.content + eos_token }}
+        {%- else %}
+            {{- '<|start|>assistant<|channel|>final<|message|>' + message.content + '<|end|>' }}
+        {%- endif %}
+        {%- set said.called = none %}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|start|>assistant' }}{%- endif %}"""
+
 KEYWORDS = r"""
 {%- for message in messages %}
     {{- '<|im_start|>' + message.role + '\n' }}
@@ -378,6 +413,7 @@ TEMPLATES: dict[str, tuple[str, str, tuple[str, ...], bool]] = {
         False,
     ),
     "kimi k2": ("kimi_k2", KIMI, CALL_FORMATS["kimi_k2"].marks, False),
+    "gpt-oss": ("harmony", HARMONY, CALL_FORMATS["harmony"].marks, True),
     "olmo3": ("olmo3", _keywords("<function_calls>", r"\n", "</function_calls>"), (), False),
     "lfm2": ("lfm2", _keywords("<|tool_call_start|>[", ", ", "]<|tool_call_end|>"), _LFM, True),
     "llama4 pythonic": ("pythonic", _BARE_KEYWORDS, ("<|python_start|>", "<|python_end|>"), True),

@@ -13,7 +13,7 @@ from actors.engine.text.tokenizer import Tokenizer
 from actors.engine.text.vocabulary import Vocabulary
 from api.answers.events import AnswerEvent, ArgumentsDelta, CallBegun, CallEnded, ReasoningDelta, TextDelta
 from api.answers.formats import CALL_FORMATS
-from api.answers.parser import AnswerParser
+from api.answers.parsers import parser_of
 from api.errors import InvalidRequest, Unsupported
 from api.tools import Tool, ToolCall
 from api.turns import Message, Part, Role
@@ -25,7 +25,7 @@ WEATHER = Tool("get_weather", "Tells the weather.", '{"type": "object", "propert
 TIME = Tool("get_time", "Tells the time.")
 ASKED = Message("user", "How is it?")
 ARGUMENTS = {"city": 'Kö"\\}]{ln </tool_call> [TOOL_CALLS] <think>', "days": [1, {"deep": {}}], "x": None}
-WITH_REASONING = ("qwen3", "hermes without tokens", "mistral_args")
+WITH_REASONING = ("qwen3", "hermes without tokens", "mistral_args", "gpt-oss")
 """Templates that show it."""
 WITHOUT_TEXT = ("llama3", "mistral", "llama4 pythonic")
 """Templates that show none beside calls."""
@@ -95,6 +95,8 @@ def test_a_template_that_opens_the_reasoning_is_found_out() -> None:
 def test_what_the_template_renders_is_parsed_back(name: str, message: Message) -> None:
     tokenizer = Tokenizer(tokenizer_with_tools(name))
     answers = tokenizer.answers
+    if name == "gpt-oss" and len(message.tool_calls) > 1:
+        pytest.skip("its template shows the first call only")
     if name == "llama3" and len(message.tool_calls) > 1:
         with pytest.raises(InvalidRequest, match="single tool-calls"):
             answer_ids(tokenizer, message)
@@ -107,8 +109,10 @@ def test_what_the_template_renders_is_parsed_back(name: str, message: Message) -
         message.content if not message.tool_calls or name not in WITHOUT_TEXT else "",
         [(call.name, json.loads(call.arguments)) for call in message.tool_calls],
     )
+    if name == "gpt-oss" and message.tool_calls:
+        expected = (message.content, "", expected[2])  # what its template makes of it
     for cut in (tokens, [one for token in tokens for one in characters(*token, answers.mark_ids)]):
-        parser = AnswerParser(answers)
+        parser = parser_of(answers)
         events = [event for token in cut for event in parser.token(*token)] + parser.finish()
         reasoning, text, calls = joined(events)
         assert (reasoning, text.strip(), calls) == expected
