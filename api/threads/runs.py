@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 
@@ -56,6 +56,14 @@ class Usage:
     def plus_of_children(self, more: Mapping[str, int]) -> Usage:
         """With more of these, which a run below has cost."""
         return replace(self, of_children=(self.of_children or Usage()).plus(more))
+
+
+def spent(usages: Iterable[Usage], told: Usage) -> Usage:
+    """What these runs and those below them have cost since this was told of them."""
+    total = Usage().plus({name: -number for name, number in told.whole.counts.items()})
+    for usage in usages:
+        total = total.plus(usage.whole.counts)
+    return total
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from api.errors import GreenroomError, ThreadDeleted
-from api.threads.blocks import Block, top_of
+from api.http.json_text import json_text
+from api.threads.blocks import KINDS, Block, top_of
 from api.threads.contract import BlockQuery, StreamQuery, ThreadEvent, ThreadHandle
 from api.threads.runs import Run
 
@@ -139,7 +140,19 @@ async def frames_of(thread: ThreadHandle, shown: Shown) -> AsyncGenerator[Frame]
             yield frame
 
 
+async def texts_of(thread: ThreadHandle, shown: Shown) -> AsyncGenerator[str]:
+    """The frames as server-sent events without names."""
+    async with aclosing(frames_of(thread, shown)) as frames:
+        async for frame in frames:
+            yield f"data: {json_text(frame, is_ascii=True)}\n\n"
+
+
 async def _before(thread: ThreadHandle, run_id: str) -> str | None:
-    """The position before the first block of a run; the start where it has none yet."""
-    blocks, _ = await thread.blocks(BlockQuery(run_id, limit=1))
-    return str(blocks[0].seq - 1) if blocks else None
+    """A position before the first block of a run, near it; the start where it has ended without any."""
+    every = frozenset(KINDS)
+    newest, _ = await thread.blocks(BlockQuery(None, every, limit=1, is_descending=True, has_children=True))
+    first, _ = await thread.blocks(BlockQuery(run_id, every, limit=1))
+    if first:
+        return str(first[0].seq - 1)
+    has_ended = (await thread.run(run_id)).is_over
+    return str(newest[0].seq) if newest and not has_ended else None

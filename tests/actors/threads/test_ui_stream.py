@@ -325,3 +325,22 @@ async def test_what_a_run_below_asks_is_asked_in_the_message(small: SmallCluster
         second = chunks_of((await caller.http.post("/api/agents/boss/ui", json={"id": "b", "messages": [answer]})).text)
         assert [chunk["output"] for chunk in only(second, "tool-output-available")] == ["paid 20", "told paid 20"]
         assert said(second) == "told told paid 20"
+
+
+async def test_a_message_that_waits_for_its_place_is_shown_without_what_was_said_before(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        await caller.prompt("say one", "c")
+        begun = await caller.begin(called("hold", name="s"), "c")
+        await recorded()
+        waiting = [asyncio.create_task(chat(caller, user("say on", f"u{number}"))) for number in range(2)]
+        async with asyncio.timeout(20):
+            while len((await caller.ask("GET", "/api/runs?state=queued"))["runs"]) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        last = (await caller.ask("GET", "/api/runs?state=queued"))["runs"][0]["id"]
+        await caller.ask("POST", f"/api/runs/{last}/cancel", status=202)
+        HELD["s"].set()
+        await caller.wait(begun["run_id"])
+        shown = [await one for one in waiting]
+        assert sorted(chunks[-1]["type"] for chunks in shown) == ["abort", "finish"]
+        assert sorted(map(said, shown)) == ["", "on"]
+        assert (await chat(caller, user("say on", "u0"), user("say on", "u1")))[-1]["type"] in ("abort", "finish")

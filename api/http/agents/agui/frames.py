@@ -12,7 +12,7 @@ from typing_extensions import override
 from api.errors import GreenroomError
 from api.http.agents.shown import Frame, Frames, Shown
 from api.threads.blocks import Block, Part
-from api.threads.runs import Run, Usage
+from api.threads.runs import Run, Usage, spent
 
 PROTOCOL_VERSION = "1.0"
 
@@ -195,16 +195,12 @@ class AguiShown(Shown):
     @property
     def _usage(self) -> Frame:
         """Without what an earlier run of the client's has been told."""
-        usages = [*self._usages.values(), *(one.of_children for one in self._usages.values() if one.of_children)]
-        told = [self._told, *([self._told.of_children] if self._told.of_children else [])]
-        read = sum(one.prompt_tokens for one in usages) - sum(one.prompt_tokens for one in told)
-        said = sum(one.completion_tokens for one in usages) - sum(one.completion_tokens for one in told)
-        cached = sum(one.cached_tokens for one in usages) - sum(one.cached_tokens for one in told)
+        found = spent(self._usages.values(), self._told)
         return {
-            "inputTokens": read,
-            "outputTokens": said,
-            "totalTokens": read + said,
-            "cachedInputTokens": min(read, cached),
+            "inputTokens": found.prompt_tokens,
+            "outputTokens": found.completion_tokens,
+            "totalTokens": found.prompt_tokens + found.completion_tokens,
+            "cachedInputTokens": min(found.prompt_tokens, found.cached_tokens),
         }
 
 

@@ -10,8 +10,7 @@ not read: what an agent may call, tools of its client among it, its author says.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,11 +20,10 @@ from api.errors import AskNotFound, BlockNotFound, InvalidRequest
 from api.http.agent_routes import agents_of
 from api.http.agents.agui.frames import AguiShown, Names
 from api.http.agents.agui.schemas import MessageBody, ResumeBody, RunInputBody
-from api.http.agents.shown import frames_of
+from api.http.agents.shown import texts_of
 from api.http.agents.taken import Said, Taker, asks_of, give, new_messages
 from api.http.bodies import parse_body
 from api.http.event_stream import EventStream, kept_alive
-from api.http.json_text import json_text
 from api.http.operations import EVENTS, Operation
 from api.http.security import owner_of
 from api.threads.blocks import run_of_call, thread_of, top_of
@@ -52,7 +50,7 @@ async def run_agui(request: Request) -> Response:
     agents, agent = agents_of(request), request.path_params["agent"]
     thread = await (agents.open if is_asked else agents.find)(agent, body.thread_id, owner)
     shown = await _shown(thread, body, said)
-    return EventStream(kept_alive(_texts(thread, shown)))
+    return EventStream(kept_alive(texts_of(thread, shown)))
 
 
 async def _shown(thread: ThreadHandle, body: RunInputBody, said: Sequence[Said]) -> AguiShown:
@@ -134,9 +132,3 @@ def _is_said(message: MessageBody) -> bool:
 
 def _is_of_client(ask: object) -> bool:
     return getattr(ask, "type", None) == "client_tool"
-
-
-async def _texts(thread: ThreadHandle, shown: AguiShown) -> AsyncGenerator[str]:
-    async with aclosing(frames_of(thread, shown)) as frames:
-        async for frame in frames:
-            yield f"data: {json_text(frame, is_ascii=True)}\n\n"

@@ -26,13 +26,12 @@ from starlette.routing import BaseRoute
 
 from api.errors import InvalidRequest, ThreadNotFound
 from api.http.agent_routes import agents_of
-from api.http.agents.shown import frames_of
+from api.http.agents.shown import texts_of
 from api.http.agents.taken import Said, Taker, asks_of, give, new_messages
 from api.http.agents.ui.frames import UiShown
 from api.http.agents.ui.schemas import UiBody, UiMessageBody
 from api.http.bodies import parse_body
 from api.http.event_stream import EventStream, kept_alive
-from api.http.json_text import json_text
 from api.http.operations import EVENTS, Operation
 from api.http.security import owner_of
 from api.threads.blocks import KINDS, run_of_call
@@ -158,7 +157,7 @@ def _stream(thread: ThreadHandle, shown: UiShown) -> Response:
 
 
 async def _texts(thread: ThreadHandle, shown: UiShown) -> AsyncGenerator[str]:
-    async with aclosing(frames_of(thread, shown)) as frames:
-        async for frame in frames:
-            yield f"data: {json_text(frame, is_ascii=True)}\n\n"
+    async with aclosing(texts_of(thread, shown)) as texts:
+        async for text in texts:
+            yield text
     yield DONE

@@ -19,7 +19,7 @@ from api.http.openai.responses.output import ENCRYPTED_REASONING
 from api.http.openai.responses.resource import EVENTS, State, resource
 from api.http.openai.responses.resource import Usage as UsageShown
 from api.threads.blocks import Block
-from api.threads.runs import Run, Usage
+from api.threads.runs import Run, Usage, spent
 
 LENGTHS = ("max_tokens", "length_exceeded")
 """What a run that has used up its budget is told to have been too long by."""
@@ -94,14 +94,14 @@ class ResponseShown(Shown):
 
     @override
     def changed(self, run: Run) -> Frames:
-        self._usages[run.id] = run.usage.whole
+        self._usages[run.id] = run.usage
         if self._is_past:
-            self._usage_before = run.usage.whole
+            self._usage_before = run.usage
         return []
 
     @override
     def waits(self, run: Run) -> Frames:
-        self._usages[run.id] = run.usage.whole
+        self._usages[run.id] = run.usage
         if any(ask.ask and ask.ask.type != "client_tool" for ask in self.asks.values()):
             where = f"POST /api/runs/{run.id}/answers"
             return self.failed(Conflict(f"the agent waits for a person: answer it at {where}"))
@@ -109,7 +109,7 @@ class ResponseShown(Shown):
 
     @override
     def ended(self, run: Run) -> Frames:
-        self._usages[run.id] = run.usage.whole
+        self._usages[run.id] = run.usage
         if run.state == "failed" and run.reason == "budget":
             is_length = run.error is not None and run.error.code in LENGTHS
             return self._end("incomplete", run.ended_at, "max_output_tokens" if is_length else "max_tool_calls")
@@ -139,7 +139,5 @@ class ResponseShown(Shown):
 
     def _usage(self) -> UsageShown:
         """Of this response alone."""
-        total = Usage().plus({name: -number for name, number in self._usage_before.counts.items()})
-        for usage in self._usages.values():
-            total = total.plus(usage.counts)
+        total = spent(self._usages.values(), self._usage_before)
         return UsageShown(total.prompt_tokens, total.cached_tokens, total.completion_tokens, 0)
