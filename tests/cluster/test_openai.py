@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from typing import Any
 
@@ -13,6 +14,7 @@ from openai import BadRequestError, OpenAI
 from openai.types.chat import ChatCompletion
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from actors.settings import ModelSettings
 from tests.cluster.deployed import MODEL, Deployed
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
@@ -158,7 +160,7 @@ def test_a_chat_that_is_sent_again_is_computed_from_where_it_is_new(client: Open
     assert edited.usage is not None
     assert edited.usage.prompt_tokens_details is not None
     assert (edited.usage.prompt_tokens_details.cached_tokens or 0) >= edited.usage.prompt_tokens - 64 > 0
-    before = counters(deployed)
+    before = settled_counters(deployed)
     several = chat(client, messages=[{"role": "user", "content": "Nobody has said this yet. " * 20}], n=4, max_tokens=2)
     assert several.usage is not None
     num_prompt = several.usage.prompt_tokens
@@ -191,6 +193,19 @@ def num_output(deployed: Deployed) -> int:
 def counters(deployed: Deployed) -> Counter[str]:
     """Of all model actors, as they have last reported."""
     return sum((Counter(report.capacity.counters) for report in _reports(deployed)), Counter[str]())
+
+
+def settled_counters(deployed: Deployed) -> Counter[str]:
+    """The same once the reports have all that was done before: no report in the meantime changes them."""
+    found = [counters(deployed)]
+
+    def are_settled() -> bool:
+        time.sleep(2 * ModelSettings("", "").report_interval_s)
+        found.append(counters(deployed))
+        return found[-1] == found[-2]
+
+    deployed.wait(are_settled, 60)
+    return found[-1]
 
 
 def _reports(deployed: Deployed) -> Any:
