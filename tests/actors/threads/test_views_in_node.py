@@ -22,4 +22,4 @@ async def test_their_clients_find_nothing_wrong(small: SmallCluster) -> None:
         url = str(caller.http.base_url).rstrip("/")
         result = await asyncio.to_thread(run, VIEWS, Installation(CACHE), url, "helper")
     assert result.failures == ()
-    assert len(result.found) == 10
+    assert len(result.found) == 11

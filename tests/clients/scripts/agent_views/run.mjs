@@ -162,3 +162,17 @@ await check("ui-stop", async () => {
   await sending;
   same(chat.status, "ready");
 });
+
+await check("ui-regenerate-and-edit", async () => {
+  const chat = new Chat({ id: "ui-again" });
+  await chat.sendMessage({ text: "say one" });
+  await chat.sendMessage({ text: "list" });
+  const [told, before] = [textOf(chat.messages.at(-1)), chat.messages.at(-1).id];
+  await chat.regenerate();
+  same([textOf(chat.messages.at(-1)), chat.messages.length], [told, 4]);
+  ensure(chat.messages.at(-1).id !== before, "it is another message");
+  await chat.sendMessage({ text: "list", messageId: chat.messages[0].id });
+  same([textOf(chat.messages.at(-1)), chat.messages.length], ["system: Help. | user: list", 2]);
+  await chat.regenerate({ messageId: chat.messages.at(-1).id });
+  same([textOf(chat.messages.at(-1)), chat.messages.length], ["system: Help. | user: list", 2]);
+});
