@@ -158,6 +158,7 @@ class SessionLog:
             in it only where there is a note or a front.
         num_past: of these were there when the context began anew.
         entries: those that were asked for.
+        is_decided: False where it is not known yet whether what was accepted last begins the context anew.
     """
 
     model: str
@@ -172,6 +173,7 @@ class SessionLog:
     num_entries: int
     num_past: int
     entries: tuple[TurnRecord | Edit, ...]
+    is_decided: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,11 @@ class Order:
         version = self._before if self._undecided else self._last or self._history.version
         return None if version in self._history.hidden else version
 
+    @property
+    def is_decided(self) -> bool:
+        """Nothing is undecided."""
+        return not self._undecided
+
     async def decided(self) -> None:
         """Wait until nothing is undecided; what follows without waiting comes before anything else."""
         while self._undecided:

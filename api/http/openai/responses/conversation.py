@@ -132,11 +132,13 @@ class Conversation:
         return messages_of(items, names_in(messages_of(latest)))
 
     async def idle(self) -> None:
-        """Wait until the turns that run or wait have ended."""
+        """Wait until the turns that run or wait have ended; where the last of them is undecided, until it has begun."""
         if self.log.unfinished:
             with suppress(GreenroomError):
-                async for _ in frames_of(await self.session.resume(self.log.unfinished[-1], 0)):
-                    pass
+                stream = await self.session.resume(self.log.unfinished[-1], 0)
+                if self.log.is_decided:
+                    async for _ in frames_of(stream):
+                        pass
 
     async def again(self) -> Conversation:
         """The same as it is now.
