@@ -95,7 +95,9 @@ async def test_what_builds_on_a_context_that_begins_anew_waits_until_it_does(clu
     late = asyncio.create_task(_begin(session, request("e", 9), before.version))
     await asyncio.sleep(0.05)
     assert not any(task.done() for task in (beginning, native, building, late))
-    assert replace(await session.log(), unfinished=()) == before
+    log = await session.log()
+    assert not log.is_decided
+    assert replace(log, unfinished=(), is_decided=True) == before
     await cluster.start_model(0)
     with pytest.raises(LengthExceeded):
         await beginning
