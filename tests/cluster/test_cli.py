@@ -121,7 +121,9 @@ def test_a_chat_answers_keeps_its_session_and_comes_back(operator: Operator) -> 
 
 def test_status_tells_of_the_model_its_load_and_the_journal(operator: Operator) -> None:
     chat(operator, "Hello")
-    found = json.loads(operator.run("status", "--json").out)
+    shown = operator.run("status", "--json")
+    assert shown.code == 0, shown
+    found = json.loads(shown.out)
     assert (found["state"], found["url"], found["num_gateways"]) == ("RUNNING", operator.url, 1)
     assert found["journal"] == str(operator.journal)
     assert found["num_active"] + found["num_passive"] == len(listed(operator))
