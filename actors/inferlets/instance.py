@@ -120,7 +120,9 @@ class Instance(InferletCalls):
         self.scope = Scope()
         self._parts = parts
         self._created_at = acquired.info.created_at
-        self._recorder = Recorder(journal, acquired, self._consequences, records.line_of, self._on_durable, self.scope)
+        self._recorder = Recorder(
+            journal, acquired, self._indexed, self._expires_at, records.line_of, self._on_durable, self.scope
+        )
         self._reception = Reception(instance_id, settings, parts.recovery_timeout_s, self._recorder, ended)
         results = [record.result for record in history if isinstance(record, Returned)]
         self._reception.recover(history, [one.position for one in results if isinstance(one, effects.Received)])
@@ -371,10 +373,12 @@ class Instance(InferletCalls):
             log.warning("this process ends", instance_id=self.id)
             self._parts.die()
 
-    def _consequences(self, written: Sequence[Record]) -> tuple[float | None, Sequence[IndexEntry]]:
+    def _indexed(self, written: Sequence[Record]) -> Sequence[IndexEntry]:
         self._lifetime.take(written)
-        entries = self._index.take(written) if self._is_thread else ()
-        return self._lifetime.expires_at(time.time(), self.wakes_at), entries
+        return self._index.take(written) if self._is_thread else ()
+
+    def _expires_at(self) -> float | None:
+        return self._lifetime.expires_at(time.time(), self.wakes_at)
 
     def _on_durable(self, written: Sequence[Record]) -> None:
         self._reception.on_durable(written)

@@ -55,8 +55,9 @@ class Recorder(Generic[Record]):
     """Writes the records of one stream in order, many to a write. Belongs to one event loop.
 
     ``on_durable`` is given the records once they are written, and nobody outside sees what they say before. A record
-    that ``encode`` has no line for is not written, and takes its place among the others all the same. ``consequences``
-    is given the records before, and says when the stream expires with them, and what changes in the index.
+    that ``encode`` has no line for is not written, and takes its place among the others all the same. ``index`` is
+    given the records before, and says what they change in the index; ``expires_at`` says with each try to write them
+    when the stream expires.
 
     ``num_bytes`` is what the stream takes, of all lives.
     """
@@ -68,7 +69,8 @@ class Recorder(Generic[Record]):
         self,
         journal: Journal,
         acquired: Acquired,
-        consequences: Callable[[Sequence[Record]], tuple[float | None, Sequence[IndexEntry]]],
+        index: Callable[[Sequence[Record]], Sequence[IndexEntry]],
+        expires_at: Callable[[], float | None],
         encode: Callable[[Record], bytes | None],
         on_durable: Callable[[Sequence[Record]], object],
         scope: Scope,
@@ -77,7 +79,8 @@ class Recorder(Generic[Record]):
         self.is_fenced = False
         self._stream = OwnedStream(journal, acquired)
         self.num_bytes = sum(map(len, acquired.records))
-        self._consequences = consequences
+        self._index = index
+        self._expires_at = expires_at
         self._encode = encode
         self._on_durable = on_durable
         self._waiting: list[Record] = []
@@ -151,10 +154,10 @@ class Recorder(Generic[Record]):
 
     async def _append(self, batch: Sequence[Record]) -> None:
         lines = [line for record in batch if (line := self._encode(record)) is not None]
-        expires_at, entries = self._consequences(batch)
+        entries = self._index(batch)
         while lines:
             try:
-                await self._stream.append(lines, expires_at, entries=entries)
+                await self._stream.append(lines, self._expires_at(), entries=entries)
                 break
             except Fenced:
                 self.is_fenced = True

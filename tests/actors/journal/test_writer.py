@@ -13,10 +13,13 @@ from actors.inferlets.records import Read, Record, Woken, encode
 from actors.journal.contract import Journal
 from actors.journal.sqlite import SqliteJournal
 from actors.journal.writer import Recorder
+from api.errors import Unavailable
 
 
 class SlowJournal(SqliteJournal):
-    """Appends when it is let; ``began`` is set when it is asked to."""
+    """Appends when it is let; ``began`` is set when it is asked to. ``num_down``: so often it does not answer first."""
+
+    num_down = 0
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "NORMAL")
@@ -27,6 +30,9 @@ class SlowJournal(SqliteJournal):
         """See ``Journal.append``."""
         self.began.set()
         await self.is_let.wait()
+        if self.num_down:
+            self.num_down -= 1
+            raise Unavailable("the journal is down")
         await super().append(*arguments)  # type: ignore[arg-type]
 
 
@@ -41,11 +47,14 @@ async def journal(tmp_path: Path) -> AsyncIterator[SlowJournal]:
 class Writes(list[list[Record]]):
     """What was written at a time."""
 
+    expires_at: float | None = None
+
     async def recorder(self, journal: Journal) -> Recorder[Record]:
         return Recorder(
             journal,
             await journal.create("key", "", "", (), None),
-            lambda batch: (None, ()),
+            lambda batch: (),
+            lambda: self.expires_at,
             encode,
             lambda one: self.append([*one]),
             Scope(),
@@ -92,3 +101,19 @@ async def test_what_is_held_is_written_once_it_is_much(journal: SlowJournal) -> 
     assert recorder.is_busy
     await recorder.flushed()
     assert writes == [WOKEN]
+
+
+async def test_what_is_written_after_an_outage_expires_as_long_after_that(journal: SlowJournal) -> None:
+    writes = Writes()
+    writes.expires_at = 100.0
+    recorder = await writes.recorder(journal)
+    journal.num_down = 1
+    journal.is_let.clear()
+    recorder.add(Read(1))
+    await journal.began.wait()
+    writes.expires_at = 500.0
+    journal.is_let.set()
+    await recorder.flushed()
+    info = await journal.info("key")
+    assert info is not None
+    assert info.expires_at == 500.0
