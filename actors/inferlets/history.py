@@ -125,7 +125,7 @@ class Start:
     counts: Checkpointed = Checkpointed(0, 0, 0, 0, 0.0, None)
     beginning: Beginning = Beginning()
 
-    def without(self, records: Iterable[Record], restarted: Restarted) -> Start:
+    def without(self, records: Iterable[Record]) -> Start:
         """Here, and no call and no id gets a number of these records; between two calls is one id at most."""
         records, counts, beginning = list(records), self.counts, self.beginning
         numbers = (record.call for record in records if isinstance(record, Sent | Logged | Called | Answer))
@@ -133,8 +133,7 @@ class Start:
         counts = replace(counts, num_calls=counts.num_calls + num_lost, num_ids=counts.num_ids + num_lost)
         lost = (record.value for record in records if isinstance(record, Logged))
         all_lost = (*(beginning.lost or ()), *lost)
-        has_queue = beginning.has_queue and restarted.keeps_queued
-        return Start(counts, replace(beginning, lost=all_lost, has_queue=has_queue))
+        return Start(counts, replace(beginning, lost=all_lost))
 
 
 def since_checkpoint(records: Iterable[Record]) -> tuple[Start, list[Record]]:
@@ -148,7 +147,7 @@ def since_checkpoint(records: Iterable[Record]) -> tuple[Start, list[Record]]:
             notes.append(record.note)
             start, after = Start(record), []
         elif isinstance(record, Restarted):
-            start, after = start.without(after, record), []
+            start, after = start.without(after), []
         else:
             after.append(record)
     return replace(start, beginning=replace(start.beginning, notes=tuple(notes))), after

@@ -168,7 +168,7 @@ class Instance(InferletCalls):
             if not self._is_thread or before.is_restarted:
                 self._end(Ended("failed", sentence))
                 return
-            restarted = Restarted("worker_lost", sentence, keeps_queued=True)
+            restarted = Restarted("worker_lost", sentence)
             self._recorder.add(restarted)
             await self._reception.flushed()
             history = [*history, restarted]
@@ -334,7 +334,7 @@ class Instance(InferletCalls):
         try:
             await self._run.stop(frees_contexts=False, is_hopeless=self.is_spent)
         finally:
-            self._recorder.add(Restarted(reason, sentence, keeps_queued=True))
+            self._recorder.add(Restarted(reason, sentence))
             with suppress(Fenced):
                 await self._recorder.flushed()
             self._parts.die()

@@ -87,14 +87,13 @@ class Checkpointed:
 
 @dataclass(frozen=True, slots=True)
 class Restarted:
-    """What the program had done since its last checkpoint is lost: it goes on without that. Its runs fail so.
+    """What the program had done since its last checkpoint is lost: it goes on without that.
 
-    ``keeps_queued``: but for those that had not begun. In earlier releases, all.
+    Its runs fail so, but for those that had not begun.
     """
 
     reason: Literal["worker_lost", "budget"]
     sentence: str
-    keeps_queued: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,7 +235,7 @@ class ThreadLog:
 
 def ends_with(record: Restarted | Ended, state: RunState) -> bool:
     """Whether it is the end of a run in this state."""
-    return isinstance(record, Ended) or state != "queued" or not record.keeps_queued
+    return isinstance(record, Ended) or state != "queued"
 
 
 def ending_of(record: Restarted | Ended) -> tuple[Literal["cancelled", "failed"], Reason, BlockError | None]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.agents.tools import IfExpired
-from api.agents.writer import OpenBlock, Writer
+from api.agents.writer import OpenBlock
 from api.errors import AlreadyAnswered, AskNotFound, InvalidRequest
 from api.inferlet import now
 from api.inferlet.effects import Until
@@ -42,11 +42,10 @@ class _Waiting:
 class Asks:
     """Counts what goes on in a run: ``on_change`` is called with whether it can only wait for answers."""
 
-    def __init__(self, on_change: Callable[[bool], object], writer: Writer) -> None:
+    def __init__(self, on_change: Callable[[bool], object]) -> None:
         self._waiting: dict[str, _Waiting] = {}
         self._closed: set[str] = set()
         self._on_change = on_change
-        self._writer = writer
         self._num_active = 1
         self._below: list[Asks] = []
         self._num_waiting_below = 0

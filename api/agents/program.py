@@ -124,7 +124,6 @@ class _Thread:
             self._known_model.begin_as_fork(origin)
         self._noted = frozenset(self._runs)
         if beginning.lost is not None:
-            self._runs = self._runs if beginning.has_queue else {}
             self._requeue(beginning.lost)
             self._writer.num_blocks += sum(value["log"] == "created" for value in beginning.lost)
         self._queue.extend(self._runs.values())

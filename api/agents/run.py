@@ -72,7 +72,7 @@ class RunTask:
         self.run = run
         self.agent = agent
         self.prompt = prompt
-        self.asks = Asks(self._on_waiting, writer)
+        self.asks = Asks(self._on_waiting)
         self._tools = tools
         self._writer = writer
         self._model = model

@@ -32,12 +32,10 @@ class Beginning:
         notes: of its checkpoints, the oldest first; none at its start.
         lost: what earlier lives logged after the last one, and the program could not repeat; None where it begins with
             repeating what they did.
-        has_queue: of what is lost, runs that waited for their place still do.
     """
 
     notes: tuple[Any, ...] = ()
     lost: tuple[Any, ...] | None = None
-    has_queue: bool = True
 
 
 class Host(Protocol):

@@ -42,7 +42,7 @@ def ask(log: str, expires_at: float | None) -> Logged:
         ([launched(60.0), run("running")], None, 7 * DAY_S),
         ([launched(60.0), run("running"), run("succeeded")], None, 60.0),
         ([launched(60.0), run("running"), Restarted("worker_lost", "")], None, 60.0),
-        ([launched(60.0), run("queued"), Restarted("worker_lost", "", keeps_queued=True)], None, 7 * DAY_S),
+        ([launched(60.0), run("queued"), Restarted("worker_lost", "")], None, 7 * DAY_S),
         ([launched(60.0), run("waiting"), ask("created", None)], None, 7 * DAY_S),
         ([launched(), run("waiting"), ask("created", 8 * DAY_S)], None, 15 * DAY_S),
         ([launched(), run("waiting"), ask("created", 8 * DAY_S), ask("completed", 8 * DAY_S)], None, 7 * DAY_S),

@@ -11,7 +11,7 @@ import pytest
 from typing_extensions import override
 
 from api.agents.asks import Asks
-from api.agents.writer import OpenBlock, Writer
+from api.agents.writer import OpenBlock
 from api.errors import InvalidRequest
 from api.inferlet.context_effects import Notice
 from api.inferlet.effects import Effect, Now
@@ -61,7 +61,7 @@ def _hosted() -> Iterator[None]:
 @pytest.mark.parametrize("schema", SCHEMAS, ids=str)
 @pytest.mark.parametrize("value", VALUES, ids=str)
 async def test_an_answer_is_taken_where_it_is_of_the_schema(schema: dict[str, Any], value: Any) -> None:
-    asks = Asks(lambda is_waiting: None, Writer())
+    asks = Asks(lambda is_waiting: None)
     block = Block("t.b1", "t.r0", 0, "ask", "assistant", "a", 1.0, ask=Ask("question", "Well?", schema))
     waiting = asyncio.create_task(asks.answer_to(OpenBlock(block), "fail"))
     await asyncio.sleep(0)

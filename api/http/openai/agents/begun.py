@@ -16,7 +16,7 @@ from api.cluster import Cluster
 from api.errors import Conflict, GreenroomError, ThreadDeleted, ThreadNotFound
 from api.http.agents.taken import asks_of, give
 from api.http.openai.envelope import InvalidField
-from api.threads.blocks import Block, Role, run_of_call
+from api.threads.blocks import Block, Role, run_of_call, top_of
 from api.threads.commands import GivenAnswer, Prompt
 from api.threads.contract import ThreadHandle
 from api.tools import ToolChoice
@@ -134,8 +134,13 @@ def missing_result(asks: Sequence[Block], field: str = "input") -> GreenroomErro
     """What a request is refused with while these wait."""
     call = next((ask for ask in asks if ask.state == "open" and ask.ask and ask.ask.type == "client_tool"), None)
     if call is None:
-        return Conflict("the agent waits for a person")
+        return waits_for_person(top_of(asks[0].run_id))
     return InvalidField(f"No tool output found for function call {call_id(call)}.", field)
+
+
+def waits_for_person(run_id: str) -> GreenroomError:
+    """What a request is refused with while this run waits for what its caller cannot give."""
+    return Conflict(f"the agent waits for a person: answer it at POST /api/runs/{run_id}/answers")
 
 
 def _key(results: Sequence[Message], last: Message) -> str:

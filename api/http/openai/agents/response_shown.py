@@ -9,10 +9,11 @@ from typing import Any
 from typing_extensions import override
 
 from api.answers.events import ArgumentsDelta, CallBegun, ReasoningDelta, TextDelta
-from api.errors import Conflict, GreenroomError, sentence_of
+from api.errors import GreenroomError, sentence_of
 from api.http.agents.shown import Frames, Shown
-from api.http.openai.agents.begun import call_id
+from api.http.openai.agents.begun import call_id, waits_for_person
 from api.http.openai.agents.response_ids import AgentResponse
+from api.http.openai.agents.shown import LENGTHS
 from api.http.openai.envelope import openai_error_body
 from api.http.openai.responses.item_events import ItemEvents
 from api.http.openai.responses.output import ENCRYPTED_REASONING
@@ -20,9 +21,6 @@ from api.http.openai.responses.resource import EVENTS, State, resource
 from api.http.openai.responses.resource import Usage as UsageShown
 from api.threads.blocks import Block
 from api.threads.runs import Run, Usage, spent
-
-LENGTHS = ("max_tokens", "length_exceeded")
-"""What a run that has used up its budget is told to have been too long by."""
 
 
 class ResponseShown(Shown):
@@ -103,8 +101,7 @@ class ResponseShown(Shown):
     def waits(self, run: Run) -> Frames:
         self._usages[run.id] = run.usage
         if any(ask.ask and ask.ask.type != "client_tool" for ask in self.asks.values()):
-            where = f"POST /api/runs/{run.id}/answers"
-            return self.failed(Conflict(f"the agent waits for a person: answer it at {where}"))
+            return self.failed(waits_for_person(run.id))
         return self._end("completed", max(ask.created_at for ask in self.asks.values()))
 
     @override

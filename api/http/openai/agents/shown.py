@@ -7,14 +7,15 @@ from typing import Any
 
 from typing_extensions import override
 
-from api.errors import Conflict, GreenroomError
+from api.errors import GreenroomError
 from api.http.agents.shown import Frame, Frames, Shown
-from api.http.openai.agents.begun import call_id
+from api.http.openai.agents.begun import call_id, waits_for_person
 from api.threads.blocks import Block
 from api.threads.runs import Run, Usage
 
 _FIELDS = {"message": "content", "reasoning": "reasoning_content"}
-_LIMITS = ("max_tokens", "length_exceeded")
+LENGTHS = ("max_tokens", "length_exceeded")
+"""What a run that has used up its budget is told to have been too long by."""
 
 
 class ChatShown(Shown):
@@ -69,8 +70,7 @@ class ChatShown(Shown):
         self.usage = run.usage
         asks = sorted(self.asks.values(), key=lambda ask: ask.seq)
         if any(ask.ask and ask.ask.type != "client_tool" for ask in asks):
-            where = f"POST /api/runs/{run.id}/answers"
-            return self.failed(Conflict(f"the agent waits for a person: answer it at {where}"))
+            return self.failed(waits_for_person(run.id))
         calls = [self._calls[ask.call_id] for ask in asks if ask.call_id in self._calls]
         return [*(_call(index, call) for index, call in enumerate(calls)), {"finish_reason": "tool_calls"}]
 
@@ -79,7 +79,7 @@ class ChatShown(Shown):
         self.usage = run.usage
         if run.state == "succeeded":
             return [{"finish_reason": "stop"}]
-        if run.reason == "budget" and run.error and run.error.code in _LIMITS:
+        if run.reason == "budget" and run.error and run.error.code in LENGTHS:
             return [{"finish_reason": "length"}]
         return self.failed(GreenroomError(f"the run {run.state}: {run.error.message if run.error else run.reason}"))
 
