@@ -217,7 +217,7 @@ class GreenroomConfig(_Config):
             if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
                 raise ValueError("journal.url: postgresql://user@host:port/database is expected")
             if parts.password is not None:
-                raise ValueError("journal.url: the password belongs into ~/.pgpass or PGPASSWORD, where none reads it")
+                raise ValueError("journal.url: put the password into ~/.pgpass or PGPASSWORD, not here")
         return self
 
     @model_validator(mode="after")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import stat
 import tempfile
 from pathlib import Path
 
+from actors.journal.stores import file_of, topics_file_of
+from actors.settings import JournalSettings
 from deployments.failures import CommandFailed
 
 OTHERS = 0o077
@@ -24,11 +25,11 @@ def close_to_others(path: Path) -> None:
         path.chmod(stat.S_IMODE(found.st_mode) & ~OTHERS)
 
 
-def close_journal(path: str) -> None:
+def close_journal(settings: JournalSettings) -> None:
     """The same for a journal's files, which an earlier version may have left open to all."""
-    file = Path(path).expanduser()
-    for one in file.parent.glob(f"{glob.escape(file.stem)}*{glob.escape(file.suffix)}*"):
-        close_to_others(one)
+    for file in (file_of(settings), topics_file_of(settings)):
+        for end in ("", "-wal", "-shm", ".lock"):
+            close_to_others(file.with_name(f"{file.name}{end}"))
 
 
 def private_temporary_folder() -> Path:

@@ -155,7 +155,7 @@ def since_checkpoint(records: Iterable[Record]) -> tuple[Start, list[Record]]:
 
 @dataclass(frozen=True, slots=True)
 class Standstill:
-    """So many lives, one after the other, died before the program came further: it was given nothing, nor did it rest.
+    """Lives that died, one after the other, since the program last came further: was given something, or rested.
 
     Attributes:
         is_restarted: it had gone on without its last run before these.

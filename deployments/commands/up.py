@@ -45,7 +45,7 @@ def up(
     os.umask(OTHERS)
     home = Home.of_environment()
     home.close()
-    close_journal(plan.config.journal.path)
+    close_journal(plan.config.journal)
     close_to_others(token_file())
     console = new_console()
     with Steps(console) as steps:

@@ -76,7 +76,7 @@ def test_a_stream_goes_on_over_the_death_of_the_session(client: OpenAI, deployed
 
 
 Cut = tuple[int, str]
-"""After so many events the reader leaves, and a part dies; "" for none of them."""
+"""The reader leaves after this number of events, and then a part is killed; "" for none of them."""
 
 
 def random_cuts(seed: int) -> list[Cut]:
@@ -107,7 +107,7 @@ class Pieces:
         return [kind for kind in self.kinds if not kind.endswith(".delta")]
 
     def read(self, stream: Any, num_events: int) -> Pieces:
-        """So many events, or all there are, if it is 0; then the connection is closed."""
+        """Read this number of events, or all where it is 0; then close the connection."""
         try:
             for event in stream:
                 assert event.sequence_number > self.last

@@ -53,7 +53,7 @@ def test_a_journal_in_a_database_is_named_without_a_password(tmp_path: Path) -> 
     file.write_text("journal: {path: /elsewhere/a.db}\n")
     url = "postgresql://ann@db:5433/greenroom"
     assert make_plan(Options(config=file, journal=url)).config.journal.place == url
-    with pytest.raises(CommandFailed, match=r"the password belongs into ~/\.pgpass") as refused:
+    with pytest.raises(CommandFailed, match=r"put the password into ~/\.pgpass") as refused:
         make_plan(Options(journal="postgresql://ann:secret@db/greenroom"))
     assert "secret" not in str(refused.value)
     with pytest.raises(CommandFailed, match="postgresql://user@host:port/database is expected"):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from actors.settings import JournalSettings
 from deployments.failures import CommandFailed
 from deployments.home import Home, Record
 from deployments.private import close_journal, close_to_others, private_temporary_folder
@@ -29,10 +30,18 @@ def test_what_an_earlier_version_made_is_closed(tmp_path: Path) -> None:
     for name in files:
         (home.path / name).touch(0o644)
     home.close()
-    close_journal(str(home.path / "journal.db"))
+    close_journal(JournalSettings(str(home.path / "journal.db")))
     assert mode(home.path) == 0o700
     assert {mode(home.path / name) for name in files} == {0o600}
     home.close()
+
+
+def test_a_journal_without_a_suffix_is_closed(tmp_path: Path) -> None:
+    files = {"journal": 0o600, "journal-wal": 0o600, "journal-topics.db": 0o600, "journal of somebody else": 0o644}
+    for name in files:
+        (tmp_path / name).touch(0o644)
+    close_journal(JournalSettings(str(tmp_path / "journal")))
+    assert {name: mode(tmp_path / name) for name in files} == files
 
 
 def test_a_new_home_is_closed(tmp_path: Path) -> None:

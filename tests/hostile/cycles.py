@@ -24,7 +24,7 @@ PETALS = [
 
 
 async def cycle(targets: Targets, count: int, seed: int, findings: Findings) -> None:
-    """So many lives, some of them at a time, each of a random kind and a random length."""
+    """Run this number of lives, some of them at a time, each of a random kind and a random length."""
     draw, left = random.Random(seed), iter(range(count))
     limits = httpx.Limits(max_connections=CONCURRENCY)
     async with httpx.AsyncClient(base_url=f"http://{targets.host}:{targets.port}", timeout=30, limits=limits) as client:

@@ -202,7 +202,7 @@ class PostgresJournal(Journal):
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
-                batch.sort(key=lambda entry: entry[0][0])  # rows are locked in one order, whoever writes
+                batch.sort(key=lambda entry: entry[0][0])  # all writers lock rows in the same order
                 answers = await self._answers([append for append, _ in batch])
                 for (_, future), answer in zip(batch, answers, strict=True):
                     if future.cancelled():

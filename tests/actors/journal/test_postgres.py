@@ -98,7 +98,7 @@ async def test_a_server_that_does_not_come_back_is_said(server: Server) -> None:
 async def test_two_processes_that_write_one_stream_fence_each_other(
     opened: Opening,
 ) -> None:
-    """A model of the stream beside it: whoever acquired it last writes, at the end or over what is there."""
+    """Beside a model of the stream: the one that acquired it last writes, at the end or over what is there."""
     draw = random.Random(5)
     journals = [await opened() for _ in range(2)]
     await journals[0].create("a", "", "pocket", [], None)

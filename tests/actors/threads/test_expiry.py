@@ -112,7 +112,7 @@ async def _chat(caller: Caller, text: str, *more: Any) -> Any:
 
 
 async def _until_gone(caller: Caller, num_left: int) -> None:
-    """Until so many threads are left."""
+    """Wait until this number of threads is left."""
     async with asyncio.timeout(30):
         while len((await caller.ask("GET", "/api/threads"))["threads"]) > num_left:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
