@@ -73,17 +73,17 @@ def check_journal(settings: JournalSettings) -> None:
         _check_file(Path(settings.path).expanduser())
         return
     try:
-        asyncio.run(_check_database(settings))
+        asyncio.run(_check_database(settings.url))
     except ImportError:
         raise CommandFailed("a journal on PostgreSQL needs asyncpg: pip install 'greenroom[postgres]'") from None
     except Unavailable as error:
         raise CommandFailed(str(error)) from None
 
 
-async def _check_database(settings: JournalSettings) -> None:
+async def _check_database(url: str) -> None:
     from actors.journal.postgres.server import ServerLock
 
-    lock = ServerLock(settings.place, patience_s=0)
+    lock = ServerLock(url, patience_s=0)
     await lock.take()
     lock.release()
 

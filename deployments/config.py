@@ -216,7 +216,7 @@ class GreenroomConfig(_Config):
             parts = urlsplit(self.journal.url)
             if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
                 raise ValueError("journal.url: postgresql://user@host:port/database is expected")
-            if parts.password is not None:
+            if parts.password is not None or "password" in parts.query:
                 raise ValueError("journal.url: put the password into ~/.pgpass or PGPASSWORD, not here")
         return self
 

@@ -7,7 +7,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from actors.journal.stores import file_of, topics_file_of
+from actors.journal.stores import files_of
 from actors.settings import JournalSettings
 from deployments.failures import CommandFailed
 
@@ -27,7 +27,7 @@ def close_to_others(path: Path) -> None:
 
 def close_journal(settings: JournalSettings) -> None:
     """The same for a journal's files, which an earlier version may have left open to all."""
-    for file in (file_of(settings), topics_file_of(settings)):
+    for file in files_of(settings).values():
         for end in ("", "-wal", "-shm", ".lock"):
             close_to_others(file.with_name(f"{file.name}{end}"))
 

@@ -12,7 +12,7 @@ from actors.calls.ray import RestartedActor
 from actors.calls.socket_server import listen
 from actors.calls.started import Started
 from actors.journal.contract import Journal
-from actors.journal.stores import journal_lock, journal_store
+from actors.journal.stores import lock_of, store_of
 from actors.settings import JournalSettings
 
 JOURNAL_CALLS = Interface(Journal)
@@ -26,8 +26,8 @@ class HostedJournal:
     """
 
     def __init__(self, settings: JournalSettings, lock_timeout_s: float = 5.0) -> None:
-        self._journal = journal_store(settings)
-        self._lock = journal_lock(settings)
+        self._journal = store_of(settings)
+        self._lock = lock_of(settings)
         self._lock_timeout_s = lock_timeout_s
         self._started = Started(self._start)
 

@@ -2,79 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import groupby
+from pathlib import Path
 from typing import TypeAlias
 
 from actors.journal.keys import parse_journal_key
-from actors.journal.rows import TABLES, OpenRows, Rows
+from actors.journal.rows import TABLES, Rows
 from actors.journal.sqlite_rows import sqlite_rows
-from actors.journal.stores import file_of, journal_lock, journal_store, topics_file_of, topics_store
+from actors.journal.stores import SCHEMAS, StoreName, files_of, lock_of, store_of
 from actors.settings import JournalSettings
 from api.errors import GreenroomError, Unavailable
-
-PARTS = ("journal", "topics")
 
 Decode: TypeAlias = Callable[[bytes], object]
 
 
-def open_rows(settings: JournalSettings, part: str, *, is_read_only: bool) -> OpenRows:
-    """Those of one of ``PARTS``."""
-    if settings.url is None:
-        file = file_of(settings) if part == "journal" else topics_file_of(settings)
-        return sqlite_rows(file, is_read_only=is_read_only)
-    from actors.journal.postgres.rows import postgres_rows
+@asynccontextmanager
+async def open_rows(settings: JournalSettings, *, is_read_only: bool) -> AsyncIterator[dict[StoreName, Rows]]:
+    """Those of all stores. Of a database they are as at one moment, of files as at moments that follow at once.
 
-    schema = "greenroom" if part == "journal" else "greenroom_topics"
-    return postgres_rows(settings.url, schema, is_read_only=is_read_only)
+    Raises:
+        Unavailable: one of them is not there, or cannot be read.
+    """
+    if settings.url is not None:
+        from actors.journal.postgres.rows import postgres_rows
+
+        async with postgres_rows(settings.url, list(SCHEMAS.values()), is_read_only=is_read_only) as found:
+            yield dict(zip(SCHEMAS, found, strict=True))
+        return
+    async with AsyncExitStack() as stack:
+        yield {
+            name: await stack.enter_async_context(sqlite_rows(file, is_read_only=is_read_only))
+            for name, file in files_of(settings).items()
+        }
 
 
 async def copy(source: JournalSettings, target: JournalSettings, *, is_source_in_use: bool) -> dict[str, int]:
-    """Copy all of it, as it is at one moment, to a place that has nothing; the number of rows by ``PART.TABLE``.
+    """Copy all of it to a place that has nothing; the number of rows by ``STORE.TABLE``.
 
     Raises:
         Unavailable: one cannot be read or written, the target is in use, or has something; or so has the source, of
             which that is not said.
     """
-    async with open_rows(source, "journal", is_read_only=True):
-        pass  # before the target is made
-    is_new = target.url is None and not file_of(target).exists()
-    locks = [journal_lock(target), *(() if is_source_in_use else (journal_lock(source),))]
+    locks = [lock_of(target), *(() if is_source_in_use else (lock_of(source),))]
+    made: list[Path] = []
     try:
-        for lock in locks:
-            await lock.take()
-        return {
-            f"{part}.{table}": count
-            for part in PARTS
-            for table, count in (await _copy_part(part, source, target)).items()
-        }
+        async with open_rows(source, is_read_only=True) as old:
+            for lock in locks:
+                await lock.take()
+            made += [] if target.url else (file for file in files_of(target).values() if not file.exists())
+            for name in SCHEMAS:
+                store = store_of(target, name)
+                await store.start()
+                await store.stop()
+            async with open_rows(target, is_read_only=False) as new:
+                return await _copied(old, new)
     except BaseException:
-        if is_new:
-            _remove(target)
+        _remove(made)
         raise
     finally:
         for lock in locks:
             lock.release()
 
 
-async def _copy_part(part: str, source: JournalSettings, target: JournalSettings) -> dict[str, int]:
-    store = journal_store(target) if part == "journal" else topics_store(target)
-    await store.start()
-    await store.stop()
-    reading, writing = (
-        open_rows(source, part, is_read_only=True),
-        open_rows(target, part, is_read_only=False),
-    )
-    async with reading as old, writing as new:
-        counts = {}
+async def _copied(old: Mapping[StoreName, Rows], new: Mapping[StoreName, Rows]) -> dict[str, int]:
+    for one in new.values():
         for table in TABLES:
-            async for _ in new.read(table):
-                raise Unavailable(f"the journal {new.place} is not empty")
-            counts[table] = 0
-            async for rows in old.read(table):
-                await new.write(table, rows)
-                counts[table] += len(rows)
-        return counts
+            async for _ in one.read(table):
+                raise Unavailable(f"the journal {one.place} is not empty")
+    counts = {}
+    for name, rows in old.items():
+        for table in TABLES:
+            counts[f"{name}.{table}"] = 0
+            async for batch in rows.read(table):
+                await new[name].write(table, batch)
+                counts[f"{name}.{table}"] += len(batch)
+    return counts
+
+
+def _remove(files: Iterable[Path]) -> None:
+    """With SQLite's own beside each; not the lock, which is its holder's."""
+    for file in files:
+        for end in ("", "-wal", "-shm"):
+            file.with_name(f"{file.name}{end}").unlink(missing_ok=True)
 
 
 async def faults(settings: JournalSettings, decoders: Mapping[str, Decode]) -> AsyncIterator[str]:
@@ -86,11 +97,11 @@ async def faults(settings: JournalSettings, decoders: Mapping[str, Decode]) -> A
     Raises:
         Unavailable: it cannot be read.
     """
-    for part in PARTS:
-        async with open_rows(settings, part, is_read_only=True) as rows:
+    async with open_rows(settings, is_read_only=True) as found:
+        for name, rows in found.items():
             if fault := await rows.fault():
                 yield f"{rows.place}: {fault}"
-            async for sentence in _faults_of_records(rows, decoders if part == "journal" else {}):
+            async for sentence in _faults_of_records(rows, decoders if name == "journal" else {}):
                 yield f"{rows.place}: {sentence}"
 
 
@@ -116,9 +127,3 @@ def _unreadable(decode: Decode, record: bytes) -> str | None:
     except (GreenroomError, ValueError, TypeError, KeyError) as error:
         return str(error)
     return None
-
-
-def _remove(settings: JournalSettings) -> None:
-    for file in (file_of(settings), topics_file_of(settings)):
-        for one in file.parent.glob(f"{file.name}*"):
-            one.unlink()

@@ -19,6 +19,17 @@ def check_format(what: str, found: int, newest: int) -> None:
         raise of_a_later_release(what, f"it has format {found}, this one reads up to {newest}")
 
 
+def check_read(what: str, found: int, newest: int) -> None:
+    """Whether it has this release's format, since it is only read.
+
+    Raises:
+        Unavailable: another release wrote it.
+    """
+    check_format(what, found, newest)
+    if found < newest:
+        raise Unavailable(f"{what} is of an earlier release: start a server of this release with it once")
+
+
 def of_a_later_release(what: str, reason: object) -> Unavailable:
     """The error for what this release cannot read, since it does not know it."""
     return Unavailable(f"{what} was written by a later release of Greenroom: {reason}")

@@ -1,14 +1,13 @@
-"""The rows of a store, as they are copied to another one."""
+"""The rows of stores, as they are copied to others."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, TypeAlias
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import Any, Final, Protocol, TypeAlias
 
 Row: TypeAlias = Sequence[Any]
 
-TABLES = {
+TABLES: Final = {
     "streams": (
         *("key", "owner", "model", "epoch", "created_at", "last_used_at", "expires_at", "title"),
         "is_listed",
@@ -19,7 +18,8 @@ TABLES = {
 }
 """Their columns, in stores of all kinds. The first two put the rows in order."""
 
-BATCH = 500
+MAX_ROWS, MAX_BYTES = 500, 8 << 20
+"""Of a batch; one row may be larger."""
 
 
 class Rows(Protocol):
@@ -27,7 +27,7 @@ class Rows(Protocol):
 
     place: str
 
-    def read(self, table: str) -> AsyncIterator[list[Row]]:
+    def read(self, table: str) -> AsyncGenerator[list[Row]]:
         """Of a table, in the order of their names, some at a time."""
         ...
 
@@ -40,4 +40,14 @@ class Rows(Protocol):
         ...
 
 
-OpenRows: TypeAlias = AbstractAsyncContextManager[Rows]
+async def batched(rows: AsyncIterator[Row]) -> AsyncGenerator[list[Row]]:
+    """Rows, some at a time."""
+    batch, size = list[Row](), 0
+    async for row in rows:
+        batch.append(row)
+        size += sum(len(value) for value in row if isinstance(value, bytes))
+        if len(batch) == MAX_ROWS or size >= MAX_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

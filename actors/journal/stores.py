@@ -1,14 +1,19 @@
-"""The stores that the settings name: files on this machine's disk, or a PostgreSQL database."""
+"""The stores that the settings name: files on this machine's disk, or schemas of a PostgreSQL database."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Literal, Protocol, TypeAlias
 
 from actors.journal.contract import Journal
 from actors.journal.lock import JournalLock
 from actors.journal.sqlite import SqliteJournal
 from actors.settings import JournalSettings
+
+StoreName: TypeAlias = Literal["journal", "topics"]
+
+SCHEMAS: Final[dict[StoreName, str]] = {"journal": "greenroom", "topics": "greenroom_topics"}
+"""Of sessions, inferlets and items; of durable topics and queues."""
 
 
 class Store(Journal, Protocol):
@@ -43,39 +48,25 @@ class Lock(Protocol):
         ...
 
 
-def journal_store(settings: JournalSettings) -> Store:
-    """Of sessions, inferlets and items."""
+def store_of(settings: JournalSettings, name: StoreName = "journal") -> Store:
+    """One of the stores."""
     if settings.url is None:
-        return SqliteJournal(file_of(settings), settings.synchronous)
+        return SqliteJournal(files_of(settings)[name], settings.synchronous)
     from actors.journal.postgres.journal import PostgresJournal
 
-    return PostgresJournal(settings.url)
+    return PostgresJournal(settings.url, SCHEMAS[name])
 
 
-def topics_store(settings: JournalSettings) -> Store:
-    """Of durable topics and queues."""
+def lock_of(settings: JournalSettings) -> Lock:
+    """Of all of them."""
     if settings.url is None:
-        return SqliteJournal(topics_file_of(settings), settings.synchronous)
-    from actors.journal.postgres.journal import PostgresJournal
-
-    return PostgresJournal(settings.url, "greenroom_topics")
-
-
-def journal_lock(settings: JournalSettings) -> Lock:
-    """Of both."""
-    if settings.url is None:
-        return JournalLock(file_of(settings))
+        return JournalLock(files_of(settings)["journal"])
     from actors.journal.postgres.server import ServerLock
 
     return ServerLock(settings.url)
 
 
-def file_of(settings: JournalSettings) -> Path:
-    """The file of sessions, inferlets and items."""
-    return Path(settings.path).expanduser()
-
-
-def topics_file_of(settings: JournalSettings) -> Path:
-    """The one beside it of durable topics and queues."""
-    file = file_of(settings)
-    return file.with_name(f"{file.stem}-topics.db")
+def files_of(settings: JournalSettings) -> dict[StoreName, Path]:
+    """Where the stores are that are files: that of topics is beside the journal."""
+    file = Path(settings.path).expanduser()
+    return {"journal": file, "topics": file.with_name(f"{file.stem}-topics.db")}

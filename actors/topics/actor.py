@@ -13,7 +13,7 @@ import ray
 from actors.calls.scope import Scope
 from actors.calls.socket_server import listen
 from actors.calls.started import Started
-from actors.journal.stores import topics_store
+from actors.journal.stores import store_of
 from actors.settings import BrokerSettings, JournalSettings
 from actors.topics.broker import Broker
 from actors.topics.shard_ref import BROKER_CALLS
@@ -33,7 +33,7 @@ class HostedBroker:
 
     def __init__(self, settings: BrokerSettings, shard: int, journal: JournalSettings) -> None:
         start_logging()
-        self._journal = topics_store(journal)
+        self._journal = store_of(journal, "topics")
         self._broker = Broker(settings, self._journal, time.time, shard, _leave)
         self._started = Started(self._start)
         self._scope = Scope()

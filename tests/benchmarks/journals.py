@@ -23,7 +23,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from actors.journal.stores import journal_store
+from actors.journal.stores import store_of
 from actors.settings import JournalSettings
 from tests import postgres
 from tests.benchmarks.report import printed, require
@@ -34,7 +34,7 @@ MOST_CLIENTS = 50
 
 async def appends_per_s(settings: JournalSettings, num_streams: int, seconds: float) -> float:
     """By streams of a journal that is there."""
-    store = journal_store(settings)
+    store = store_of(settings)
     await store.start()
     names = [f"{time.monotonic_ns()}/{number}" for number in range(num_streams)]
     await asyncio.gather(*(store.create(name, "", "m", [], None) for name in names))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from actors.journal.stores import journal_store, topics_store
+from actors.journal.stores import store_of
 from actors.settings import JournalSettings
 from deployments.cli import app
 from deployments.failures import CommandFailed
@@ -34,7 +34,7 @@ def journal(tmp_path: Path) -> str:
     path = str(tmp_path / "journal.db")
 
     async def fill() -> None:
-        for store, names in ((journal_store(JournalSettings(path)), "ab"), (topics_store(JournalSettings(path)), "")):
+        for store, names in ((store_of(JournalSettings(path)), "ab"), (store_of(JournalSettings(path), "topics"), "")):
             await store.start()
             for name in names:
                 await store.create(f"other/{name}", "", "m", [b"0"], None)
@@ -58,7 +58,7 @@ def test_a_backup_is_restored_where_there_is_nothing(tmp_path: Path, journal: st
 
 def test_what_is_wrong_with_a_journal_ends_the_command_with_an_error(tmp_path: Path, journal: str) -> None:
     async def spoil() -> None:
-        store = journal_store(JournalSettings(journal))
+        store = store_of(JournalSettings(journal))
         await store.start()
         await store.create("a session", "", "m", [b"no record"], None)
         await store.stop()

@@ -56,6 +56,8 @@ def test_a_journal_in_a_database_is_named_without_a_password(tmp_path: Path) -> 
     with pytest.raises(CommandFailed, match=r"put the password into ~/\.pgpass") as refused:
         make_plan(Options(journal="postgresql://ann:secret@db/greenroom"))
     assert "secret" not in str(refused.value)
+    with pytest.raises(CommandFailed, match="put the password into"):
+        make_plan(Options(journal="postgresql://ann@db/greenroom?password=secret"))
     with pytest.raises(CommandFailed, match="postgresql://user@host:port/database is expected"):
         make_plan(Options(journal="mysql://db/greenroom"))
 

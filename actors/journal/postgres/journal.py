@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -14,7 +15,7 @@ from actors.calls.ray import patiently
 from actors.journal.contract import Acquired, IndexEntry, Journal, Listing, StreamInfo
 from actors.journal.formats import check_format
 from actors.journal.postgres.server import LOST, open_pool, place_of
-from actors.journal.postgres.tables import APPEND, MIGRATIONS
+from actors.journal.postgres.tables import APPEND, MIGRATIONS, shown
 from api.errors import Fenced, GreenroomError, IdTaken, InvalidRequest, NotFound, RecordsMissing, Unavailable, reason_of
 
 if TYPE_CHECKING:
@@ -36,13 +37,16 @@ class PostgresJournal(Journal):
     """
 
     MAX_CONNECTIONS = 4
+    MAX_APPENDS, MAX_BYTES = 256, 8 << 20
+    """Of a transaction; one append may have more."""
+    CLOSE_TIMEOUT_S = 10.0
 
     def __init__(self, url: str, schema: str = "greenroom", patience_s: float = 60.0) -> None:
         self._url = url
         self._schema = schema
         self._patience_s = patience_s
         self._pool: asyncpg.Pool[Any] | None = None
-        self._waiting: list[tuple[_Append, asyncio.Future[None]]] = []
+        self._waiting: deque[tuple[_Append, asyncio.Future[None]]] = deque()
         self._appending: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -59,14 +63,17 @@ class PostgresJournal(Journal):
         while self._appending:
             await self._appending
         if self._pool:
-            await self._pool.close()
+            try:
+                await asyncio.wait_for(self._pool.close(), self.CLOSE_TIMEOUT_S)
+            except TimeoutError:
+                self._pool.terminate()
 
     @override
     async def create(
         self, key: str, owner: str, model: str, records: Sequence[bytes], expires_at: float | None, title: str = ""
     ) -> Acquired:
         now = time.time()
-        row = (key, owner, model, 1, now, now, expires_at, _shown(title))
+        row = (key, owner, model, 1, now, now, expires_at, shown(title))
 
         async def write(connection: Connection) -> Acquired:
             query = (
@@ -99,12 +106,14 @@ class PostgresJournal(Journal):
     @override
     async def records(self, key: str) -> tuple[bytes, ...]:
 
-        async def read(connection: Connection) -> tuple[bytes, ...]:
-            if await _find(connection, key) is None:
-                raise NotFound(f"the journal holds no {key!r}")
-            return await _records(connection, key)
-
-        return await self._run(read)
+        query = (
+            "SELECT r.record FROM streams AS s LEFT JOIN records AS r ON r.key = s.key"
+            " WHERE s.key = $1 ORDER BY r.position"
+        )
+        rows = await self._fetch(query, key)
+        if not rows:
+            raise NotFound(f"the journal holds no {key!r}")
+        return tuple(row[0] for row in rows if row[0] is not None)
 
     @override
     async def append(
@@ -117,8 +126,8 @@ class PostgresJournal(Journal):
         listing: Listing | None = None,
         entries: Sequence[IndexEntry] = (),
     ) -> None:
-        shown = (_shown(listing.title), listing.model, listing.is_listed) if listing else (None, None, None)
-        append = (key, epoch, position, tuple(records), expires_at, *shown, {one.name: one for one in entries})
+        listed = (shown(listing.title), listing.model, listing.is_listed) if listing else (None, None, None)
+        append = (key, epoch, position, tuple(records), expires_at, *listed, {one.name: one for one in entries})
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((append, future))
         if self._appending is None:
@@ -130,7 +139,9 @@ class PostgresJournal(Journal):
 
         async def write(connection: Connection) -> None:
             found = await connection.fetchval("SELECT epoch FROM streams WHERE key = $1 FOR UPDATE", key)
-            if found is not None and epoch is not None and found != epoch:
+            if found is None:
+                return
+            if epoch is not None and found != epoch:
                 raise Fenced(key, epoch)
             await connection.execute("DELETE FROM records WHERE key = $1", key)
             await connection.execute("DELETE FROM entries WHERE key = $1", key)
@@ -168,8 +179,11 @@ class PostgresJournal(Journal):
     ) -> tuple[IndexEntry, ...]:
         values: list[Any] = [owner, limit]
         where = "owner = $1"
-        for condition, given in (("state = ${}", state and (state,)), ("(at, name) < (${}, ${})", before)):
-            if given:
+        for condition, given in (
+            ("state = ${}", None if state is None else (state,)),
+            ("(at, name) < (${}, ${})", before),
+        ):
+            if given is not None:
                 where += " AND " + condition.format(*range(len(values) + 1, len(values) + 1 + len(given)))
                 values += given
         query = f"SELECT name, at, state, value FROM entries WHERE {where} ORDER BY at DESC, name DESC LIMIT $2"
@@ -201,7 +215,7 @@ class PostgresJournal(Journal):
     async def _append_all(self) -> None:
         try:
             while self._waiting:
-                batch, self._waiting = self._waiting, []
+                batch = self._next_batch()
                 batch.sort(key=lambda entry: entry[0][0])  # all writers lock rows in the same order
                 answers = await self._answers([append for append, _ in batch])
                 for (_, future), answer in zip(batch, answers, strict=True):
@@ -213,6 +227,14 @@ class PostgresJournal(Journal):
                         future.set_exception(answer)
         finally:
             self._appending = None
+
+    def _next_batch(self) -> list[tuple[_Append, asyncio.Future[None]]]:
+        """Those that came first."""
+        batch, size = list[tuple[_Append, asyncio.Future[None]]](), 0
+        while self._waiting and len(batch) < self.MAX_APPENDS and size < self.MAX_BYTES:
+            batch.append(self._waiting.popleft())
+            size += sum(map(len, batch[-1][0][3]))
+        return batch
 
     async def _answers(self, batch: list[_Append]) -> list[GreenroomError | None]:
         """None for each that was made."""
@@ -248,8 +270,10 @@ class PostgresJournal(Journal):
 
     async def _migrate(self, connection: Connection) -> None:
         await connection.execute("SELECT pg_advisory_xact_lock(hashtext($1))", f"migrate {self._schema}")
-        await connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{self._schema}"')
-        await connection.execute("CREATE TABLE IF NOT EXISTS formats (format integer NOT NULL)")
+        if not await connection.fetchval("SELECT to_regnamespace($1) IS NOT NULL", self._schema):
+            await connection.execute(f"CREATE SCHEMA {self._schema}")
+        if not await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", f"{self._schema}.formats"):
+            await connection.execute("CREATE TABLE formats (format integer NOT NULL)")
         found = await connection.fetchval("SELECT max(format) FROM formats") or 0
         check_format(f"the journal {place_of(self._url)}", found, len(MIGRATIONS))
         for number in range(found, len(MIGRATIONS)):
@@ -291,11 +315,6 @@ def _refusal(append: _Append, end: int | None) -> GreenroomError | None:
     if position > end:
         return RecordsMissing(f"a write to {key!r} at {position} would leave a gap after {end}")
     return None
-
-
-def _shown(title: str) -> str:
-    """PostgreSQL's texts have no zeros."""
-    return title.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 async def _find(connection: Connection, key: str) -> StreamInfo | None:

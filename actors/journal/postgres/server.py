@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,20 +26,21 @@ LOST = (
 """The server restarts, another takes its place, or two writers have met: the same again might succeed."""
 
 _CONNECT_S = 5.0
+_ANSWER_S = 30.0
+"""A server that says nothing for so long is lost, as where another has taken its place."""
 
 
 def place_of(url: str) -> str:
     """The server and its database, for people."""
     parts = urlsplit(url)
-    return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
+    return f"{parts.netloc.rpartition('@')[2] or 'localhost'}{parts.path}"
 
 
 async def open_pool(url: str, schema: str, max_size: int) -> asyncpg.Pool[Any]:
     """Connections that look for names in this schema."""
     settings = {"search_path": f'"{schema}"', "application_name": "greenroom", "synchronous_commit": "on"}
-    return await asyncpg.create_pool(
-        url, min_size=1, max_size=max_size, timeout=_CONNECT_S, server_settings=settings, reset=_leave_as_it_is
-    )
+    limits = {"min_size": 1, "max_size": max_size, "timeout": _CONNECT_S, "command_timeout": _ANSWER_S}
+    return await asyncpg.create_pool(url, **limits, server_settings=settings, reset=_leave_as_it_is)
 
 
 async def _leave_as_it_is(connection: object) -> None:
@@ -49,12 +51,15 @@ class ServerLock:
     """One Greenroom at a time has a database: a lock of the server, held by a connection. See ``JournalLock``."""
 
     RETRY_S = 0.1
+    ASK_AFTER_S = 2.0
+    """So often it is asked whether the connection is still there: the server might have lost it."""
 
     def __init__(self, url: str, schema: str = "greenroom", patience_s: float = 60.0) -> None:
         self._url = url
         self._name = f"lock {schema}"
         self._patience_s = patience_s
         self._connection: asyncpg.Connection[Any] | None = None
+        self._asked_at = 0.0
         self._taking = asyncio.Lock()
 
     async def take(self, wait_s: float = 0.0) -> None:
@@ -64,7 +69,7 @@ class ServerLock:
             Unavailable: another process holds it, or the server cannot be reached.
         """
         async with self._taking:
-            if self._connection is not None and not self._connection.is_closed():
+            if await self._is_held():
                 return
             try:
                 connection = await patiently(self._connect, LOST, self._patience_s)
@@ -74,13 +79,25 @@ class ServerLock:
                 raise Unavailable(f"the journal {place_of(self._url)} is in use by another server") from None
             except (*LOST, asyncpg.PostgresError) as error:
                 raise Unavailable(f"the journal {place_of(self._url)} cannot be reached: {reason_of(error)}") from error
-            self._connection = connection
+            self._connection, self._asked_at = connection, time.monotonic()
 
     def release(self) -> None:
         """Give it back, as the server sees soon. Idempotent."""
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
+
+    async def _is_held(self) -> bool:
+        if self._connection is None or self._connection.is_closed():
+            return False
+        if time.monotonic() - self._asked_at > self.ASK_AFTER_S:
+            try:
+                await self._connection.execute("SELECT", timeout=_CONNECT_S)
+            except (*LOST, asyncpg.PostgresError):
+                self.release()
+                return False
+            self._asked_at = time.monotonic()
+        return True
 
     async def _connect(self) -> asyncpg.Connection[Any]:
         return await asyncpg.connect(self._url, timeout=_CONNECT_S)

@@ -72,3 +72,8 @@ APPEND = (
     " $6::float8[], $7::text[], $8::text[], $9::boolean[], $10::float8,"
     " $11::integer[], $12::text[], $13::float8[], $14::text[], $15::bytea[])"
 )
+
+
+def shown(title: str) -> str:
+    """What lists show of a title: PostgreSQL's texts have no zeros."""
+    return title.replace("\0", "\N{REPLACEMENT CHARACTER}")

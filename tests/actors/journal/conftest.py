@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from actors.journal.stores import Store, journal_store
+from actors.journal.stores import Store, store_of
 from actors.settings import JournalSettings
 from tests import postgres
 
@@ -24,7 +24,7 @@ async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     settings = JournalSettings(str(tmp_path / "folder" / "journal.db"))
     if request.param == "postgres":
         settings = JournalSettings(url=request.getfixturevalue("server").new_database())
-    store = journal_store(settings)
+    store = store_of(settings)
     await store.start()
     yield store
     await store.stop()

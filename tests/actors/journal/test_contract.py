@@ -181,6 +181,7 @@ async def test_entries_change_with_the_records_and_are_listed_over_all_streams_o
         await journal.append("a", 1, 7, [], None, None, [IndexEntry("2", 9.0, "gap", b"")])
     assert await journal.entries("ann", None, None, 10) == (three, two, later)
     assert await journal.entries("ann", "old", None, 10) == (later,)
+    assert await journal.entries("ann", "", None, 10) == (three,)
     assert await journal.entries("ann", None, None, 1) == (three,)
     assert await journal.entries("ann", None, (2.0, "3"), 10) == (two, later)
     assert await journal.entries("ann", "new", (2.0, "3"), 10) == (two,)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from actors.journal.contract import IndexEntry
-from actors.journal.copies import PARTS, copy, faults, open_rows
+from actors.journal.copies import copy, faults, open_rows
 from actors.journal.rows import TABLES
-from actors.journal.stores import file_of, journal_lock, journal_store, topics_store
+from actors.journal.stores import files_of, lock_of, store_of
 from actors.settings import JournalSettings
 from api.errors import InvalidRequest, Unavailable
 
@@ -32,7 +32,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 async def fill(settings: JournalSettings, num_streams: int = 700) -> None:
     """With streams that have another epoch, listing, entries, and items; and topics."""
-    for part, store in (("journal", journal_store(settings)), ("topics", topics_store(settings))):
+    for part, store in (("journal", store_of(settings)), ("topics", store_of(settings, "topics"))):
         await store.start()
         await asyncio.gather(
             *(store.create(f"{part}{n}", "ann", "m", [b"%d" % n, b"\0\xff"], n or None) for n in range(num_streams))
@@ -44,12 +44,12 @@ async def fill(settings: JournalSettings, num_streams: int = 700) -> None:
 
 
 async def all_rows(settings: JournalSettings) -> dict[str, list[Any]]:
-    found = {}
-    for part in PARTS:
-        async with open_rows(settings, part, is_read_only=True) as rows:
-            for table in TABLES:
-                found[f"{part}.{table}"] = [row async for batch in rows.read(table) for row in batch]
-    return found
+    async with open_rows(settings, is_read_only=True) as stores:
+        return {
+            f"{name}.{table}": [row async for batch in rows.read(table) for row in batch]
+            for name, rows in stores.items()
+            for table in TABLES
+        }
 
 
 async def test_a_copy_has_the_same_rows_and_opens(place: Place, tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ async def test_a_copy_has_the_same_rows_and_opens(place: Place, tmp_path: Path) 
     assert await all_rows(there) == expected
     await copy(there, back, is_source_in_use=False)
     assert await all_rows(back) == expected
-    store = journal_store(back)
+    store = store_of(back)
     await store.start()
     assert (await store.acquire("journal3")).info.epoch == 3
     await store.stop()
@@ -75,7 +75,7 @@ async def test_a_journal_is_copied_while_it_is_written(place: Place, tmp_path: P
     """The copy is as it was at one moment: the two streams that are written in turn differ by one record at most."""
     source, target = place(), JournalSettings(str(tmp_path / "target.db"))
     await fill(source, 50)
-    store = journal_store(source)
+    store = store_of(source)
     await store.start()
     for key in ("x", "y"):
         await store.create(key, "", "m", [], None)
@@ -94,7 +94,7 @@ async def test_a_journal_is_copied_while_it_is_written(place: Place, tmp_path: P
     writing.cancel()
     await asyncio.gather(writing, return_exceptions=True)
     await store.stop()
-    copied = journal_store(target)
+    copied = store_of(target)
     await copied.start()
     x, y = await copied.records("x"), await copied.records("y")
     await copied.stop()
@@ -106,15 +106,45 @@ async def test_a_journal_is_copied_while_it_is_written(place: Place, tmp_path: P
 async def test_one_that_a_server_has_is_copied_only_as_a_backup(tmp_path: Path) -> None:
     source, target = JournalSettings(str(tmp_path / "source.db")), JournalSettings(str(tmp_path / "target.db"))
     await fill(source, 5)
-    lock = journal_lock(source)
+    lock = lock_of(source)
     await lock.take()
     with pytest.raises(Unavailable, match="in use by another server"):
         await copy(source, target, is_source_in_use=False)
     with pytest.raises(Unavailable, match="in use by another server"):
         await copy(JournalSettings(str(tmp_path / "source.db")), source, is_source_in_use=True)
-    assert not file_of(target).exists()
+    assert not files_of(target)["journal"].exists()
     await copy(source, target, is_source_in_use=True)
     lock.release()
+
+
+async def test_a_copy_that_fails_removes_what_it_made_and_nothing_else(tmp_path: Path) -> None:
+    source, target = JournalSettings(str(tmp_path / "source.db")), JournalSettings(str(tmp_path / "a" / "b.db"))
+    await fill(source, 5)
+    (tmp_path / "a").mkdir()
+    for name in ("b.db.monday", "b.db.gz", "b.db-topics"):
+        (tmp_path / "a" / name).touch()
+    before = set((tmp_path / "a").iterdir())
+    connection = sqlite3.connect(files_of(source)["topics"])
+    connection.execute("ALTER TABLE items RENAME TO other")
+    connection.close()
+    with pytest.raises(Unavailable, match="no such table: items"):
+        await copy(source, target, is_source_in_use=False)
+    assert {one for one in (tmp_path / "a").iterdir() if one.suffix != ".lock"} == before
+    files_of(source)["topics"].unlink()
+    with pytest.raises(Unavailable, match="there is no journal .*source-topics.db"):
+        await copy(source, target, is_source_in_use=False)
+    assert {one for one in (tmp_path / "a").iterdir() if one.suffix != ".lock"} == before
+
+
+async def test_topics_that_are_there_alone_are_left_alone(tmp_path: Path) -> None:
+    source, target = JournalSettings(str(tmp_path / "source.db")), JournalSettings(str(tmp_path / "target.db"))
+    await fill(source, 5)
+    await fill(target, 7)
+    files_of(target)["journal"].unlink()
+    with pytest.raises(Unavailable, match="target-topics.db is not empty"):
+        await copy(source, target, is_source_in_use=False)
+    assert files_of(target)["topics"].exists()
+    assert not files_of(target)["journal"].exists()
 
 
 async def test_what_is_no_journal_is_said(place: Place, tmp_path: Path) -> None:
@@ -127,8 +157,8 @@ async def test_what_is_no_journal_is_said(place: Place, tmp_path: Path) -> None:
 
 async def test_gaps_strays_and_records_that_cannot_be_read_are_found(place: Place) -> None:
     settings = place()
-    store = journal_store(settings)
-    topics = topics_store(settings)
+    store = store_of(settings)
+    topics = store_of(settings, "topics")
     await topics.start()
     await topics.stop()
     await store.start()
@@ -142,8 +172,8 @@ async def test_gaps_strays_and_records_that_cannot_be_read_are_found(place: Plac
         return record
 
     assert [fault async for fault in faults(settings, {})] == []
-    async with open_rows(settings, "journal", is_read_only=False) as rows:
-        await rows.write("records", [("stray", 0, b"x"), ("c", 9, b"x")])
+    async with open_rows(settings, is_read_only=False) as stores:
+        await stores["journal"].write("records", [("stray", 0, b"x"), ("c", 9, b"x")])
     found = [fault.partition(": ")[2] async for fault in faults(settings, {"kind": decode})]
     assert found == [
         "'c' has no record 4 to 8",
@@ -156,10 +186,10 @@ async def test_gaps_strays_and_records_that_cannot_be_read_are_found(place: Plac
 async def test_a_file_with_damaged_pages_is_found(tmp_path: Path) -> None:
     settings = JournalSettings(str(tmp_path / "a.db"))
     await fill(settings)
-    connection = sqlite3.connect(file_of(settings))
+    connection = sqlite3.connect(files_of(settings)["journal"])
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
-    _damage(file_of(settings))
+    _damage(files_of(settings)["journal"])
     found = list[str]()
     try:
         found += [fault async for fault in faults(settings, {})]

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any, Self, TypeAlias
 
 import asyncpg
 import pytest
 import pytest_asyncio
 
+from actors.journal.copies import copy
 from actors.journal.postgres.journal import PostgresJournal
-from actors.journal.postgres.server import ServerLock
+from actors.journal.postgres.server import ServerLock, place_of
+from actors.settings import JournalSettings
 from api.errors import Fenced, RecordsMissing, Unavailable
 from tests.postgres import Server
 
@@ -189,6 +192,137 @@ async def test_a_database_that_is_not_there_or_refuses_is_said(server: Server) -
     await connection.close()
     with pytest.raises(Unavailable, match="refuses: permission denied"):
         await PostgresJournal(url.replace("postgres@", f"reader{server.port}@")).start()
+
+
+async def test_many_large_appends_are_several_transactions(opened: Opening, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PostgresJournal, "MAX_BYTES", 100_000)
+    journal = await opened()
+    await asyncio.gather(*(journal.create(f"s{number}", "", "pocket", [], None) for number in range(40)))
+    before = await _num_transactions(journal)
+    sizes = [200_000 if number % 10 == 0 else 30_000 for number in range(40)]
+    await asyncio.gather(*(journal.append(f"s{n}", 1, 0, [b"x" * size], None) for n, size in enumerate(sizes)))
+    assert 8 <= await _num_transactions(journal) - before <= 20
+    assert [len((await journal.records(f"s{number}"))[0]) for number in range(40)] == sizes
+
+
+async def test_a_server_that_says_nothing_is_lost(
+    server: Server, opened: Opening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.journal.postgres.server._ANSWER_S", 0.3)
+    monkeypatch.setattr("actors.journal.postgres.server._CONNECT_S", 0.3)
+    monkeypatch.setattr(PostgresJournal, "CLOSE_TIMEOUT_S", 0.3)
+    async with Wire(server.port) as wire:
+        journal = PostgresJournal(wire.url(server.new_database()), patience_s=0.5)
+        await journal.start()
+        await journal.create("a", "", "pocket", [], None)
+        wire.is_cut = True
+        async with asyncio.timeout(10):
+            with pytest.raises(Unavailable, match="cannot be reached"):
+                await journal.append("a", 1, 0, [b"x"], None)
+            await journal.stop()
+
+
+async def test_a_lock_whose_connection_is_lost_unnoticed_is_not_held(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.journal.postgres.server._CONNECT_S", 0.3)
+    monkeypatch.setattr(ServerLock, "ASK_AFTER_S", 0.0)
+    url = server.new_database()
+    async with Wire(server.port) as wire:
+        first, second = ServerLock(wire.url(url)), ServerLock(url)
+        await first.take()
+        wire.is_cut = True
+        connection = await asyncpg.connect(url)
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            " AND datname = current_database()"
+        )
+        await connection.close()
+        await second.take(5)
+        wire.is_cut = False
+        with pytest.raises(Unavailable, match="is in use by another server"):
+            await first.take()
+        second.release()
+
+
+async def test_deleting_what_is_not_there_waits_for_nothing(server: Server, opened: Opening) -> None:
+    """Else it would delete what is made meanwhile, whatever its epoch."""
+    journal = await opened()
+    connection = await asyncpg.connect(journal._url)
+    async with connection.transaction(), asyncio.timeout(5):
+        await connection.execute("LOCK TABLE greenroom.records, greenroom.entries IN ACCESS EXCLUSIVE MODE")
+        await journal.delete("missing", 7)
+        await journal.delete("missing")
+    await connection.close()
+
+
+async def test_rows_of_another_release_are_not_copied(opened: Opening, tmp_path: Path) -> None:
+    journal = await opened()
+    await opened(schema="greenroom_topics")
+    target, source = JournalSettings(str(tmp_path / "a.db")), JournalSettings(url=journal._url)
+    await journal._fetch("INSERT INTO formats VALUES (99)")
+    with pytest.raises(Unavailable, match="was written by a later release of Greenroom"):
+        await copy(source, target, is_source_in_use=True)
+    await journal._fetch("DELETE FROM formats")
+    with pytest.raises(Unavailable, match="is of an earlier release"):
+        await copy(source, target, is_source_in_use=True)
+
+
+async def test_schemas_that_an_operator_made_need_no_right_to_make_more(server: Server) -> None:
+    url, role = server.new_database(), f"writer{server.port}"
+    connection = await asyncpg.connect(url)
+    for command in (f"CREATE ROLE {role} LOGIN", f"CREATE SCHEMA greenroom AUTHORIZATION {role}"):
+        await connection.execute(command)
+    await connection.close()
+    for _ in range(2):
+        journal = PostgresJournal(url.replace("postgres@", f"{role}@"))
+        await journal.start()
+        await journal.put_item("s", "a", b"1")
+        await journal.stop()
+
+
+def test_a_server_is_named_without_its_user() -> None:
+    assert place_of("postgresql://ann@one:1,two:2/greenroom?target_session_attrs=primary") == "one:1,two:2/greenroom"
+    assert place_of("postgresql:///greenroom") == "localhost/greenroom"
+
+
+class Wire:
+    """Between a client and the server; while it is cut it takes everything, and passes nothing on."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.is_cut = False
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def url(self, url: str) -> str:
+        """The same database, through this."""
+        return url.replace(f":{self._port}/", f":{self.port}/")
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        to = await asyncio.open_connection("127.0.0.1", self._port)
+        for ends in ((reader, to[1]), (to[0], writer)):
+            self._tasks.add(asyncio.create_task(self._pass_on(*ends)))
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(1 << 16):
+                if not self.is_cut:
+                    writer.write(data)
+            if self.is_cut:  # nor does anybody hear of an end
+                await asyncio.Event().wait()
+        finally:
+            writer.close()
 
 
 async def _num_transactions(journal: PostgresJournal) -> int:
