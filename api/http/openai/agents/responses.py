@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.cluster import Cluster
-from api.errors import RunNotFound, ThreadDeleted, ThreadNotFound
+from api.errors import RunNotFound, ThreadBusy, ThreadDeleted, ThreadNotFound
 from api.http.agents.shown import frames_of
 from api.http.agents.taken import asks_of
 from api.http.disconnects import while_connected
@@ -48,6 +48,12 @@ from api.threads.runs import Run
 
 _FIELDS = "response"
 """In the metadata of a run: what its response has that does not change."""
+
+
+_NEWEST = BlockQuery(kinds=frozenset(KINDS), limit=1, is_descending=True, has_children=True)
+
+ENDS_S = 60.0
+"""For a run that is cancelled, or that is to be gone on from in a fork, to end in."""
 
 
 class AgentResponses:
@@ -94,7 +100,7 @@ class AgentResponses:
         thread, run, _ = await self._found(response)
         if not run.is_over:
             await thread.cancel(run.id)
-            await thread.wait(run.id, 60.0)
+            await thread.wait(run.id, ENDS_S)
         return await self.show(response)
 
     async def _begin(self, body: ResponseBody, draft: Draft, agent: str) -> Begun:
@@ -131,15 +137,25 @@ class AgentResponses:
             run = await thread.run(response.runs[-1])
         except (ThreadNotFound, ThreadDeleted, RunNotFound):
             raise PreviousResponseNotFound(response_id) from None
+        is_last = await _last_run(thread) == run.id
+        if not is_last:
+            run = await thread.wait(run.id, ENDS_S)
         if run.state == "waiting":
             raise missing_result(await asks_of(thread, run.id))
-        every = BlockQuery(kinds=frozenset(KINDS), limit=1, is_descending=True, has_children=True)
-        newest, _ = await thread.blocks(every)
-        active = await thread.active_runs()
-        if all(top_of(found) == run.id for found in (*(one.run_id for one in newest), *(one.id for one in active))):
-            return thread
-        [last], _ = await thread.blocks(replace(every, run_id=run.id))
-        return await self._agents.fork(response.thread_id, last.id, self._owner)
+        return thread if is_last else await self._forked(thread, run)
+
+    async def _forked(self, thread: ThreadHandle, run: Run) -> ThreadHandle:
+        """A thread that begins with everything up to the end of this run."""
+        if not run.is_over:
+            raise ThreadBusy(
+                f"run {run.id} has not ended yet: what goes on after it, and not in its thread, has to wait"
+            )
+        newest, _ = await thread.blocks(replace(_NEWEST, run_id=run.id))
+        if not newest:
+            raise InvalidField(
+                "this response ended before it began: go on after an earlier one", "previous_response_id"
+            )
+        return await self._agents.fork(thread.thread_id, newest[0].id, self._owner)
 
     async def _found(self, response: AgentResponse) -> tuple[ThreadHandle, Run, dict[str, Any]]:
         try:
@@ -152,6 +168,15 @@ class AgentResponses:
             raise ResponseNotFound(str(response))
         is_continued = len(response.runs) == 1 and response.num_asked is not None
         return thread, run, {**fields, **({"previous_response_id": None} if is_continued else {})}
+
+
+async def _last_run(thread: ThreadHandle) -> str | None:
+    """The id of the run that was accepted last, of those that are active or have begun."""
+    active = [run.id for run in await thread.active_runs() if run.parent_run_id is None]
+    if active:
+        return active[-1]
+    newest, _ = await thread.blocks(_NEWEST)
+    return top_of(newest[0].run_id) if newest else None
 
 
 async def _read(thread: ThreadHandle, shown: ResponseShown) -> None:
