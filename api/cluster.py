@@ -158,7 +158,7 @@ class SessionLog:
             in it only where there is a note or a front.
         num_past: of these were there when the context began anew.
         entries: those that were asked for.
-        is_decided: False where it is not known yet whether what was accepted last begins the context anew.
+        is_decided: False where it is not known yet whether the last of the unfinished turns begins the context anew.
     """
 
     model: str

@@ -31,10 +31,9 @@ class Order:
         version = self._before if self._undecided else self._last or self._history.version
         return None if version in self._history.hidden else version
 
-    @property
-    def is_decided(self) -> bool:
-        """Nothing is undecided."""
-        return not self._undecided
+    def is_decided(self, unfinished: Sequence[str]) -> bool:
+        """Whether it is known what the last turn of those that run or wait has come to."""
+        return not self._undecided or not unfinished or self._last != unfinished[-1]
 
     async def decided(self) -> None:
         """Wait until nothing is undecided; what follows without waiting comes before anything else."""

@@ -135,7 +135,7 @@ class Session(SessionCalls):
             len(shown),
             num_past(history),
             tuple(entry if isinstance(entry, Edit) else entry.record(context.number) for entry in shown[start:stop]),
-            self._turns.order.is_decided,
+            self._turns.order.is_decided(self._turns.unfinished),
         )
 
     async def turn(self, turn_id: str) -> TurnRecord:

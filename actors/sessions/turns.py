@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 from actors.calls.scope import Scope
 from actors.contexts.deaths import Deaths
@@ -91,6 +92,8 @@ class SessionTurns:
         if turn_id in self.unfinished or turn_id in history.hidden or history.record(turn_id):
             if (writing := self._enqueued.get(turn_id)) is not None:
                 await asyncio.shield(writing)
+            elif turn_id in self._beginning and turn_id not in self._enqueued:
+                await asyncio.shield(self._beginning[turn_id])  # nothing of it is in the journal before it starts
             return
         edit = self._checked(after, edit)
         self._queue.check_room()
@@ -110,7 +113,8 @@ class SessionTurns:
     async def roll_back(self, cut: Callable[[], RolledBack]) -> None:
         """Cut the context back as this says once no turn runs; see ``SessionHandle.rollback``."""
         await self._decided()
-        await self._change("rollback", self._write_cut(cut))
+        self._check_idle()
+        await self._change(f"rollback {uuid4().hex}", self._write_cut(cut))
 
     async def _change(self, name: str, change: Coroutine[Any, Any, None]) -> None:
         """Let what comes later wait until this has been made, or has come to nothing."""
@@ -242,6 +246,10 @@ class SessionTurns:
             return False
         return await self.runner.cancel()
 
+    def _check_idle(self) -> None:
+        if not self._queue.is_idle:
+            raise TurnRunning("a turn is running")
+
     @asynccontextmanager
     async def _held_off(self) -> AsyncIterator[None]:
         """No turn runs meanwhile; those that come wait.
@@ -249,8 +257,7 @@ class SessionTurns:
         Raises:
             TurnRunning: one runs already.
         """
-        if not self._queue.is_idle:
-            raise TurnRunning("a turn is running")
+        self._check_idle()
         assert await self._queue.enter("held off"), "the queue was idle"
         try:
             yield

@@ -308,6 +308,59 @@ async def test_a_repeated_turn_is_acknowledged_when_it_is_durable(
     assert [type(answer) for answer in answers] == [Unavailable if is_refused else type(None)] * 2
 
 
+async def test_a_turn_that_waits_unrecorded_is_acknowledged_as_queued_when_it_has_begun(cluster: SmallCluster) -> None:
+    session = await cluster.greenroom.open_session(SessionOptions())
+    cluster.engines[0].hold.clear()
+    running = await session.begin(request("a", 7))
+    waiting = asyncio.create_task(_begin(session, request("b", 8), None))
+    await until(lambda: beginning_ids(cluster, session) == ["b"])
+    queueing = asyncio.create_task(session.enqueue(request("b", 8)))
+    await asyncio.sleep(0.05)
+    assert not queueing.done()
+    cluster.engines[0].hold.set()
+    await queueing
+    cluster.kill_session(session.session_id)
+    await collect(running)
+    assert ids(await collect(await session.resume("b", 0))) == ids(await collect(await waiting))
+
+
+async def test_a_rollback_that_is_refused_changes_nothing_of_what_came_last(cluster: SmallCluster) -> None:
+    session = await cluster.greenroom.open_session(SessionOptions(max_context=20))
+    await session.edit(Edit("v", note="a conversation"))
+    cluster.kill_model()
+    beginning = asyncio.create_task(_begin(session, request("t", *range(5, 40)), None))
+    await until(lambda: beginning_ids(cluster, session) == ["t"])
+    with pytest.raises(TurnRunning):
+        await session.rollback(0)
+    await cluster.start_model(0)
+    with pytest.raises(LengthExceeded):
+        await beginning
+    assert (await session.log()).version == "v"
+
+
+async def test_a_running_turn_is_decided_while_an_edit_is_written(
+    cluster: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await cluster.greenroom.open_session(SessionOptions())
+    cluster.engines[0].hold.clear()
+    await session.begin(request("a", 7))
+    append, may_write = cluster.journal.append, asyncio.Event()
+
+    async def append_late(*arguments: Any) -> None:
+        await may_write.wait()
+        await append(*arguments)
+
+    monkeypatch.setattr(cluster.journal, "append", append_late)
+    editing = asyncio.create_task(session.edit(Edit("e", told=(Message("user", "more"),))))
+    await asyncio.sleep(0.05)
+    assert not editing.done()
+    log = await session.log()
+    assert (log.unfinished, log.is_decided) == (("a",), True)
+    may_write.set()
+    cluster.engines[0].hold.set()
+    await editing
+
+
 async def test_a_hidden_turn_is_read_in_a_conversation_alone(cluster: SmallCluster) -> None:
     session = await cluster.greenroom.open_session(SessionOptions())
     for name in ("a", "b"):
