@@ -1,58 +1,37 @@
-// The log on the screen: messages, what was printed, and the end. It stays at its end unless the reader has scrolled up.
+// The log on the screen: messages, what was printed, and the end.
 
 import { byId, make } from "./dom.js";
+import { GrowingList } from "./growing_list.js";
 
 const MOST_SHOWN = 2000;
 const MOST_BYTES = 256;
-const NEAR_END_PX = 80;
 
 export class Log {
   #list = byId("entries");
-  #scroller = byId("thread");
-  #isAtEnd = true;
-  #waiting = [];
-
-  constructor() {
-    this.#scroller.addEventListener("scroll", () => this.#noteScroll(), { passive: true });
-    byId("to-end").addEventListener("click", () => this.scrollToEnd());
-  }
+  #growing = new GrowingList(this.#list, (item) => this.#show(item));
 
   clear() {
-    this.#waiting = [];
     this.#list.replaceChildren();
-    this.scrollToEnd();
+    this.#growing.clear();
   }
 
   /** Show an entry with the next picture; the answer is its element. */
   add(entry) {
     const item = itemOf(entry);
-    if (!this.#waiting.length) requestAnimationFrame(() => this.#flush());
-    this.#waiting.push(item);
+    this.#growing.update(item);
     return item;
   }
 
   scrollToEnd() {
-    this.#isAtEnd = true;
-    this.#scroller.scrollTop = this.#scroller.scrollHeight;
-    byId("to-end").hidden = true;
+    this.#growing.scrollToEnd();
   }
 
-  #flush() {
-    for (const item of this.#waiting.splice(0)) {
-      const last = this.#list.lastElementChild;
-      const goesOn = item.dataset.stream && item.dataset.stream === last?.dataset.stream;
-      if (goesOn) last.querySelector("pre").append(item.querySelector("pre").textContent);
-      else this.#list.append(item);
-    }
-    while (this.#list.children.length > MOST_SHOWN) this.#list.firstElementChild.remove();
-    if (this.#isAtEnd) this.scrollToEnd();
-    else this.#noteScroll();
-  }
-
-  #noteScroll() {
-    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
-    this.#isAtEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX;
-    byId("to-end").hidden = this.#isAtEnd;
+  #show(item) {
+    const last = this.#list.lastElementChild;
+    const goesOn = item.dataset.stream && item.dataset.stream === last?.dataset.stream;
+    if (goesOn) last.querySelector("pre").append(item.querySelector("pre").textContent);
+    else this.#list.append(item);
+    if (this.#list.children.length > MOST_SHOWN) this.#list.firstElementChild.remove();
   }
 }
 
