@@ -412,7 +412,8 @@ async def _first_lines(journal: Journal, seed: InferletSeed) -> tuple[bytes, ...
         raise InferletNotFound(source_id) from None
 
     def forked() -> tuple[bytes, ...]:
-        fork = ThreadFork(source_id, [records.decode(line) for line in lines], seed.instance_id, seq, seed.name)
+        history = [records.decode(line) for line in lines]
+        fork = ThreadFork(source_id, history, seed.instance_id, seq, seed.name, seed.idle_timeout_s)
         return tuple(map(records.encode, fork.records()))
 
     return await asyncio.to_thread(forked)

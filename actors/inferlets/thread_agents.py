@@ -95,7 +95,15 @@ class ThreadAgents(Agents):
         return await self._located(thread_id, owner)
 
     @override
-    async def fork(self, thread_id: str, after: str | int, owner: str = "", key: str | None = None) -> ThreadRef:
+    async def fork(
+        self,
+        thread_id: str,
+        after: str | int,
+        owner: str = "",
+        key: str | None = None,
+        *,
+        idle_timeout_s: float | None = None,
+    ) -> ThreadRef:
         source = await self.thread(thread_id, owner)
         seq = 0 if after == 0 else await source.closed_block(after)
         asked = ThreadName(owner, f"fork of {thread_id}", None, key)
@@ -104,7 +112,8 @@ class ThreadAgents(Agents):
         if found:
             return found
         agent = (await source.describe()).agent
-        seed = InferletSeed(fork_id, owner, AGENT + agent, None, "", (), fork_id, origin=(thread_id, seq))
+        origin = thread_id, seq
+        seed = InferletSeed(fork_id, owner, AGENT + agent, None, "", (), fork_id, None, origin, idle_timeout_s)
         try:
             return await self._launched(asked, seed)
         except InferletNotFound:

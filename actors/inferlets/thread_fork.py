@@ -20,16 +20,25 @@ MIN_TASKS = 1_000
 
 
 class ThreadFork:
-    """Of a thread with this id and these records, up to the block of this seq, or to nothing; of another id and name.
+    """Of a thread with this id and these records, up to the block of this seq, or to nothing; of another id, name, and
+    idle timeout.
 
     Blocks that began later are left out, and those that are open; a run that has come no further than that has ended.
     """
 
-    def __init__(self, source_id: str, history: Sequence[Record], fork_id: str, seq: int, name: str) -> None:
+    def __init__(
+        self,
+        source_id: str,
+        history: Sequence[Record],
+        fork_id: str,
+        seq: int,
+        name: str,
+        idle_timeout_s: float | None = None,
+    ) -> None:
         assert isinstance(history[0], Launched), "the first record launches it"
         self._launched = history[0]
         self._source_id, self._fork_id, self._seq = source_id, fork_id, seq
-        self._name = name
+        self._name, self._idle_timeout_s = name, idle_timeout_s
         self._history = history
         self._log = ThreadLog()
         self._checkpoints: list[tuple[int, int]] = []
@@ -44,9 +53,9 @@ class ThreadFork:
         Raises:
             BlockNotFound: none that is closed has this seq.
         """
-        name = self._name
+        name, idle_timeout_s = self._name, self._idle_timeout_s
         launched = replace(
-            self._launched, arguments=(name,), name=name, parent=None, format=FORMAT, idle_timeout_s=None
+            self._launched, arguments=(name,), name=name, parent=None, format=FORMAT, idle_timeout_s=idle_timeout_s
         )
         if not self._seq:
             return [launched]

@@ -262,12 +262,21 @@ class Agents(Protocol):
         """
         ...
 
-    async def fork(self, thread_id: str, after: str | int, owner: str, key: str | None = None) -> ThreadHandle:
+    async def fork(
+        self,
+        thread_id: str,
+        after: str | int,
+        owner: str,
+        key: str | None = None,
+        *,
+        idle_timeout_s: float | None = None,
+    ) -> ThreadHandle:
         """A new thread that begins with what was said and done in this one up to a block. Durable on return.
 
         Args:
             after: the id of a block that is closed, or its seq; 0 for an empty thread.
             key: the same key again is the same fork.
+            idle_timeout_s: of the new thread; see ``open``.
 
         Raises:
             ThreadNotFound, ThreadDeleted, BlockNotFound

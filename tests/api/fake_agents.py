@@ -45,7 +45,15 @@ class NoAgents(Agents):
         raise ThreadNotFound(thread_id)
 
     @override
-    async def fork(self, thread_id: str, after: str | int, owner: str, key: str | None = None) -> ThreadHandle:
+    async def fork(
+        self,
+        thread_id: str,
+        after: str | int,
+        owner: str,
+        key: str | None = None,
+        *,
+        idle_timeout_s: float | None = None,
+    ) -> ThreadHandle:
         raise ThreadNotFound(thread_id)
 
     @override

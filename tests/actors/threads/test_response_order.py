@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 
-from api.http.openai.agents import responses
+from actors.journal.keys import INFERLET, journal_key
+from api.http.openai.agents import chat, responses
+from api.settings import ApiSettings, OpenAISettings
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads.agents import HELD
 from tests.actors.threads.caller import Caller, Json, calling
@@ -30,6 +33,14 @@ async def until_over(caller: Caller, response: Json) -> Json:
     await caller.wait(run_of(response))
     found: Json = await caller.ask("GET", f"/v1/responses/{response['id']}")
     return found
+
+
+async def expires_in(small: SmallCluster, response: Json) -> float:
+    """Seconds after which the thread of a response that has ended is deleted, unused."""
+    info = await small.journal.info(journal_key(INFERLET, thread_of(response)))
+    assert info is not None
+    assert info.expires_at is not None
+    return info.expires_at - time.time()
 
 
 async def later(caller: Caller, said: str, before: Json | None = None, **fields: Any) -> Json:
@@ -79,3 +90,33 @@ async def test_a_response_that_was_cancelled_before_it_began_has_no_branch(small
         assert "before it began" in refused["error"]["message"]
         HELD["a"].set()
         assert said_in(await until_over(caller, third)) == "three"
+
+
+async def test_a_branch_is_kept_as_long_as_its_response_is_to_be(small: SmallCluster) -> None:
+    settings = ApiSettings(openai=OpenAISettings(retention_days=0.1))
+    async with calling(small, settings) as caller:
+        first = await respond(caller, "say one")
+        second = await respond(caller, "say two", previous_response_id=first["id"])
+        branch = await respond(caller, "say three", previous_response_id=first["id"])
+        short = await respond(caller, "list", previous_response_id=second["id"], store=False)
+        assert "assistant: two" in said_in(short)
+        assert len({thread_of(response) for response in (first, branch, short)}) == 3
+        for response, kept_s in ((first, 8640.0), (branch, 8640.0), (short, chat.KEPT_S)):
+            assert kept_s - 60 < await expires_in(small, response) <= kept_s
+        third = await respond(caller, "list", previous_response_id=second["id"])
+        assert thread_of(third) == thread_of(first), "what is not stored is not in it"
+
+
+async def test_nothing_that_is_stored_goes_on_after_what_is_not(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        said = await respond(caller, "say one", store=False)
+        missing = await respond(caller, "say two", 404, previous_response_id=said["id"])
+        assert missing["error"]["code"] == "previous_response_not_found"
+        made = await respond(caller, called("pick"), store=False)
+        result = {"type": "function_call_output", "call_id": made["output"][0]["call_id"], "output": "a.txt"}
+        more = [result, {"role": "user", "content": "say on"}]
+        for items in ([result], more):
+            refused = await respond(caller, items, 400)
+            assert refused["error"]["param"] == "store"
+        await respond(caller, [result], 404, previous_response_id=made["id"], store=False)
+        assert said_in(await respond(caller, [result], store=False)) == "told a.txt"

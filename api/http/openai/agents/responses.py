@@ -3,7 +3,7 @@ the caller's.
 
 | route | |
 |---|---|
-| `POST /v1/responses` | streamed or not; with ``previous_response_id`` in the same thread, where that was its last run, else in a fork of it; with ``conversation`` in the thread of that name or id; else in a new thread |
+| `POST /v1/responses` | streamed or not; with ``previous_response_id`` in the same thread, where that was its last run and both are stored, else in a fork of it; with ``conversation`` in the thread of that name or id; else in a new thread |
 | `GET /v1/responses/{id}` | as it is now |
 | `POST /v1/responses/{id}/cancel` | ends the run |
 
@@ -14,8 +14,8 @@ next request with the result goes on with the same run. A client that leaves end
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -30,7 +30,15 @@ from api.http.disconnects import while_connected
 from api.http.event_stream import EventStream, event_text, kept_alive
 from api.http.json_text import json_text
 from api.http.limits import become_stream
-from api.http.openai.agents.begun import Begun, go_on, missing_result, prompt_of, results_in, tool_choice_of
+from api.http.openai.agents.begun import (
+    Begun,
+    go_on,
+    missing_result,
+    prompt_of,
+    results_in,
+    thread_and_call,
+    tool_choice_of,
+)
 from api.http.openai.agents.chat import KEPT_S
 from api.http.openai.agents.response_ids import AgentResponse, calls_of_caller
 from api.http.openai.agents.response_shown import ResponseShown
@@ -41,10 +49,11 @@ from api.http.openai.responses.items import messages_of
 from api.http.openai.responses.resource import State, resource
 from api.http.openai.responses.schemas import ResponseBody
 from api.http.openai.stream import DONE
-from api.threads.blocks import KINDS, number_of, top_of
+from api.threads.blocks import KINDS, number_of, run_of_call, top_of
 from api.threads.commands import MAX_NAME_CHARS, Limits, Prompt
 from api.threads.contract import BlockQuery, ThreadHandle
 from api.threads.runs import Run
+from api.turns import Message
 
 _FIELDS = "response"
 """In the metadata of a run: what its response has that does not change."""
@@ -108,13 +117,18 @@ class AgentResponses:
         limits = Limits(max_tokens=body.max_output_tokens or body.max_tokens, max_actions=body.max_tool_calls)
         metadata = {_FIELDS: dict(draft.fields)}
         prompt = Prompt("", None, tool_choice_of(body.tool_choice), limits, metadata=metadata, tools=draft.tools)
-        if results_in(messages):
+        previous = None
+        if body.previous_response_id is not None:
+            previous = await self._previous(body.previous_response_id, agent)
+        if results := results_in(messages):
+            if draft.is_stored:
+                await self._check_stored(results)
             return await go_on(self._cluster, agent, self._owner, messages, prompt, "input")
         if not messages:
             raise InvalidField("input is needed", "input")
         prompt = prompt_of(messages, prompt, "input")
-        if body.previous_response_id is not None:
-            thread = await self._after(body.previous_response_id, agent)
+        if previous is not None:
+            thread = await self._after(*previous, draft)
             prompt = replace(prompt, if_busy="queue")
         else:
             thread = await self._opened(draft, agent)
@@ -124,11 +138,13 @@ class AgentResponses:
         name = draft.fields["conversation"] and draft.fields["conversation"]["id"]
         if name and len(name) > MAX_NAME_CHARS:
             raise InvalidField(f"the name of a thread has {MAX_NAME_CHARS} characters at most", "conversation")
-        kept_s = self._retention_s if draft.is_stored else KEPT_S
-        return await self._agents.open(agent, name, self._owner, idle_timeout_s=None if name else kept_s)
+        return await self._agents.open(agent, name, self._owner, idle_timeout_s=None if name else self._kept_s(draft))
 
-    async def _after(self, response_id: str, agent: str) -> ThreadHandle:
-        """The thread of a response, where it was the last one there; else a fork after it."""
+    def _kept_s(self, draft: Draft) -> float:
+        return self._retention_s if draft.is_stored else KEPT_S
+
+    async def _previous(self, response_id: str, agent: str) -> tuple[ThreadHandle, Run]:
+        """The thread of a response that is stored, and its last run."""
         response = AgentResponse.of(response_id)
         if response is None:
             raise PreviousResponseNotFound(response_id)
@@ -137,25 +153,35 @@ class AgentResponses:
             run = await thread.run(response.runs[-1])
         except (ThreadNotFound, ThreadDeleted, RunNotFound):
             raise PreviousResponseNotFound(response_id) from None
-        is_last = await _last_run(thread) == run.id
+        if not _is_stored(run):
+            raise PreviousResponseNotFound(response_id)
+        return thread, run
+
+    async def _check_stored(self, results: Sequence[Message]) -> None:
+        """A response that is stored goes on with a run that is."""
+        thread_id, call = thread_and_call(results[-1].tool_call_id or "")
+        with suppress(ThreadNotFound, ThreadDeleted, RunNotFound):
+            thread = await self._agents.thread(thread_id, self._owner)
+            if not _is_stored(await thread.run(run_of_call(thread_id, call))):
+                raise InvalidField("what goes on with a run that is not stored cannot be stored either", "store")
+
+    async def _after(self, thread: ThreadHandle, run: Run, draft: Draft) -> ThreadHandle:
+        """This thread, where the run is the last one there; else, and for what is not to be stored, a fork after it."""
+        is_last = draft.is_stored and await _last_run(thread) == run.id
         if not is_last:
             run = await thread.wait(run.id, ENDS_S)
         if run.state == "waiting":
             raise missing_result(await asks_of(thread, run.id))
-        return thread if is_last else await self._forked(thread, run)
+        return thread if is_last else await self._forked(thread, run, self._kept_s(draft))
 
-    async def _forked(self, thread: ThreadHandle, run: Run) -> ThreadHandle:
+    async def _forked(self, thread: ThreadHandle, run: Run, kept_s: float) -> ThreadHandle:
         """A thread that begins with everything up to the end of this run."""
         if not run.is_over:
-            raise ThreadBusy(
-                f"run {run.id} has not ended yet: what goes on after it, and not in its thread, has to wait"
-            )
+            raise ThreadBusy(f"run {run.id} has not ended yet: a branch begins at its end")
         newest, _ = await thread.blocks(replace(_NEWEST, run_id=run.id))
         if not newest:
-            raise InvalidField(
-                "this response ended before it began: go on after an earlier one", "previous_response_id"
-            )
-        return await self._agents.fork(thread.thread_id, newest[0].id, self._owner)
+            raise InvalidField("the response ended before it began: go on after an earlier one", "previous_response_id")
+        return await self._agents.fork(thread.thread_id, newest[0].id, self._owner, idle_timeout_s=kept_s)
 
     async def _found(self, response: AgentResponse) -> tuple[ThreadHandle, Run, dict[str, Any]]:
         try:
@@ -163,11 +189,16 @@ class AgentResponses:
             run = await thread.run(response.runs[-1])
         except (ThreadNotFound, ThreadDeleted, RunNotFound):
             raise ResponseNotFound(str(response)) from None
-        fields = run.metadata.get(_FIELDS)
-        if not fields or not fields["store"]:
+        if not _is_stored(run):
             raise ResponseNotFound(str(response))
+        fields = run.metadata[_FIELDS]
         is_continued = len(response.runs) == 1 and response.num_asked is not None
         return thread, run, {**fields, **({"previous_response_id": None} if is_continued else {})}
+
+
+def _is_stored(run: Run) -> bool:
+    fields = run.metadata.get(_FIELDS)
+    return bool(fields and fields["store"])
 
 
 async def _last_run(thread: ThreadHandle) -> str | None:
