@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema
 
 from api.errors import InvalidRequest
 from api.tools import MAX_NAME
@@ -16,7 +17,28 @@ ToolName = Annotated[str, Field(max_length=MAX_NAME)]
 """Of a tool that is called, or that answers."""
 
 
-class Body(BaseModel):
+def _leave_lists_early(schema: Any) -> None:
+    parts = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list | tuple) else ()
+    if isinstance(schema, dict) and schema.get("type") in ("list", "tuple"):
+        schema["fail_fast"] = True
+    for part in parts:
+        _leave_lists_early(part)
+
+
+class FirstError(BaseModel):
+    """What is read of a stranger: a list is left at its first element that is wrong.
+
+    Pydantic would go on, and make an error for each of a million elements, of which one is told.
+    """
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        _leave_lists_early(handler.resolve_ref_schema(schema))
+        return schema
+
+
+class Body(FirstError):
     """What every body has in common: immutable, strict types, no unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from api.errors import reason_of
+from api.http.bodies import FirstError
 from api.http.petals.failures import BadParameter
 from api.http.petals.generation import Generation, read_sampling
 
 
-class SocketMessage(BaseModel):
+class SocketMessage(FirstError):
     """What the messages have in common."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)

@@ -1,0 +1,45 @@
+"""Bodies with a very long list that is wrong: one element of it is told, so no other costs an error."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from api.http.app import build_app
+from api.http.bodies import FirstError
+from api.http.operations import Operation
+from api.settings import ApiSettings
+from tests.api.fake_cluster import FakeCluster
+
+NUM_ELEMENTS = 200
+WRONG: tuple[Any, ...] = (None, "", -1, {}, [], [None] * NUM_ELEMENTS)
+
+
+def kinds(kind: type[FirstError] = FirstError) -> list[type[FirstError]]:
+    """All that are read of a stranger."""
+    return [found for one in kind.__subclasses__() for found in (one, *kinds(one))]
+
+
+@pytest.mark.parametrize("kind", kinds(), ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
+def test_a_list_costs_few_errors_however_much_of_it_is_wrong(kind: type[FirstError]) -> None:
+    for name, field in kind.model_fields.items():
+        for wrong in WRONG:
+            assert num_errors(kind, {field.alias or name: [wrong] * NUM_ELEMENTS}) < 100, (name, wrong)
+
+
+def num_errors(kind: type[FirstError], fields: dict[str, Any]) -> int:
+    try:
+        kind.model_validate_json(json.dumps(fields))
+    except ValidationError as error:
+        return error.error_count()
+    return 0
+
+
+def test_all_bodies_of_routes_are_read_so() -> None:
+    taken = {route.takes for route in build_app(FakeCluster(), ApiSettings()).routes if isinstance(route, Operation)}
+    bodies = {kind for kind in taken if isinstance(kind, type) and issubclass(kind, BaseModel)}
+    assert len(bodies) > 10
+    assert bodies <= set(kinds())
