@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from actors.journal.keys import INFERLET, journal_key
 from api.http.openai.agents import chat, responses
+from api.http.openai.responses import draft
 from api.settings import ApiSettings, OpenAISettings
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads.agents import HELD
@@ -120,3 +122,16 @@ async def test_nothing_that_is_stored_goes_on_after_what_is_not(small: SmallClus
             assert refused["error"]["param"] == "store"
         await respond(caller, [result], 404, previous_response_id=made["id"], store=False)
         assert said_in(await respond(caller, [result], store=False)) == "told a.txt"
+
+
+async def test_results_and_a_message_that_are_sent_again_later_begin_nothing(
+    small: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with calling(small) as caller:
+        made = await respond(caller, called("pick"))
+        result = {"type": "function_call_output", "call_id": made["output"][0]["call_id"], "output": "a.txt"}
+        sent = [result, {"role": "user", "content": "say on"}]
+        told = await respond(caller, sent, previous_response_id=made["id"])
+        monkeypatch.setattr(draft, "time", SimpleNamespace(time=lambda: time.time() + 5.0))
+        assert await respond(caller, sent, previous_response_id=made["id"]) == told
+        assert await caller.ask("GET", f"/v1/responses/{told['id']}") == told

@@ -29,11 +29,13 @@ class Begun:
 
     Attributes:
         asks: those of the first run that were answered, after which the answer begins; none where a run begins it.
+        created_at: of the last run, where the request began it.
     """
 
     thread: ThreadHandle
     runs: tuple[str, ...]
     asks: tuple[Block, ...] = ()
+    created_at: float | None = None
 
 
 def results_in(messages: Sequence[Message]) -> tuple[Message, ...]:
@@ -76,7 +78,8 @@ async def go_on(
         return Begun(thread, (run_id,), asks)
     key = _key(results, messages[-1])
     prompt = replace(prompt, text=messages[-1].content, if_busy="queue")
-    return Begun(thread, (run_id, (await thread.prompt(prompt, key)).run.id), asks)
+    run = (await thread.prompt(prompt, key)).run
+    return Begun(thread, (run_id, run.id), asks, run.created_at)
 
 
 class Choice(Protocol):

@@ -14,7 +14,7 @@ next request with the result goes on with the same run. A client that leaves end
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any
@@ -56,7 +56,7 @@ from api.threads.runs import Run
 from api.turns import Message
 
 _FIELDS = "response"
-"""In the metadata of a run: what its response has that does not change."""
+"""In the metadata of a run: what its response has that does not change; the same for a request that is sent again."""
 
 
 _NEWEST = BlockQuery(kinds=frozenset(KINDS), limit=1, is_descending=True, has_children=True)
@@ -81,7 +81,8 @@ class AgentResponses:
             become_stream(request.scope)
         begun = await self._begin(body, draft, agent)
         response = AgentResponse.begun(begun)
-        shown = ResponseShown(response, draft.fields, (ask.id for ask in begun.asks))
+        fields = draft.fields if begun.created_at is None else _with_time(draft.fields, begun.created_at)
+        shown = ResponseShown(response, fields, (ask.id for ask in begun.asks))
         if draft.is_streamed:
             return EventStream(kept_alive(_texts(begun.thread, shown)))
         if not draft.fields["background"]:
@@ -115,7 +116,7 @@ class AgentResponses:
     async def _begin(self, body: ResponseBody, draft: Draft, agent: str) -> Begun:
         messages = messages_of(draft.items)
         limits = Limits(max_tokens=body.max_output_tokens or body.max_tokens, max_actions=body.max_tool_calls)
-        metadata = {_FIELDS: dict(draft.fields)}
+        metadata = {_FIELDS: {name: value for name, value in draft.fields.items() if name != "created_at"}}
         prompt = Prompt("", None, tool_choice_of(body.tool_choice), limits, metadata=metadata, tools=draft.tools)
         previous = None
         if body.previous_response_id is not None:
@@ -132,7 +133,8 @@ class AgentResponses:
             prompt = replace(prompt, if_busy="queue")
         else:
             thread = await self._opened(draft, agent)
-        return Begun(thread, ((await thread.prompt(prompt)).run.id,))
+        run = (await thread.prompt(prompt)).run
+        return Begun(thread, (run.id,), created_at=run.created_at)
 
     async def _opened(self, draft: Draft, agent: str) -> ThreadHandle:
         name = draft.fields["conversation"] and draft.fields["conversation"]["id"]
@@ -191,9 +193,13 @@ class AgentResponses:
             raise ResponseNotFound(str(response)) from None
         if not _is_stored(run):
             raise ResponseNotFound(str(response))
-        fields = run.metadata[_FIELDS]
+        fields = _with_time(run.metadata[_FIELDS], run.created_at)
         is_continued = len(response.runs) == 1 and response.num_asked is not None
         return thread, run, {**fields, **({"previous_response_id": None} if is_continued else {})}
+
+
+def _with_time(fields: Mapping[str, Any], created_at: float) -> dict[str, Any]:
+    return {**fields, "created_at": int(created_at)}
 
 
 def _is_stored(run: Run) -> bool:
