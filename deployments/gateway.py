@@ -9,7 +9,7 @@ from ray import serve
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from actors.calls.priority import lower_priority
+from actors.calls.priority import ALL_TOKENS, lower_priority
 from actors.cluster.greenroom import HEAD, Greenroom
 from api.http.app import build_app
 from api.http.request_log import REQUEST_ID_HEADER
@@ -94,7 +94,7 @@ class WithoutRequestId:
 
 async def _connect(config: GreenroomConfig) -> Greenroom:
     start_logging()
-    lower_priority()
+    lower_priority(ALL_TOKENS)
     return await Greenroom.ensure(config.settings())
 
 

@@ -7,18 +7,21 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-_LIGHT_WORK = 10
+LIGHT_WORK, ALL_TOKENS = 10, 3
+"""Niceness of actors of which there are many, and of those that all tokens go through: at 10 one of these waits for a
+core while many of those are busy, at 0 it slows the engine down (``tests/benchmarks``: ``owners``, ``serving``).
+"""
 
 
-def lower_priority() -> None:
-    """Give this process a lower priority than the engines: for actors whose work is light, and of which there are many.
+def lower_priority(niceness: int = LIGHT_WORK) -> None:
+    """Give this process a lower priority than the engines.
 
     On a machine that computes on its cores, every wake of theirs would else interrupt a step of the engine. On Linux a
     priority belongs to a thread, and Ray has started some by now: each is set, unless it is lower already.
     """
     for thread in _threads():
         with suppress(OSError):  # it has ended meanwhile
-            os.setpriority(os.PRIO_PROCESS, thread, max(os.getpriority(os.PRIO_PROCESS, thread), _LIGHT_WORK))
+            os.setpriority(os.PRIO_PROCESS, thread, max(os.getpriority(os.PRIO_PROCESS, thread), niceness))
     schedule_in_batches()
 
 
