@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 from websockets.asyncio.client import connect
@@ -89,10 +90,16 @@ class Hostile:
             for task in going:  # once more, where a client has swallowed it
                 task.cancel()
             await asyncio.wait(going, timeout=1)
-        for kind in ("inferlets", "sessions"):
-            for entry in (await self._until_let("GET", f"/api/{kind}")).json()[kind]:
-                await self._until_let("DELETE", f"/api/{kind}/{entry['id']}")
+        while active := [entry for entry in await self._list("inferlets") if entry["state"] in ("running", "waiting")]:
+            for entry in sorted(active, key=lambda entry: entry["state"]):  # a waiting one needs the place of another
+                await self._until_let("DELETE", f"/api/inferlets/{entry['id']}")
+        for entry in await self._list("sessions"):
+            await self._until_let("DELETE", f"/api/sessions/{entry['id']}")
         await self._http.aclose()
+
+    async def _list(self, kind: str) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = (await self._until_let("GET", f"/api/{kind}")).json()[kind]
+        return entries
 
     async def _until_let(self, method: str, path: str) -> httpx.Response:
         """Ask again while its share is still taken by what it has just left."""
