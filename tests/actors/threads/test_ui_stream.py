@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from api.settings import ApiKey, ApiSettings
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads.agents import HELD, RECORDED
 from tests.actors.threads.caller import Caller, Json, calling
+from tests.actors.threads.scripted_cluster import scripted_cluster
 from tests.actors.threads.test_agui import recorded
 from tests.actors.threads.test_promises import called
 
@@ -258,6 +262,35 @@ async def test_a_running_answer_is_stopped_and_made_again(small: SmallCluster) -
         changed = await chat(caller, user("say one"), user("list", "u2"), messageId="u2")
         assert said(changed) == "system: Help. | user: say one | assistant: one | user: list"
         assert (await first)[-1]["type"] == "abort"
+        HELD["s"].set()
+
+
+@pytest.mark.parametrize("is_by_id", [True, False])
+async def test_a_running_answer_goes_on_where_it_cannot_be_made_again(tmp_path: Path, is_by_id: bool) -> None:
+    async with scripted_cluster(tmp_path, max_inferlets=1) as small, calling(small) as caller:
+        held = user(called("hold", name="s"))
+        first = asyncio.create_task(chat(caller, held))
+        await recorded()
+        [thread] = (await caller.ask("GET", "/api/threads"))["threads"]
+        chat_id, status = (thread["id"], 400) if is_by_id else ("c", 429)
+        await chat(caller, held, chat_id=chat_id, trigger="regenerate-message", status=status)
+        HELD["s"].set()
+        assert said(await first) == "told s"
+
+
+async def test_a_message_that_waits_for_its_place_is_changed(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        held = user(called("hold", name="s"))
+        first = asyncio.create_task(chat(caller, held))
+        await recorded()
+        waiting = asyncio.create_task(chat(caller, held, user("say on", "u2")))
+        async with asyncio.timeout(20):
+            while not (await caller.ask("GET", "/api/runs?state=queued"))["runs"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        changed = await chat(caller, held, user("list", "u2"), messageId="u2")
+        assert said(changed).endswith(" | user: list")
+        assert "say on" not in said(changed)
+        assert [(await one)[-1]["type"] for one in (first, waiting)] == ["abort", "abort"]
         HELD["s"].set()
 
 

@@ -13,6 +13,7 @@ to be answered at `POST /api/runs/{run_id}/answers`. The client may leave, and c
 
 With the ``trigger`` "regenerate-message", and for a message of the user's that was changed (``messageId``), the thread
 goes on in a fork without what came from that message on; the fork has its name, and what was there is found by its id.
+What is still being said there is stopped then; a request that is refused stops nothing.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from api.threads.contract import BlockQuery, ThreadHandle
 
 PROTOCOL = {"x-vercel-ai-ui-message-stream": "v1"}
 DONE = "data: [DONE]\n\n"
+_EVERY = frozenset(KINDS)
 
 
 def ui_routes() -> list[BaseRoute]:
@@ -69,7 +71,9 @@ async def chat(request: Request) -> Response:
         begun = await Taker(thread, "ui").begun_by(said[-1:])
         if begun:
             seq = await _before(thread, begun[said[-1].id])
-            thread = await agents.rewind(request.path_params["agent"], body.id, seq, owner)
+            fork = await agents.rewind(request.path_params["agent"], body.id, seq, owner)
+            await _stop(thread)  # only now: where no fork can be made, what is being said goes on
+            thread = fork
     return _stream(thread, await _shown(thread, body.messages, said))
 
 
@@ -96,15 +100,21 @@ async def _stop(thread: ThreadHandle) -> None:
 
 
 async def _before(thread: ThreadHandle, run_id: str) -> int:
-    """The seq of the last block before a run, after which none goes on; 0 where there is none."""
-    await _stop(thread)
-    every = frozenset(KINDS)
-    first, _ = await thread.blocks(BlockQuery(run_id, every, limit=1))
-    before = first[0].seq if first else None
-    last, _ = await thread.blocks(
-        BlockQuery(None, every, before=before, limit=1, is_descending=True, has_children=True)
-    )
-    return last[0].seq if last else 0
+    """The seq of the last block before a run that is closed; 0 where there is none."""
+    last = await _last_closed(thread, None)
+    first, _ = await thread.blocks(BlockQuery(run_id, _EVERY, limit=1))
+    if first and first[0].seq <= last:
+        return await _last_closed(thread, first[0].seq)
+    return last
+
+
+async def _last_closed(thread: ThreadHandle, before: int | None) -> int:
+    while True:
+        query = BlockQuery(None, _EVERY, before=before, limit=1, is_descending=True, has_children=True)
+        last, _ = await thread.blocks(query)
+        if not last or last[0].state != "open":
+            return last[0].seq if last else 0
+        before = last[0].seq
 
 
 async def _thread(request: Request) -> ThreadHandle:
