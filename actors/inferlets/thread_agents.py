@@ -128,12 +128,14 @@ class ThreadAgents(Agents):
         if thread is None:
             raise ThreadNotFound(name)
         seq = 0 if after == 0 else await thread.closed_block(after)
-        known = generation = await self._names.generation(asked)
-        while await self._is_taken(fork_id := asked.thread_id(generation := generation + 1)):
-            pass  # by a call that was cut short, or that comes first
+        generation, _ = await self._names.current(asked)
+        fork_id = uuid.uuid4().hex
         seed = InferletSeed(fork_id, owner, AGENT + agent, None, "", (), name, origin=(thread_id, seq))
         fork = await self._launched(asked, seed)
-        await self._names.begin_generation(asked, known, generation)
+        await self._names.give_to_fork(asked, generation, fork_id)
+        if await self._names.is_deleted(thread_id, owner):  # meanwhile, and with it what the fork has
+            await fork.delete()
+            raise ThreadDeleted(thread_id)
         return fork
 
     @override
@@ -179,21 +181,19 @@ class ThreadAgents(Agents):
         """The id of the thread that is asked for, and the thread where there is one."""
         if asked.name is None and asked.key is None:
             return uuid.uuid4().hex, None
-        known = generation = await self._names.generation(asked)
+        known, thread_id = await self._names.current(asked)
+        generation = known
         while True:
-            thread_id = asked.thread_id(generation)
             try:
                 return thread_id, await self._located(thread_id, asked.owner)
             except ThreadDeleted:
                 generation += 1
+                thread_id = asked.thread_id(generation)
             except ThreadNotFound:
                 break
         if generation > known:
             await self._names.begin_generation(asked, known, generation)
         return thread_id, None
-
-    async def _is_taken(self, thread_id: str) -> bool:
-        return await self.journal.info(journal_key(INFERLET, thread_id)) is not None
 
     async def _claim(self, asked: ThreadName, thread_id: str) -> None:
         if asked.key is not None:

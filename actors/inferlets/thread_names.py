@@ -29,7 +29,7 @@ class ThreadName:
 
     @property
     def item(self) -> str:
-        """The name of the journal's item that has the generation."""
+        """The name of the journal's item that has the generation, and the id of a fork after a space."""
         return _hashed(self._text)
 
     @property
@@ -43,9 +43,16 @@ class ThreadNames:
 
     journal: Journal
 
-    async def generation(self, name: ThreadName) -> int:
-        """How often its thread was deleted, as far as ``begin_generation`` was told."""
-        return int(await self.journal.get_item(_generations(name.owner), name.item) or 0)
+    async def current(self, name: ThreadName) -> tuple[int, str]:
+        """How often its thread was deleted, as far as ``begin_generation`` was told, and the id of the one after that:
+        a function of both, or that of a fork which has the name since."""
+        kept = await self.journal.get_item(_generations(name.owner), name.item) or b"0"
+        generation, _, fork_id = kept.decode().partition(" ")
+        return int(generation), fork_id or name.thread_id(int(generation))
+
+    async def give_to_fork(self, name: ThreadName, generation: int, fork_id: str) -> None:
+        """The name is that of this thread until it is deleted."""
+        await self.journal.put_item(_generations(name.owner), name.item, f"{generation} {fork_id}".encode())
 
     async def begin_generation(self, name: ThreadName, before: int, now: int) -> None:
         """Threads of the name have this generation from now on; of those deleted the last one is told as gone."""

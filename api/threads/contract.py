@@ -294,6 +294,7 @@ class Agents(Protocol):
 
         Raises:
             ThreadNotFound, BlockNotFound, TooBusy
+            ThreadDeleted: meanwhile; the fork is then, too.
             InvalidRequest: the name is the thread's id.
         """
         ...

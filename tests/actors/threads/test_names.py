@@ -8,12 +8,15 @@ import json
 
 import pytest
 
+from actors.directory.messages import InferletSeed
+from actors.directory.ref import DirectoryRef
 from actors.journal.keys import PROMPT_KEY
-from api.errors import TooBusy
+from actors.pool.ref import Location
+from api.errors import ThreadDeleted, TooBusy
 from tests.actors.inferlets.programs import launched
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads.agents import HELD
-from tests.actors.threads.caller import Caller, Json, calling
+from tests.actors.threads.caller import Caller, Json, calling, text_of
 from tests.actors.threads.test_promises import called
 
 
@@ -60,6 +63,82 @@ async def test_names_that_an_earlier_release_has_deleted_go_on_from_there(small:
             assert (await caller.prompt("say a", "old", "plain"))["thread_id"] == ids[3]
         await caller.ask("GET", f"/api/threads/{ids[2]}", status=410)
     assert await small.journal.list_items("deleted-thread/") == (ids[2],)
+
+
+async def secret(caller: Caller) -> tuple[str, int]:
+    """A thread of the name "c" in which something was said: its id, and the seq of its last block."""
+    first = await caller.prompt("say secret", "c", "plain")
+    return first["thread_id"], first["blocks"][-1]["seq"]
+
+
+async def known(caller: Caller) -> str:
+    """What the model of the thread of this name has read."""
+    return text_of((await caller.prompt("list", "c", "plain"))["blocks"][-1])
+
+
+async def test_what_was_deleted_does_not_come_back_with_a_rewind_that_was_cut_short(
+    small: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut_short(*item: object) -> None:
+        raise ConnectionError
+
+    async with calling(small) as caller:
+        thread_id, seq = await secret(caller)
+        with monkeypatch.context() as patched:
+            patched.setattr(small.journal, "put_item", cut_short)
+            with pytest.raises(ConnectionError):
+                await small.greenroom.agents.rewind("plain", "c", seq, "")
+        await caller.ask("DELETE", f"/api/threads/{thread_id}", status=204)
+        assert await known(caller) == "user: list"
+
+
+async def test_of_two_rewinds_at_once_the_last_one_has_the_name_and_the_other_never_gets_it(
+    small: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_launched, is_last = asyncio.Event(), asyncio.Event()
+    put_item = small.journal.put_item
+
+    async def late(space: str, name: str, value: bytes) -> None:
+        monkeypatch.setattr(small.journal, "put_item", put_item)
+        is_launched.set()
+        await is_last.wait()
+        await put_item(space, name, value)
+
+    async with calling(small) as caller:
+        agents = small.greenroom.agents
+        thread_id, seq = await secret(caller)
+        monkeypatch.setattr(small.journal, "put_item", late)
+        last = asyncio.create_task(agents.rewind("plain", "c", seq, ""))
+        await is_launched.wait()
+        other = await agents.rewind("plain", "c", seq, "")
+        is_last.set()
+        fork_id = (await last).thread_id
+        assert (await agents.find("plain", "c", "")).thread_id == fork_id
+        assert await known(caller) == "user: say secret | assistant: secret | user: list"
+        await caller.ask("DELETE", f"/api/threads/{fork_id}", status=204)
+        assert await known(caller) == "user: list"
+        for left in (thread_id, other.thread_id):
+            await caller.ask("GET", f"/api/threads/{left}")
+
+
+async def test_what_is_deleted_while_it_is_rewound_does_not_come_back(
+    small: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with calling(small) as caller:
+        thread_id, seq = await secret(caller)
+        launch = type(small.directory).launch
+
+        async def slow(directory: DirectoryRef, seed: InferletSeed) -> Location:
+            launched = await launch(directory, seed)
+            await caller.ask("DELETE", f"/api/threads/{thread_id}", status=204)
+            return launched
+
+        with monkeypatch.context() as patched:
+            patched.setattr(type(small.directory), "launch", slow)
+            with pytest.raises(ThreadDeleted):
+                await small.greenroom.agents.rewind("plain", "c", seq, "")
+        assert (await caller.ask("GET", "/api/threads"))["threads"] == []
+        assert await known(caller) == "user: list"
 
 
 async def test_an_idempotency_key_is_of_an_owner_and_an_agent_whatever_thread_it_was_used_for(
