@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -16,13 +17,18 @@ from api.threads.contract import AgentInfo
 MAX_AGENTS = 256
 """Of one owner."""
 
+PUT_S = 600.0
+"""An upload is over after so long, and its text is pointed to if it ever will be."""
+
 
 @dataclass(frozen=True, slots=True)
 class AgentSources:
     """A name's item is a ``Source`` without text, whose program is the name of the item that has the text.
 
-    Each upload has a text of its own, so that what one replaces is nothing that another is uploading. Earlier releases
-    named a text by its hash, and before that kept the whole source under each name.
+    Each upload has a text of its own, so that what one replaces is nothing that another is uploading. Its name begins
+    with the time, so that one which no name points to, since its upload was cut short or another one wrote the same
+    names at once, is found and deleted later. Earlier releases named a text by its hash, and before that kept the whole
+    source under each name.
     """
 
     journal: Journal
@@ -37,7 +43,7 @@ class AgentSources:
         if (new := set(names) - known) and len(known) + len(new) > MAX_AGENTS:
             raise TooBusy(f"an owner may have {MAX_AGENTS} uploaded agents: delete some first")
         replaced = [await self._pointer(name, owner) for name in names if name in known]
-        pointer = Source(uuid.uuid4().hex, file)
+        pointer = Source(_text_name(time.time()) + uuid.uuid4().hex, file)
         await self.journal.put_item(_texts(owner), pointer.program, encode_source(Source(pointer.program, file, text)))
         for name in names:
             await self.journal.put_item(_names(owner), name, encode_source(pointer))
@@ -83,13 +89,19 @@ class AgentSources:
         return None if kept is None else decode_source(AGENT + name, kept)
 
     async def _let_go(self, pointers: Collection[Source | None], owner: str) -> None:
-        """Delete the texts of these that no name points to any longer."""
-        texts = {pointer.program for pointer in pointers if pointer and pointer.text is None}
-        if texts:
+        """Delete the texts of these, and of uploads that are over, that no name points to any longer."""
+        is_over = _text_name(time.time() - PUT_S)
+        texts = {text for text in await self.journal.list_items(_texts(owner)) if text < is_over}
+        if texts := texts | {pointer.program for pointer in pointers if pointer and pointer.text is None}:
             names = await self.journal.list_items(_names(owner))
             left = await asyncio.gather(*(self._pointer(name, owner) for name in names))
             for text in texts - {pointer.program for pointer in left if pointer}:
                 await self.journal.delete_item(_texts(owner), text)
+
+
+def _text_name(at: float) -> str:
+    """What the names of texts that are uploaded then begin with; in the order of time."""
+    return f"{int(at):010x}-"
 
 
 def _names(owner: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -116,3 +117,41 @@ async def test_a_text_that_an_earlier_release_named_by_its_hash_is_found_and_rep
     await sources.put(["a"], "one.py", "y", "ada")
     assert await texts(sources, ["a"]) == ["y"]
     assert await kept_bytes(journal) < 500
+
+
+async def test_a_text_that_no_name_came_to_point_to_is_deleted_once_its_upload_must_be_over(
+    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two uploads at once one loses the name, and another one is cut short."""
+    sources, is_read, is_last = AgentSources(journal), asyncio.Event(), asyncio.Event()
+    put_item = journal.put_item
+
+    async def late(space: str, name: str, value: bytes) -> None:
+        monkeypatch.setattr(journal, "put_item", put_item)
+        is_read.set()
+        await is_last.wait()
+        await put_item(space, name, value)
+
+    async def cut_short(space: str, name: str, value: bytes) -> None:
+        if space == "agent/ada":
+            raise ConnectionError
+        await put_item(space, name, value)
+
+    await sources.put(["a"], "one.py", "1" * 1000, "ada")
+    monkeypatch.setattr(journal, "put_item", late)
+    last = asyncio.create_task(sources.put(["a"], "last.py", "3" * 1000, "ada"))
+    await is_read.wait()
+    await sources.put(["a"], "two.py", "2" * 1000, "ada")
+    is_last.set()
+    await last
+    with monkeypatch.context() as patched:
+        patched.setattr(journal, "put_item", cut_short)
+        with pytest.raises(ConnectionError):
+            await sources.put(["b"], "cut.py", "4" * 1000, "ada")
+    assert len(await journal.list_items("agent-source/ada")) == 3
+    await sources.put(["c"], "more.py", "5" * 1000, "ada")
+    assert len(await journal.list_items("agent-source/ada")) == 4, "as far as is known, they are being uploaded"
+    monkeypatch.setattr("actors.inferlets.agent_sources.PUT_S", -10.0)
+    await sources.put(["d"], "late.py", "6" * 1000, "ada")
+    assert await texts(sources, ["a", "c", "d"]) == ["3" * 1000, "5" * 1000, "6" * 1000]
+    assert len(await journal.list_items("agent-source/ada")) == 3
