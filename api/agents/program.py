@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -23,14 +24,14 @@ from api.inferlet.host import Beginning, host
 from api.inferlet.program import Program
 from api.logs import event_logger
 from api.mcp_servers import McpServer
-from api.threads.commands import Answers, Cancel, Command, Exhausted, Prompt, Steer, received
+from api.threads.commands import Answers, Cancel, Command, Exhausted, Prompt, Steer, received, sent
 from api.threads.runs import Run
 from api.tools import ToolChoice, check_tools
 
 log = event_logger("greenroom.agent")
 
 MAX_QUEUED, MAX_QUEUED_CHARS = 100, 4 << 20
-"""Runs of one thread that wait for their place, and characters of their prompts."""
+"""Runs of one thread that wait for their place, and characters of all that they have with them."""
 
 
 def program_of(agent: Agent, servers: Mapping[str, McpServer]) -> Program:
@@ -165,6 +166,8 @@ class _Thread:
             case Steer(run_id, text):
                 run = self._run(run_id)
                 self._check_goes_on(run)
+                if run in self._queue:
+                    self._check_waits(len(text))
                 run.steer(text, {})
                 self._noted -= {run_id}
             case Cancel(run_id, mode):
@@ -189,14 +192,19 @@ class _Thread:
         if busy and policy == "steer":
             busy.steer(prompt.text, prompt.labels)
             return busy.run.id
-        num_chars = sum(len(task.prompt.text) for task in self._queue) + len(prompt.text)
-        if len(self._queue) >= MAX_QUEUED or (self._queue and num_chars > MAX_QUEUED_CHARS):
+        if len(self._queue) >= MAX_QUEUED:
             raise TooBusy("as many runs of this thread as are allowed wait already")
+        self._check_waits(_num_chars(prompt))
         if busy and policy != "queue":
             for one in (*self._queue, busy):
                 one.cancel("rollback" if policy == "rollback" else "interrupted")
             self._queue.clear()
         return self._accept(position, prompt)
+
+    def _check_waits(self, num_chars: int) -> None:
+        """So much more can wait for its place; what is the only one is as long as a request can be."""
+        if self._queue and sum(_num_chars(task.prompt) for task in self._queue) + num_chars > MAX_QUEUED_CHARS:
+            raise TooBusy("as much as is allowed waits in this thread already")
 
     def _check_tools(self, prompt: Prompt) -> None:
         agent, name = self._active, self._active.name
@@ -245,3 +253,8 @@ class _Thread:
     def _check_goes_on(self, run: RunTask) -> None:
         if run.run.is_over:
             raise RunEnded(f"run {run.run.id} has ended ({run.run.state})")
+
+
+def _num_chars(prompt: Prompt) -> int:
+    """Of all that is kept of its run while that waits for its place."""
+    return len(json.dumps(sent(prompt), ensure_ascii=False))

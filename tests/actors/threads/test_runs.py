@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from api.errors import TooBusy
 from api.settings import ApiKey, ApiSettings
+from api.threads.commands import Prompt
+from api.tools import Tool
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads.agents import HELD, RECORDED
 from tests.actors.threads.caller import Caller, Json, calling, check, text_of
@@ -135,6 +140,33 @@ async def test_a_busy_thread_queues_refuses_interrupts_or_is_steered_as_the_prom
         for one in (held, waiting):
             run = await caller.wait(one["run_id"])
             assert (run["state"], run["reason"]) == ("cancelled", "interrupted")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"history": (("user", "x" * 1200),)},
+        {"tools": (Tool("other", "x" * 1200),)},
+        {"metadata": {"its": ["x" * 1200]}},
+        {"labels": {f"label{number}": "x" * 200 for number in range(6)}},
+    ],
+    ids=lambda more: next(iter(more)),
+)
+async def test_all_that_waits_with_its_run_is_counted(
+    small: SmallCluster, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+) -> None:
+    monkeypatch.setattr("api.agents.program.MAX_QUEUED_CHARS", 2000)
+    thread = await small.greenroom.agents.open("helper", "c", "")
+    held = (await thread.prompt(Prompt(called("hold", name="waits")))).run
+    waiting = (await thread.prompt(replace(Prompt("say a"), **more))).run
+    with pytest.raises(TooBusy):
+        await thread.prompt(replace(Prompt("say b"), **more))
+    with pytest.raises(TooBusy):
+        await thread.steer(waiting.id, "x" * 1200)
+    last = (await thread.prompt(Prompt("say c"))).run
+    await thread.steer(held.id, "x" * 1200)
+    HELD["waits"].set()
+    assert [(await thread.wait(run.id, 60)).state for run in (held, waiting, last)] == ["succeeded"] * 3
 
 
 async def test_what_a_run_was_steered_with_is_said_at_once_and_known_however_the_run_ends(small: SmallCluster) -> None:
