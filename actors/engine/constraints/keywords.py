@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from actors.engine.constraints.arguments import Rules, standing_alone
 from actors.engine.constraints.parameters import MAX_FREE, check_arguments, free_arguments
 from actors.engine.constraints.schema import closed_schema
 
@@ -30,7 +31,7 @@ class KeywordGrammar:
         self._number = number
         self._schema = closed_schema(schema, unheld)
         self._rule = rule
-        self._rules: list[str] = []
+        self._rules = Rules()
 
     def write(self) -> str:
         """What follows the name of the arguments' rule, and further rules.
@@ -46,17 +47,17 @@ class KeywordGrammar:
         free = free_arguments(root)
         if not properties and free is not None:
             one = self._argument(0, _FREE_NAME, free)
-            return "\n".join([f'({one} (", " {one}){{0,{MAX_FREE - 1}}})?', *self._rules])
+            return self._rules.after(f'({one} (", " {one}){{0,{MAX_FREE - 1}}})?')
         possible = [name for name, value in properties.items() if value is not False or name in required]
         rules = [self._argument(place, f'"{name}"', properties[name]) for place, name in enumerate(possible)]
         arguments = self._list([(rule, name in required) for rule, name in zip(rules, possible, strict=True)])
-        return "\n".join([arguments, *self._rules])
+        return self._rules.after(arguments)
 
     def _argument(self, place: int, name: str, schema: Any) -> str:
         """The name of a rule for one argument."""
         rule = f"argument_{self._number}_{place}"
-        json = self._rule({"$defs": self._schema.get("$defs", {}), "allOf": [schema]})
-        self._rules += [f'{rule}: {name} "=" {rule}_value', f"{rule}_value: {json}"]
+        json = self._rule(standing_alone(schema, self._schema))
+        self._rules.add(f'{rule}: {name} "=" {rule}_value', f"{rule}_value: {json}")
         return rule
 
     def _list(self, arguments: list[tuple[str, bool]]) -> str:
@@ -66,8 +67,8 @@ class KeywordGrammar:
         first, rest = f"first_{self._number}_", f"rest_{self._number}_"
         for place, (rule, is_required) in enumerate(arguments):
             here = f"{rule} {rest}{place + 1}"
-            self._rules.append(f"{first}{place}: {here}" + ("" if is_required else f" | {first}{place + 1}"))
+            self._rules.add(f"{first}{place}: {here}" + ("" if is_required else f" | {first}{place + 1}"))
             again = f'", " {here}'
-            self._rules.append(f"{rest}{place}: {again}" + ("" if is_required else f" | {rest}{place + 1}"))
-        self._rules += [f'{first}{len(arguments)}: ""', f'{rest}{len(arguments)}: ""']
+            self._rules.add(f"{rest}{place}: {again}" + ("" if is_required else f" | {rest}{place + 1}"))
+        self._rules.add(f'{first}{len(arguments)}: ""', f'{rest}{len(arguments)}: ""')
         return f"{first}0"

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from actors.engine.constraints.arguments import Rules, standing_alone
 from actors.engine.constraints.marks import marked
 from actors.engine.constraints.regex import literal
 from actors.engine.constraints.schema import closed_schema
@@ -59,7 +60,7 @@ class ParameterGrammar:
         self._format = format
         self._ids = ids
         self._rule = rule
-        self._rules: list[str] = []
+        self._rules = Rules()
         self._known: dict[int, list[Term]] = {}
 
     def write(self) -> str:
@@ -78,7 +79,7 @@ class ParameterGrammar:
             head, middle = self._marked(self._format.head), self._marked(self._format.middle)
             value = free_arguments(self._values["allOf"][0])
             self._add(0, f"{head} {_FREE_NAME} {middle}", free, value, parameter_kind("", self._told))
-            return self._with_rules(f"parameter_{self._number}_0{{0,{MAX_FREE}}}")
+            return self._rules.after(f"parameter_{self._number}_0{{0,{MAX_FREE}}}")
         parts = []
         for place, (name, schema) in enumerate(properties.items()):
             if schema is False and name not in required:
@@ -87,10 +88,7 @@ class ParameterGrammar:
             value = self._values["allOf"][0].get("properties", {}).get(name, True)
             self._add(place, before, schema, value, parameter_kind(name, self._told))
             parts.append(f"parameter_{self._number}_{place}{'' if name in required else '?'}")
-        return self._with_rules(" ".join(parts) or '""')
-
-    def _with_rules(self, arguments: str) -> str:
-        return "\n".join([arguments, *self._rules])
+        return self._rules.after(" ".join(parts) or '""')
 
     def _marked(self, text: str) -> str:
         return marked(text, self._ids)
@@ -98,28 +96,28 @@ class ParameterGrammar:
     def _add(self, place: int, before: str, schema: Any, value: Any, kind: Kind) -> None:
         name, tail = f"{self._number}_{place}", self._marked(self._format.tail)
         if kind == "json":
-            rule = self._rule({"$defs": self._values.get("$defs", {}), "allOf": [value]})
-            self._rules += [f"parameter_{name}: {before} json_{name} {tail}", f"json_{name}: {rule}"]
+            rule = self._rule(standing_alone(value, self._values))
+            self._rules.add(f"parameter_{name}: {before} json_{name} {tail}", f"json_{name}: {rule}")
             return
         terms = [] if schema is False else [(_ANY_TEXT,)] if kind == "any" else self._terms(schema, 0)
         if not terms:
             raise InvalidRequest("an argument has no value that is valid")
         terms = [*terms, ("null",)] if kind == "text or null" else terms
-        self._rules.append(f"TEXT_{name}: {' | '.join(f'({_written(term)})' for term in terms)}")
+        self._rules.add(f"TEXT_{name}: {' | '.join(f'({_written(term)})' for term in terms)}")
         if any(mark in self._format.tail for mark in self._ids):
-            self._rules += [
+            self._rules.add(
                 f"SOME_{name}: TEXT_{name} & /(?s:.+)/",
                 f"parameter_{name}: {before} SOME_{name}{'?' if any(map(_may_be_empty, terms)) else ''} {tail}",
-            ]
+            )
             return
         once = f"~/{_ANY_TEXT}{literal(self._format.tail)}(?s:.+)/"
         is_any = any(map(_may_be_empty, terms))  # then the first tail ends it
-        self._rules += [
+        self._rules.add(
             f"ENDED_{name}: TEXT_{name} {tail}",
             f"VALUE_{name}: ENDED_{name}{'' if is_any else f' & {once}'}",
             f"value_{name}[lazy]: VALUE_{name}",
             f"parameter_{name}: {before} value_{name}",
-        ]
+        )
 
     def _terms(self, schema: Any, depth: int) -> list[Term]:
         """All whose texts are valid."""
