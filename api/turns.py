@@ -228,6 +228,7 @@ class Finish:
         stop: the stop text, or the text of the stop tokens, that matched; None at a constraint's end.
         tail: text that was held back because its last character was unfinished (U+FFFD for the missing part).
         orphaned: cancelled because it had no reader.
+        embedding: little-endian floats of 32 bits.
     """
 
     reason: Reason
@@ -235,7 +236,7 @@ class Finish:
     tail: str = ""
     orphaned: bool = False
     distribution: Distribution | None = None
-    embedding: tuple[float, ...] | None = None
+    embedding: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import struct
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -92,9 +93,8 @@ class FakeTurn:
     async def _run(self) -> None:
         try:
             if self.request.embedding:
-                await self._emit(
-                    (), (), Finish("embedding", embedding=tuple(float(one) for one in self.start.prompt_ids))
-                )
+                vector = struct.pack(f"<{len(self.start.prompt_ids)}f", *self.start.prompt_ids)
+                await self._emit((), (), Finish("embedding", embedding=vector))
             if self.request.distribution:
                 top = tuple((token, -float(token)) for token in range(self.request.distribution))
                 await self._emit((), (), Finish("distribution", distribution=Distribution(top, 0.5)))

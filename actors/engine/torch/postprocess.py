@@ -94,7 +94,7 @@ class Settlement:
         if not bool(mean.isfinite().all()):
             self._forget_numbers(turn.context)
             return self._fail(turn, GreenroomError("the model computed something that is not a number"))
-        turn.finish = Finish("embedding", embedding=tuple(mean.tolist()))
+        turn.finish = Finish("embedding", embedding=mean.cpu().numpy().astype("<f4").tobytes())
         return self.end(turn)
 
     def _forget_numbers(self, context: Context) -> None:

@@ -5,9 +5,10 @@ Only models that are configured with ``embeddings: true`` make them. They are of
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Annotated, Literal
 from uuid import uuid4
@@ -17,6 +18,7 @@ from typing_extensions import TypedDict
 
 from api.cluster import Cluster, ModelInfo, TurnStream, Warmth
 from api.errors import Unavailable
+from api.http.json_text import json_text
 from api.http.openai.envelope import InvalidField
 from api.http.openai.schemas import Lenient, TokenId
 from api.http.openai.turns import Turns
@@ -92,8 +94,10 @@ class EmbeddingList(TypedDict):
     usage: EmbeddingUsage
 
 
-async def embedded(cluster: Cluster, body: EmbeddingBody, model: ModelInfo, owner: str) -> EmbeddingList:
-    """The answer to a body.
+async def embedded(cluster: Cluster, body: EmbeddingBody, model: ModelInfo, owner: str) -> bytes:
+    """The answer to a body: the JSON of an ``EmbeddingList``.
+
+    That of each vector is written when it has come; all at once would keep the event loop from other requests.
 
     Raises:
         GreenroomError: a text cannot be embedded.
@@ -103,33 +107,29 @@ async def embedded(cluster: Cluster, body: EmbeddingBody, model: ModelInfo, owne
     async def generate(request: TurnRequest, *, warmth: Warmth) -> TurnStream:
         return await cluster.generate(model.name, request, owner, "cold")
 
-    requests, vectors, num_tokens = body.requests(), list[tuple[float, ...]](), 0
+    requests, data, num_tokens = body.requests(), list[bytes](), 0
     for start in range(0, len(requests), AT_A_TIME):
         turns = await Turns.begin(generate, requests[start : start + AT_A_TIME])
         num_tokens += sum(len(begun.prompt_ids) for begun in turns.starts)
         try:
-            vectors += await _vectors(turns)
+            data += await _written(turns, start, body.encoding_format)
         finally:
             await turns.cancel()
-    return {
-        "object": "list",
-        "data": [
-            {"object": "embedding", "index": index, "embedding": _written(vector, body.encoding_format)}
-            for index, vector in enumerate(vectors)
-        ],
-        "model": body.model or model.name,
-        "usage": {"prompt_tokens": num_tokens, "total_tokens": num_tokens},
-    }
+    usage: EmbeddingUsage = {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
+    rest = json_text({"object": "list", "model": body.model or model.name, "usage": usage}).encode()
+    return b"".join((b'{"data":[', b",".join(data), b"],", rest[1:]))
 
 
-async def _vectors(turns: Turns) -> list[tuple[float, ...]]:
-    found: dict[int, tuple[float, ...]] = {}
+async def _written(turns: Turns, start: int, encoding: str | None) -> list[bytes]:
+    """The JSON of each vector, of which the first is the one of this number."""
+    found: dict[int, bytes] = {}
     async with aclosing(turns.frames()) as frames:
         async for index, frame in frames:
             if frame.finish is not None:
                 if frame.finish.embedding is None:
                     raise Unavailable("the embedding was cancelled")
-                found[index] = frame.finish.embedding
+                found[index] = _json(start + index, frame.finish.embedding, encoding)
+                await asyncio.sleep(0)
     return [found[index] for index in sorted(found)]
 
 
@@ -137,7 +137,8 @@ def _prompt(part: Text | Tokens) -> tuple[Part, ...]:
     return (BeginningOfText(if_usual=True), part) if isinstance(part, Text) else (part,)
 
 
-def _written(vector: Sequence[float], encoding: str | None) -> list[float] | str:
-    if encoding != "base64":
-        return list(vector)
-    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+def _json(index: int, vector: bytes, encoding: str | None) -> bytes:
+    is_packed = encoding == "base64"
+    numbers = base64.b64encode(vector).decode() if is_packed else list(struct.unpack(f"<{len(vector) // 4}f", vector))
+    view: Embedding = {"object": "embedding", "index": index, "embedding": numbers}
+    return json_text(view).encode()

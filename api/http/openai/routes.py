@@ -91,7 +91,8 @@ async def embed(request: Request) -> Response:
     if body.num_chars > settings.max_prompt_chars:
         raise TooLarge(f"the input has more than {settings.max_prompt_chars} characters")
     model = await find_model(cluster, body.model)
-    return _json(await while_connected(request, embedded(cluster, body, model, owner)))
+    answer = await while_connected(request, embedded(cluster, body, model, owner))
+    return Response(answer, media_type="application/json")
 
 
 async def _complete(request: Request, kind: type[ChatBody] | type[CompletionBody]) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def embedding(driver: Driver, turn_id: str) -> tuple[float, ...]:
     found = driver.finish_of(turn_id)
     assert (found.reason, driver.output_ids(turn_id)) == ("embedding", [])
     assert found.embedding is not None
-    return found.embedding
+    return struct.unpack(f"<{len(found.embedding) // 4}f", found.embedding)
 
 
 def begin(driver: Driver, turn_id: str, length: int) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import json
 import struct
+import time
 from typing import Any
 
 import pytest
@@ -11,9 +14,9 @@ from openai import APIStatusError, BadRequestError
 from openai.types import CreateEmbeddingResponse
 
 from api.errors import LengthExceeded, Unsupported
-from api.http.openai.embeddings import AT_A_TIME, MAX_INPUTS
+from api.http.openai.embeddings import AT_A_TIME, MAX_INPUTS, EmbeddingBody, embedded
 from tests.api import toy_model
-from tests.api.fake_cluster import FakeCluster
+from tests.api.fake_cluster import TOY, FakeCluster
 from tests.api.http.openai.toy_openai import toy_openai
 
 
@@ -97,3 +100,25 @@ async def test_a_refusal_of_the_model_is_told_and_ends_the_other_texts(error: Ex
         await made(cluster, input=["a", "b"])
     assert caught.value.code == code
     assert all(not turn.is_running for turn in cluster.turns)
+
+
+async def test_a_long_answer_does_not_keep_the_event_loop_from_other_requests() -> None:
+    num_inputs, width = 20 * AT_A_TIME, 2000
+    body = EmbeddingBody(input=((97,) * width,) * num_inputs)
+    shares = list[float]()
+
+    async def watch() -> None:
+        while True:
+            before = time.thread_time()
+            await asyncio.sleep(0)
+            shares.append(time.thread_time() - before)
+
+    watching = asyncio.create_task(watch())
+    answer = await embedded(FakeCluster(), body, TOY, "")
+    await asyncio.sleep(0)
+    watching.cancel()
+    before = time.thread_time()
+    vectors = [one["embedding"] for one in json.loads(answer)["data"]]
+    json.dumps(vectors)
+    assert max(shares) < (time.thread_time() - before) / 4
+    assert vectors == [[97.0] * width] * num_inputs
