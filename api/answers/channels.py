@@ -67,13 +67,15 @@ class ChannelParser(AnswerParser):
         return []
 
     def _called(self, is_last: bool) -> list[AnswerEvent]:
-        number = self._num_calls
-        if self._ends.match(self._unread):
-            self._state = self._header  # before the arguments were complete
-            return []
+        number, text = self._num_calls, self._unread
+        found = self._ends.search(text)
+        self._unread = text[: found.start()] if found else text
         events = self._in_arguments(is_last)
+        self._unread += text[found.start() :] if found else ""
         if self._num_calls > number:
             self._state = self._left_out
+        elif found:  # before the arguments were complete
+            self._num_calls, self._state = number + 1, self._header
         return events
 
     def _body(self) -> str:

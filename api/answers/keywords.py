@@ -11,13 +11,14 @@ _NAME_SO_FAR = re.compile(r"[ \t\r\n,]*(?:[^\W\d]\w*)?\s*=?\s*")
 _MAX_NAME = 1_000
 _END = re.compile(r"[ \t\r\n,]*\)")
 _LEXEME = re.compile(
-    r"""(?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<word>[^\W\d]\w*)|(?P<end>,?\s*[)\]}])|.""", re.DOTALL
+    r"""(?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|(?P<word>[^\W\d]\w*)|(?P<last>,(?=\s*[)\]}]))|\s+|.""",
+    re.DOTALL,
 )
 _ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2}|[0-7]{1,3}|.)", re.DOTALL)
 _ESCAPE_SO_FAR = re.compile(r"\\(?:u[0-9a-fA-F]{0,3}|U[0-9a-fA-F]{0,7}|x[0-9a-fA-F]?|[0-7]{1,2})?\Z")
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "a": "\a", "v": "\v", "\n": ""}
 _ITSELF = frozenset("\"'\\/")
-_WORDS = {"True": "true", "False": "false", "None": "null"}
+_WORDS = {"True": "true", "False": "false", "None": "null", "(": "[", ")": "]"}
 
 
 class KeywordReader:
@@ -136,9 +137,7 @@ def _value(text: str) -> str:
 def _lexeme(found: re.Match[str]) -> str:
     if found["text"]:
         return f'"{_escaped(found[0][1:-1])}"'
-    if found["end"]:
-        return found[0].removeprefix(",").replace(")", "]")
-    return "[" if found[0] == "(" else _WORDS.get(found[0], found[0])
+    return "" if found["last"] else _WORDS.get(found[0], found[0])
 
 
 def _escaped(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import time
 
 import pytest
 
@@ -307,6 +308,14 @@ def test_keyword_arguments_become_json_wherever_they_are_cut(
         assert [(tool, json.loads(arguments)) for _, tool, arguments in found] == expected
 
 
+def test_white_space_among_keyword_arguments_is_read_once() -> None:
+    spaces = " " * 50_000
+    started = time.process_time()
+    _, _, calls, _ = joined(parsed(PYTHONIC, [f"[f(a=[1,{spaces}2{spaces},{spaces}])]"]))
+    assert time.process_time() - started < 5
+    assert json.loads(calls[0][2]) == {"a": [1, 2]}
+
+
 def test_a_text_among_keyword_arguments_comes_as_it_is_written() -> None:
     parser = AnswerParser(PYTHONIC)
     assert parser.token(1, "[weather(city") == [CallBegun(0, "call_0", "weather")]
@@ -405,6 +414,10 @@ CHANNELS: list[tuple[str, tuple[str, str, list[tuple[str, str, str]], int]]] = [
         "<|message|>So.",
         ("", "So.", [("call_0", "weather", '{"city": ')], 0),
     ),
+    (
+        f'<|channel|>commentary to=functions.weather<|message|>{{"city": <|end|><|start|>assistant{CALLED}',
+        ("", "", [("call_0", "weather", '{"city": '), ("call_1", "weather", WEATHER)], 1),
+    ),
     ("<|message|><|message|><|end|><|channel|><|start|><|channel|>final<|message|>x", ("", "x", [], 0)),
 ]
 
@@ -417,6 +430,14 @@ def test_channels_are_reasoning_text_and_calls_wherever_an_answer_is_cut(
     small = [part for piece in pieces for part in ([piece] if piece in dict(HARMONY.mark_ids) else piece)]
     for cut in (pieces, small):
         assert joined(parsed(HARMONY, cut)) == expected
+
+
+def test_in_channels_a_mark_ends_arguments_also_in_one_piece_with_their_last_character() -> None:
+    pieces = re.split(r"(<\|[a-z]+\|>)", '<|channel|>commentary to=functions.weather<|message|>{"city": "')
+    pieces += ["\ufffd<|end|>", "<|start|>", "assistant", "<|channel|>", "final", "<|message|>", "So."]
+    ids, parser = dict(HARMONY.mark_ids) | {"\ufffd<|end|>": dict(HARMONY.mark_ids)["<|end|>"]}, parser_of(HARMONY)
+    events = [event for piece in pieces for event in parser.token(ids.get(piece, 7), piece)]
+    assert joined(events + parser.finish()) == ("", "So.", [("call_0", "weather", '{"city": "\ufffd')], 0)
 
 
 def test_in_channels_text_that_spells_a_mark_is_text_and_a_call_of_no_tool_too() -> None:
