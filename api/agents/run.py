@@ -1,35 +1,30 @@
-"""One run: steps of the model, and the calls between them, to its one end."""
+"""One run, from its place in the queue to its one end; the agents that work on it do so one after another."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import asdict, replace
-from itertools import zip_longest
 from typing import Any, Literal
 
 from api.agents.agent import Agent
 from api.agents.asks import Asks
-from api.agents.budget import Budget, lower, too_long
-from api.agents.calls import Call
+from api.agents.budget import Budget, lower
 from api.agents.clock import RunClock
-from api.agents.conversation import NO_RESULT, closed
+from api.agents.conversation import closed
 from api.agents.failures import CallFailed, Failed
 from api.agents.model_context import ModelContext, once_known
-from api.agents.said import Said
+from api.agents.steps import Steps
 from api.agents.toolbox import Toolbox
 from api.agents.writer import OpenBlock, Writer
-from api.answers.parsers import parser_of
-from api.errors import GreenroomError, LengthExceeded, TooBusy, reason_of
+from api.errors import GreenroomError, TooBusy, reason_of
 from api.inferlet import now
-from api.inferlet.context_effects import Generated
 from api.threads.blocks import BlockError, Part
 from api.threads.commands import Limits, Prompt
 from api.threads.runs import CancelReason, FailureReason, Run, RunState
-from api.tools import Tool, ToolCall, ToolChoice
-from api.turns import Message, result_of
+from api.tools import Tool
+from api.turns import Message
 
 MAX_STEER_CHARS = 1 << 20
 """Of what a run is steered with and the model has not read."""
@@ -49,7 +44,10 @@ class RunTask:
 
     Attributes:
         run: as it is now.
-        agent: that works on it.
+        agent: that works on it; ``next_agent`` goes on after its step.
+        turn: the number of the step.
+        steers: texts that the model has not read.
+        asks, budget: see there.
 
     Args:
         tools: what the agents of the thread may call.
@@ -72,6 +70,9 @@ class RunTask:
         self.run = run
         self.agent = agent
         self.prompt = prompt
+        self.turn = 0
+        self.steers: deque[str] = deque()
+        self.next_agent: Agent | None = None
         self.asks = Asks(self._on_waiting)
         self._tools = tools
         self._writer = writer
@@ -79,12 +80,8 @@ class RunTask:
         self._note = note
         self._above: tuple[RunTask, ...] = (parent, *parent._above) if parent else ()
         self._num_children = 0
-        self._next: Agent | None = None
-        self._answer = ""
-        self._steers: deque[str] = deque()
         self._blocks: list[OpenBlock] = []
-        self._turn = 0
-        self._said: Said | None = None
+        self._steps = Steps(self, tools)
         self._task: asyncio.Task[None] | None = None
         self._ending: tuple[RunState, FailureReason | CancelReason, BlockError | None] | None = None
         self._is_logged = False
@@ -93,7 +90,7 @@ class RunTask:
     def _limit(self) -> None:
         limits = self.prompt.limits
         self._clock = RunClock(lower(self.agent.timeout_s, limits.timeout_s), self._time_out)
-        self._budget: Budget = Budget(self.agent, limits, self._above[0]._budget if self._above else None)
+        self.budget: Budget = Budget(self.agent, limits, self._above[0].budget if self._above else None)
 
     @classmethod
     def of(
@@ -150,13 +147,13 @@ class RunTask:
         Raises:
             TooBusy: as much as may wait to be read does, or the run would have too many labels.
         """
-        num_chars = sum(map(len, self._steers)) if self._task else len(self.prompt.text)
+        num_chars = sum(map(len, self.steers)) if self._task else len(self.prompt.text)
         if num_chars + len(text) > MAX_STEER_CHARS:
             raise TooBusy("the model has not read yet what this run was steered with before")
         self._label(labels)
         if self._task:
             self._say("user", text)
-            self._steers.append(text)
+            self.steers.append(text)
         else:
             self.prompt = replace(self.prompt, text=f"{self.prompt.text}\n\n{text}")
             self.run = replace(self.run, prompt=self.prompt.text)
@@ -205,7 +202,7 @@ class RunTask:
             model = await once_known(self._model)
             model.begin_run()
             try:
-                await self._steps(model)
+                await self._parts(model)
                 if self._ending:
                     raise asyncio.CancelledError
             except BaseException as error:
@@ -234,112 +231,31 @@ class RunTask:
             return ()
         if isinstance(error, GreenroomError) and not error.retryable:
             return closed(model.read_messages, (), "")
-        said = self._said.message.content if self._said else ""
-        return closed(model.messages, self._steers, said)
+        unfinished = self._steps.said
+        said = unfinished.message.content if unfinished else ""
+        return closed(model.messages, self.steers, said)
 
-    async def _steps(self, model: ModelContext) -> None:
+    async def _parts(self, model: ModelContext) -> None:
+        """What one agent after another does."""
         for role, said in self.prompt.history:
             model.read(Message(role, said))
         model.read(Message("user", self.prompt.text))
         while True:
-            while self._steers:
-                model.read(Message("user", self._steers.popleft()))
-            await self._complete_tools()
-            calls = await self._step(model)
-            if calls:
-                await self._perform(model, calls)
-            elif not self._steers:
+            await self._steps.take(model)
+            if self.next_agent is None:
                 return
-            if self._next:
-                await self._hand_over(model, self._next)
-            self._turn += 1
-
-    async def _complete_tools(self) -> None:
-        """Have those servers of the agent tell their tools that have not yet."""
-        for server in self._tools.unlisted(self.agent):
-            self._status("tool", f"Asking {server.name} for its tools")
-        await self._tools.complete(self.agent, self.run)
+            await self._hand_over(model, self.next_agent)
+            self.turn += 1
 
     async def _hand_over(self, model: ModelContext, agent: Agent) -> None:
         """Another agent goes on, with what is left within its limits too."""
-        self._new_block("handoff", "assistant", name=agent.name).close()
+        self.new_block("handoff", "assistant", name=agent.name).close()
         self._clock.narrow(agent.timeout_s)
-        self._budget.narrow(agent)
-        self.agent, self._next = agent, None
+        self.budget.narrow(agent)
+        self.agent, self.next_agent = agent, None
         await once_known(lambda: model.hand_over(agent.model, agent.system))
         self.run = replace(self.run, agent=agent.name)
         self._log()
-
-    async def _step(self, model: ModelContext) -> list[ToolCall]:
-        """The calls that the model makes in its next step."""
-        self._status("model", "Thinking")
-        while True:
-            try:
-                return await self._said_by(model)
-            except LengthExceeded:
-                if not model.make_room():
-                    raise
-                self._status("window", "Older messages were left out: the model cannot read more")
-
-    async def _said_by(self, model: ModelContext) -> list[ToolCall]:
-        choice = self._choice()
-        tools = self._tools.specs(self.agent, self.prompt.tools)
-        prefix = f"call_{self.run.id.rpartition('.r')[2]}_{self._turn}_"
-        parser = parser_of(model.info.answers, prefix, () if choice.mode == "none" else tools)
-        said = self._said = Said(self._new_block, is_json=self.agent.output is not None)
-        finish = None
-        num_begun = True
-        async with aclosing(model.step(tools, choice, self._budget.num_left(), self.agent.constraint)) as pieces:
-            async for piece, num_read in pieces:
-                self._count(piece, num_read if num_begun else None)
-                num_begun = False
-                for token in zip(piece.ids, piece.pieces, strict=True):
-                    for event in parser.token(*token):
-                        said.take(event)
-                finish = piece.finish
-        assert finish is not None
-        for event in parser.finish(finish.tail):
-            said.take(event)
-        said.end()
-        if finish.reason == "length":
-            raise too_long()
-        if finish.reason == "context":
-            raise Failed("budget", "the model cannot read and say more at once", "length_exceeded")
-        model.said(said.message)
-        self._said = None
-        self._answer = said.message.content
-        if not said.calls:
-            self.agent.check_output(self._answer)
-        return said.calls
-
-    async def _perform(self, model: ModelContext, calls: Sequence[ToolCall]) -> None:
-        """Those that fit together; their results stand in the order of the calls."""
-        performing = [self._call(made) for made in calls]
-        fitting = [call for call in performing if self._fits(call.made.name)]
-        for call in fitting:
-            self._status("tool", f"Calling {call.made.name}", call.made.id)
-        self._usage(tool_calls=len(fitting))
-        self.asks.active(len(fitting) - 1)
-        told: list[asyncio.Task[str]] = []
-        try:
-            async with asyncio.TaskGroup() as group:
-                told += [group.create_task(call.perform()) for call in fitting]
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-        finally:
-            self.asks.active(1)
-            for made, task in zip_longest(calls, told):
-                has_result = task and not task.cancelled() and not task.exception()
-                text = task.result() if has_result else NO_RESULT
-                model.read(result_of(made, text))
-        if len(fitting) < len(performing):
-            for call in performing[len(fitting) :]:
-                call.refuse(BlockError("not_executed", "the run may make no more calls"))
-            raise Failed("budget", "the run made as many calls as it may", "max_actions")
-
-    def _call(self, made: ToolCall) -> Call:
-        tool = self._tools.get(self.agent, made.name, self.prompt.tools)
-        return Call(self.run, tool, made, self.asks, self._new_block, self)
 
     async def delegate(self, agent: Agent, text: str) -> str:
         """The answer of an agent to this, in a run below this one.
@@ -347,7 +263,7 @@ class RunTask:
         Raises:
             CallFailed: that run did not succeed.
         """
-        if self._budget.depth >= MAX_DEPTH:
+        if self.budget.depth >= MAX_DEPTH:
             raise CallFailed("too_deep", f"no more than {MAX_DEPTH} runs can be below each other")
         self._num_children += 1
         mine = self.run
@@ -377,7 +293,7 @@ class RunTask:
             error = child.run.error
             why = f": {error.message}" if error else ""
             raise CallFailed(child.run.reason or child.run.state, f"agent {agent.name}: {child.run.state}{why}")
-        return child._answer
+        return child._steps.answer
 
     def hand_over(self, agent: Agent) -> None:
         """Let another agent go on after this step.
@@ -385,44 +301,27 @@ class RunTask:
         Raises:
             CallFailed: another one does already.
         """
-        if self._next:
-            raise CallFailed("handed_over", f"{self._next.name} goes on already")
-        self._next = agent
+        if self.next_agent:
+            raise CallFailed("handed_over", f"{self.next_agent.name} goes on already")
+        self.next_agent = agent
 
-    def _fits(self, name: str) -> bool:
-        tool = self._tools.get(self.agent, name, self.prompt.tools)
-        return self._budget.call(name, tool.max_calls if tool else None)
-
-    def _choice(self) -> ToolChoice:
-        choices = self.prompt.tool_choice
-        chosen = choices[self._turn] if self._turn < len(choices) else "auto"
-        match chosen:
-            case "auto" | "none" | "required":
-                return ToolChoice(chosen)
-        return ToolChoice.of(chosen)
-
-    def _count(self, piece: Generated, num_read: int | None) -> None:
-        if num_read is not None:
-            self._usage(model_calls=1, prompt_tokens=num_read, cached_tokens=piece.num_resident)
-        may_say = self._budget.say(len(piece.ids))
-        self._usage(completion_tokens=len(piece.ids))
-        if not may_say:
-            raise too_long()
-
-    def _usage(self, **more: int) -> None:
+    def count(self, **more: int) -> None:
+        """So much more has been used, here and by the runs above."""
         self.run = replace(self.run, usage=self.run.usage.plus(more))
         for above in self._above:
             above.run = replace(above.run, usage=above.run.usage.plus_of_children(more))
 
     def _say(self, role: str, text: str) -> None:
-        self._new_block("message", role, parts=(Part(text=text),)).close()
+        self.new_block("message", role, parts=(Part(text=text),)).close()
 
-    def _status(self, name: str, text: str, call_id: str | None = None) -> None:
+    def status(self, name: str, text: str, call_id: str | None = None) -> None:
+        """Tell those who watch, if the agent tells of this."""
         if self.agent.tells(name):
-            self._new_block("status", "system", name=name, call_id=call_id, parts=(Part(text=text),)).close()
+            self.new_block("status", "system", name=name, call_id=call_id, parts=(Part(text=text),)).close()
 
-    def _new_block(self, kind: object, role: object, **fields: object) -> OpenBlock:
-        block = self._writer.open(self.run, self._turn, kind, role, **fields)  # type: ignore[arg-type]
+    def new_block(self, kind: object, role: object, **fields: object) -> OpenBlock:
+        """A block of this step, which ends with the run at the latest; see ``Writer.open``."""
+        block = self._writer.open(self.run, self.turn, kind, role, **fields)  # type: ignore[arg-type]
         self._blocks = [one for one in self._blocks if one.is_open]
         self._blocks.append(block)
         return block
