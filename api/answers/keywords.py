@@ -6,6 +6,8 @@ import json
 import re
 from typing import NoReturn
 
+from api.answers.quotes import quoted
+
 _NAME = re.compile(r"[ \t\r\n,]*([^\W\d]\w*)\s*=\s*(?=\S)")
 _NAME_SO_FAR = re.compile(r"[ \t\r\n,]*(?:[^\W\d]\w*)?\s*=?\s*")
 _MAX_NAME = 1_000
@@ -63,7 +65,7 @@ class KeywordReader:
         self._quote = text[found.end()] if text[found.end()] in ("'", '"') else ""
         self._value, self._step = _Extent(), self._text if self._quote else self._other
         quote = '"' if self._quote else ""
-        return f"{before}{_json(found[1])}: {quote}", found.end() + len(self._quote)
+        return f"{before}{quoted(found[1])}: {quote}", found.end() + len(self._quote)
 
     def _nothing(self, text: str) -> tuple[str, int]:
         num_read = self._value.read(text)
@@ -130,7 +132,7 @@ def _value(text: str) -> str:
     try:
         json.loads(written, parse_constant=_refuse)
     except (ValueError, RecursionError):
-        return _json(text)
+        return quoted(text)
     return written
 
 
@@ -144,9 +146,9 @@ def _escaped(text: str) -> str:
     """What a string's characters are between the quotes of JSON."""
     parts, place = list[str](), 0
     for found in _ESCAPE.finditer(text):
-        parts += [_json(text[place : found.start()])[1:-1], _character(found[0])]
+        parts += [quoted(text[place : found.start()])[1:-1], _character(found[0])]
         place = found.end()
-    return "".join([*parts, _json(text[place:])[1:-1]])
+    return "".join([*parts, quoted(text[place:])[1:-1]])
 
 
 def _character(escape: str) -> str:
@@ -159,11 +161,7 @@ def _character(escape: str) -> str:
         base = 16
     if digits and int(digits, base) < 0x110000:
         return json.dumps(chr(int(digits, base)))[1:-1]
-    return _json(_ESCAPED.get(kind, kind if kind in _ITSELF else escape))[1:-1]
-
-
-def _json(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    return quoted(_ESCAPED.get(kind, kind if kind in _ITSELF else escape))[1:-1]
 
 
 def _refuse(name: str) -> NoReturn:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from api.answers.formats import ParameterFormat
 from api.answers.pointers import target
+from api.answers.quotes import quoted
 
 Kind = Literal["text", "text or null", "json", "any"]
 """How a parameter's text is read: as it is; as it is but for ``null``; as JSON; as JSON where it is that."""
@@ -131,14 +132,14 @@ class ParameterReader:
             return "", 0
         self._kind, self._held = parameter_kind(found[1], self._schema), ""
         before, self._is_first = "{" if self._is_first else ", ", False
-        return f"{before}{_json(found[1])}: {_quote(self._kind)}", found.end()
+        return f"{before}{quoted(found[1])}: {_quote(self._kind)}", found.end()
 
     def _value(self, text: str) -> tuple[str, int]:
         tail = self._format.tail
         end = text.find(tail)
         value = text[: len(text) - num_common(text, tail)] if end < 0 else text[:end]
         if self._kind == "text":
-            more = _json(value)[1:-1]
+            more = quoted(value)[1:-1]
         else:
             more, self._held = "", self._held + value
         if end < 0:
@@ -161,13 +162,9 @@ def _quote(kind: Kind) -> str:
 def _written(text: str, kind: Kind) -> str:
     """A value's JSON; what is none where it should be is a string."""
     if kind == "text or null":
-        return text if text == "null" else _json(text)
+        return text if text == "null" else quoted(text)
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        return _json(text)
-    return _json(text) if kind == "any" and isinstance(value, str) else text.strip()
-
-
-def _json(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+        return quoted(text)
+    return quoted(text) if kind == "any" and isinstance(value, str) else text.strip()

@@ -6,8 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from actors.engine.constraints.arguments import Rules, standing_alone
-from actors.engine.constraints.parameters import MAX_FREE, check_arguments, free_arguments
+from actors.engine.constraints.arguments import MAX_FREE, Arguments, Rules, standing_alone
 from actors.engine.constraints.schema import closed_schema
 
 _FREE_NAME = "/[A-Za-z_][A-Za-z0-9_]{0,63}/"
@@ -39,19 +38,13 @@ class KeywordGrammar:
         Raises:
             InvalidRequest: they cannot be held.
         """
-        root = self._schema["allOf"][0]
-        check_arguments(root, lambda name: not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name))
-        required = root.get("required", ())
-        named = root.get("properties", {})
-        properties = named | {name: True for name in required if name not in named}
-        free = free_arguments(root)
-        if not properties and free is not None:
-            one = self._argument(0, _FREE_NAME, free)
+        found = Arguments.of(self._schema, lambda name: not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name))
+        if found.free is not None:
+            one = self._argument(0, _FREE_NAME, found.free)
             return self._rules.after(f'({one} (", " {one}){{0,{MAX_FREE - 1}}})?')
-        possible = [name for name, value in properties.items() if value is not False or name in required]
-        rules = [self._argument(place, f'"{name}"', properties[name]) for place, name in enumerate(possible)]
-        arguments = self._list([(rule, name in required) for rule, name in zip(rules, possible, strict=True)])
-        return self._rules.after(arguments)
+        named = enumerate(found.named.items())
+        rules = {name: self._argument(place, f'"{name}"', schema) for place, (name, schema) in named}
+        return self._rules.after(self._list([(rule, name in found.required) for name, rule in rules.items()]))
 
     def _argument(self, place: int, name: str, schema: Any) -> str:
         """The name of a rule for one argument."""

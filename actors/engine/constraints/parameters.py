@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from actors.engine.constraints.arguments import Rules, standing_alone
+from actors.engine.constraints.arguments import MAX_FREE, WHERE, Arguments, Rules, standing_alone
 from actors.engine.constraints.marks import marked
 from actors.engine.constraints.regex import literal
 from actors.engine.constraints.schema import closed_schema
@@ -14,15 +14,11 @@ from api.answers.formats import ParameterFormat
 from api.answers.parameters import Kind, parameter_kind
 from api.errors import InvalidRequest
 
-MAX_FREE = 16
-"""Parameters whose names the model makes up."""
 MAX_TERMS = 256
 MAX_COUNTED = 500
 """Characters that a text must have at least, or may have at most; to count more of them takes too many states."""
 _FREE_NAME = "/[A-Za-z0-9_]{1,64}/"
 _ANY_TEXT = "(?s:.*)"
-_WHERE = "where a model writes arguments one by one"
-_KNOWN = {"type", "properties", "required", "additionalProperties", "patternProperties", "minProperties"}
 _MAX_DEPTH = 64
 
 Term = tuple[str, ...]
@@ -55,7 +51,6 @@ class ParameterGrammar:
         self._told = json.loads(schema)
         self._values = closed_schema(schema, unheld)
         self._texts = closed_schema(schema, None if unheld is None else [], bounds_texts=False)
-        self._root = self._texts["allOf"][0]
         self._unheld = unheld
         self._format = format
         self._ids = ids
@@ -69,25 +64,19 @@ class ParameterGrammar:
         Raises:
             InvalidRequest: they cannot be held.
         """
-        root = self._root
-        check_arguments(root, lambda name: not name or self._format.middle in name)
-        required = root.get("required", ())
-        named = root.get("properties", {})
-        properties = named | {name: True for name in required if name not in named}
-        free = free_arguments(root)
-        if not properties and free is not None:
+        texts, values = (
+            Arguments.of(schema, lambda name: not name or self._format.middle in name)
+            for schema in (self._texts, self._values)
+        )
+        if texts.free is not None:
             head, middle = self._marked(self._format.head), self._marked(self._format.middle)
-            value = free_arguments(self._values["allOf"][0])
-            self._add(0, f"{head} {_FREE_NAME} {middle}", free, value, parameter_kind("", self._told))
+            self._add(0, f"{head} {_FREE_NAME} {middle}", texts.free, values.free, parameter_kind("", self._told))
             return self._rules.after(f"parameter_{self._number}_0{{0,{MAX_FREE}}}")
         parts = []
-        for place, (name, schema) in enumerate(properties.items()):
-            if schema is False and name not in required:
-                continue
+        for place, (name, schema) in enumerate(texts.named.items()):
             before = self._marked(f"{self._format.head}{name}{self._format.middle}")
-            value = self._values["allOf"][0].get("properties", {}).get(name, True)
-            self._add(place, before, schema, value, parameter_kind(name, self._told))
-            parts.append(f"parameter_{self._number}_{place}{'' if name in required else '?'}")
+            self._add(place, before, schema, values.named[name], parameter_kind(name, self._told))
+            parts.append(f"parameter_{self._number}_{place}{'' if name in texts.required else '?'}")
         return self._rules.after(" ".join(parts) or '""')
 
     def _marked(self, text: str) -> str:
@@ -150,7 +139,7 @@ class ParameterGrammar:
         """What a schema itself says of texts."""
         least, most = schema.get("minLength", 0), schema.get("maxLength", "")
         if max(least, most or 0) > MAX_COUNTED:
-            self._leave_out(f"a text's length beyond {MAX_COUNTED} is not supported {_WHERE}")
+            self._leave_out(f"a text's length beyond {MAX_COUNTED} is not supported {WHERE}")
             least, most = 0, ""
         term = [f"(?s:.{{{least},{most}}})" if least or most != "" else _ANY_TEXT]
         if "pattern" in schema:
@@ -165,30 +154,6 @@ class ParameterGrammar:
         if self._unheld is None:
             raise InvalidRequest(reason)
         self._unheld.append(reason)
-
-
-def check_arguments(root: Mapping[str, Any], is_wrong: Callable[[str], bool]) -> None:
-    """That what a closed schema says of all arguments together can be held where they are written one by one.
-
-    Args:
-        is_wrong: whether an argument cannot have this name.
-
-    Raises:
-        InvalidRequest: it cannot.
-    """
-    if unknown := sorted(root.keys() - _KNOWN):
-        raise InvalidRequest(f'"{unknown[0]}" is not supported for all arguments together {_WHERE}')
-    if root.get("minProperties", 0) > len(root.get("required", ())):
-        raise InvalidRequest(f'"minProperties" beyond those that are required is not supported {_WHERE}')
-    if wrong := [name for name in (*root.get("properties", ()), *root.get("required", ())) if is_wrong(name)]:
-        raise InvalidRequest(f"an argument called {wrong[0]!r:.60} is not supported {_WHERE}")
-
-
-def free_arguments(root: Mapping[str, Any]) -> Any:
-    """The schema of arguments with other names; None where there are none."""
-    patterns = root.get("patternProperties", {})
-    found = next(iter(patterns.values()), root.get("additionalProperties", False))
-    return None if found is False else found
 
 
 def _may_be_text(schema: Mapping[str, Any]) -> bool:
