@@ -16,6 +16,7 @@ from api.settings import ApiSettings, OpenAISettings
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads.agents import HELD
 from tests.actors.threads.caller import Caller, Json, calling
+from tests.actors.threads.scripted import obedient
 from tests.actors.threads.test_promises import called
 from tests.actors.threads.test_response_agents import respond, said_in
 
@@ -35,6 +36,14 @@ async def until_over(caller: Caller, response: Json) -> Json:
     await caller.wait(run_of(response))
     found: Json = await caller.ask("GET", f"/v1/responses/{response['id']}")
     return found
+
+
+async def until_asked(caller: Caller, response: Json) -> None:
+    """A tool of the caller's was called."""
+    async with asyncio.timeout(30):
+        async for event in caller.stream(f"/api/threads/{thread_of(response)}/stream"):
+            if event.name == "block.created" and event.data["block"]["kind"] == "ask":
+                return
 
 
 async def expires_in(small: SmallCluster, response: Json) -> float:
@@ -135,3 +144,33 @@ async def test_results_and_a_message_that_are_sent_again_later_begin_nothing(
         monkeypatch.setattr(draft, "time", SimpleNamespace(time=lambda: time.time() + 5.0))
         assert await respond(caller, sent, previous_response_id=made["id"]) == told
         assert await caller.ask("GET", f"/v1/responses/{told['id']}") == told
+
+
+async def test_a_response_is_shown_at_once_while_a_tool_works_beside_the_callers(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        made = await later(caller, f"{called('pick')}\n{HOLD}")
+        await until_asked(caller, made)
+        shown = await caller.ask("GET", f"/v1/responses/{made['id']}", timeout=10)
+        assert (shown["status"], shown["output"]) == ("in_progress", [])
+        HELD["a"].set()
+        shown = await until_over(caller, made)
+        assert (shown["status"], [item["type"] for item in shown["output"]].count("function_call")) == ("completed", 2)
+
+
+async def test_cancelling_a_response_that_ended_with_a_call_leaves_what_goes_on_after_it(small: SmallCluster) -> None:
+    small.engines[0].script = lambda messages: (  # type: ignore[attr-defined]
+        obedient([("user", HOLD)]) if messages[-1] == ("tool", "a.txt") else obedient(messages)
+    )
+    async with calling(small) as caller:
+        made = await respond(caller, called("pick"))
+        result = {"type": "function_call_output", "call_id": made["output"][0]["call_id"], "output": "a.txt"}
+        cancel = f"/v1/responses/{made['id']}/cancel"
+        assert await caller.ask("POST", cancel) == made
+        more = await respond(caller, [result], previous_response_id=made["id"], background=True)
+        assert await caller.ask("POST", cancel) == made
+        assert (await caller.ask("GET", f"/v1/responses/{more['id']}"))["status"] == "in_progress"
+        both = [result, {"role": "user", "content": "say on"}]
+        last = await respond(caller, both, previous_response_id=made["id"], background=True)
+        assert (await caller.ask("GET", f"/v1/responses/{last['id']}"))["status"] == "in_progress"
+        assert (await caller.ask("POST", f"/v1/responses/{last['id']}/cancel"))["status"] == "cancelled"
+        assert (await caller.wait(run_of(made)))["state"] == "cancelled"

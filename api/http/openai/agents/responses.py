@@ -5,7 +5,7 @@ the caller's.
 |---|---|
 | `POST /v1/responses` | streamed or not; with ``previous_response_id`` in the same thread, where that was its last run and both are stored, else in a fork of it; with ``conversation`` in the thread of that name or id; else in a new thread |
 | `GET /v1/responses/{id}` | as it is now |
-| `POST /v1/responses/{id}/cancel` | ends the run |
+| `POST /v1/responses/{id}/cancel` | ends its run |
 
 What the agent's own instructions are the agent says. Calls of its own tools are items, each with its result after it. A
 call without one, of the caller's ``tools`` or of a ``client_tool``, is the caller's: the response ends with it, and the
@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -93,24 +93,22 @@ class AgentResponses:
 
     async def show(self, response: AgentResponse) -> Response:
         """``GET /v1/responses/{id}``."""
-        thread, run, fields = await self._found(response)
-        asks = await asks_of(thread, response.runs[0])
-        is_over = run.is_over or run.state == "waiting"
-        if len(response.runs) == 1:
-            last = response.num_asked or 0
-            is_over = is_over or any(number_of(ask.id) > last for ask in calls_of_caller(asks))
-        if not is_over:
-            return _json(resource(str(response), fields, State("queued" if run.state == "queued" else "in_progress")))
-        shown = ResponseShown(response, fields, response.asks_before(asks))
+        thread, fields = await self._found(response)
+        state, asks_before = await _state(thread, response)
+        if state != "over":
+            return _json(resource(str(response), fields, State(state)))
+        shown = ResponseShown(response, fields, asks_before)
         await _read(thread, shown)
         return _json(shown.view())
 
     async def cancel(self, response: AgentResponse) -> Response:
-        """``POST /v1/responses/{id}/cancel``; one that has ended is not changed."""
-        thread, run, _ = await self._found(response)
-        if not run.is_over:
-            await thread.cancel(run.id)
-            await thread.wait(run.id, ENDS_S)
+        """``POST /v1/responses/{id}/cancel``; one that has ended, be it with a call, is not changed."""
+        thread, _ = await self._found(response)
+        state, _ = await _state(thread, response)
+        if state != "over":
+            for run_id in reversed(response.runs):
+                await thread.cancel(run_id)
+            await thread.wait(response.runs[-1], ENDS_S)
         return await self.show(response)
 
     async def _begin(self, body: ResponseBody, draft: Draft, agent: str) -> Begun:
@@ -185,7 +183,7 @@ class AgentResponses:
             raise InvalidField("the response ended before it began: go on after an earlier one", "previous_response_id")
         return await self._agents.fork(thread.thread_id, newest[0].id, self._owner, idle_timeout_s=kept_s)
 
-    async def _found(self, response: AgentResponse) -> tuple[ThreadHandle, Run, dict[str, Any]]:
+    async def _found(self, response: AgentResponse) -> tuple[ThreadHandle, dict[str, Any]]:
         try:
             thread = await self._agents.thread(response.thread_id, self._owner)
             run = await thread.run(response.runs[-1])
@@ -195,7 +193,7 @@ class AgentResponses:
             raise ResponseNotFound(str(response))
         fields = _with_time(run.metadata[_FIELDS], run.created_at)
         is_continued = len(response.runs) == 1 and response.num_asked is not None
-        return thread, run, {**fields, **({"previous_response_id": None} if is_continued else {})}
+        return thread, {**fields, **({"previous_response_id": None} if is_continued else {})}
 
 
 def _with_time(fields: Mapping[str, Any], created_at: float) -> dict[str, Any]:
@@ -205,6 +203,19 @@ def _with_time(fields: Mapping[str, Any], created_at: float) -> dict[str, Any]:
 def _is_stored(run: Run) -> bool:
     fields = run.metadata.get(_FIELDS)
     return bool(fields and fields["store"])
+
+
+async def _state(
+    thread: ThreadHandle, response: AgentResponse
+) -> tuple[Literal["queued", "in_progress", "over"], list[str]]:
+    """How far a response has come, and the ids of the asks that were answered before it."""
+    runs = [await thread.run(run_id) for run_id in response.runs]
+    asks = [ask for run in runs for ask in await asks_of(thread, run.id)]
+    last = response.num_asked or 0
+    is_answered = any(ask.state != "open" and number_of(ask.id) > last for ask in calls_of_caller(asks))
+    if runs[-1].is_over or is_answered or any(run.state == "waiting" for run in runs):
+        return "over", response.asks_before(asks)
+    return "queued" if runs[0].state == "queued" else "in_progress", []
 
 
 async def _last_run(thread: ThreadHandle) -> str | None:
