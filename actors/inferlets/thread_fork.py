@@ -149,6 +149,7 @@ class ThreadFork:
             notes,
             tuple(messages_known(run, after) for run in runs),
             runs[-1].agent if runs and runs[-1].agent != agent else None,
+            self._renamed(top_of(next(reversed(self._blocks.values())).run_id)),
             max(int(top_of(run_id).rpartition(".r")[2]) for run_id in self._runs) + 1,
             max(map(number_of, self._blocks)),
         )

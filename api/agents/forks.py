@@ -18,12 +18,14 @@ class Fork:
         notes: of its checkpoints up to there.
         runs: that came after the last of these, up to there.
         handed_to: the agent that has taken the thread over in these runs, if one has.
+        last_run: the id that the last run has in the fork.
         num_runs, num_blocks: no run has this number or a greater one, and no block a greater one.
     """
 
     notes: tuple[Any, ...]
     runs: tuple[Messages, ...]
     handed_to: str | None
+    last_run: str
     num_runs: int
     num_blocks: int
 
@@ -38,6 +40,7 @@ class Fork:
             "num_runs": self.num_runs,
             "queue": [],
             "queued": [],
+            "last_run": self.last_run,
             "agent": self.handed_to or (self.notes[-1].get("agent", "") if self.notes else ""),
             "model": None,
             "tools": {name: listing for one in self.notes for name, listing in one.get("tools", {}).items()},

@@ -57,6 +57,7 @@ class _Thread:
         self._queue: deque[RunTask] = deque()
         self._current: RunTask | None = None
         self._working: asyncio.Task[None] | None = None
+        self._last_begun: str | None = None
         self._known_model: ModelContext | None = None
         self._noted: frozenset[str] = frozenset()
         self._num_runs_before = 0
@@ -97,6 +98,7 @@ class _Thread:
             "queue": list(queued),
             "queued": [task.kept for run_id, task in queued.items() if run_id not in self._noted],
             "agent": self._active.name,
+            "last_run": self._last_begun,
             "model": self._known_model.note if self._known_model else None,
             "tools": self._tools.note,
         }
@@ -119,6 +121,7 @@ class _Thread:
                 self._note(RunTask.of(kept, self._active, self._tools, self._writer, self._model, self._note))
             self._runs = {run_id: self._runs[run_id] for run_id in note["queue"]}
             self._active = self._agent.reachable().get(note.get("agent", ""), self._agent)
+            self._last_begun = note["last_run"]
             self._num_runs_before = note.get("num_runs", self._num_runs_before)
         self._known_model, self._runs_before = model_of(notes), runs_before(notes)
         if self._known_model and (origin := notes[-1].get("origin")):
@@ -143,6 +146,8 @@ class _Thread:
                 self._noted -= {run_id}
             else:
                 self._runs.pop(run_id, None)
+                if value["run"]["started_at"] and not value["run"]["parent_run_id"]:
+                    self._last_begun = run_id
 
     def _take(self, position: int, message: object) -> None:
         try:
@@ -186,6 +191,9 @@ class _Thread:
     def _prompt(self, position: int, prompt: Prompt) -> str:
         self._check_tools(prompt)
         busy = None if self._current is None or self._current.run.is_over else self._current
+        last = self._queue[-1].run.id if self._queue else self._last_begun
+        if prompt.after and prompt.after != last:
+            raise ThreadBusy(f"run {last} came after run {prompt.after}, which this was to follow")
         policy = prompt.if_busy or self._active.if_busy
         if busy and policy == "reject":
             raise ThreadBusy(f"run {busy.run.id} is there already")
@@ -235,7 +243,9 @@ class _Thread:
 
     def _begin_next(self) -> None:
         self._current = self._queue.popleft() if self._queue else None
-        self._working = self._current.begin(self._active) if self._current else None
+        if self._current:
+            self._last_begun = self._current.run.id
+            self._working = self._current.begin(self._active)
 
     def _model(self) -> ModelContext:
         if self._known_model is None:

@@ -44,6 +44,7 @@ class Prompt:
         tool_choice: for the first steps, one each: "auto", "none", "required", or a tool's name.
         history: roles and texts of what was said elsewhere before, which the model reads first.
         tools: of the caller's own, for this run; a call of one is an ask for its result.
+        after: the run that the thread accepted last; where another one came after that, the prompt is refused.
     """
 
     text: str
@@ -54,6 +55,7 @@ class Prompt:
     metadata: dict[str, Any] = field(default_factory=dict)
     history: tuple[tuple[Role, str], ...] = ()
     tools: tuple[Tool, ...] = ()
+    after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def sent(command: Command) -> dict[str, Any]:
     """The command as the message that carries it."""
     kind = next(name for name, kind in _KINDS.items() if kind is type(command))
     fields = asdict(command)
-    fields = {name: value for name, value in fields.items() if value or name not in ("history", "tools")}
+    fields = {name: value for name, value in fields.items() if value or name not in ("history", "tools", "after")}
     return {"command": kind, **fields}
 
 

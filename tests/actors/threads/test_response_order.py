@@ -13,8 +13,9 @@ from actors.journal.keys import INFERLET, journal_key
 from api.http.openai.agents import chat, responses
 from api.http.openai.responses import draft
 from api.settings import ApiSettings, OpenAISettings
+from api.threads.contract import ThreadHandle
 from tests.actors.small_cluster import SmallCluster
-from tests.actors.threads.agents import HELD
+from tests.actors.threads.agents import HELD, RECORDED
 from tests.actors.threads.caller import Caller, Json, calling
 from tests.actors.threads.scripted import obedient
 from tests.actors.threads.test_promises import called
@@ -44,6 +45,13 @@ async def until_asked(caller: Caller, response: Json) -> None:
         async for event in caller.stream(f"/api/threads/{thread_of(response)}/stream"):
             if event.name == "block.created" and event.data["block"]["kind"] == "ask":
                 return
+
+
+async def until_held() -> None:
+    """The tool of ``HOLD`` was begun."""
+    async with asyncio.timeout(30):
+        while "hold a" not in RECORDED:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def expires_in(small: SmallCluster, response: Json) -> float:
@@ -174,3 +182,65 @@ async def test_cancelling_a_response_that_ended_with_a_call_leaves_what_goes_on_
         assert (await caller.ask("GET", f"/v1/responses/{last['id']}"))["status"] == "in_progress"
         assert (await caller.ask("POST", f"/v1/responses/{last['id']}/cancel"))["status"] == "cancelled"
         assert (await caller.wait(run_of(made)))["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("first_said", ["say one", HOLD])
+async def test_two_requests_at_once_after_the_same_response_read_nothing_of_each_other(
+    small: SmallCluster, monkeypatch: pytest.MonkeyPatch, first_said: str
+) -> None:
+    async with calling(small) as caller:
+        first = await later(caller, first_said)
+        if first_said != HOLD:
+            await until_over(caller, first)
+        last_run, both = responses._last_run, asyncio.Barrier(2)
+
+        async def at_once(thread: ThreadHandle) -> str | None:
+            found = await last_run(thread)
+            await both.wait()
+            return found
+
+        monkeypatch.setattr(responses, "_last_run", at_once)
+        asking = [asyncio.create_task(later(caller, "list", first, metadata={"of": number})) for number in "ab"]
+        await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+        HELD["a"].set()
+        made = [await one for one in asking]
+        monkeypatch.undo()
+        listed = [said_in(await until_over(caller, one)) for one in made]
+        assert listed[0] == listed[1]
+        assert listed[0].count("user: list") == 1
+        threads = [thread_of(one) for one in made]
+        assert thread_of(first) in threads
+        assert len(set(threads)) == 2, "one goes on in a fork"
+
+
+async def test_two_messages_with_the_same_result_are_not_both_next(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        made = await respond(caller, called("pick"), conversation="mine")
+        result = {"type": "function_call_output", "call_id": made["output"][0]["call_id"], "output": "a.txt"}
+        one, other = ([result, {"role": "user", "content": text}] for text in ("say one", "list"))
+        after = {"previous_response_id": made["id"]}
+        told = await respond(caller, one, **after)
+        refused = await respond(caller, other, 409, **after)
+        assert refused["error"]["code"] == "thread_busy"
+        assert run_of(made) in refused["error"]["message"]
+        assert await respond(caller, one, **after) == told
+        ended = await respond(caller, [result], **after)
+        branch = await respond(caller, "list", previous_response_id=ended["id"])
+        assert said_in(branch).endswith("tool: a.txt | assistant: told a.txt | user: list")
+        assert "assistant: one | user: list" in said_in(await respond(caller, other, conversation="mine"))
+
+
+async def test_what_is_next_is_known_after_a_death_and_in_a_fork(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        first = await respond(caller, "say one")
+        small.kill_inferlet(thread_of(first))
+        lost = await later(caller, HOLD, first)
+        await until_held()
+        small.kill_inferlet(thread_of(first))
+        assert (await caller.wait(run_of(lost)))["reason"] == "worker_lost"
+        after = await respond(caller, "list", previous_response_id=lost["id"])
+        assert thread_of(after) == thread_of(lost) == thread_of(first)
+        [*_, last] = await caller.blocks(thread_of(first))
+        fork = (await caller.ask("POST", f"/api/threads/{thread_of(first)}/fork", {"after": last["id"]}, 201))["thread"]
+        forked = after["id"].replace(thread_of(first), fork["id"])
+        assert thread_of(await respond(caller, "say on", previous_response_id=forked)) == fork["id"]

@@ -59,13 +59,24 @@ def prompt_of(messages: Sequence[Message], prompt: Prompt, field: str) -> Prompt
 
 
 async def go_on(
-    cluster: Cluster, agent: str, owner: str, messages: Sequence[Message], prompt: Prompt, field: str
+    cluster: Cluster,
+    agent: str,
+    owner: str,
+    messages: Sequence[Message],
+    prompt: Prompt,
+    field: str,
+    *,
+    is_next: bool = True,
 ) -> Begun:
     """Answer the calls of these results; where a user's message is the last, it begins a run after that one.
+
+    Args:
+        is_next: no other run is to be between these two.
 
     Raises:
         InvalidField: there are no such calls; names the ``field``.
         AlreadyAnswered: a call has another result.
+        ThreadBusy: another run came after the one that made the calls.
     """
     results = results_in(messages)
     thread_id, _ = thread_and_call(results[-1].tool_call_id or "")
@@ -77,7 +88,8 @@ async def go_on(
     if messages[-1].role != "user":
         return Begun(thread, (run_id,), asks)
     key = _key(results, messages[-1])
-    prompt = replace(prompt, text=messages[-1].content, if_busy="queue")
+    after = run_id if is_next else None
+    prompt = replace(prompt, text=messages[-1].content, if_busy="queue", after=after)
     run = (await thread.prompt(prompt, key)).run
     return Begun(thread, (run_id, run.id), asks, run.created_at)
 

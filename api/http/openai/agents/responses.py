@@ -122,17 +122,14 @@ class AgentResponses:
         if results := results_in(messages):
             if draft.is_stored:
                 await self._check_stored(results)
-            return await go_on(self._cluster, agent, self._owner, messages, prompt, "input")
+            is_next = draft.fields["conversation"] is None
+            return await go_on(self._cluster, agent, self._owner, messages, prompt, "input", is_next=is_next)
         if not messages:
             raise InvalidField("input is needed", "input")
         prompt = prompt_of(messages, prompt, "input")
         if previous is not None:
-            thread = await self._after(*previous, draft)
-            prompt = replace(prompt, if_busy="queue")
-        else:
-            thread = await self._opened(draft, agent)
-        run = (await thread.prompt(prompt)).run
-        return Begun(thread, (run.id,), created_at=run.created_at)
+            return await self._after(*previous, prompt, draft)
+        return await _begun(await self._opened(draft, agent), prompt)
 
     async def _opened(self, draft: Draft, agent: str) -> ThreadHandle:
         name = draft.fields["conversation"] and draft.fields["conversation"]["id"]
@@ -165,14 +162,15 @@ class AgentResponses:
             if not _is_stored(await thread.run(run_of_call(thread_id, call))):
                 raise InvalidField("what goes on with a run that is not stored cannot be stored either", "store")
 
-    async def _after(self, thread: ThreadHandle, run: Run, draft: Draft) -> ThreadHandle:
-        """This thread, where the run is the last one there; else, and for what is not to be stored, a fork after it."""
-        is_last = draft.is_stored and await _last_run(thread) == run.id
-        if not is_last:
-            run = await thread.wait(run.id, ENDS_S)
+    async def _after(self, thread: ThreadHandle, run: Run, prompt: Prompt, draft: Draft) -> Begun:
+        """In this thread, where the run is the last one there; else, and what is not to be stored, in a fork after it."""
+        if draft.is_stored and run.state != "waiting" and await _last_run(thread) == run.id:
+            with suppress(ThreadBusy):  # another request might have come meanwhile
+                return await _begun(thread, replace(prompt, if_busy="queue", after=run.id))
+        run = await thread.wait(run.id, ENDS_S)
         if run.state == "waiting":
             raise missing_result(await asks_of(thread, run.id))
-        return thread if is_last else await self._forked(thread, run, self._kept_s(draft))
+        return await _begun(await self._forked(thread, run, self._kept_s(draft)), prompt)
 
     async def _forked(self, thread: ThreadHandle, run: Run, kept_s: float) -> ThreadHandle:
         """A thread that begins with everything up to the end of this run."""
@@ -194,6 +192,11 @@ class AgentResponses:
         fields = _with_time(run.metadata[_FIELDS], run.created_at)
         is_continued = len(response.runs) == 1 and response.num_asked is not None
         return thread, {**fields, **({"previous_response_id": None} if is_continued else {})}
+
+
+async def _begun(thread: ThreadHandle, prompt: Prompt) -> Begun:
+    run = (await thread.prompt(prompt)).run
+    return Begun(thread, (run.id,), created_at=run.created_at)
 
 
 def _with_time(fields: Mapping[str, Any], created_at: float) -> dict[str, Any]:
