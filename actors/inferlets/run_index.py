@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from actors.inferlets.records import Ended, Logged, Record, Restarted
@@ -44,9 +43,7 @@ class RunIndex:
     def _logged(self, value: Any) -> Iterable[Run]:
         if value["log"] != "run" or value["run"].get("parent_run_id"):
             return ()
-        run = Run.of(value["run"])
-        known = self._active.get(run.id)
-        return (replace(run, prompt=run.prompt or (known.prompt if known else "")),)
+        return (Run.changed(value["run"], self._active.get(value["run"]["id"])),)
 
 
 def run_of(entry: IndexEntry) -> Run:

@@ -116,12 +116,12 @@ class ThreadFork:
 
     def _values(self) -> Iterator[dict[str, object]]:
         """What its log has."""
-        has_prompt: set[str] = set()
+        known: dict[str, Run] = {}
 
         def logged(run: Run) -> dict[str, object]:
-            is_first = run.id not in has_prompt
-            has_prompt.add(run.id)
-            return {"log": "run", "run": self._renamed_run(run).kept | ({} if is_first else {"prompt": ""})}
+            changes = self._renamed_run(run).changes_since(known.get(run.id))
+            known[run.id] = run
+            return {"log": "run", "run": changes}
 
         for entry in self._log.entries:
             if entry.block and entry.block.id in self._blocks:

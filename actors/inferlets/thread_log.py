@@ -168,7 +168,7 @@ class ThreadLog:
     def _log(self, value: Any) -> None:
         match value["log"]:
             case "run":
-                self._take_run(Run.of(value["run"]))
+                self._take_run(Run.changed(value["run"], self.runs.get(value["run"]["id"])))
             case "created":
                 self._create(Block.of(value["block"]))
             case "completed":
@@ -184,11 +184,8 @@ class ThreadLog:
         return [entry for entry in self.entries[-8:] if entry.run_id == run_id]
 
     def _take_run(self, run: Run) -> None:
-        """Its prompt is logged once."""
         known = self.runs.get(run.id)
         self.labelled |= dict.fromkeys(run.labels.items() - (known.labels.items() if known else ()), run.id)
-        if known and not run.prompt:
-            run = replace(run, prompt=known.prompt)
         self.runs[run.id] = run
         if run.is_over:
             self.active.pop(run.id, None)

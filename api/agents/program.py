@@ -140,8 +140,8 @@ class _Thread:
                 continue
             run_id, known = value["run"]["id"], self._runs.get(value["run"]["id"])
             if "asked" in value:
-                prompt = value["run"]["prompt"] or (known.prompt.text if known else "")
-                kept = {"run": value["run"] | {"prompt": prompt}, **value["asked"]}
+                run = Run.changed(value["run"], known.run if known else None)
+                kept = {**(known.kept if known else {}), **value["asked"], "run": run.kept}
                 self._note(RunTask.of(kept, self._active, self._tools, self._writer, self._model, self._note))
                 self._noted -= {run_id}
             else:

@@ -84,7 +84,7 @@ class RunTask:
         self._steps = Steps(self, tools)
         self._task: asyncio.Task[None] | None = None
         self._ending: tuple[RunState, FailureReason | CancelReason, BlockError | None] | None = None
-        self._is_logged = False
+        self._logged: Run | None = None
         self._limit()
 
     def _limit(self) -> None:
@@ -109,7 +109,7 @@ class RunTask:
         limits = Limits(**kept["limits"])
         prompt = Prompt(run.prompt, None, tool_choice, limits, run.labels, run.metadata, history, of_caller)
         found = cls(agent, tools, run, prompt, writer, model, note)
-        found._is_logged = True
+        found._logged = run
         return found
 
     @property
@@ -157,7 +157,6 @@ class RunTask:
         else:
             self.prompt = replace(self.prompt, text=f"{self.prompt.text}\n\n{text}")
             self.run = replace(self.run, prompt=self.prompt.text)
-            self._is_logged = False
             self._log()
 
     def _label(self, labels: Mapping[str, str]) -> None:
@@ -347,6 +346,8 @@ class RunTask:
         self._log()
 
     def _log(self) -> None:
-        is_queued = self.run.state == "queued"
-        self._writer.run(self.run, has_prompt=not self._is_logged, asked=self._asked if is_queued else None)
-        self._is_logged = True
+        asked = None
+        if self.run.state == "queued":
+            asked = {} if self._logged else self._asked
+        self._writer.run(self.run, self._logged, asked)
+        self._logged = self.run

@@ -23,13 +23,13 @@ class Writer:
     def __init__(self) -> None:
         self.num_blocks = 0
 
-    def run(self, run: Run, has_prompt: bool = False, asked: dict[str, Any] | None = None) -> None:
-        """The run is as this says from now on; its prompt needs to be logged once.
+    def run(self, run: Run, known: Run | None, asked: dict[str, Any] | None = None) -> None:
+        """The run is as this says from now on; ``known`` is what of it was logged last.
 
-        ``asked`` is what else is to be known of one that waits for its place.
+        ``asked`` is what else is to be known of one that waits for its place; empty where it is known.
         """
-        kept = run.kept | ({} if has_prompt else {"prompt": ""})
-        _log({"log": "run", "run": kept, **({"asked": asked} if asked else {})})
+        changes = run.changes_since(known)
+        _log({"log": "run", "run": changes} if asked is None else {"log": "run", "run": changes, "asked": asked})
 
     def outcome(self, position: int, run_id: str | None, error: GreenroomError | None = None) -> None:
         """What became of the command at this position of the inbox."""

@@ -107,6 +107,21 @@ class Run:
             del kept["usage"]["of_children"]
         return kept
 
+    @classmethod
+    def changed(cls, changes: dict[str, Any], known: Run | None) -> Run:
+        """From ``changes_since`` this state of it."""
+        run = cls.of(changes)
+        if known is None:
+            return run
+        return replace(run, prompt=run.prompt or known.prompt, metadata=run.metadata or known.metadata)
+
+    def changes_since(self, known: Run | None) -> dict[str, Any]:
+        """``kept``, with a prompt and metadata that are empty where they are as they were then."""
+        if known is None:
+            return self.kept
+        prompt = "" if self.prompt == known.prompt else self.prompt
+        return replace(self, prompt=prompt, metadata={} if self.metadata == known.metadata else self.metadata).kept
+
     def ended_as(self, state: RunState, reason: Reason, error: BlockError | None) -> Run:
         """The same, ended from outside."""
         return replace(self, state=state, reason=reason, error=error, ended_at=self.started_at or self.created_at)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from actors.inferlets.records import Returned, decode
+from actors.inferlets.records import Logged, Record, Returned, decode
 from api.inferlet.context_effects import Generated
 from api.inferlet_events import Completed
 from tests.actors.inferlets.programs import all_events, launched
@@ -129,3 +131,34 @@ async def test_prompts_that_wait_are_what_they_were_after_a_checkpoint_and_a_dea
         assert text_of(last["blocks"][-1]).endswith(
             "assistant: told paid 20 | user: say cut | assistant: c | user: list"
         )
+
+
+async def test_metadata_and_what_else_was_asked_of_a_run_are_logged_once_and_known_with_every_state(
+    small: SmallCluster,
+) -> None:
+    metadata = {"of": ["mine"]}
+    async with calling(small) as caller:
+        held = await caller.begin(called("hold", name="a"))
+        thread_id = held["thread_id"]
+        await caller.until(held, "block.created", kind="status", name=None)
+        begun = await caller.begin("say it", thread_id, limits={"max_tokens": 1}, metadata=metadata)
+        await caller.ask("POST", f"/api/runs/{begun['run_id']}/steer", {"prompt": "and more"}, 202)
+        small.kill_inferlet(thread_id)
+        run = await caller.wait(begun["run_id"])
+        assert (run["reason"], run["prompt"], run["metadata"]) == ("budget", "say it\n\nand more", metadata)
+        told = [event.data["run"]["metadata"] for event in await caller.events(begun) if "run" in event.data]
+        assert told == [metadata] * 4
+        logged = logged_of([decode(line) for line in await small.inferlets.recorded(thread_id)], begun["run_id"])
+        assert [value["run"]["metadata"] for value in logged] == [metadata, {}, {}, {}]
+        assert [value["run"]["prompt"] for value in logged] == ["say it", "say it\n\nand more", "", ""]
+        assert [bool(value.get("asked")) for value in logged] == [True, False, False, False]
+        last = (await caller.blocks(thread_id))[-1]["id"]
+        fork = (await caller.ask("POST", f"/api/threads/{thread_id}/fork", {"after": last}, 201))["thread"]["id"]
+        forked = (await caller.ask("GET", f"/api/runs/{begun['run_id'].replace(thread_id, fork)}"))["run"]
+        assert (forked["prompt"], forked["metadata"]) == (run["prompt"], metadata)
+
+
+def logged_of(records: Sequence[Record], run_id: str) -> list[Any]:
+    """What was logged of a run."""
+    values: list[Any] = [record.value for record in records if isinstance(record, Logged)]
+    return [value for value in values if value["log"] == "run" and value["run"]["id"] == run_id]
