@@ -54,7 +54,7 @@ class Agent:
         timeout_s: time for one run, without that in which it waits for answers.
         if_busy: what becomes of a prompt that comes while another runs: "queue", "reject", "interrupt" (which ends
             that run and keeps what it said), "rollback" (which takes it out of the conversation), or "steer" (the
-            prompt joins that run).
+            prompt joins that run, unless it has limits, metadata or the like for a run of its own: then it waits).
         statuses: whether those who watch are told how a run does; or of what, of ``STATUSES``.
 
     Raises:

@@ -197,6 +197,11 @@ class _Thread:
         policy = prompt.if_busy or self._active.if_busy
         if busy and policy == "reject":
             raise ThreadBusy(f"run {busy.run.id} is there already")
+        if busy and policy == "steer" and prompt.is_for_own_run:
+            if prompt.if_busy:
+                what = "tool_choice, limits, history, tools or metadata"
+                raise ThreadBusy(f"run {busy.run.id} is there already: a prompt that joins it has no {what} of its own")
+            policy = "queue"
         if busy and policy == "steer":
             busy.steer(prompt.text, prompt.labels)
             return busy.run.id

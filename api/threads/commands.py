@@ -40,7 +40,7 @@ class Prompt:
     """Begin a run, or have it wait for its place.
 
     Attributes:
-        if_busy: None for what the agent says.
+        if_busy: None for what the agent says; where that is "steer", "queue" for a prompt ``is_for_own_run``.
         tool_choice: for the first steps, one each: "auto", "none", "required", or a tool's name.
         history: roles and texts of what was said elsewhere before, which the model reads first.
         tools: of the caller's own, for this run; a call of one is an ask for its result.
@@ -56,6 +56,12 @@ class Prompt:
     history: tuple[tuple[Role, str], ...] = ()
     tools: tuple[Tool, ...] = ()
     after: str | None = None
+
+    @property
+    def is_for_own_run(self) -> bool:
+        """It has what a run has once, so that it cannot join one."""
+        has_limits = self.limits != Limits()
+        return has_limits or bool(self.tool_choice or self.metadata or self.history or self.tools)
 
 
 @dataclass(frozen=True, slots=True)

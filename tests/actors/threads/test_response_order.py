@@ -230,6 +230,21 @@ async def test_two_messages_with_the_same_result_are_not_both_next(small: SmallC
         assert "assistant: one | user: list" in said_in(await respond(caller, other, conversation="mine"))
 
 
+async def test_a_response_is_a_run_of_its_own_where_the_agent_would_be_steered(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        model = {"model": "agent/steered", "conversation": "mine"}
+        first = await later(caller, HOLD, **model, metadata={"of": "first"})
+        await until_held()
+        second = await later(caller, "say 12345", **model, metadata={"of": "second"}, max_output_tokens=3)
+        assert thread_of(second) == thread_of(first)
+        assert run_of(second) != run_of(first)
+        HELD["a"].set()
+        told = await until_over(caller, second)
+        assert (told["metadata"], told["status"], said_in(told)) == ({"of": "second"}, "incomplete", "123")
+        told = await until_over(caller, first)
+        assert (told["metadata"], said_in(told)) == ({"of": "first"}, "told a")
+
+
 async def test_what_is_next_is_known_after_a_death_and_in_a_fork(small: SmallCluster) -> None:
     async with calling(small) as caller:
         first = await respond(caller, "say one")

@@ -169,6 +169,26 @@ async def test_all_that_waits_with_its_run_is_counted(
     assert [(await thread.wait(run.id, 60)).state for run in (held, waiting, last)] == ["succeeded"] * 3
 
 
+async def test_a_prompt_for_a_run_of_its_own_joins_none(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        busy = await caller.begin(called("hold", name="c"), agent="steered")
+        thread_id = busy["thread_id"]
+        await caller.until(busy, "block.created", kind="status", role="system", name=None)
+        for own in ({"limits": {"max_tokens": 3}}, {"tool_choice": "none"}, {"metadata": {"a": 1}}):
+            body = {"prompt": "say no", "context_id": thread_id, "if_busy": "steer", **own}
+            refused = await caller.ask("POST", "/api/agents/steered/prompt", body, 409)
+            assert refused["error"]["code"] == "thread_busy"
+            assert next(iter(own)) in refused["error"]["message"]
+        cut = await caller.begin("say own", thread_id, "steered", limits={"max_tokens": 3})
+        assert cut["run_id"] != busy["run_id"]
+        joined = await caller.begin("say joined", thread_id, "steered", labels={"a": "b"})
+        assert joined["run_id"] == busy["run_id"]
+        HELD["c"].set()
+        assert (await caller.wait(cut["run_id"]))["reason"] == "budget"
+        texts = [text_of(block) for block in await caller.blocks(thread_id)]
+        assert texts[1:] == ["say joined", "joined", "say own", "own"]
+
+
 async def test_what_a_run_was_steered_with_is_said_at_once_and_known_however_the_run_ends(small: SmallCluster) -> None:
     async with calling(small) as caller:
         busy = await caller.begin(called("hold", name="c"))
