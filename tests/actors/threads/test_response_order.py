@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 
 from actors.journal.keys import INFERLET, journal_key
+from api.agents import Agent
 from api.http.openai.agents import chat, responses
 from api.http.openai.responses import draft
 from api.settings import ApiSettings, OpenAISettings
 from api.threads.contract import ThreadHandle
 from tests.actors.small_cluster import SmallCluster
-from tests.actors.threads.agents import HELD, RECORDED
+from tests.actors.threads.agents import HELD, RECORDED, add
 from tests.actors.threads.caller import Caller, Json, calling
 from tests.actors.threads.scripted import obedient
+from tests.actors.threads.test_asks import rests
 from tests.actors.threads.test_promises import called
 from tests.actors.threads.test_response_agents import respond, said_in
 
@@ -245,12 +247,16 @@ async def test_a_response_is_a_run_of_its_own_where_the_agent_would_be_steered(s
         assert (told["metadata"], said_in(told)) == ({"of": "first"}, "told a")
 
 
-async def test_what_is_next_is_known_after_a_death_and_in_a_fork(small: SmallCluster) -> None:
+async def test_what_is_next_is_known_after_a_death_and_in_a_fork(
+    small: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with calling(small) as caller:
         first = await respond(caller, "say one")
+        await rests(small, thread_of(first))  # so that its last checkpoint is durable
         small.kill_inferlet(thread_of(first))
         lost = await later(caller, HOLD, first)
         await until_held()
+        monkeypatch.setattr("tests.actors.threads.agents.helper", Agent("helper", tools=[add]))
         small.kill_inferlet(thread_of(first))
         assert (await caller.wait(run_of(lost)))["reason"] == "worker_lost"
         after = await respond(caller, "list", previous_response_id=lost["id"])

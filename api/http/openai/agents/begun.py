@@ -66,7 +66,7 @@ async def go_on(
     prompt: Prompt,
     field: str,
     *,
-    is_next: bool = True,
+    is_next: bool = False,
 ) -> Begun:
     """Answer the calls of these results; where a user's message is the last, it begins a run after that one.
 

@@ -122,7 +122,7 @@ class AgentResponses:
         if results := results_in(messages):
             if draft.is_stored:
                 await self._check_stored(results)
-            is_next = draft.fields["conversation"] is None
+            is_next = previous is not None
             return await go_on(self._cluster, agent, self._owner, messages, prompt, "input", is_next=is_next)
         if not messages:
             raise InvalidField("input is needed", "input")
@@ -163,7 +163,7 @@ class AgentResponses:
                 raise InvalidField("what goes on with a run that is not stored cannot be stored either", "store")
 
     async def _after(self, thread: ThreadHandle, run: Run, prompt: Prompt, draft: Draft) -> Begun:
-        """In this thread, where the run is the last one there; else, and what is not to be stored, in a fork after it."""
+        """In this thread, where the run is the last one there; else, and if not to be stored, in a fork after it."""
         if draft.is_stored and run.state != "waiting" and await _last_run(thread) == run.id:
             with suppress(ThreadBusy):  # another request might have come meanwhile
                 return await _begun(thread, replace(prompt, if_busy="queue", after=run.id))
