@@ -234,7 +234,7 @@ async def test_two_messages_with_the_same_result_are_not_both_next(small: SmallC
 
 async def test_a_response_is_a_run_of_its_own_where_the_agent_would_be_steered(small: SmallCluster) -> None:
     async with calling(small) as caller:
-        model = {"model": "agent/steered", "conversation": "mine"}
+        model: Json = {"model": "agent/steered", "conversation": "mine"}
         first = await later(caller, HOLD, **model, metadata={"of": "first"})
         await until_held()
         second = await later(caller, "say 12345", **model, metadata={"of": "second"}, max_output_tokens=3)
