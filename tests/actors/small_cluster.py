@@ -21,6 +21,7 @@ from actors.inferlets.actor import InferletSlot
 from actors.inferlets.instance import InferletParts, Instance
 from actors.inferlets.launcher import InferletFamily
 from actors.inferlets.ports import Surroundings
+from actors.journal.actor import JOURNAL_CALLS, journal_ref
 from actors.journal.keys import INFERLET, SESSION
 from actors.journal.sqlite import SqliteJournal
 from actors.models.model import Model
@@ -158,7 +159,10 @@ class SmallCluster:
             sweep_interval_s=0.05,
         )
         self.topics = topics
-        self.journal = SqliteJournal(folder / "journal.db", "NORMAL")
+        self._journal_file = folder / "journal.db"
+        self.journal = SqliteJournal(self._journal_file, "NORMAL")
+        self._journal_actor = Loopback(self.journal, "journal", JOURNAL_CALLS)
+        self._journal_ref = journal_ref(self._journal_actor, 10.0)
         self.slots: dict[str, Loopback] = {}
         self.models: list[Loopback] = []
         self.engines: list[FakeEngine] = []
@@ -168,8 +172,8 @@ class SmallCluster:
         await self.journal.start()
         self._directory = Loopback(self._make_directory(), "directory", DIRECTORY_CALLS)
         self.directory = directory_ref(self._directory, 10.0)
-        self.inferlets = InferletFamily(self.directory, self.journal, 10.0)
-        self.greenroom = Greenroom(self.directory, self.journal, 10.0, TurnReader(), self.topics or BrokerRef(()))
+        self.inferlets = InferletFamily(self.directory, self._journal_ref, 10.0)
+        self.greenroom = Greenroom(self.directory, self._journal_ref, 10.0, TurnReader(), self.topics or BrokerRef(()))
         for index in range(self._num_models):
             self.engines.append(self._engine())
             self.models.append(Loopback(None, f"model-{index}", MODEL_CALLS))
@@ -221,6 +225,15 @@ class SmallCluster:
                 slot.kill()
                 kill_instance(instance)
 
+    async def restart_journal(self) -> None:
+        """Kill the journal and start another on its file. What it was writing is kept, what waited for that is not."""
+        self._journal_actor.kill()
+        self.journal._waiting.clear()
+        await self.journal.stop()
+        self.journal = SqliteJournal(self._journal_file, "NORMAL")
+        await self.journal.start()
+        self._journal_actor.revive(self.journal)
+
     def restart_directory(self) -> None:
         """Kill the directory and start another, with nothing in its memory."""
         self._directory.kill()
@@ -243,17 +256,17 @@ class SmallCluster:
             )
             for kind in limits
         }
-        return Directory(self.settings, self.journal, pools, _NoMetrics())
+        return Directory(self.settings, self._journal_ref, pools, _NoMetrics())
 
     async def _spawn_session(self, name: str) -> Loopback:
-        parts = SessionParts(self.journal, self.directory, self.settings.sessions, self.settings.recovery_timeout_s)
+        parts = SessionParts(self._journal_ref, self.directory, self.settings.sessions, self.settings.recovery_timeout_s)
         slot = self.slots[name] = Loopback(SessionSlot(name, parts, self.directory), name)
         return slot
 
     async def _spawn_inferlet(self, name: str) -> Loopback:
         slot = self.slots[name] = Loopback(None, name)
-        family = InferletFamily(self.directory, self.journal, 10.0)
-        around = Surroundings(self.journal, self.directory, family, self.topics)
+        family = InferletFamily(self.directory, self._journal_ref, 10.0)
+        around = Surroundings(self._journal_ref, self.directory, family, self.topics)
         parts = InferletParts(
             self.directory, around, self.settings.inferlets, self.settings.recovery_timeout_s, slot.kill
         )

@@ -18,8 +18,8 @@ from tests.actors.threads.caller import Caller, Event, Json, calling, check
 from tests.actors.threads.test_children import ALL, asking
 from tests.actors.threads.test_promises import ADD, called
 
-Victim = Literal["thread", "model", "directory", "gateway", "connection"]
-VICTIMS: tuple[Victim, ...] = ("thread", "model", "directory", "gateway", "connection")
+Victim = Literal["thread", "model", "journal", "directory", "gateway", "connection"]
+VICTIMS: tuple[Victim, ...] = ("thread", "model", "journal", "directory", "gateway", "connection")
 NUM_MOMENTS = 20
 """For each victim and each scenario, in the slow tests."""
 GONE = (httpx.TransportError, RuntimeError)
@@ -154,6 +154,8 @@ async def die(victim: Victim, small: SmallCluster, at: Gateways, reader: Reader,
         case "model":
             small.kill_model()
             await small.start_model(0)
+        case "journal":
+            await small.restart_journal()
         case "directory":
             small.restart_directory()
         case "gateway":
