@@ -9,7 +9,7 @@ import { confirmDelete, keyAsker } from "./panel.js";
 import { RunList } from "./run_list.js";
 import { Keyring, Titles } from "./storage.js";
 import { ThreadList } from "./thread_list.js";
-import { ThreadLog } from "./thread_log.js";
+import { FIRST_PROMPT, ThreadLog } from "./thread_log.js";
 
 const REFRESH_EVERY_MS = 5000;
 const RETRY_EVERY_MS = 2000;
@@ -20,7 +20,7 @@ const keyring = new Keyring();
 const titles = new Titles();
 const client = new Client(".", { apiKey: keyring.key, askForKey: keyAsker(keyring), patienceS: Infinity });
 const notice = new Notice();
-const runs = new RunList({ answer, save, branch });
+const runs = new RunList({ answer, save, branch, edit, isKnownBefore: (run) => shown.log.before(run) !== null });
 const composer = new Composer({ send, stop, isAlwaysOpen: true });
 const list = new ThreadList(titles, { show: (thread) => show(thread.id), remove, startNew });
 let [agents, threads] = [[], []];
@@ -85,8 +85,8 @@ async function startOf({ id, numPrompts }) {
   const latest = await thread.blocks({ ...asked, limit: numPrompts, latestFirst: true });
   if (latest.length < numPrompts) return "0";
   const [first] = await thread.blocks({ ...asked, runId: latest.at(-1).view.run_id, limit: 1 });
-  byId("earlier").hidden = first.view.seq <= 2 || numPrompts >= 1000;
-  return String(Math.max(0, first.view.seq - 2)); // with what tells that the run has begun
+  byId("earlier").hidden = first.view.seq <= FIRST_PROMPT || numPrompts >= 1000;
+  return String(Math.max(0, first.view.seq - FIRST_PROMPT)); // with what tells that the run has begun
 }
 
 function take(event) {
@@ -167,10 +167,29 @@ function save(block, { number, name, mimeType }) {
 function branch(block) {
   return attempt(async () => {
     const fork = await client.thread(shown.id).fork(block.view.id);
-    titles.note(fork.id, `${byId("title").textContent} (branch)`);
+    titles.note(fork.id, titleOfBranch());
     show(fork.id);
     await refresh();
   });
+}
+
+function titleOfBranch() {
+  return `${byId("title").textContent.replace(/ \(branch\)$/, "")} (branch)`;
+}
+
+/** Prompt with this text in the place of what began a run, in a thread of its own; this one stays as it is. */
+async function edit(run, text) {
+  const agent = byId("agent").value;
+  let fork = null;
+  const isSent = await attempt(async () => {
+    const before = shown.log.before(run);
+    fork = await client.thread(shown.id).fork(before);
+    titles.note(fork.id, before ? titleOfBranch() : text);
+    show(fork.id);
+    await client.agent(agent).asyncPrompt(text, { contextId: fork.id });
+  });
+  if (fork && !isSent) composer.restore(text);
+  await refresh();
 }
 
 async function remove(thread) {

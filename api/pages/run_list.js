@@ -3,6 +3,7 @@
 import { fileButton, partText, showText } from "./block_parts.js";
 import { askForm, outcomeOf } from "./ask_form.js";
 import { byId, copyFrom, count, make, tool } from "./dom.js";
+import { showEditForm } from "./edit_form.js";
 import { GrowingList } from "./growing_list.js";
 import { showMarkdown } from "./markdown.js";
 
@@ -10,7 +11,10 @@ import { showMarkdown } from "./markdown.js";
 const PASSING = new Set(["queued", "model", "tool"]);
 const CALL_STATES = { open: "being written", complete: "", failed: "failed", cancelled: "not run" };
 
-/** Actions: answer(run, askId, answer), a promise of whether it was taken; save(block, part); branch(block). */
+/**
+ * Actions: answer(run, askId, answer), a promise of whether it was taken; save(block, part); branch(block);
+ * edit(run, text); isKnownBefore(run), whether that can be edited.
+ */
 export class RunList {
   #items = new Map(); // run -> {item, blocks, foot, shown: block -> element, calls: call id -> element}
   #list = byId("runs");
@@ -79,7 +83,7 @@ export class RunList {
 
   #fill(run, block, element) {
     const { kind, role, state } = block.view;
-    if (kind === "message" && role === "user") showText(element.firstChild, block.text);
+    if (kind === "message" && role === "user") this.#showPrompt(run, block, element);
     else if (kind === "message") this.#showAnswer(run, block, element);
     else if (kind === "tool_call") showCall(element, block);
     else if (kind === "tool_result") this.#showResult(element, block);
@@ -88,6 +92,22 @@ export class RunList {
     else if (kind === "handoff") showText(element, `Handed over to ${block.view.name}`);
     else showText(element, block.text || block.view.error?.message || "");
     element.classList.toggle("cut", state === "cancelled");
+  }
+
+  /** What was asked; what began the run can be asked in other words, if it is text. */
+  #showPrompt(run, block, element) {
+    const [bubble, tools] = element.children;
+    showText(bubble, block.text);
+    if (block.isOpen || run.parent) return;
+    tools.append(tool("copy", "Copy the message", (event) => copyFrom(event.currentTarget, block.text)));
+    if (block !== run.blocks[0] || !isText(block) || !this.actions.isKnownBefore(run)) return;
+    const close = () => {
+      element.replaceChildren(bubble, tools);
+      edit.focus();
+    };
+    const send = (text) => this.actions.edit(run, text);
+    const edit = tool("edit", "Edit the message in a new thread", () => showEditForm(element, block.text, { close, send }));
+    tools.append(edit);
   }
 
   #showAnswer(run, block, element) {
@@ -100,6 +120,8 @@ export class RunList {
       tool("copy", "Copy the answer", (event) => copyFrom(event.currentTarget, block.text)),
       tool("branch", "Branch into a new thread from here", () => this.actions.branch(block)),
     );
+    if (!isText(run.blocks[0]) || !this.actions.isKnownBefore(run)) return;
+    tools.append(tool("retry", "Answer again in a new thread", () => this.actions.edit(run, run.blocks[0].text)));
   }
 
   /** What the tool gave, as it comes; its boxes stay while only their texts grow. */
@@ -127,6 +149,10 @@ export class RunList {
   }
 }
 
+function isText({ parts }) {
+  return parts.every((part) => part.type === "text");
+}
+
 /** A prompt that waits for its turn. */
 function showQueued(parts, prompt) {
   if (parts.queued) return;
@@ -137,7 +163,8 @@ function showQueued(parts, prompt) {
 
 function emptyElement(kind, role, name) {
   if (kind === "message" && role === "user") {
-    return make("article", { class: "question", "aria-label": "You" }, make("div", { class: "bubble", dir: "auto" }));
+    return make("article", { class: "question", "aria-label": "You" }, make("div", { class: "bubble", dir: "auto" }),
+      make("div", { class: "foot" }));
   }
   if (kind === "message") {
     const title = make("h2", { class: "visually-hidden" }, "Answer"); // the headings in it are below

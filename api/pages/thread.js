@@ -1,6 +1,7 @@
 // The messages on the screen: one item for each turn, with the question, the answer and what can be done with both.
 
 import { byId, copyFrom, count, formatNumber, make, tool } from "./dom.js";
+import { showEditForm } from "./edit_form.js";
 import { GrowingList } from "./growing_list.js";
 import { appendPlain, showMarkdown } from "./markdown.js";
 
@@ -105,35 +106,13 @@ export class Thread {
   }
 
   #edit(turn, parts) {
-    const field = make("textarea", { value: turn.question, rows: Math.min(8, turn.question.split("\n").length + 1) });
-    field.setAttribute("aria-label", "Edit the message");
     const close = () => {
       parts.questionSignature = null;
       parts.question.replaceChildren();
       this.#showQuestion(turn, parts);
       parts.question.querySelector("button[aria-label^='Edit']")?.focus();
     };
-    const form = make("form", { class: "edit" }, field, make("div", { class: "edit-foot" },
-      make("button", { type: "button", class: "button small", onclick: close }, "Cancel"),
-      make("button", { type: "submit", class: "button small primary" }, "Send in a new branch")));
-    form.onsubmit = (event) => {
-      event.preventDefault();
-      const text = field.value.trim();
-      close();
-      if (text) this.actions.edit(turn, text);
-    };
-    form.onkeydown = (event) => {
-      if (event.key === "Escape") {
-        event.stopPropagation();
-        close();
-      } else if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.target === field) {
-        event.preventDefault();
-        form.requestSubmit();
-      }
-    };
-    parts.question.replaceChildren(form);
-    field.focus();
-    field.setSelectionRange(field.value.length, field.value.length);
+    showEditForm(parts.question, turn.question, { close, send: (text) => this.actions.edit(turn, text) });
   }
 
   #footOf(turn) {

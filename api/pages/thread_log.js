@@ -1,5 +1,8 @@
 // A thread's log as this page has read it: runs, and the blocks of each, from the events of `Thread.events`.
 
+/** The largest seq of a thread's first block: what tells that its run has begun comes before. */
+export const FIRST_PROMPT = 2;
+
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 
 /** One block. `texts` has the text of each part as it came, which is exact also for JSON. */
@@ -73,6 +76,14 @@ export class ThreadLog {
   /** The one that is worked on, or waits for an answer; null where there is none. */
   get running() {
     return this.runs.find((run) => !run.parent && run.isActive && run.state !== "queued") ?? null;
+  }
+
+  /** The seq of the block that stands before a run that no other began: 0 for none, null where that was not read. */
+  before(run) {
+    const [first] = run.blocks;
+    const seqs = [...this.#blocks.values()].map(({ view }) => view.seq).filter((seq) => seq < first.view.seq);
+    if (seqs.length) return Math.max(...seqs);
+    return first.view.seq <= FIRST_PROMPT ? 0 : null;
   }
 
   /** Take an event in; the run that it has changed, or null. */

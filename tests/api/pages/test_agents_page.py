@@ -200,6 +200,38 @@ async def test_a_thread_branches_from_an_answer(shown: AgentsPage) -> None:
     await expect(shown.answers).to_have_text([re.compile("0$"), re.compile("1$")])
 
 
+async def test_a_prompt_is_changed_and_an_answer_made_again_in_a_thread_of_its_own(shown: AgentsPage) -> None:
+    for word in ("one", "two"):
+        await shown.prompt(f"say {word}")
+        await expect(shown.prompts.get_by_text(f"say {word}")).to_be_visible()
+    await expect(shown.answers).to_have_text([re.compile("one$"), re.compile("two$")])
+    edit = shown.page.get_by_role("button", name="Edit the message")
+    field = shown.page.get_by_role("textbox", name="Edit the message")
+    await edit.nth(1).focus()
+    await shown.page.keyboard.press("Enter")
+    await expect(field).to_be_focused()
+    await expect(field).to_have_value("say two")
+    await shown.page.keyboard.press("Escape")
+    await expect(edit.nth(1)).to_be_focused()
+    await expect(shown.prompts).to_have_text(["say one", "say two"])
+    await edit.nth(1).click()
+    await field.fill("say <b>other</b>")
+    await shown.page.keyboard.press("Enter")
+    await expect(shown.prompts).to_have_text(["say one", "say <b>other</b>"])
+    await expect(shown.answers).to_have_text([re.compile("one$"), re.compile("other</b>$")])
+    await edit.nth(0).click()
+    await field.fill("say first")
+    await shown.page.keyboard.press("Enter")
+    await expect(shown.prompts).to_have_text(["say first"])
+    await expect(shown.answers).to_have_text([re.compile("first$")])
+    await shown.page.get_by_role("button", name="Answer again in a new thread").click()
+    await expect(shown.threads.get_by_role("button", name=re.compile("^say first"))).to_have_count(2)
+    await expect(shown.answers).to_have_text([re.compile("first$")])
+    for texts in (["say first"], ["say one", "say <b>other</b>"], ["say one", "say two"]):
+        await shown.page.go_back()
+        await expect(shown.prompts).to_have_text(texts)
+
+
 async def test_of_a_long_thread_the_latest_prompts_are_shown_first(shown: AgentsPage, site: AgentsSite) -> None:
     async with httpx.AsyncClient(base_url=site.base_url, timeout=60) as http:
         caller = Caller(http)
@@ -209,8 +241,11 @@ async def test_of_a_long_thread_the_latest_prompts_are_shown_first(shown: Agents
     await shown.visit(f"#{first['thread_id']}")
     await expect(shown.answers).to_have_count(100)
     await expect(shown.answers.nth(0)).to_contain_text("1")
+    edit = shown.page.get_by_role("button", name="Edit the message")
+    await expect(edit).to_have_count(99)  # before the first there is what was not read
     await shown.page.get_by_role("button", name="Earlier messages").click()
     await expect(shown.answers).to_have_count(101)
+    await expect(edit).to_have_count(101)
     await expect(shown.page.get_by_role("button", name="Earlier messages")).to_be_hidden()
 
 
