@@ -259,7 +259,9 @@ class SmallCluster:
         return Directory(self.settings, self._journal_ref, pools, _NoMetrics())
 
     async def _spawn_session(self, name: str) -> Loopback:
-        parts = SessionParts(self._journal_ref, self.directory, self.settings.sessions, self.settings.recovery_timeout_s)
+        parts = SessionParts(
+            self._journal_ref, self.directory, self.settings.sessions, self.settings.recovery_timeout_s
+        )
         slot = self.slots[name] = Loopback(SessionSlot(name, parts, self.directory), name)
         return slot
 
