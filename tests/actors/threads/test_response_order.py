@@ -167,6 +167,17 @@ async def test_a_response_is_shown_at_once_while_a_tool_works_beside_the_callers
         assert (shown["status"], [item["type"] for item in shown["output"]].count("function_call")) == ("completed", 2)
 
 
+async def test_a_response_whose_call_is_answered_while_a_tool_works_is_not_over(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        made = await later(caller, f"{called('pick')}\n{HOLD}")
+        await until_asked(caller, made)
+        [ask] = await caller.blocks(thread_of(made), "kinds=ask")
+        await caller.answer(run_of(made), ask_id=ask["id"], value="a.txt")
+        shown = await caller.ask("GET", f"/v1/responses/{made['id']}", timeout=10)
+        assert shown["status"] == "in_progress"
+        assert (await caller.ask("POST", f"/v1/responses/{made['id']}/cancel"))["status"] == "cancelled"
+
+
 async def test_cancelling_a_response_that_ended_with_a_call_leaves_what_goes_on_after_it(small: SmallCluster) -> None:
     small.engines[0].script = lambda messages: (  # type: ignore[attr-defined]
         obedient([("user", HOLD)]) if messages[-1] == ("tool", "a.txt") else obedient(messages)

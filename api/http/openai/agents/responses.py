@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -40,8 +40,9 @@ from api.http.openai.agents.begun import (
     tool_choice_of,
 )
 from api.http.openai.agents.chat import KEPT_S
-from api.http.openai.agents.response_ids import AgentResponse, calls_of_caller
+from api.http.openai.agents.response_ids import AgentResponse
 from api.http.openai.agents.response_shown import ResponseShown
+from api.http.openai.agents.response_state import state_of
 from api.http.openai.envelope import InvalidField
 from api.http.openai.responses.draft import Draft
 from api.http.openai.responses.errors import PreviousResponseNotFound, ResponseNotFound
@@ -49,7 +50,7 @@ from api.http.openai.responses.items import messages_of
 from api.http.openai.responses.resource import State, resource
 from api.http.openai.responses.schemas import ResponseBody
 from api.http.openai.stream import DONE
-from api.threads.blocks import KINDS, number_of, run_of_call, top_of
+from api.threads.blocks import KINDS, run_of_call, top_of
 from api.threads.commands import MAX_NAME_CHARS, Limits, Prompt
 from api.threads.contract import BlockQuery, ThreadHandle
 from api.threads.runs import Run
@@ -94,7 +95,7 @@ class AgentResponses:
     async def show(self, response: AgentResponse) -> Response:
         """``GET /v1/responses/{id}``."""
         thread, fields = await self._found(response)
-        state, asks_before = await _state(thread, response)
+        state, asks_before = await state_of(thread, response)
         if state != "over":
             return _json(resource(str(response), fields, State(state)))
         shown = ResponseShown(response, fields, asks_before)
@@ -104,7 +105,7 @@ class AgentResponses:
     async def cancel(self, response: AgentResponse) -> Response:
         """``POST /v1/responses/{id}/cancel``; one that has ended, be it with a call, is not changed."""
         thread, _ = await self._found(response)
-        state, _ = await _state(thread, response)
+        state, _ = await state_of(thread, response)
         if state != "over":
             for run_id in reversed(response.runs):
                 await thread.cancel(run_id)
@@ -206,19 +207,6 @@ def _with_time(fields: Mapping[str, Any], created_at: float) -> dict[str, Any]:
 def _is_stored(run: Run) -> bool:
     fields = run.metadata.get(_FIELDS)
     return bool(fields and fields["store"])
-
-
-async def _state(
-    thread: ThreadHandle, response: AgentResponse
-) -> tuple[Literal["queued", "in_progress", "over"], list[str]]:
-    """How far a response has come, and the ids of the asks that were answered before it."""
-    runs = [await thread.run(run_id) for run_id in response.runs]
-    asks = [ask for run in runs for ask in await asks_of(thread, run.id)]
-    last = response.num_asked or 0
-    is_answered = any(ask.state != "open" and number_of(ask.id) > last for ask in calls_of_caller(asks))
-    if runs[-1].is_over or is_answered or any(run.state == "waiting" for run in runs):
-        return "over", response.asks_before(asks)
-    return "queued" if runs[0].state == "queued" else "in_progress", []
 
 
 async def _last_run(thread: ThreadHandle) -> str | None:
