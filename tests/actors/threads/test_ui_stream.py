@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from actors.inferlets.thread_ref import ThreadRef
 from api.settings import ApiKey, ApiSettings
+from api.threads.blocks import Block
+from api.threads.contract import BlockQuery
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads.agents import HELD, RECORDED
 from tests.actors.threads.caller import Caller, Json, calling
@@ -278,20 +281,50 @@ async def test_a_running_answer_goes_on_where_it_cannot_be_made_again(tmp_path: 
         assert said(await first) == "told s"
 
 
+async def queued(caller: Caller, *messages: Json) -> asyncio.Task[list[Json]]:
+    """What these messages begin, once it waits for its place."""
+    waiting = asyncio.create_task(chat(caller, *messages))
+    async with asyncio.timeout(20):
+        while not (await caller.ask("GET", "/api/runs?state=queued"))["runs"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return waiting
+
+
 async def test_a_message_that_waits_for_its_place_is_changed(small: SmallCluster) -> None:
     async with calling(small) as caller:
         held = user(called("hold", name="s"))
         first = asyncio.create_task(chat(caller, held))
         await recorded()
-        waiting = asyncio.create_task(chat(caller, held, user("say on", "u2")))
-        async with asyncio.timeout(20):
-            while not (await caller.ask("GET", "/api/runs?state=queued"))["runs"]:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        waiting = await queued(caller, held, user("say on", "u2"))
         changed = await chat(caller, held, user("list", "u2"), messageId="u2")
         assert said(changed).endswith(" | user: list")
         assert "say on" not in said(changed)
         assert [(await one)[-1]["type"] for one in (first, waiting)] == ["abort", "abort"]
         HELD["s"].set()
+
+
+async def test_a_message_whose_run_begins_while_it_is_changed_is_not_known(
+    small: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with calling(small) as caller:
+        held = user(called("hold", name="s"))
+        first = asyncio.create_task(chat(caller, held))
+        await recorded()
+        waiting = await queued(caller, held, user("say on", "u2"))
+        blocks = ThreadRef.blocks
+
+        async def late(thread: ThreadRef, query: BlockQuery) -> tuple[tuple[Block, ...], bool]:
+            found = await blocks(thread, query)
+            monkeypatch.setattr(ThreadRef, "blocks", blocks)
+            HELD["s"].set()
+            await asyncio.wait((first, waiting))
+            return found
+
+        monkeypatch.setattr(ThreadRef, "blocks", late)
+        changed = await chat(caller, held, user("list", "u2"), messageId="u2")
+        assert said(changed).endswith(" | user: list")
+        assert "say on" not in said(changed)
+        assert [said(await one) for one in (first, waiting)] == ["told s", "on"]
 
 
 async def test_what_a_run_was_steered_with_is_known_and_not_said_again(small: SmallCluster) -> None:
