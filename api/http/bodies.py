@@ -17,16 +17,19 @@ ToolName = Annotated[str, Field(max_length=MAX_NAME)]
 """Of a tool that is called, or that answers."""
 
 
-def _leave_lists_early(schema: Any) -> None:
+def _leave_early(schema: Any) -> None:
     parts = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list | tuple) else ()
-    if isinstance(schema, dict) and schema.get("type") in ("list", "tuple"):
+    if isinstance(schema, dict) and schema.get("type") in ("list", "tuple", "dict"):
         schema["fail_fast"] = True
     for part in parts:
-        _leave_lists_early(part)
+        _leave_early(part)
+
+
+MAX_ERRORS = 1_000
 
 
 class FirstError(BaseModel):
-    """What is read of a stranger: a list is left at its first element that is wrong.
+    """What is read of a stranger: a list or a mapping is left at its first element that is wrong.
 
     Pydantic would go on, and make an error for each of a million elements, of which one is told.
     """
@@ -34,7 +37,7 @@ class FirstError(BaseModel):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         schema = handler(source)
-        _leave_lists_early(handler.resolve_ref_schema(schema))
+        _leave_early(handler.resolve_ref_schema(schema))
         return schema
 
 
@@ -59,9 +62,20 @@ def parse_body(kind: type[AnyBody], data: bytes) -> AnyBody:
         raise InvalidRequest(sentence_about(error)) from None
 
 
+def first_of(error: ValidationError) -> Any:
+    """The first thing that is wrong, in pydantic's words.
+
+    Raises:
+        InvalidRequest: there is too much of it, such as fields that are not known; pydantic tells all or nothing.
+    """
+    if error.error_count() > MAX_ERRORS:
+        raise InvalidRequest(f"{error.error_count()} of its fields are unknown or wrong")
+    return error.errors(include_url=False, include_input=False, include_context=False)[0]
+
+
 def sentence_about(error: ValidationError) -> str:
     """The first thing that is wrong, with its field and without pydantic's vocabulary around it."""
-    first: Any = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    first = first_of(error)
     tags = ("generate", "resume", "cancel", "typing", "ping")
     field = ".".join(str(step) for position, step in enumerate(first["loc"]) if position or step not in tags)
     message = first["msg"].removeprefix("Value error, ")

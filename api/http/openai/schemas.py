@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import ConfigDict, Field, ValidationError
 
 from api.cluster import ModelInfo
 from api.errors import InvalidRequest
-from api.http.bodies import FirstError
+from api.http.bodies import FirstError, first_of
 from api.http.openai.envelope import InvalidField
 from api.turns import BOUNDS, MAX_STOP_CHARS, Sampling
 
@@ -139,12 +139,12 @@ def parse_body(kind: type[AnyBody], data: bytes) -> AnyBody:
     """Read a request body.
 
     Raises:
-        InvalidField: not JSON, or not as the schema says; names the field.
+        InvalidRequest: not JSON, or not as the schema says; names the field.
     """
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:
-        first: Any = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        first = first_of(error)
         steps = [str(step) for step in first["loc"]]
         message = first["msg"].removeprefix("Value error, ")
         field = ".".join(steps)

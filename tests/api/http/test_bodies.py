@@ -1,4 +1,4 @@
-"""Bodies with a very long list that is wrong: one element of it is told, so no other costs an error."""
+"""Bodies with very much that is wrong: one element of a list or a mapping is told, so no other costs an error."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from api.errors import InvalidRequest
 from api.http.app import build_app
-from api.http.bodies import FirstError
+from api.http.bodies import MAX_ERRORS, FirstError, parse_body
 from api.http.operations import Operation
+from api.http.thread_schemas import SteerBody
 from api.settings import ApiSettings
 from tests.api.fake_cluster import FakeCluster
 
@@ -24,18 +26,26 @@ def kinds(kind: type[FirstError] = FirstError) -> list[type[FirstError]]:
 
 
 @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
-def test_a_list_costs_few_errors_however_much_of_it_is_wrong(kind: type[FirstError]) -> None:
+def test_a_list_or_a_mapping_costs_few_errors_however_much_of_it_is_wrong(kind: type[FirstError]) -> None:
     for name, field in kind.model_fields.items():
         for wrong in WRONG:
-            assert num_errors(kind, {field.alias or name: [wrong] * NUM_ELEMENTS}) < 100, (name, wrong)
+            for elements in ([wrong] * NUM_ELEMENTS, dict.fromkeys(map(str, range(NUM_ELEMENTS)), wrong)):
+                assert num_errors(kind, {field.alias or name: elements}) < 100, (name, wrong)
 
 
 def num_errors(kind: type[FirstError], fields: dict[str, Any]) -> int:
     try:
         kind.model_validate_json(json.dumps(fields))
     except ValidationError as error:
-        return error.error_count()
+        return sum(one["type"] != "extra_forbidden" for one in error.errors())
     return 0
+
+
+def test_very_many_unknown_fields_are_told_by_their_number() -> None:
+    for num_unknown, told in ((MAX_ERRORS, "^0: no such field$"), (MAX_ERRORS + 1, "^1001 of its fields are unknown")):
+        fields = {"prompt": "x"} | dict.fromkeys(map(str, range(num_unknown)), 1)
+        with pytest.raises(InvalidRequest, match=told):
+            parse_body(SteerBody, json.dumps(fields).encode())
 
 
 def test_all_bodies_of_routes_are_read_so() -> None:
