@@ -114,10 +114,7 @@ class ThreadAgents(Agents):
         agent = (await source.describe()).agent
         origin = thread_id, seq
         seed = InferletSeed(fork_id, owner, AGENT + agent, None, "", (), fork_id, None, origin, idle_timeout_s)
-        try:
-            return await self._launched(asked, seed)
-        except InferletNotFound:
-            raise ThreadNotFound(thread_id) from None
+        return await self._launched(asked, seed)
 
     @override
     async def rewind(self, agent: str, name: str, after: int, owner: str = "") -> ThreadRef:
@@ -176,6 +173,9 @@ class ThreadAgents(Agents):
             if asked.key is not None:
                 await self._names.release_key(asked)
             raise
+        except InferletNotFound:
+            assert seed.origin, "what it begins with is gone"
+            raise ThreadNotFound(seed.origin[0]) from None
 
     async def _named(self, asked: ThreadName) -> tuple[str, ThreadRef | None]:
         """The id of the thread that is asked for, and the thread where there is one."""

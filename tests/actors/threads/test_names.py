@@ -12,7 +12,7 @@ from actors.directory.messages import InferletSeed
 from actors.directory.ref import DirectoryRef
 from actors.journal.keys import PROMPT_KEY
 from actors.pool.ref import Location
-from api.errors import ThreadDeleted, TooBusy
+from api.errors import ThreadDeleted, ThreadNotFound, TooBusy
 from tests.actors.inferlets.programs import launched
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads.agents import HELD
@@ -121,21 +121,22 @@ async def test_of_two_rewinds_at_once_the_last_one_has_the_name_and_the_other_ne
             await caller.ask("GET", f"/api/threads/{left}")
 
 
+@pytest.mark.parametrize("is_launched_first", [True, False])
 async def test_what_is_deleted_while_it_is_rewound_does_not_come_back(
-    small: SmallCluster, monkeypatch: pytest.MonkeyPatch
+    small: SmallCluster, monkeypatch: pytest.MonkeyPatch, is_launched_first: bool
 ) -> None:
     async with calling(small) as caller:
         thread_id, seq = await secret(caller)
         launch = type(small.directory).launch
 
         async def slow(directory: DirectoryRef, seed: InferletSeed) -> Location:
-            launched = await launch(directory, seed)
+            launched = await launch(directory, seed) if is_launched_first else None
             await caller.ask("DELETE", f"/api/threads/{thread_id}", status=204)
-            return launched
+            return launched or await launch(directory, seed)
 
         with monkeypatch.context() as patched:
             patched.setattr(type(small.directory), "launch", slow)
-            with pytest.raises(ThreadDeleted):
+            with pytest.raises(ThreadDeleted if is_launched_first else ThreadNotFound):
                 await small.greenroom.agents.rewind("plain", "c", seq, "")
         assert (await caller.ask("GET", "/api/threads"))["threads"] == []
         assert await known(caller) == "user: list"
