@@ -118,7 +118,7 @@ class Asks:
 
     def _take(self, given: GivenAnswer, at: float) -> None:
         waiting = self._waiting[given.ask_id]
-        answer = Answer(at, given.approve, given.value, given.reason)
+        answer = Answer(at, given.approve, given.value, given.reason, given.metadata)
         waiting.block.close(answer=answer)
         self._closed.add(given.ask_id)
         waiting.answer.set_result(answer)

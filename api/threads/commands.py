@@ -82,12 +82,13 @@ class Steer:
 
 @dataclass(frozen=True, slots=True)
 class GivenAnswer:
-    """The answer to one ask."""
+    """The answer to one ask. ``metadata`` is the caller's own."""
 
     ask_id: str
     approve: bool | None = None
     value: Any = None
     reason: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from api.cluster import Cluster
 from api.errors import Conflict, GreenroomError, ThreadDeleted, ThreadNotFound
 from api.http.agents.taken import asks_of, give
 from api.http.openai.envelope import InvalidField
-from api.threads.blocks import Block, Role, run_of_call, top_of
+from api.threads.blocks import Block, Role, number_of, run_of_call, top_of
 from api.threads.commands import GivenAnswer, Prompt
 from api.threads.contract import ThreadHandle
 from api.tools import ToolChoice
@@ -29,13 +29,11 @@ class Begun:
 
     Attributes:
         asks: those of the first run that were answered, after which the answer begins; none where a run begins it.
-        created_at: of the last run, where the request began it.
     """
 
     thread: ThreadHandle
     runs: tuple[str, ...]
     asks: tuple[Block, ...] = ()
-    created_at: float | None = None
 
 
 def results_in(messages: Sequence[Message]) -> tuple[Message, ...]:
@@ -71,6 +69,7 @@ async def go_on(
     """Answer the calls of these results; where a user's message is the last, it begins a run after that one.
 
     Args:
+        prompt: what a run is begun with; its metadata are those of the last result, where none is begun.
         is_next: no other run is to be between these two.
 
     Raises:
@@ -84,14 +83,15 @@ async def go_on(
         thread = await cluster.agents.find(agent, thread_id, owner)
     except (ThreadNotFound, ThreadDeleted):
         raise InvalidField("a tool's message has the id of a call that this agent made", field) from None
-    run_id, asks = await _answer(thread, results, field)
-    if messages[-1].role != "user":
+    is_all = messages[-1].role != "user"
+    run_id, asks = await _answer(thread, results, field, prompt.metadata if is_all else {})
+    if is_all:
         return Begun(thread, (run_id,), asks)
     key = _key(results, messages[-1])
     after = run_id if is_next else None
     prompt = replace(prompt, text=messages[-1].content, if_busy="queue", after=after)
     run = (await thread.prompt(prompt, key)).run
-    return Begun(thread, (run_id, run.id), asks, run.created_at)
+    return Begun(thread, (run_id, run.id), asks)
 
 
 class Choice(Protocol):
@@ -131,8 +131,10 @@ def thread_and_call(told_id: str) -> tuple[str, str]:
     return thread_id, call
 
 
-async def _answer(thread: ThreadHandle, results: Sequence[Message], field: str) -> tuple[str, tuple[Block, ...]]:
-    """Give these results; the run that waits for them, and its asks."""
+async def _answer(
+    thread: ThreadHandle, results: Sequence[Message], field: str, metadata: dict[str, Any]
+) -> tuple[str, tuple[Block, ...]]:
+    """Give these results, the last with the metadata; the run that waits for them, and its asks."""
     texts = {thread_and_call(one.tool_call_id or "")[1]: one.content for one in results}
     run_id = run_of_call(thread.thread_id, next(reversed(texts)))
     asked = [ask for ask in await asks_of(thread, run_id) if ask.ask and ask.ask.type == "client_tool"]
@@ -141,7 +143,11 @@ async def _answer(thread: ThreadHandle, results: Sequence[Message], field: str) 
         raise InvalidField("no call waits for the result of this id", field)
     if left := [ask for ask in asked if ask.state == "open" and ask.call_id not in texts]:
         raise missing_result(left, field)
-    await give(thread, run_id, asks, [GivenAnswer(ask.id, value=texts[ask.call_id or ""]) for ask in asks])
+    last = max(asks, key=lambda ask: number_of(ask.id))
+    answers = [
+        GivenAnswer(ask.id, value=texts[ask.call_id or ""], metadata=metadata if ask is last else {}) for ask in asks
+    ]
+    await give(thread, run_id, asks, answers)
     return run_id, tuple(asks)
 
 

@@ -47,6 +47,16 @@ class AgentResponse:
         asked = "" if self.num_asked is None else f"a{self.num_asked}"
         return f"resp_{self.thread_id}{first}{asked}{''.join(others)}"
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether it tells how a run goes on after answers, and began none."""
+        return len(self.runs) == 1 and self.num_asked is not None
+
+    @property
+    def last_ask(self) -> str:
+        """The id of the ask of this number."""
+        return f"{self.thread_id}.b{self.num_asked}"
+
     def asks_before(self, asks: Sequence[Block]) -> list[str]:
         """The ids of those that its caller had answered before it, of all of the first run."""
         last = self.num_asked

@@ -27,7 +27,7 @@ async def state_of(thread: ThreadHandle, response: AgentResponse) -> tuple[Respo
     has_ended = runs[-1].is_over or any(run.state == "waiting" for run in runs)
     if has_ended or await _waited(thread, closed):
         return "over", response.asks_before(asks)
-    return "queued" if runs[0].state == "queued" else "in_progress", []
+    return "queued" if runs[0].state == "queued" else "in_progress", response.asks_before(asks)
 
 
 async def _waited(thread: ThreadHandle, closed: Sequence[Block]) -> bool:

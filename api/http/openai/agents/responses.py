@@ -6,6 +6,7 @@ the caller's.
 | `POST /v1/responses` | streamed or not; with ``previous_response_id`` in the same thread, where that was its last run and both are stored, else in a fork of it; with ``conversation`` in the thread of that name or id; else in a new thread |
 | `GET /v1/responses/{id}` | as it is now |
 | `POST /v1/responses/{id}/cancel` | ends its run |
+| `GET /v1/responses/{id}/input_items` | the items of its own input, a page of them |
 
 What the agent's own instructions are the agent says. Calls of its own tools are items, each with its result after it. A
 call without one, of the caller's ``tools`` or of a ``client_tool``, is the caller's: the response ends with it, and the
@@ -23,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.cluster import Cluster
-from api.errors import RunNotFound, ThreadBusy, ThreadDeleted, ThreadNotFound
+from api.errors import BlockNotFound, RunNotFound, ThreadBusy, ThreadDeleted, ThreadNotFound
 from api.http.agents.shown import frames_of
 from api.http.agents.taken import asks_of
 from api.http.disconnects import while_connected
@@ -41,12 +42,14 @@ from api.http.openai.agents.begun import (
 )
 from api.http.openai.agents.chat import KEPT_S
 from api.http.openai.agents.response_ids import AgentResponse
+from api.http.openai.agents.response_kept import Kept, is_stored, kept_of, metadata_of
 from api.http.openai.agents.response_shown import ResponseShown
 from api.http.openai.agents.response_state import state_of
 from api.http.openai.envelope import InvalidField
 from api.http.openai.responses.draft import Draft
 from api.http.openai.responses.errors import PreviousResponseNotFound, ResponseNotFound
 from api.http.openai.responses.items import messages_of
+from api.http.openai.responses.pages import page_of
 from api.http.openai.responses.resource import State, resource
 from api.http.openai.responses.schemas import ResponseBody
 from api.http.openai.stream import DONE
@@ -55,10 +58,6 @@ from api.threads.commands import MAX_NAME_CHARS, Limits, Prompt
 from api.threads.contract import BlockQuery, ThreadHandle
 from api.threads.runs import Run
 from api.turns import Message
-
-_FIELDS = "response"
-"""In the metadata of a run: what its response has that does not change; the same for a request that is sent again."""
-
 
 _NEWEST = BlockQuery(kinds=frozenset(KINDS), limit=1, is_descending=True, has_children=True)
 
@@ -82,8 +81,8 @@ class AgentResponses:
             become_stream(request.scope)
         begun = await self._begin(body, draft, agent)
         response = AgentResponse.begun(begun)
-        fields = draft.fields if begun.created_at is None else _with_time(draft.fields, begun.created_at)
-        shown = ResponseShown(response, fields, (ask.id for ask in begun.asks))
+        kept = await kept_of(begun.thread, response)
+        shown = ResponseShown(response, kept.fields if kept else draft.fields, (ask.id for ask in begun.asks))
         if draft.is_streamed:
             return EventStream(kept_alive(_texts(begun.thread, shown)))
         if not draft.fields["background"]:
@@ -94,11 +93,11 @@ class AgentResponses:
 
     async def show(self, response: AgentResponse) -> Response:
         """``GET /v1/responses/{id}``."""
-        thread, fields = await self._found(response)
+        thread, kept = await self._found(response)
         state, asks_before = await state_of(thread, response)
         if state != "over":
-            return _json(resource(str(response), fields, State(state)))
-        shown = ResponseShown(response, fields, asks_before)
+            return _json(resource(str(response), kept.fields, State(state)))
+        shown = ResponseShown(response, kept.fields, asks_before)
         await _read(thread, shown)
         return _json(shown.view())
 
@@ -112,11 +111,16 @@ class AgentResponses:
             await thread.wait(response.runs[-1], ENDS_S)
         return await self.show(response)
 
+    async def input_items(self, response: AgentResponse, query: Mapping[str, str]) -> Response:
+        """``GET /v1/responses/{id}/input_items``."""
+        _, kept = await self._found(response)
+        return _json(page_of(kept.items, query))
+
     async def _begin(self, body: ResponseBody, draft: Draft, agent: str) -> Begun:
         messages = messages_of(draft.items)
         limits = Limits(max_tokens=body.max_output_tokens or body.max_tokens, max_actions=body.max_tool_calls)
-        metadata = {_FIELDS: {name: value for name, value in draft.fields.items() if name != "created_at"}}
-        prompt = Prompt("", None, tool_choice_of(body.tool_choice), limits, metadata=metadata, tools=draft.tools)
+        choices, metadata = tool_choice_of(body.tool_choice), metadata_of(draft)
+        prompt = Prompt("", None, choices, limits, metadata=metadata, tools=draft.tools)
         previous = None
         if body.previous_response_id is not None:
             previous = await self._previous(body.previous_response_id, agent)
@@ -147,20 +151,18 @@ class AgentResponses:
         if response is None:
             raise PreviousResponseNotFound(response_id)
         try:
+            await self._found(response)
             thread = await self._agents.find(agent, response.thread_id, self._owner)
-            run = await thread.run(response.runs[-1])
-        except (ThreadNotFound, ThreadDeleted, RunNotFound):
+            return thread, await thread.run(response.runs[-1])
+        except (ResponseNotFound, ThreadNotFound, ThreadDeleted, RunNotFound):
             raise PreviousResponseNotFound(response_id) from None
-        if not _is_stored(run):
-            raise PreviousResponseNotFound(response_id)
-        return thread, run
 
     async def _check_stored(self, results: Sequence[Message]) -> None:
         """A response that is stored goes on with a run that is."""
         thread_id, call = thread_and_call(results[-1].tool_call_id or "")
         with suppress(ThreadNotFound, ThreadDeleted, RunNotFound):
             thread = await self._agents.thread(thread_id, self._owner)
-            if not _is_stored(await thread.run(run_of_call(thread_id, call))):
+            if not is_stored(await thread.run(run_of_call(thread_id, call))):
                 raise InvalidField("what goes on with a run that is not stored cannot be stored either", "store")
 
     async def _after(self, thread: ThreadHandle, run: Run, prompt: Prompt, draft: Draft) -> Begun:
@@ -182,31 +184,20 @@ class AgentResponses:
             raise InvalidField("the response ended before it began: go on after an earlier one", "previous_response_id")
         return await self._agents.fork(thread.thread_id, newest[0].id, self._owner, idle_timeout_s=kept_s)
 
-    async def _found(self, response: AgentResponse) -> tuple[ThreadHandle, dict[str, Any]]:
+    async def _found(self, response: AgentResponse) -> tuple[ThreadHandle, Kept]:
+        """The thread of a response that is stored, and what is kept there."""
         try:
             thread = await self._agents.thread(response.thread_id, self._owner)
-            run = await thread.run(response.runs[-1])
-        except (ThreadNotFound, ThreadDeleted, RunNotFound):
+            kept = await kept_of(thread, response)
+        except (ThreadNotFound, ThreadDeleted, RunNotFound, BlockNotFound):
             raise ResponseNotFound(str(response)) from None
-        if not _is_stored(run):
+        if kept is None or not kept.is_stored:
             raise ResponseNotFound(str(response))
-        fields = _with_time(run.metadata[_FIELDS], run.created_at)
-        is_continued = len(response.runs) == 1 and response.num_asked is not None
-        return thread, {**fields, **({"previous_response_id": None} if is_continued else {})}
+        return thread, kept
 
 
 async def _begun(thread: ThreadHandle, prompt: Prompt) -> Begun:
-    run = (await thread.prompt(prompt)).run
-    return Begun(thread, (run.id,), created_at=run.created_at)
-
-
-def _with_time(fields: Mapping[str, Any], created_at: float) -> dict[str, Any]:
-    return {**fields, "created_at": int(created_at)}
-
-
-def _is_stored(run: Run) -> bool:
-    fields = run.metadata.get(_FIELDS)
-    return bool(fields and fields["store"])
+    return Begun(thread, ((await thread.prompt(prompt)).run.id,))
 
 
 async def _last_run(thread: ThreadHandle) -> str | None:

@@ -169,6 +169,8 @@ async def _ended_view(stored: Stored) -> dict[str, Any]:
 
 async def list_input_items(request: Request) -> Response:
     """``GET /v1/responses/{id}/input_items``: its own, the newest first."""
+    if of_agent := AgentResponse.of(request.path_params["response_id"]):
+        return await _of_agents(request).input_items(of_agent, request.query_params)
     stored = await _found(request)
     return json_answer(page_of(stored.note.items, request.query_params))
 
