@@ -34,6 +34,8 @@ _LIMITS = {
 _MAX_SENTENCE = 300
 _MAX_SEARCH_S = 10.0
 _MAX_REASONS = 16
+_MAX_ANSWER_CHARACTERS = 2_000_000
+"""Of an answer's grammar, which takes a second for each million."""
 _ANY_OBJECT = '{"type": "object"}'
 _SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
@@ -65,7 +67,10 @@ class GuidedCompiler:
         text = None if constraint.text is None else _rule(constraint.text)
 
         def compiled(arguments: dict[str, str]) -> GuidedGrammar:
-            return self._compile(AnswerGrammar(constraint, arguments, text).write(), constraint.mark_ids)
+            rules = AnswerGrammar(constraint, arguments, text).write()
+            if len(rules) > _MAX_ANSWER_CHARACTERS:
+                raise InvalidRequest("their schemas are too large, all together")
+            return self._compile(rules, constraint.mark_ids)
 
         try:
             return compiled({tool.name: _arguments(tool.parameters, constraint, tool) for tool in constraint.tools})
@@ -84,6 +89,8 @@ class GuidedCompiler:
         """
         reasons: list[str] = []
         for leaves_out in (None, reasons):
+            if time.thread_time() > deadline:
+                raise InvalidRequest("their schemas take too long to compile")
             try:
                 rule = _arguments(tool.parameters, constraint, tool, leaves_out)
                 self._compile(f"start: {rule}", constraint.mark_ids)
@@ -93,8 +100,6 @@ class GuidedCompiler:
                 reason = f"of tool {tool.name!r}: {reason_of(error)}"
                 if tool.strict or constraint.mode == "required":
                     raise InvalidRequest(f"the parameters {reason}") from None
-                if time.thread_time() > deadline:
-                    raise InvalidRequest("their schemas take too long to compile") from None
         unheld.append(reason)
         return _arguments(_ANY_OBJECT, constraint, tool)
 

@@ -9,7 +9,7 @@ that is valid under the schema that was given; it keeps a model from writing on 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NoReturn
 
 from actors.engine.constraints.formats import FORMATS
@@ -26,6 +26,8 @@ MAX_NUMBER = 10**15
 _ANY_NAME = r"^[^\x00-\x1f]{0,64}$"
 _MAX_COUNT = 1_000_000
 _MAX_STEPS = 100_000
+_MAX_NAMES = 500_000
+"""Of properties, as often as they are looked for or written: beside alternatives, again in each of them."""
 _A_TYPE = f"one of {', '.join(sorted(TYPES))}, or a list of them"
 
 _PLAIN = {"const", "enum", "type", "required"}
@@ -82,6 +84,7 @@ class _Writer:
         self._written: dict[tuple[str, bool], str] = {}
         self._definitions: dict[str, Any] = {}
         self._num_steps = 0
+        self._num_names = 0
 
     def write(self) -> dict[str, Any]:
         root = self._closed(self._schema, 0)
@@ -201,6 +204,7 @@ class _Writer:
 
     def _close(self, schema: dict[str, Any], written: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
         known = written.get("properties", {})
+        self._count(names)
         ordered = [name for name in self._ordered(schema) if name not in known] + sorted(names - self._names(schema))
         closing: dict[str, Any] = {"properties": dict.fromkeys(ordered, True), "additionalProperties": False}
         if not any(part.keys() & {"type", "enum", "const", "anyOf", "oneOf"} for part in self._parts(schema)):
@@ -261,7 +265,13 @@ class _Writer:
             if part is not schema or not _divides(schema):
                 for branch in [*_list(part, "anyOf"), *_list(part, "oneOf")]:
                     names.update(dict.fromkeys(self._ordered(branch) if isinstance(branch, dict) else []))
+        self._count(names)
         return list(names)
+
+    def _count(self, names: Collection[str]) -> None:
+        self._num_names += len(names)
+        if self._num_names > _MAX_NAMES:
+            raise InvalidRequest("it has too many properties beside alternatives or references")
 
     def _names(self, schema: dict[str, Any]) -> frozenset[str]:
         return frozenset(self._ordered(schema))

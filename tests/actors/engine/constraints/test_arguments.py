@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import time
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import jsonschema
 import pytest
 
+from actors.engine.constraints import guided
 from actors.engine.constraints.answers import AnswerConstraint
 from actors.engine.constraints.arguments import standing_alone
 from actors.engine.constraints.schema import closed_schema
 from api.errors import InvalidRequest
+from api.tools import Tool
 from tests.actors.engine.constraints.test_parameters import CASES, KEYWORDS, held, walked
 from tests.actors.engine.constraints.walks import grammars
 
@@ -89,3 +92,38 @@ async def test_many_arguments_that_refer_to_a_large_definition_are_refused_or_na
     finally:
         tracemalloc.stop()
     assert time.process_time() - started < MAX_CPU_S
+
+
+def test_tools_that_are_too_large_all_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guided, "_MAX_ANSWER_CHARACTERS", 20_000)
+    one = held("pythonic", "tokens", json.dumps(SHARED))
+    grammars().matcher(one)
+    tools = tuple(Tool(f"f{number}", parameters=json.dumps(SHARED)) for number in range(10))
+    for mode in ("required", "auto"):
+        with pytest.raises(InvalidRequest, match="their schemas are too large, all together"):
+            grammars().matcher(AnswerConstraint(one.format, tools, mode, False))
+        monkeypatch.setattr(guided, "_MAX_SEARCH_S", 0.0)
+        with pytest.raises(InvalidRequest, match="their schemas take too long to compile"):
+            grammars().matcher(AnswerConstraint(one.format, tools, mode, False))
+        monkeypatch.setattr(guided, "_MAX_SEARCH_S", 10.0)
+
+
+@pytest.mark.parametrize(
+    "many",
+    [
+        lambda properties: {"properties": properties, "anyOf": [{"required": ["n1"]}] * 1600},
+        lambda properties: {
+            "properties": {f"p{number}": {"allOf": [{"$ref": "#/$defs/l"}]} for number in range(1000)},
+            "$defs": {"l": {"properties": properties}},
+        },
+    ],
+)
+def test_properties_that_are_closed_again_and_again_are_refused(many: Callable[[dict[str, Any]], Any]) -> None:
+    text = json.dumps(many({f"n{number}": {} for number in range(1600)}))
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidRequest, match="too many properties beside alternatives or references"):
+            closed_schema(text)
+        assert tracemalloc.get_traced_memory()[1] < 50 << 20
+    finally:
+        tracemalloc.stop()
