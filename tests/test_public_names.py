@@ -9,7 +9,8 @@ import pytest
 
 NAMES = {
     "api.agents": """
-        Agent CallContext ClientTool File FunctionTool ask client_tool context http_tool mcp memory status tool
+        Agent CallContext CallFailed ClientTool File FunctionTool Prompt agent ask call client_tool context emit
+        handoff http_tool mcp memory status tool
     """,
     "api.callers.agent_ref": "AgentRef AgentTask AgentThread PromptResponse",
     "api.client": """

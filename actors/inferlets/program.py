@@ -89,14 +89,25 @@ def agent_names(text: str, file: str) -> tuple[str, ...]:
     Raises:
         InvalidRequest: it is not Python, or an agent's name is not written in it, or twice.
     """
-    calls = [node for node in ast.walk(_parsed(text, file)) if isinstance(node, ast.Call)]
-    given = [one.value for call in calls if _decorator(call) == "Agent" for one in call.keywords if one.arg == "name"]
+    nodes = list(ast.walk(_parsed(text, file)))
+    calls = [node for node in nodes if isinstance(node, ast.Call) and _decorator(node) == "Agent"]
+    given = [one.value for call in calls for one in call.keywords if one.arg == "name"]
+    given += [name for node in nodes if isinstance(node, ast.AsyncFunctionDef) for name in _decorated_names(node)]
     names = tuple(str(one.value) for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str))
     if not names or len(names) < len(given) or len(set(names)) < len(names):
-        raise InvalidRequest(f'{file} has no Agent(name="…"), or one whose name is not a text of its own')
+        raise InvalidRequest(f'{file} has no Agent(name="…") or @agent, or one whose name is not a text of its own')
     for name in names:
         check_name("the name of an agent", name)
     return names
+
+
+def _decorated_names(function: ast.AsyncFunctionDef) -> list[ast.expr]:
+    """Of the agent that the function is, if it is one."""
+    decorators = [one for one in function.decorator_list if _decorator(one) == "agent"]
+    given = [
+        one.value for call in decorators if isinstance(call, ast.Call) for one in call.keywords if one.arg == "name"
+    ]
+    return given or [ast.Constant(function.name) for _ in decorators]
 
 
 def _agent_program(source: Source, servers: Mapping[str, McpServer]) -> Program:

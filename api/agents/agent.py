@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, ClassVar, TypeAlias
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from api.agents.failures import Failed
+from api.agents.prompts import AgentFunction
 from api.agents.tools import AnyTool, check_timeout, spec_of
 from api.constraints import Constraint, JsonSchema
 from api.errors import InvalidRequest
@@ -56,6 +58,7 @@ class Agent:
             that run and keeps what it said), "rollback" (which takes it out of the conversation), or "steer" (the
             prompt joins that run, unless it has limits, metadata or the like for a run of its own: then it waits).
         statuses: whether those who watch are told how a run does; or of what, of ``STATUSES``.
+        function: what works on the prompts instead of the model; see ``agent``.
 
     Raises:
         InvalidRequest: two tools or two servers have one name, or something is not what it must be.
@@ -74,6 +77,7 @@ class Agent:
     if_busy: IfBusy = "queue"
     statuses: bool | Collection[str] = True
     description: str = ""
+    function: AgentFunction | None = None
     max_calls: ClassVar[int | None] = None
 
     def __post_init__(self) -> None:
@@ -81,6 +85,8 @@ class Agent:
         if "/" in self.name:
             raise InvalidRequest("the name of an agent has no '/'")
         check_timeout("the timeout_s of an agent", self.timeout_s)
+        if self.function and not inspect.iscoroutinefunction(self.function):
+            raise InvalidRequest("a function that is an agent is an async def")
         _ = self.constraint
         check_tools([tool.spec for tool in self.callables], ToolChoice())
         names = {server.name for server in self.servers}

@@ -52,11 +52,16 @@ class Budget:
         Raises:
             Failed: none.
         """
+        left = self.left()
+        return MAX_STEP_TOKENS if left is None else min(left, MAX_STEP_TOKENS)
+
+    def left(self) -> int | None:
+        """The same, of all steps; None for any number."""
         limits = (one._max_tokens - one._num_tokens for one in self._chain if one._max_tokens is not None)
-        left = min(limits, default=MAX_STEP_TOKENS)
-        if left <= 0:
+        left = min(limits, default=None)
+        if left is not None and left <= 0:
             raise too_long()
-        return min(left, MAX_STEP_TOKENS)
+        return left
 
     def call(self, name: str, most: int | None) -> bool:
         """Whether one more call may be made, which counts then; those after one that may not are not made either.

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from api.agents.agent import Agent, Asked, Callables, HandedOver, Handoff
 from api.agents.asks import Asks, Expired
+from api.agents.call_context import CallContext
 from api.agents.failures import CallFailed, Failed
-from api.agents.inside import CallContext
 from api.agents.memories import remembered
 from api.agents.tools import ClientTool, FunctionTool, validated
 from api.agents.work import work_of
@@ -33,7 +33,7 @@ class Delegating(Protocol):
 
     agent: Agent
 
-    async def delegate(self, agent: Agent, text: str) -> str:
+    async def delegate(self, agent: Agent, text: str) -> tuple[Part, ...]:
         """The agent's answer."""
         ...
 
@@ -96,9 +96,9 @@ class Call:
             value = answer.value
             return self._result().begin_part(Part(text=value) if isinstance(value, str) else Part.of_json(value))
         if isinstance(self.tool, Agent):
-            answer = await self.task.delegate(self.tool, self._valid(Asked).prompt)
-            is_json = self.tool.output is not None
-            return self._result().begin_part(Part("json", "application/json", answer) if is_json else Part(text=answer))
+            for part in await self.task.delegate(self.tool, self._valid(Asked).prompt):
+                self._result().begin_part(part)
+            return
         if isinstance(self.tool, Handoff):
             self._valid(HandedOver)
             self.task.hand_over(self.tool.agent)
@@ -199,11 +199,8 @@ class Call:
 
     async def _remembered(self, operation: str, key: str, value: Any) -> list[Any]:
         """Of an operation on the agent's memory: None and what it comes to, or a sentence on why it cannot be."""
-        agent = self.task.agent
         try:
-            if not agent.memory:
-                raise InvalidRequest(f"agent {agent.name!r} has no memory")
-            return [None, await remembered(agent.name, operation, key, value)]
+            return [None, await remembered(self.task.agent, operation, key, value)]
         except GreenroomError as error:
             return [str(error), None]
 

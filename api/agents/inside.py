@@ -1,4 +1,4 @@
-"""What a tool can do while it runs: tell how it does, and ask a person."""
+"""What a tool can do while it runs, and an agent that is a function: tell how it does, and ask a person."""
 
 from __future__ import annotations
 
@@ -10,21 +10,14 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
+from api.agents.acting import acting
+from api.agents.call_context import CallContext
 from api.agents.tools import IfExpired, check_timeout
 from api.errors import GreenroomError, InvalidRequest
+from api.inferlet.context import Done
 from api.inferlet.work_effects import Reporter
 
 Answered = TypeVar("Answered")
-
-
-@dataclass(frozen=True, slots=True)
-class CallContext:
-    """The call that a tool runs for."""
-
-    agent: str
-    thread_id: str
-    run_id: str
-    call_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +73,8 @@ class Memory:
         return list(await self._do("list", prefix))
 
     async def _do(self, operation: str, key: str, value: Any = None) -> Any:
+        if function := acting.get(None):
+            return await function.remember(operation, key, value)
         return await asyncio.to_thread(_inside().remember, operation, key, value)
 
 
@@ -91,17 +86,22 @@ inside: ContextVar[Inside] = ContextVar("greenroom-tool")
 
 
 def context() -> CallContext:
-    """The call that the tool runs for.
+    """The call that the tool runs for; of an agent that is a function, without a call.
 
     Raises:
-        GreenroomError: no tool of an agent runs here.
+        GreenroomError: no agent runs here, and no tool of one.
     """
-    return _inside().call
+    function = acting.get(None)
+    return function.context if function else _inside().call
 
 
-def status(text: str, name: str | None = None) -> None:
-    """Tell those who watch the run how the tool does."""
-    _inside().reporter.put("status", {"text": text, "name": name})
+def status(text: str, name: str | None = None) -> Done:
+    """Tell those who watch the run how the tool does, or the agent that is a function. It need not be awaited."""
+    if function := acting.get(None):
+        function.status(text, name)
+    else:
+        _inside().reporter.put("status", {"text": text, "name": name})
+    return Done()
 
 
 async def ask(
@@ -111,10 +111,10 @@ async def ask(
     timeout_s: float | None = None,
     if_expired: IfExpired = "fail",
 ) -> Answered | None:
-    """Ask a person, and wait for the answer; for tools that are ``async def``.
+    """Ask a person, and wait for the answer; for tools that are ``async def``, and agents that are functions.
 
-    The thread of the agent keeps its process meanwhile, since the tool runs there. An approval of the call, or a client
-    tool, needs none while it waits.
+    For the question of a tool the thread keeps its process meanwhile, since the tool runs there. An agent that is a
+    function, an approval of a call, or a client tool needs none while it waits.
 
     Args:
         answer: what the answer must be, as pydantic has it.
@@ -125,14 +125,14 @@ async def ask(
         InvalidRequest: ``timeout_s`` is not from 0 to 30 days.
     """
     check_timeout("the timeout_s of an ask", timeout_s)
-    call, adapter = _inside(), TypeAdapter(answer)
-    asked = {
+    adapter, function = TypeAdapter(answer), acting.get(None)
+    asked: dict[str, Any] = {
         "question": question,
         "schema": adapter.json_schema(),
         "timeout_s": timeout_s,
         "if_expired": if_expired,
     }
-    given = await asyncio.to_thread(call.ask, asked)
+    given = await (function.ask(**asked) if function else asyncio.to_thread(_inside().ask, asked))
     return None if given is None else adapter.validate_python(given[0])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from api.agents.agent import Agent
 from api.errors import InvalidRequest
 from api.inferlet.store import store_delete, store_get, store_list, store_put
 from api.names import check_name
@@ -11,14 +12,16 @@ from api.names import check_name
 MAX_KEY_CHARS = 64
 
 
-async def remembered(agent: str, operation: str, key: str, value: Any) -> Any:
+async def remembered(agent: Agent, operation: str, key: str, value: Any) -> Any:
     """What an operation comes to.
 
     Raises:
-        InvalidRequest: the key is not one.
+        InvalidRequest: the agent has no memory, or the key is not one.
         TooLarge: the value has more than 1 MiB.
     """
-    start = f"agent/{agent[: 256 - MAX_KEY_CHARS - 8]}/"
+    if not agent.memory:
+        raise InvalidRequest(f"agent {agent.name!r} has no memory")
+    start = f"agent/{agent.name[: 256 - MAX_KEY_CHARS - 8]}/"
     if key or operation != "list":
         check_name("a key", key)
     if len(key) > MAX_KEY_CHARS:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from api.agents.conversation import Conversation, Messages, joined
+from api.agents.conversation import Conversation, Messages, closed, joined
 from api.cluster import ModelInfo, Retention
 from api.constraints import Constraint
 from api.errors import LengthExceeded, Unavailable
@@ -126,8 +126,11 @@ class ModelContext:
         self._tokens, self._pending = self._known.tokens, self._known.pending
 
     def end_run(self) -> None:
-        """The run has succeeded."""
-        self._known = self._known.read(self._tokens, self._running)
+        """The run has succeeded. The model is to read later what others than it have said and done at its end."""
+        if self._pending:
+            self.end_run_as(closed(self._running, (), ""))
+        else:
+            self._known = self._known.read(self._tokens, self._running)
 
     def end_run_as(self, messages: Sequence[Message]) -> None:
         """The run has ended otherwise: the model will have read and said this of it.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,6 +29,21 @@ def parts_of(value: Any) -> list[dict[str, Any]]:
     if isinstance(value, tuple) and not hasattr(value, "_fields"):
         return [part for one in value for part in parts_of(one)]
     return [asdict(_part(value))]
+
+
+def value_of(parts: Sequence[Part]) -> Any:
+    """What made these parts, as far as they tell: JSON where that was a class of the author's."""
+    values = tuple(_value(part) for part in parts)
+    return values if len(values) > 1 else values[0] if values else None
+
+
+def _value(part: Part) -> Any:
+    match part.type:
+        case "file":
+            return File(part.content, part.mime_type, part.name)
+        case "json":
+            return json.loads(part.text)
+    return part.text
 
 
 def _part(value: Any) -> Part:

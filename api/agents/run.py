@@ -14,6 +14,7 @@ from api.agents.budget import Budget, lower
 from api.agents.clock import RunClock
 from api.agents.conversation import closed
 from api.agents.failures import CallFailed, Failed
+from api.agents.function_steps import FunctionSteps
 from api.agents.model_context import ModelContext, once_known
 from api.agents.steps import Steps
 from api.agents.toolbox import Toolbox
@@ -81,7 +82,6 @@ class RunTask:
         self._above: tuple[RunTask, ...] = (parent, *parent._above) if parent else ()
         self._num_children = 0
         self._blocks: list[OpenBlock] = []
-        self._steps = Steps(self, tools)
         self._task: asyncio.Task[None] | None = None
         self._ending: tuple[RunState, FailureReason | CancelReason, BlockError | None] | None = None
         self._logged: Run | None = None
@@ -136,6 +136,7 @@ class RunTask:
             self.agent = agent
             self._limit()
         self.run = replace(self.run, agent=agent.name, state="running", started_at=now())
+        self._steps = self._steps_of()
         self._log()
         self._say("user", self.prompt.text)
         self._task = asyncio.create_task(self._work())
@@ -171,7 +172,11 @@ class RunTask:
 
     def exhaust(self) -> None:
         """End it: more than it has done cannot be recorded."""
-        self._stop("failed", "budget", "the run has said and done as much as can be recorded of one")
+        self.fail(Failed("budget", "the run has said and done as much as can be recorded of one"))
+
+    def fail(self, error: Failed) -> None:
+        """End it with this soon, if it is not about to end."""
+        self._stop("failed", error.reason, error.error)
 
     def cancel(self, reason: CancelReason) -> None:
         """End it soon. The first reason counts."""
@@ -185,11 +190,11 @@ class RunTask:
             self._stop("cancelled", reason)
 
     def _time_out(self) -> None:
-        self._stop("failed", "timeout", "the run took longer than it may")
+        self.fail(Failed("timeout", "the run took longer than it may"))
 
-    def _stop(self, state: RunState, reason: FailureReason | CancelReason, sentence: str = "") -> None:
+    def _stop(self, state: RunState, reason: FailureReason | CancelReason, error: BlockError | None = None) -> None:
         if self._ending is None and self._task:
-            self._ending = state, reason, BlockError(reason, sentence) if sentence else None
+            self._ending = state, reason, error
             if self.run.state == "waiting":  # for nobody any longer
                 self.run = replace(self.run, state="running")
                 self._log()
@@ -230,9 +235,7 @@ class RunTask:
             return ()
         if isinstance(error, GreenroomError) and not error.retryable:
             return closed(model.read_messages, (), "")
-        unfinished = self._steps.said
-        said = unfinished.message.content if unfinished else ""
-        return closed(model.messages, self.steers, said)
+        return closed(model.messages, self.steers, self._steps.unfinished)
 
     async def _parts(self, model: ModelContext) -> None:
         """What one agent after another does."""
@@ -240,11 +243,23 @@ class RunTask:
             model.read(Message(role, said))
         model.read(Message("user", self.prompt.text))
         while True:
+            await self._complete_tools()
             await self._steps.take(model)
             if self.next_agent is None:
                 return
             await self._hand_over(model, self.next_agent)
+            self._steps = self._steps_of()
             self.turn += 1
+
+    def _steps_of(self) -> Steps | FunctionSteps:
+        """What the agent does."""
+        return (FunctionSteps if self.agent.function else Steps)(self, self._tools)
+
+    async def _complete_tools(self) -> None:
+        """Have those servers of the agent tell their tools that have not yet."""
+        for server in self._tools.unlisted(self.agent):
+            self.status("tool", f"Asking {server.name} for its tools")
+        await self._tools.complete(self.agent, self.run)
 
     async def _hand_over(self, model: ModelContext, agent: Agent) -> None:
         """Another agent goes on, with what is left within its limits too."""
@@ -256,7 +271,7 @@ class RunTask:
         self.run = replace(self.run, agent=agent.name)
         self._log()
 
-    async def delegate(self, agent: Agent, text: str) -> str:
+    async def delegate(self, agent: Agent, text: str) -> tuple[Part, ...]:
         """The answer of an agent to this, in a run below this one.
 
         Raises:

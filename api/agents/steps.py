@@ -22,7 +22,7 @@ from api.agents.writer import OpenBlock
 from api.answers.parsers import parser_of
 from api.errors import LengthExceeded
 from api.inferlet.context_effects import Generated
-from api.threads.blocks import BlockError
+from api.threads.blocks import BlockError, Part
 from api.threads.commands import Prompt
 from api.threads.runs import Run
 from api.tools import ToolCall, ToolChoice
@@ -63,13 +63,12 @@ class Steps:
     """See the module.
 
     Attributes:
-        said: the step that the model has not ended.
         answer: what the model has said last.
     """
 
     def __init__(self, task: Stepping, tools: Toolbox) -> None:
-        self.said: Said | None = None
-        self.answer = ""
+        self.answer: tuple[Part, ...] = (Part(),)
+        self._said: Said | None = None
         self._task = task
         self._tools = tools
 
@@ -79,7 +78,6 @@ class Steps:
         while True:
             while task.steers:
                 model.read(Message("user", task.steers.popleft()))
-            await self._complete_tools()
             calls = await self._step(model)
             if calls:
                 await self._perform(model, calls)
@@ -89,11 +87,10 @@ class Steps:
                 return
             task.turn += 1
 
-    async def _complete_tools(self) -> None:
-        """Have those servers of the agent tell their tools that have not yet."""
-        for server in self._tools.unlisted(self._task.agent):
-            self._task.status("tool", f"Asking {server.name} for its tools")
-        await self._tools.complete(self._task.agent, self._task.run)
+    @property
+    def unfinished(self) -> str:
+        """What the model has said of a step that has not ended."""
+        return self._said.message.content if self._said else ""
 
     async def _step(self, model: ModelContext) -> list[ToolCall]:
         """The calls that the model makes in its next step."""
@@ -111,7 +108,7 @@ class Steps:
         tools = self._tools.specs(self._task.agent, self._task.prompt.tools)
         prefix = f"call_{self._task.run.id.rpartition('.r')[2]}_{self._task.turn}_"
         parser = parser_of(model.info.answers, prefix, () if choice.mode == "none" else tools)
-        said = self.said = Said(self._task.new_block, is_json=self._task.agent.output is not None)
+        said = self._said = Said(self._task.new_block, is_json=self._task.agent.output is not None)
         finish = None
         num_begun = True
         async with aclosing(
@@ -133,10 +130,11 @@ class Steps:
         if finish.reason == "context":
             raise Failed("budget", "the model cannot read and say more at once", "length_exceeded")
         model.said(said.message)
-        self.said = None
-        self.answer = said.message.content
+        self._said = None
+        text, is_json = said.message.content, self._task.agent.output is not None
+        self.answer = (Part("json", "application/json", text) if is_json else Part(text=text),)
         if not said.calls:
-            self._task.agent.check_output(self.answer)
+            self._task.agent.check_output(text)
         return said.calls
 
     async def _perform(self, model: ModelContext, calls: Sequence[ToolCall]) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from api.agents.agent import Agent, Callables
+from api.agents.call_context import CallContext
 from api.agents.failures import Failed
-from api.agents.inside import CallContext
 from api.agents.mcp_tools.connections import Connections
 from api.agents.mcp_tools.listing import Listing, list_tools, tools_of
 from api.agents.tools import ClientTool

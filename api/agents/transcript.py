@@ -16,15 +16,17 @@ def messages_known(run: Run, blocks: Iterable[Block]) -> Messages:
     """What the model knows after a run that has ended so, of which these are the blocks in their order."""
     if run.reason in ("rollback", "worker_lost"):
         return ()
-    messages = [
-        message
-        for _, step in groupby((block for block in blocks if block.run_id == run.id), lambda block: block.turn)
-        for message in _messages_of(list(step))
-    ]
+    messages = messages_of(block for block in blocks if block.run_id == run.id)
     if run.reason == "model_error":  # it could not read what came last
         while messages and messages[-1].role != "assistant":
             messages.pop()
     return closed(_joined(messages), (), "")
+
+
+def messages_of(blocks: Iterable[Block]) -> list[Message]:
+    """What these blocks of a run, in their order, are to its model."""
+    steps = (list(step) for _, step in groupby(blocks, lambda block: block.turn))
+    return [message for step in steps for message in _messages_of(step)]
 
 
 def _messages_of(step: Sequence[Block]) -> list[Message]:

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from api.agents.inside import CallContext, Inside, inside
+from api.agents.call_context import CallContext
+from api.agents.inside import Inside, inside
 from api.agents.results import parts_of
 from api.inferlet.work_effects import Reporter, Work, WorkCancelled
 from api.values import Value

@@ -75,6 +75,12 @@ class OpenBlock:
         """Of all its parts, so far."""
         return "".join("".join(pieces) for pieces in self._texts)
 
+    def say(self, text: str) -> None:
+        """More text, in a part of its own after one of another kind."""
+        if self._parts and self._parts[-1].type != "text":
+            self.begin_part(Part())
+        self.show(text)
+
     def begin_part(self, part: Part) -> None:
         """Another part; its text is shown."""
         self._parts.append(replace(part, text=""))

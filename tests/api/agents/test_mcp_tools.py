@@ -17,7 +17,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from api.agents import Agent, File, mcp, tool
-from api.agents.inside import CallContext, Inside, inside
+from api.agents.call_context import CallContext
+from api.agents.inside import Inside, inside
 from api.agents.mcp_tools.connections import Connections, NotInstalled
 from api.agents.mcp_tools.listing import list_tools, tools_of
 from api.agents.mcp_tools.results import ToolError, values_of

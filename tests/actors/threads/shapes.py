@@ -1,0 +1,48 @@
+"""Agents that are functions, for tests: each runs the script that its prompt names first."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from api.agents import Agent, Prompt, agent, client_tool
+from api.agents.tools import AnyTool
+from tests.actors.threads.agents import TOOLS, denied, expert, handoffs, safe, strict
+
+Script = Callable[[Prompt], Awaitable[None]]
+SCRIPTS: dict[str, Script] = {}
+
+
+def script(function: Script) -> Script:
+    """Have agents run it when it is named."""
+    SCRIPTS[function.__name__] = function
+    return function
+
+
+TOOLS_OF_ALL: list[AnyTool | Agent] = [*TOOLS, denied, strict, expert, client_tool("pick", {"type": "object"})]
+
+
+@agent(tools=TOOLS_OF_ALL, handoffs=handoffs, max_actions=None, memory=True)
+async def worker(prompt: Prompt) -> None:
+    """Works by a script."""
+    await SCRIPTS[prompt.text.split()[0]](prompt)
+
+
+@agent(name="bounded", tools=TOOLS_OF_ALL, max_actions=2, max_tokens=20, statuses={"own"}, if_busy="steer")
+async def limited(prompt: Prompt) -> None:
+    """The same, within limits."""
+    await SCRIPTS[prompt.text.split()[0]](prompt)
+
+
+@agent(tools=TOOLS_OF_ALL, timeout_s=0.2, statuses=False)
+async def hasty(prompt: Prompt) -> None:
+    """The same, in little time."""
+    await SCRIPTS[prompt.text.split()[0]](prompt)
+
+
+@agent(tools=safe.tools)
+async def careful(prompt: Prompt) -> None:
+    """The same, with tools that may be run again."""
+    await SCRIPTS[prompt.text.split()[0]](prompt)
+
+
+lead = Agent(name="lead", system="Lead.", tools=[worker], handoffs=[worker])
