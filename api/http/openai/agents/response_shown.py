@@ -1,4 +1,7 @@
-"""A run as a response: what the agent says in all its steps, its calls and their results, as items."""
+"""A run as a response: what the agent says in all its steps, its calls and their results, as items.
+
+An event's number is a function of the thread's log before it, so that it is the same on every reading.
+"""
 
 from __future__ import annotations
 
@@ -31,14 +34,17 @@ class ResponseShown(Shown):
 
     Args:
         fields: those that do not change.
+        after: events up to this number are left out.
     """
 
-    def __init__(self, response: AgentResponse, fields: Mapping[str, Any], past_asks: Iterable[str] = ()) -> None:
+    def __init__(
+        self, response: AgentResponse, fields: Mapping[str, Any], past_asks: Iterable[str] = (), after: int = -1
+    ) -> None:
         super().__init__(response.runs, past_asks, is_whole=response.num_asked is None)
         self.error: GreenroomError | None = None
         self._id, self._fields = str(response), fields
         self._state = State("in_progress")
-        self._items = ItemEvents(self._id, encrypts_reasoning=ENCRYPTED_REASONING in fields.get("include", ()))
+        self._items = ItemEvents(self._id, after, ENCRYPTED_REASONING in fields.get("include", ()))
         self._open: dict[str, Block] = {}
         self._of_caller: set[str | None] = set()
         self._usages: dict[str, Usage] = {}
@@ -72,11 +78,11 @@ class ResponseShown(Shown):
             return []
         match block.kind:
             case "message":
-                self._items.add([TextDelta(text)])
+                self._items.add_text(TextDelta(text))
             case "reasoning":
-                self._items.add([ReasoningDelta(text)])
+                self._items.add_text(ReasoningDelta(text))
             case _:
-                self._items.add([ArgumentsDelta(0, text)])
+                self._items.add_text(ArgumentsDelta(0, text))
         return self._items.drain()
 
     @override

@@ -15,8 +15,8 @@ from api.threads.runs import Run
 ResponseState = Literal["queued", "in_progress", "over"]
 
 
-async def state_of(thread: ThreadHandle, response: AgentResponse) -> tuple[ResponseState, list[str]]:
-    """The state, and the ids of the asks that were answered before the response.
+async def state_of(thread: ThreadHandle, response: AgentResponse) -> ResponseState:
+    """The state.
 
     It is over with its last run, or since a run of it waited, be it that the run has gone on.
     """
@@ -26,8 +26,8 @@ async def state_of(thread: ThreadHandle, response: AgentResponse) -> tuple[Respo
     closed = [ask for ask in calls_of_caller(asks) if ask.state != "open" and number_of(ask.id) > last]
     has_ended = runs[-1].is_over or any(run.state == "waiting" for run in runs)
     if has_ended or await _waited(thread, closed):
-        return "over", response.asks_before(asks)
-    return "queued" if runs[0].state == "queued" else "in_progress", response.asks_before(asks)
+        return "over"
+    return "queued" if runs[0].state == "queued" else "in_progress"
 
 
 async def _waited(thread: ThreadHandle, closed: Sequence[Block]) -> bool:

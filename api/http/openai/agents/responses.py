@@ -4,7 +4,7 @@ the caller's.
 | route | |
 |---|---|
 | `POST /v1/responses` | streamed or not; with ``previous_response_id`` in the same thread, where that was its last run and both are stored, else in a fork of it; with ``conversation`` in the thread of that name or id; else in a new thread |
-| `GET /v1/responses/{id}` | as it is now |
+| `GET /v1/responses/{id}` | as it is now; with `?stream=true&starting_after=n` its events after number ``n`` |
 | `POST /v1/responses/{id}/cancel` | ends its run |
 | `GET /v1/responses/{id}/input_items` | the items of its own input, a page of them |
 
@@ -94,18 +94,22 @@ class AgentResponses:
     async def show(self, response: AgentResponse) -> Response:
         """``GET /v1/responses/{id}``."""
         thread, kept = await self._found(response)
-        state, asks_before = await state_of(thread, response)
+        state = await state_of(thread, response)
         if state != "over":
             return _json(resource(str(response), kept.fields, State(state)))
-        shown = ResponseShown(response, kept.fields, asks_before)
+        shown = await _shown(thread, response, kept)
         await _read(thread, shown)
         return _json(shown.view())
+
+    async def events(self, response: AgentResponse, after: int) -> AsyncGenerator[str]:
+        """``GET /v1/responses/{id}?stream=true``: those after this number, and those that come."""
+        thread, kept = await self._found(response)
+        return _texts(thread, await _shown(thread, response, kept, after))
 
     async def cancel(self, response: AgentResponse) -> Response:
         """``POST /v1/responses/{id}/cancel``; one that has ended, be it with a call, is not changed."""
         thread, _ = await self._found(response)
-        state, _ = await state_of(thread, response)
-        if state != "over":
+        if await state_of(thread, response) != "over":
             for run_id in reversed(response.runs):
                 await thread.cancel(run_id)
             await thread.wait(response.runs[-1], ENDS_S)
@@ -207,6 +211,11 @@ async def _last_run(thread: ThreadHandle) -> str | None:
         return active[-1]
     newest, _ = await thread.blocks(_NEWEST)
     return top_of(newest[0].run_id) if newest else None
+
+
+async def _shown(thread: ThreadHandle, response: AgentResponse, kept: Kept, after: int = -1) -> ResponseShown:
+    asks_before = response.asks_before(await asks_of(thread, response.runs[0]))
+    return ResponseShown(response, kept.fields, asks_before, after)
 
 
 async def _read(thread: ThreadHandle, shown: ResponseShown) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from api.answers.events import AnswerEvent, ArgumentsDelta, CallBegun, CallEnded, ReasoningDelta, TextDelta
@@ -51,6 +52,16 @@ class ItemEvents:
                     self.emit("response.function_call_arguments.delta", **self._place(), delta=text)
                 case CallEnded():
                     self.close("completed")
+
+    def add_text(self, delta: TextDelta | ReasoningDelta | ArgumentsDelta) -> None:
+        """The same of a text that might be cut anywhere: each character has a number, and a delta that of its last."""
+        first, others = delta.text[:1], delta.text[1:]
+        self.add([replace(delta, text=first)])  # where it begins an item, that has numbers too
+        num_told = max(self._after + 1 - self.number, 0)
+        for piece in (others[:num_told], others[num_told:]):
+            if piece:
+                self.number += len(piece) - 1
+                self.add([replace(delta, text=piece)])
 
     def add_result(self, call_id: str, output: str, status: str) -> None:
         """The result of a call."""

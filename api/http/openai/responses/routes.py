@@ -133,11 +133,17 @@ async def _said_before(cluster: Cluster, draft: Draft, owner: str) -> tuple[Mess
 
 async def show_response(request: Request) -> Response:
     """``GET /v1/responses/{id}``, and its events with ``?stream=true``."""
-    if of_agent := AgentResponse.of(request.path_params["response_id"]):
-        return await while_connected(request, _of_agents(request).show(of_agent))
     query = request.query_params
+    is_streamed = query.get("stream", "").lower() in ("true", "1")
+    if of_agent := AgentResponse.of(request.path_params["response_id"]):
+        agents = _of_agents(request)
+        if not is_streamed:
+            return await while_connected(request, agents.show(of_agent))
+        after = number_of(query.get("starting_after"), "starting_after", -1)
+        become_stream(request.scope)
+        return EventStream(kept_alive(await while_connected(request, agents.events(of_agent, after))))
     stored = await _found(request)
-    if query.get("stream", "").lower() not in ("true", "1"):
+    if not is_streamed:
         return json_answer(await stored.view())
     after = number_of(query.get("starting_after"), "starting_after", -1)
     become_stream(request.scope)
