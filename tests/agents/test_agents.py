@@ -125,3 +125,23 @@ async def test_a_companion_knows_in_a_later_thread_what_it_was_told(client: Clie
     [recalled] = await later.file.blocks(["tool_result"])
     assert recalled.view.parts[0].value == {arguments["topic"]: arguments["text"]}
     assert later.file.id != told.file.id
+
+
+async def test_an_editor_drafts_asks_and_publishes_what_is_approved(client: Client) -> None:
+    await client.upload_agents(FOLDER / "editor.py")
+    response = await client.agent("editor").async_prompt("Herons.")
+    for answer in ({"value": "calm"}, {"approve": False, "reason": "not yet"}):
+        assert (await response.task.wait()).state == "waiting"
+        [ask] = [block for block in await response.file.blocks(["ask"]) if block.view.state == "open"]
+        await response.task.answer(ask.id, **answer)
+    run = await response.task.wait()
+    assert (run.state, run.usage.model_calls, run.usage.tool_calls) == ("succeeded", 2, 3)
+    assert run.usage.of_children is not None
+    assert run.usage.of_children.model_calls == 1
+    [draft] = await response.file.blocks(["reasoning"])
+    calls = await response.file.blocks(["tool_call"])
+    assert [call.view.name for call in calls] == ["critic", "count_words", "publish"]
+    assert calls[1].view.parts[0].value == {"text": draft.text}
+    said = await ChatHistory(response.file).last_agent_message()
+    assert said is not None
+    assert said.text == "It is not published: not yet"

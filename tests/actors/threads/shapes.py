@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
-from api.agents import Agent, Prompt, agent, client_tool
+from api.agents import Agent, Prompt, agent, call, client_tool, emit
 from api.agents.tools import AnyTool
-from tests.actors.threads.agents import TOOLS, denied, expert, handoffs, safe, strict
+from tests.actors.threads.agents import TOOLS, add, denied, expert, handoffs, pause, safe, strict
 
 Script = Callable[[Prompt], Awaitable[None]]
 SCRIPTS: dict[str, Script] = {}
@@ -46,3 +47,16 @@ async def careful(prompt: Prompt) -> None:
 
 
 lead = Agent(name="lead", system="Lead.", tools=[worker], handoffs=[worker])
+
+
+@script
+async def call_together(prompt: Prompt) -> None:
+    """Calls at once, of which the first ends last."""
+    found = await asyncio.gather(call(pause), call(add, a=1, b=1), call(add, a=2, b=2))
+    await emit("message", str(found))
+
+
+@script
+async def tell_history(prompt: Prompt) -> None:
+    """What was said before."""
+    await emit("message", " | ".join(f"{one.role}: {one.content}" for one in prompt.history))

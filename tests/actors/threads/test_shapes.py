@@ -21,7 +21,6 @@ from tests.actors.threads.agents import (
     expert,
     fail,
     hold,
-    pause,
     pay,
     several,
     slow,
@@ -87,13 +86,6 @@ async def test_calls_come_to_what_the_tools_return_and_raise_what_they_raise(sma
         assert parts[3]["text"].startswith("CallFailed timeout slow took longer")
         assert parts[4]["text"].startswith("CallFailed invalid_arguments")
         assert of_kind(blocks, "status")[0]["name"] == "tool"
-
-
-@script
-async def call_together(prompt: Prompt) -> None:
-    """Calls at once, of which the first ends last."""
-    found = await asyncio.gather(call(pause), call(add, a=1, b=1), call(add, a=2, b=2))
-    await emit("message", str(found))
 
 
 async def test_calls_at_once_have_ids_in_their_order_and_are_one_step(small: SmallCluster) -> None:
@@ -262,12 +254,6 @@ async def test_a_function_hands_over_to_a_model_that_knows_what_was_done(small: 
         later = await caller.prompt("list", "talk", agent="worker")
         assert later["run"]["agent"] == "teller"
         assert "tool: 5 | assistant: told 5 | user: list" in text_of(later["blocks"][0])
-
-
-@script
-async def tell_history(prompt: Prompt) -> None:
-    """What was said before."""
-    await emit("message", " | ".join(f"{one.role}: {one.content}" for one in prompt.history))
 
 
 async def test_a_model_hands_over_to_a_function_which_knows_what_was_said(small: SmallCluster) -> None:
