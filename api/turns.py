@@ -181,6 +181,11 @@ class TurnRequest:
         """Those of the tools that its answer might call."""
         return () if self.tool_choice.mode == "none" else self.tools
 
+    @property
+    def is_held_reply(self) -> bool:
+        """Whether it answers messages with a text that is held to a constraint."""
+        return self.constraint is not None and bool(messages_in(self.prompt))
+
     def __post_init__(self) -> None:
         check_tools(self.tools, self.tool_choice)
         if self.allowed_tokens is not None and not self.allowed_tokens:
@@ -276,6 +281,7 @@ class TurnStart:
         num_resident: tokens, of base and prompt, whose KV cache was found and need not be computed.
         unheld: what of its tools' schemas their arguments are not held to, each in a few words.
         tools: that its answer might call.
+        is_held_reply: see ``TurnRequest``.
         model: that answers it; "" where that is not known, of a turn of long ago or one that came to nothing.
     """
 
@@ -286,3 +292,4 @@ class TurnStart:
     unheld: tuple[str, ...] = ()
     tools: tuple[Tool, ...] = ()
     model: str = ""
+    is_held_reply: bool = False

@@ -221,7 +221,10 @@ class TurnRun:
 
     def _started(self, start: TurnStart) -> None:
         self._acquitting = None
-        self._start = self._start or replace(start, tools=self.request.callable_tools, model=self._context.model)
+        request, model = self.request, self._context.model
+        self._start = self._start or replace(
+            start, tools=request.callable_tools, model=model, is_held_reply=request.is_held_reply
+        )
         self._changed.set()
 
     def _message(self, is_resident: bool) -> StartTurn:

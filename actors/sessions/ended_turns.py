@@ -77,7 +77,13 @@ class EndedTurn:
         """As it was when it started; ids that are not kept are 0."""
         request, ids = self.request, (*(0,) * self.num_forgotten, *self.prompt_ids)
         return TurnStart(
-            request.turn_id, self.base_length, ids, self.num_resident, tools=request.callable_tools, model=self.model
+            request.turn_id,
+            self.base_length,
+            ids,
+            self.num_resident,
+            tools=request.callable_tools,
+            model=self.model,
+            is_held_reply=request.is_held_reply,
         )
 
     @property

@@ -239,10 +239,11 @@ class Conversation:
         start, answers = stream.start, AnswerFormat()
         if start.model not in ("", self._session.model):
             self._session = await self._handle.describe()
-        if start.tools:
+        if start.tools or start.is_held_reply:
             model = start.model or self._session.model
             answers = (await find_model(cluster_of(self._websocket), model)).answers
-            stream = await self._handle.resume(start.turn_id, 0) if offset else stream
+            is_read = bool(start.tools) or answers.has_channels
+            stream = await self._handle.resume(start.turn_id, 0) if offset and is_read else stream
         messages = TurnMessages(start, answers, offset, self._session.max_context)
         await self._send(messages.started())
         async for frame in stream:

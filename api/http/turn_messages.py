@@ -16,15 +16,16 @@ from api.wire.views import FinishView
 class TurnMessages:
     """The messages of a turn's tokens from ``offset`` on.
 
-    Where its answer might call tools, text, reasoning and calls are told apart, and the frames must be all, from the
-    first on; else what they have is text.
+    Where its answer might call tools, or is held to a constraint in a channel, text, reasoning and calls are told
+    apart, and the frames must be all, from the first on; else what they have is text.
     """
 
     def __init__(self, start: TurnStart, answers: AnswerFormat, offset: int, max_context: int) -> None:
         self._start = start
         self._offset = offset
         self._max_context = max_context
-        self._parser = parser_of(answers, f"call_{start.turn_id}_", start.tools) if start.tools else None
+        is_read = bool(start.tools) or (start.is_held_reply and answers.has_channels)
+        self._parser = parser_of(answers, f"call_{start.turn_id}_", start.tools) if is_read else None
 
     def started(self) -> dict[str, Any]:
         """The first one."""

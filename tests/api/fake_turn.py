@@ -66,7 +66,14 @@ class FakeTurn:
             raise InvalidRequest("there is nothing to go on from")
         if total > limit:
             raise LengthExceeded(len(context), len(ids), limit)
-        self.start = TurnStart(request.turn_id, len(context), ids, len(context), tools=request.callable_tools)
+        self.start = TurnStart(
+            request.turn_id,
+            len(context),
+            ids,
+            len(context),
+            tools=request.callable_tools,
+            is_held_reply=request.is_held_reply,
+        )
         self._room = limit + 1 - total
         context.extend(ids)
         self.task = asyncio.create_task(self._run())

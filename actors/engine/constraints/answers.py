@@ -42,10 +42,12 @@ EngineConstraint: TypeAlias = Constraint | AnswerConstraint
 def constraint_of(request: TurnRequest, format: AnswerFormat) -> EngineConstraint | None:
     """What the output of a turn is held to, in a model that writes this format; None for nothing.
 
+    In channels is what is read as such: a reply to messages. What goes on from a text, or from tokens, is that text.
+
     Raises:
         Unsupported: the turn has tools, and the model has no calls, or the text is held to a grammar beside them.
     """
-    if not request.tools and (request.constraint is None or not format.has_channels):
+    if not request.tools and not (request.is_held_reply and format.has_channels):
         return request.constraint
     calls = format.require_calls()
     choice = request.tool_choice if request.tools else ToolChoice("none")

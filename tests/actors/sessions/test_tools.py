@@ -7,12 +7,14 @@ from pathlib import Path
 from api.answers.collected import Collected
 from api.answers.parser import AnswerParser
 from api.cluster import SessionOptions, TurnStream
+from api.constraints import Choice
 from api.tools import Tool, ToolCall, ToolChoice
-from api.turns import Message, Stop, TurnRequest, result_of
+from api.turns import Message, Part, Stop, TurnRequest, result_of
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads.scripted import ScriptedEngine, ScriptedTokenizer
 
 WEATHER = Tool("weather", "Now", '{"type": "object", "properties": {"city": {"type": "string"}}}')
+X = Choice(("x",))
 ASKED = Message("user", 'call weather {"city": "Rome"}')
 
 
@@ -52,3 +54,26 @@ async def test_the_tools_of_a_turn_are_known_while_it_runs_and_ever_after(tmp_pa
         assert not told.start.tools
         assert "".join([frame.text async for frame in told]) == "told sunny"
         assert not (await session.resume("b", 0)).start.tools
+
+
+async def test_it_is_known_of_a_turn_while_it_runs_and_ever_after_that_its_reply_is_held(tmp_path: Path) -> None:
+    async with SmallCluster(
+        tmp_path,
+        pool_size=0,
+        features=frozenset(("constraint",)),
+        engine=ScriptedEngine,
+        tokenizer=ScriptedTokenizer,
+    ) as small:
+        session = await small.greenroom.open_session(SessionOptions())
+        turns: list[tuple[str, tuple[Part, ...], Choice | None]] = [
+            ("a", (ASKED,), X),
+            ("b", (ASKED,), None),
+            ("c", (), X),
+        ]
+        for turn_id, prompt, constraint in turns:
+            stream = await session.begin(TurnRequest(turn_id, prompt, stop=Stop(5), constraint=constraint))
+            assert stream.start.is_held_reply == (turn_id == "a")
+            assert [frame async for frame in stream]
+        small.kill_session(session.session_id)
+        held = [(await session.resume(turn_id, 0)).start.is_held_reply for turn_id in "abc"]
+        assert held == [True, False, False]

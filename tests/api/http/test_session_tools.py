@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from api.answers.formats import CALL_FORMATS, AnswerFormat
+from api.answers.formats import CALL_FORMATS, CHANNEL_REASONING, AnswerFormat
 from api.cluster import Edit, SessionOptions
 from api.http.app import build_app
+from api.http.turn_messages import TurnMessages
 from api.settings import ApiSettings
 from api.tools import Tool, ToolCall, ToolChoice
-from api.turns import Message
+from api.turns import Finish, Frame, Message, TurnStart
 from tests.api import toy_model
 from tests.api.fake_cluster import TOY, FakeCluster
 from tests.api.live_server import serving
@@ -123,6 +124,48 @@ async def test_without_tools_to_call_all_is_text(server: str, cluster: FakeClust
     async with wire_to(server, await new_session(cluster)) as wire:
         await wire.send(type="generate", messages=HELLO, **fields)
         assert put_together(await wire.until("finished")) == ("", ANSWER, [])
+
+
+HARMONY = AnswerFormat(
+    CALL_FORMATS["harmony"],
+    CHANNEL_REASONING,
+    mark_ids=tuple((mark, 900 + number) for number, mark in enumerate(CALL_FORMATS["harmony"].marks)),
+)
+
+
+@pytest.mark.parametrize("offset", [0, 4])
+def test_a_reply_that_is_held_in_a_channel_is_told_without_it(offset: int) -> None:
+    written = ["<|channel|>", "analysis", "<|message|>", "Hm.", "<|end|>", "<|start|>", "assistant"]
+    written += ["<|channel|>", "final", "<|message|>", '{"a":', " 5}"]
+    ids = dict(HARMONY.mark_ids)
+    pieces = tuple("" if piece in ids else piece for piece in written)
+    frame = Frame("t", 1, 0, tuple(ids.get(piece, 7) for piece in written), pieces, (), Finish("eos"))
+    for is_held, format, text in (
+        (True, HARMONY, '{"a": 5}'),
+        (False, HARMONY, "".join(pieces[offset:])),
+        (True, AnswerFormat(), "".join(pieces[offset:])),
+    ):
+        told = [*TurnMessages(TurnStart("t", 0, (), 0, is_held_reply=is_held), format, offset, 100).of(frame)]
+        assert put_together(told) == ("Hm." if is_held and format == HARMONY and not offset else "", text, [])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"), [({"messages": HELLO}, ""), ({"text": "Weather?"}, "No channel."[4:])], ids=str
+)
+async def test_only_a_reply_to_messages_is_read_as_channels_where_it_is_held(prompt: dict[str, Any], text: str) -> None:
+    """What has no channel is text in the end."""
+    cluster = FakeCluster(replace(TOY, answers=HARMONY))
+    cluster.model = toy_model.says("No channel.")
+    async with (
+        serving(build_app(cluster, ApiSettings())) as server,
+        wire_to(server, await new_session(cluster)) as wire,
+    ):
+        await wire.send(type="generate", turn_id="t1", constraint={"regex": ".*"}, **prompt)
+        await wire.until("finished")
+        await wire.send(type="resume", turn_id="t1", offset=4)
+        told = await wire.until("finished")
+    assert "".join(message["text"] for message in told if message["type"] == "tokens") == text
+    assert told[-1]["text"] == ("" if text else "No channel.")
 
 
 async def test_tools_choices_calls_and_results_reach_the_engine(server: str, cluster: FakeCluster) -> None:

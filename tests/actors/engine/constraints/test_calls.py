@@ -19,7 +19,7 @@ from api.answers.parsers import parser_of
 from api.constraints import Choice, Grammar
 from api.errors import Unsupported
 from api.tools import Tool
-from api.turns import TurnRequest
+from api.turns import BeginningOfText, Message, Part, Text, Tokens, TurnRequest
 from tests.actors.engine.constraints.walks import grammars, rules
 
 SCHEMA: dict[str, Any] = {
@@ -165,8 +165,8 @@ def test_text_is_held_to_its_own_constraint_where_no_call_is_made() -> None:
 
 def test_in_channels_text_is_held_in_the_last_message_also_without_tools() -> None:
     format = answers("harmony", "tokens", "none")
-    request = TurnRequest("t", (), constraint=Choice(("yes", "no")))
-    constraint = constraint_of(request, format)
+    asked = (Message("user", "Is it?"),)
+    constraint = constraint_of(TurnRequest("t", asked, constraint=Choice(("yes", "no"))), format)
     assert isinstance(constraint, AnswerConstraint)
     texts = set()
     for seed in range(10):
@@ -175,6 +175,12 @@ def test_in_channels_text_is_held_in_the_last_message_also_without_tools() -> No
         if has_ended:
             texts.add("".join(event.text for event in events if isinstance(event, TextDelta)))
     assert texts == {"yes", "no"}
-    assert constraint_of(TurnRequest("t", ()), format) is None
+    assert constraint_of(TurnRequest("t", asked), format) is None
     with pytest.raises(Unsupported, match="a grammar is not supported in a channel"):
-        constraint_of(TurnRequest("t", (), constraint=Grammar('root ::= "a"')), format)
+        constraint_of(TurnRequest("t", asked, constraint=Grammar('root ::= "a"')), format)
+
+
+@pytest.mark.parametrize("prompt", [(), (Text("The answer: "),), (BeginningOfText(), Tokens((1, 2)))])
+def test_what_goes_on_from_a_text_is_held_as_it_is_where_replies_are_in_channels(prompt: tuple[Part, ...]) -> None:
+    for held in (None, Choice(("yes", "no")), Grammar('root ::= "a"')):
+        assert constraint_of(TurnRequest("t", prompt, constraint=held), answers("harmony", "tokens", "none")) == held
