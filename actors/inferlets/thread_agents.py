@@ -136,6 +136,14 @@ class ThreadAgents(Agents):
         return fork
 
     @override
+    async def hide(self, part: str, owner: str = "") -> None:
+        await self._names.hide(part, owner)
+
+    @override
+    async def is_hidden(self, part: str, owner: str = "") -> bool:
+        return await self._names.is_hidden(part, owner)
+
+    @override
     async def threads(self, owner: str = "") -> tuple[ThreadInfo, ...]:
         return tuple(
             ThreadInfo(one.instance_id, one.program.removeprefix(AGENT), one.name, one.created_at, one.last_used_at)

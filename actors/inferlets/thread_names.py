@@ -68,6 +68,14 @@ class ThreadNames:
         """Whether it is."""
         return await self.journal.get_item(_deleted(owner), thread_id) is not None
 
+    async def hide(self, part: str, owner: str) -> None:
+        """See ``Agents.hide``."""
+        await self.journal.put_item(_hidden(owner), part, b"")
+
+    async def is_hidden(self, part: str, owner: str) -> bool:
+        """Whether it is."""
+        return await self.journal.get_item(_hidden(owner), part) is not None
+
     async def claim_key(self, name: ThreadName, thread_id: str) -> None:
         """Use the key for the thread of this name; the same key is for no other while it is kept, and that is there.
 
@@ -100,6 +108,10 @@ def _hashed(text: str) -> str:
 
 def _generations(owner: str) -> str:
     return f"thread-generation/{owner}"
+
+
+def _hidden(owner: str) -> str:
+    return f"hidden-in-threads/{owner}"
 
 
 def _deleted(owner: str) -> str:

@@ -299,6 +299,15 @@ class Agents(Protocol):
         """
         ...
 
+    async def hide(self, part: str, owner: str) -> None:
+        """Note for ever that a part of this owner's threads, by a name of the caller's own, is not to be found any
+        longer. Durable on return."""
+        ...
+
+    async def is_hidden(self, part: str, owner: str) -> bool:
+        """Whether it is."""
+        ...
+
     async def threads(self, owner: str) -> tuple[ThreadInfo, ...]:
         """This owner's threads, the latest used first."""
         ...

@@ -61,6 +61,14 @@ class NoAgents(Agents):
         raise ThreadNotFound(name)
 
     @override
+    async def hide(self, part: str, owner: str) -> None:
+        raise Unsupported("nothing is here")
+
+    @override
+    async def is_hidden(self, part: str, owner: str) -> bool:
+        return False
+
+    @override
     async def threads(self, owner: str) -> tuple[ThreadInfo, ...]:
         return ()
 

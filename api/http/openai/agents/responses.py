@@ -6,6 +6,7 @@ the caller's.
 | `POST /v1/responses` | streamed or not; with ``previous_response_id`` in the same thread, where that was its last run and both are stored, else in a fork of it; with ``conversation`` in the thread of that name or id; else in a new thread |
 | `GET /v1/responses/{id}` | as it is now; with `?stream=true&starting_after=n` its events after number ``n`` |
 | `POST /v1/responses/{id}/cancel` | ends its run |
+| `DELETE /v1/responses/{id}` | it is found no longer; what was said stays in its thread, for what goes on there. Where the thread has no name, and nothing else, it is deleted |
 | `GET /v1/responses/{id}/input_items` | the items of its own input, a page of them |
 
 What the agent's own instructions are the agent says. Calls of its own tools are items, each with its result after it. A
@@ -41,7 +42,7 @@ from api.http.openai.agents.begun import (
     tool_choice_of,
 )
 from api.http.openai.agents.chat import KEPT_S
-from api.http.openai.agents.response_ids import AgentResponse
+from api.http.openai.agents.response_ids import AgentResponse, calls_of_caller
 from api.http.openai.agents.response_kept import Kept, is_stored, kept_of, metadata_of
 from api.http.openai.agents.response_shown import ResponseShown
 from api.http.openai.agents.response_state import state_of
@@ -109,11 +110,26 @@ class AgentResponses:
     async def cancel(self, response: AgentResponse) -> Response:
         """``POST /v1/responses/{id}/cancel``; one that has ended, be it with a call, is not changed."""
         thread, _ = await self._found(response)
-        if await state_of(thread, response) != "over":
-            for run_id in reversed(response.runs):
-                await thread.cancel(run_id)
+        if await self._end(thread, response):
             await thread.wait(response.runs[-1], ENDS_S)
         return await self.show(response)
+
+    async def _end(self, thread: ThreadHandle, response: AgentResponse) -> bool:
+        """Cancel what of it is worked on, if anything is."""
+        is_over = await state_of(thread, response) == "over"
+        for run_id in () if is_over else reversed(response.runs):
+            await thread.cancel(run_id)
+        return not is_over
+
+    async def delete(self, response: AgentResponse) -> None:
+        """``DELETE /v1/responses/{id}``; where nothing else is in its thread, and that has no name, the thread too."""
+        thread, _ = await self._found(response)
+        await self._agents.hide(str(response), self._owner)
+        with suppress(ThreadNotFound, ThreadDeleted):  # it was there before: another call has deleted it
+            if await _is_all(thread, response):
+                await thread.delete()
+            else:
+                await self._end(thread, response)
 
     async def input_items(self, response: AgentResponse, query: Mapping[str, str]) -> Response:
         """``GET /v1/responses/{id}/input_items``."""
@@ -195,13 +211,23 @@ class AgentResponses:
             kept = await kept_of(thread, response)
         except (ThreadNotFound, ThreadDeleted, RunNotFound, BlockNotFound):
             raise ResponseNotFound(str(response)) from None
-        if kept is None or not kept.is_stored:
+        if kept is None or not kept.is_stored or await self._agents.is_hidden(str(response), self._owner):
             raise ResponseNotFound(str(response))
         return thread, kept
 
 
 async def _begun(thread: ThreadHandle, prompt: Prompt) -> Begun:
     return Begun(thread, ((await thread.prompt(prompt)).run.id,))
+
+
+async def _is_all(thread: ThreadHandle, response: AgentResponse) -> bool:
+    """Whether the thread has been made for this response, and has nothing else."""
+    if response.num_asked is not None or (await thread.describe()).context_id != thread.thread_id:
+        return False
+    oldest, _ = await thread.blocks(replace(_NEWEST, is_descending=False))
+    runs = {await _last_run(thread), *(top_of(block.run_id) for block in oldest)}
+    asks = calls_of_caller(await asks_of(thread, response.runs[0]))
+    return runs <= {None, *response.runs} and all(ask.answer is None for ask in asks)
 
 
 async def _last_run(thread: ThreadHandle) -> str | None:

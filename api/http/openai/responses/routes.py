@@ -153,10 +153,14 @@ async def show_response(request: Request) -> Response:
 
 async def delete_response(request: Request) -> Response:
     """``DELETE /v1/responses/{id}``; a running one is cancelled."""
-    stored = await _found(request)
-    with suppress(SessionNotFound, TurnNotFound):  # it was there before: another call has deleted it, or this one
-        await stored.session.hide(stored.id)
-    return json_answer({"id": stored.id, "object": "response.deleted", "deleted": True})
+    response_id = request.path_params["response_id"]
+    if of_agent := AgentResponse.of(response_id):
+        await _of_agents(request).delete(of_agent)
+    else:
+        stored = await _found(request)
+        with suppress(SessionNotFound, TurnNotFound):  # it was there before: another call has deleted it, or this one
+            await stored.session.hide(stored.id)
+    return json_answer({"id": response_id, "object": "response.deleted", "deleted": True})
 
 
 async def cancel_response(request: Request) -> Response:
