@@ -6,6 +6,9 @@ import asyncio
 from contextvars import Context
 
 from api.agents.asks import Asks
+from api.agents.tools import IfExpired
+from api.agents.writer import OpenBlock
+from api.threads.blocks import Answer
 
 
 class Activity:
@@ -30,7 +33,16 @@ class Activity:
         self._num_waiting += change
         self._changed()
 
-    def end(self) -> None:
+    async def answer_to(self, block: OpenBlock, if_expired: IfExpired) -> Answer:
+        """See ``Asks``."""
+        return await self._asks.answer_to(block, if_expired)
+
+    def end(self, has_failed: bool) -> None:
+        """See ``Asks``. The function goes on with it."""
+        self._changed()
+        self._asks.end(has_failed)
+
+    def close(self) -> None:
         """It does not wait any longer, whatever is counted."""
         self._set_idle(False)
         self._is_over = True

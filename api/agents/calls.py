@@ -10,18 +10,18 @@ from typing import Any, Protocol, TypeVar
 from pydantic import BaseModel
 
 from api.agents.agent import Agent, Asked, Callables, HandedOver, Handoff
-from api.agents.asks import Asks, Expired
+from api.agents.asks import Expired
 from api.agents.call_context import CallContext
 from api.agents.failures import CallFailed, Failed
 from api.agents.memories import remembered
-from api.agents.tools import ClientTool, FunctionTool, validated
+from api.agents.tools import ClientTool, FunctionTool, IfExpired, validated
 from api.agents.work import work_of
 from api.agents.writer import OpenBlock
 from api.errors import GreenroomError, InvalidRequest, WorkerLost
 from api.inferlet import now
 from api.inferlet.host import host
 from api.inferlet.work_effects import Abandoned, AnswerWork, NextOutput, Work
-from api.threads.blocks import Ask, BlockError, Part
+from api.threads.blocks import Answer, Ask, BlockError, Part
 from api.threads.runs import Run
 from api.tools import ToolCall
 
@@ -42,6 +42,18 @@ class Delegating(Protocol):
         ...
 
 
+class Waiting(Protocol):
+    """Has a call wait, and counts it; see ``Asks``."""
+
+    async def answer_to(self, block: OpenBlock, if_expired: IfExpired) -> Answer:
+        """The answer to an ask."""
+        ...
+
+    def end(self, has_failed: bool) -> None:
+        """A call has ended."""
+        ...
+
+
 @dataclass(slots=True)
 class Call:
     """See the module. ``run`` has the ids of the run that it belongs to, which counts it as active until it ends.
@@ -52,7 +64,7 @@ class Call:
     run: Run
     tool: Callables | None
     made: ToolCall
-    asks: Asks
+    asks: Waiting
     new_block: Callable[..., OpenBlock]
     task: Delegating
     result: OpenBlock | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterable, Coroutine
+from collections.abc import Coroutine
 from contextvars import copy_context
 from typing import Any, Protocol, TypeVar
 
@@ -18,12 +18,13 @@ from api.agents.asks import Expired
 from api.agents.begun_tasks import BegunTasks
 from api.agents.call_context import CallContext
 from api.agents.calls import Call
+from api.agents.emitted import show
 from api.agents.failures import Failed, raised
 from api.agents.function_host import Charged, FunctionHost
 from api.agents.memories import remembered
 from api.agents.model_context import ModelContext
 from api.agents.prompts import AgentFunction, Prompt
-from api.agents.results import parts_of, value_of
+from api.agents.results import value_of
 from api.agents.steps import Stepping
 from api.agents.toolbox import Toolbox
 from api.agents.tools import AnyTool, IfExpired
@@ -103,7 +104,7 @@ class FunctionSteps(Acting):
             await asyncio.wait({running, self._handed_over}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._is_over = True
-            self._activity.end()
+            self._activity.close()
             await self._end(tasks)
         if self._task.next_agent is None:
             _check_ended_well(running)
@@ -128,7 +129,7 @@ class FunctionSteps(Acting):
         found = self._tools.get(task.agent, name, task.prompt.tools)
         if found is None or isinstance(found, Handoff) or not (isinstance(tool, str) or tool is found):
             raise InvalidRequest(f"agent {task.agent.name!r} has no tool {name!r:.200}")
-        call = Call(task.run, found, self._made(name, arguments), task.asks, self._new_block, task)
+        call = Call(task.run, found, self._made(name, arguments), self._activity, self._new_block, task)
         if not task.budget.call(name, found.max_calls):
             call.refuse(BlockError("not_executed", "the run may make no more calls"))
             await self._fail(Failed("budget", "the run made as many calls as it may", "max_actions"))
@@ -153,7 +154,7 @@ class FunctionSteps(Acting):
         block = self._new_block(kind, "assistant")
         self._activity.working(1)
         try:
-            await _show(block, content)
+            await show(block, content)
         except asyncio.CancelledError:
             block.close("cancelled")
             raise
@@ -194,10 +195,10 @@ class FunctionSteps(Acting):
 
     async def _answer(self, block: OpenBlock, if_expired: IfExpired) -> Any:
         try:
-            answer = await self._task.asks.answer_to(block, if_expired)
+            answer = await self._activity.answer_to(block, if_expired)
         except Expired:
             raise Failed("ask_expired", "nobody answered what the agent asked for") from None
-        self._task.asks.active(-1)
+        self._activity.end(has_failed=False)
         return None if answer.approve is False else [answer.value]
 
     async def _performed(self, work: Coroutine[Any, Any, Result]) -> Result:
@@ -283,27 +284,3 @@ def _history(model: ModelContext) -> tuple[Message, ...]:
     running = model.messages
     ended = (message for run in model.known_runs for message in run)
     return (*ended, *(running[:-1] if running[-1].role == "user" else running))
-
-
-async def _show(block: OpenBlock, content: Any) -> None:
-    if not isinstance(content, AsyncIterable):
-        return _show_piece(block, content)
-    pieces = aiter(content)
-    try:
-        async for piece in pieces:
-            _show_piece(block, piece)
-    finally:
-        if isinstance(pieces, AsyncGenerator):
-            await pieces.aclose()
-
-
-def _show_piece(block: OpenBlock, piece: Any) -> None:
-    """A text goes on with a text before it."""
-    try:
-        if isinstance(piece, str):
-            return block.say(checked_text(piece))
-        parts = [Part(**one) for one in parts_of(piece)]
-    except (TypeError, ValueError) as error:
-        raise InvalidRequest(f"an agent emits text, files and JSON: {reason_of(error)}") from None
-    for part in parts:
-        block.begin_part(part)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from api.agents import Agent, Prompt, agent, call, client_tool, emit
 from api.agents.tools import AnyTool
 from tests.actors.threads.agents import TOOLS, add, denied, expert, handoffs, pause, safe, strict
+from tests.actors.threads.caller import Caller, Json, check
 
 Script = Callable[[Prompt], Awaitable[None]]
 SCRIPTS: dict[str, Script] = {}
@@ -60,3 +61,22 @@ async def call_together(prompt: Prompt) -> None:
 async def tell_history(prompt: Prompt) -> None:
     """What was said before."""
     await emit("message", " | ".join(f"{one.role}: {one.content}" for one in prompt.history))
+
+
+NAMES = {"worker": "worker", "bounded": "limited", "hasty": "hasty", "careful": "careful", "lead": "lead"}
+"""Those agents in a cluster, by name."""
+
+
+async def all_of(caller: Caller, begun: Json, num_children: int = 0) -> tuple[Json, list[Json]]:
+    """The run, and its blocks in their order, which must be what each stream is."""
+    events = await caller.events(begun)
+    final = check(events, begun["run_id"])
+    return events[-1].data["run"], sorted(final.values(), key=lambda block: int(block["seq"]))
+
+
+async def worked(caller: Caller, text: str, agent: str = "worker") -> tuple[Json, list[Json]]:
+    return await all_of(caller, await caller.begin(text, agent=agent))
+
+
+def of_kind(blocks: Sequence[Json], kind: str) -> list[Json]:
+    return [block for block in blocks if block["kind"] == kind]

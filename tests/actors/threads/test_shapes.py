@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
-from typing import Any
-
-import pytest
-import pytest_asyncio
+from collections.abc import AsyncIterator
 
 from api.agents import CallFailed, File, Prompt, ask, call, context, emit, handoff, memory, status
 from api.errors import InvalidRequest
-from api.inferlet import max_len, recv
+from api.inferlet import recv
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads.agents import (
     HELD,
@@ -25,38 +20,12 @@ from tests.actors.threads.agents import (
     several,
     slow,
     teller,
-    weather,
 )
-from tests.actors.threads.caller import Caller, Event, Json, calling, check, text_of
-from tests.actors.threads.scripted_cluster import scripted_cluster
-from tests.actors.threads.shapes import lead, script
+from tests.actors.threads.caller import calling, check, text_of
+from tests.actors.threads.shapes import all_of, lead, of_kind, script, worked
 from tests.actors.threads.test_asks import asks_of, rests
 from tests.actors.threads.test_children import asking, ended, engine_of, results
 from tests.actors.threads.test_promises import called
-
-NAMES = {"worker": "worker", "bounded": "limited", "hasty": "hasty", "careful": "careful", "lead": "lead"}
-
-
-@pytest_asyncio.fixture
-async def small(tmp_path: Path) -> AsyncIterator[SmallCluster]:
-    configured = {name: f"tests.actors.threads.shapes:{found}" for name, found in NAMES.items()}
-    async with scripted_cluster(tmp_path, configured=configured) as small:
-        yield small
-
-
-async def all_of(caller: Caller, begun: Json, num_children: int = 0) -> tuple[Json, list[Json]]:
-    """The run, and its blocks in their order, which must be what each stream is."""
-    events = await caller.events(begun)
-    final = check(events, begun["run_id"])
-    return events[-1].data["run"], sorted(final.values(), key=lambda block: int(block["seq"]))
-
-
-async def worked(caller: Caller, text: str, agent: str = "worker") -> tuple[Json, list[Json]]:
-    return await all_of(caller, await caller.begin(text, agent=agent))
-
-
-def of_kind(blocks: Sequence[Json], kind: str) -> list[Json]:
-    return [block for block in blocks if block["kind"] == kind]
 
 
 @script
@@ -72,8 +41,8 @@ async def tell_values(prompt: Prompt) -> None:
     await emit("message", (values[0], values[1], *values[3:]))
 
 
-async def test_calls_come_to_what_the_tools_return_and_raise_what_they_raise(small: SmallCluster) -> None:
-    async with calling(small) as caller:
+async def test_calls_come_to_what_the_tools_return_and_raise_what_they_raise(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
         run, blocks = await worked(caller, "tell_values")
         assert (run["state"], run["usage"]["tool_calls"], run["usage"]["model_calls"]) == ("succeeded", 6, 0)
         calls, told = of_kind(blocks, "tool_call"), of_kind(blocks, "tool_result")
@@ -88,8 +57,8 @@ async def test_calls_come_to_what_the_tools_return_and_raise_what_they_raise(sma
         assert of_kind(blocks, "status")[0]["name"] == "tool"
 
 
-async def test_calls_at_once_have_ids_in_their_order_and_are_one_step(small: SmallCluster) -> None:
-    async with calling(small) as caller:
+async def test_calls_at_once_have_ids_in_their_order_and_are_one_step(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
         _, blocks = await worked(caller, "call_together")
         calls = of_kind(blocks, "tool_call")
         assert [one["name"] for one in calls] == ["pause", "add", "add"]
@@ -109,23 +78,23 @@ async def pay_for_it(prompt: Prompt) -> None:
         await emit("message", f"{error.code}: {error}")
 
 
-async def test_a_run_waits_for_an_approval_when_nothing_else_goes_on_and_takes_no_actor(small: SmallCluster) -> None:
-    async with calling(small) as caller:
+async def test_a_run_waits_for_an_approval_when_nothing_else_goes_on_and_takes_no_actor(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
         begun = await caller.begin("pay_for_it", agent="worker")
         await caller.until(begun, "block.created", kind="status", name=None)
         await caller.until(begun, "block.created", kind="ask")
         assert (await caller.ask("GET", f"/api/runs/{begun['run_id']}"))["run"]["state"] == "running"
         HELD["beside"].set()
         [asked] = await asks_of(caller, begun)
-        await rests(small, begun["thread_id"])
+        await rests(shaped, begun["thread_id"])
         await caller.answer(begun["run_id"], ask_id=asked["id"], approve=True)
         run, blocks = await all_of(caller, begun)
         assert (run["state"], text_of(blocks[-1])) == ("succeeded", "beside paid 20")
         assert RECORDED == ["hold beside", "held beside", "pay 20"]
 
 
-async def test_a_call_that_is_denied_raises_with_the_reason(small: SmallCluster) -> None:
-    async with calling(small) as caller:
+async def test_a_call_that_is_denied_raises_with_the_reason(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
         HELD["beside"].set()
         begun = await caller.begin("pay_for_it", agent="worker")
         [asked] = await asks_of(caller, begun)
@@ -141,8 +110,8 @@ async def pick_one(prompt: Prompt) -> None:
     await emit("message", await call("pick", of=[1, 2]))
 
 
-async def test_a_client_tool_is_an_ask_and_its_answer_is_the_result(small: SmallCluster) -> None:
-    async with calling(small) as caller:
+async def test_a_client_tool_is_an_ask_and_its_answer_is_the_result(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
         begun = await caller.begin("pick_one", agent="worker")
         [asked] = await asks_of(caller, begun)
         assert asked["ask"]["type"] == "client_tool"
@@ -168,8 +137,8 @@ async def stream_it(prompt: Prompt) -> None:
     await emit("message", mixed())
 
 
-async def test_what_comes_is_shown_as_it_comes_and_what_models_say_counts(small: SmallCluster) -> None:
-    async with calling(small) as caller:
+async def test_what_comes_is_shown_as_it_comes_and_what_models_say_counts(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
         begun = await caller.begin("stream_it", agent="worker")
         events = await caller.events(begun)
         run, blocks = await all_of(caller, begun)
@@ -191,8 +160,8 @@ async def tell_how(prompt: Prompt) -> None:
     await emit("message", [await memory.get("key"), prompt.text, [part.text for part in prompt.parts]])
 
 
-async def test_statuses_come_unless_the_agent_does_not_tell_them_and_its_memory_is_there(small: SmallCluster) -> None:
-    async with calling(small) as caller:
+async def test_statuses_come_unless_the_agent_does_not_tell_them_and_its_memory_is_there(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
         run, blocks = await worked(caller, "tell_how it")
         assert [text_of(block) for block in of_kind(blocks, "status")] == ["one", "two"]
         assert blocks[-1]["parts"][0]["json"] == [run["id"], "tell_how it", ["tell_how it"]]
@@ -202,32 +171,6 @@ async def test_statuses_come_unless_the_agent_does_not_tell_them_and_its_memory_
             "agent_error",
             "InvalidRequest: agent 'bounded' has no memory",
         )
-
-
-@script
-async def ask_all(prompt: Prompt) -> None:
-    """Questions: one that is answered, and one that is not."""
-    number = await ask("How many?", int)
-    nothing = await ask("Why?", str, timeout_s=0.05, if_expired="deny")
-    await emit("message", [number, nothing])
-    try:
-        await ask("Really?", timeout_s=0.05)
-    except BaseException:  # noqa: B036
-        await emit("message", "caught")
-    await emit("message", "went on")
-
-
-async def test_a_question_is_answered_or_expires_as_it_says_whatever_is_caught(small: SmallCluster) -> None:
-    async with calling(small) as caller:
-        begun = await caller.begin("ask_all", agent="worker")
-        [asked] = await asks_of(caller, begun)
-        await rests(small, begun["thread_id"])
-        await caller.answer(begun["run_id"], 400, ask_id=asked["id"], value="many")
-        await caller.answer(begun["run_id"], ask_id=asked["id"], value=3)
-        run, blocks = await all_of(caller, begun)
-        assert (run["state"], run["reason"]) == ("failed", "ask_expired")
-        assert [block["parts"][0]["json"] for block in of_kind(blocks, "message")[1:]] == [[3, None]]
-        assert [block["state"] for block in of_kind(blocks, "ask")] == ["complete", "complete", "cancelled"]
 
 
 @script
@@ -241,30 +184,30 @@ async def hand_on(prompt: Prompt) -> None:
     RECORDED.append("went on")
 
 
-async def test_a_function_hands_over_to_a_model_that_knows_what_was_done(small: SmallCluster) -> None:
-    async with calling(small) as caller:
+async def test_a_function_hands_over_to_a_model_that_knows_what_was_done(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
         begun = await caller.begin("hand_on", "talk", agent="worker")
         run, blocks = await all_of(caller, begun)
         assert (run["agent"], run["state"], RECORDED) == ("teller", "succeeded", ["add 2 3", "left"])
         [handed] = of_kind(blocks, "handoff")
         assert (handed["name"], handed["agent"]) == ("teller", "worker")
         assert (blocks[-1]["agent"], text_of(blocks[-1])) == ("teller", "told 5")
-        assert [role for role, _ in engine_of(small).read[-1]] == ["system", "user", "assistant", "tool"]
-        small.kill_inferlet(begun["thread_id"])
+        assert [role for role, _ in engine_of(shaped).read[-1]] == ["system", "user", "assistant", "tool"]
+        shaped.kill_inferlet(begun["thread_id"])
         later = await caller.prompt("list", "talk", agent="worker")
         assert later["run"]["agent"] == "teller"
         assert "tool: 5 | assistant: told 5 | user: list" in text_of(later["blocks"][0])
 
 
-async def test_a_model_hands_over_to_a_function_which_knows_what_was_said(small: SmallCluster) -> None:
-    async with calling(small) as caller:
+async def test_a_model_hands_over_to_a_function_which_knows_what_was_said(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
         await caller.prompt("say hello", "talk", agent="lead")
         await caller.prompt(called("transfer_to_worker"), "talk", agent="lead")
         begun = await caller.begin("tell_history", "talk", agent="lead")
         run, blocks = await all_of(caller, begun)
         assert run["agent"] == "worker"
         assert text_of(blocks[-1]).startswith("user: say hello | assistant: hello | user: ")
-        small.kill_inferlet(begun["thread_id"])
+        shaped.kill_inferlet(begun["thread_id"])
         again = await caller.begin("tell_history", "talk", agent="lead")
         _, later = await all_of(caller, again)
         assert text_of(later[-1]) == f"{text_of(blocks[-1])} | user: tell_history | assistant: {text_of(blocks[-1])}"
@@ -277,8 +220,8 @@ async def delegate(prompt: Prompt) -> None:
     await emit("message", list(await asyncio.gather(*(call(expert, prompt=prompt) for prompt in prompts))))
 
 
-async def test_a_function_calls_an_agent_and_is_called_by_one(small: SmallCluster) -> None:
-    async with calling(small) as caller:
+async def test_a_function_calls_an_agent_and_is_called_by_one(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
         begun = await caller.begin("delegate", agent="worker")
         run, children, blocks = await ended(caller, begun)
         assert {child["agent"] for child in children} == {"expert"}
@@ -291,225 +234,16 @@ async def test_a_function_calls_an_agent_and_is_called_by_one(small: SmallCluste
         assert run["state"] == "succeeded"
 
 
-async def test_an_ask_of_a_function_below_is_answered_at_the_run_above(small: SmallCluster) -> None:
-    async with calling(small) as caller:
+async def test_an_ask_of_a_function_below_is_answered_at_the_run_above(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
         HELD["beside"].set()
         begun = await caller.begin(asking("worker", "pay_for_it"), agent="lead")
         assert (await caller.wait(begun["run_id"]))["state"] == "waiting"
         [asked] = await caller.blocks(begun["thread_id"], f"run_id={begun['run_id']}&kinds=ask&children=true")
-        small.kill_inferlet(begun["thread_id"])
+        shaped.kill_inferlet(begun["thread_id"])
         await caller.answer(begun["run_id"], ask_id=asked["id"], approve=True)
         run, _, blocks = await ended(caller, begun)
         assert (run["state"], results(blocks, run["id"])) == ("succeeded", ["beside paid 20"])
-
-
-@script
-async def do_too_much(prompt: Prompt) -> None:
-    """More calls than it may make, whatever that raises."""
-    for number in range(4):
-        try:
-            await call(add, a=number, b=0)
-        except BaseException:  # noqa: B036
-            RECORDED.append("caught")
-    await emit("message", "done")
-
-
-@script
-async def say_too_much(prompt: Prompt) -> None:
-    """More than its models may say."""
-    model = prompt.model.create_context()
-    model.fill_user(f"say {'x' * 50}")
-    try:
-        await model.generate(stop=max_len(40))
-    except BaseException:  # noqa: B036
-        RECORDED.append("caught")
-    await emit("message", "done")
-
-
-@script
-async def take_too_long(prompt: Prompt) -> None:
-    """More time than it has."""
-    for _ in range(2):
-        try:
-            await asyncio.sleep(60)
-        except BaseException:  # noqa: B036
-            RECORDED.append("caught")
-    await emit("message", "done")
-
-
-async def test_a_limit_ends_the_run_whatever_the_function_catches(small: SmallCluster) -> None:
-    async with calling(small) as caller:
-        run, blocks = await worked(caller, "do_too_much", "bounded")
-        assert (run["state"], run["reason"], run["error"]["code"]) == ("failed", "budget", "max_actions")
-        assert [block["state"] for block in of_kind(blocks, "tool_result")] == ["complete", "complete", "failed"]
-        assert of_kind(blocks, "tool_result")[-1]["error"]["code"] == "not_executed"
-        assert [one for one in RECORDED if one.startswith("add")] == ["add 0 0", "add 1 0"]
-        run, blocks = await worked(caller, "say_too_much", "bounded")
-        assert (run["reason"], run["usage"]["completion_tokens"]) == ("budget", 20)
-        run, blocks = await worked(caller, "take_too_long", "hasty")
-        assert (run["state"], run["reason"]) == ("failed", "timeout")
-        assert of_kind(blocks, "message")[1:] == []
-        assert (await caller.prompt("tell_history", agent="bounded"))["run"]["state"] == "succeeded"
-
-
-@script
-async def break_down(prompt: Prompt) -> None:
-    """Raises what its prompt says."""
-    await emit("message", "before")
-    if prompt.text.endswith("model"):
-        await call(fail, why="the tool")
-    raise {"key": KeyError("x"), "cancel": asyncio.CancelledError()}.get(prompt.text.split()[1], InvalidRequest("no"))
-
-
-async def test_what_a_function_raises_fails_its_run_and_the_thread_goes_on(small: SmallCluster) -> None:
-    async with calling(small) as caller:
-        messages = []
-        for word in ("key", "cancel", "own", "model"):
-            begun = await caller.begin(f"break_down {word}", "t", agent="worker")
-            run, blocks = await all_of(caller, begun)
-            assert (run["state"], run["reason"], run["error"]["code"]) == ("failed", "agent_error", "agent_error")
-            assert text_of(of_kind(blocks, "message")[-1]) == "before"
-            messages.append(run["error"]["message"])
-        assert messages == [
-            "KeyError: 'x'",
-            "the agent's function has cancelled itself",
-            "InvalidRequest: no",
-            "ValueError: the tool",
-        ]
-        answer = await caller.prompt("tell_history", "t", agent="worker")
-        assert "user: break_down own | assistant: before | user: break_down model" in text_of(answer["blocks"][0])
-
-
-@script
-async def resist(prompt: Prompt) -> None:
-    """Holds, with a task beside it, and does not want to end."""
-    beside = asyncio.create_task(asyncio.sleep(600))
-    try:
-        await call(hold, name="resisting")
-    except asyncio.CancelledError:
-        RECORDED.append("cancelled")
-        try:
-            await call(add, a=1, b=1)
-        finally:
-            RECORDED.append("refused")
-    await beside
-
-
-@script
-async def leave_tasks(prompt: Prompt) -> None:
-    """Ends, and leaves a task and a call."""
-    asyncio.create_task(asyncio.sleep(600))
-    asyncio.create_task(call(hold, name="left"))
-    await call(add, a=1, b=2)
-    await emit("message", "over")
-
-
-async def test_a_cancelled_run_ends_with_its_call_and_all_that_its_function_began(small: SmallCluster) -> None:
-    async with calling(small) as caller:
-        begun = await caller.begin("resist", agent="worker")
-        await caller.until(begun, "block.completed", kind="status", name=None)
-        await caller.ask("POST", f"/api/runs/{begun['run_id']}/cancel", {}, 202)
-        run, blocks = await all_of(caller, begun)
-        assert (run["state"], run["reason"]) == ("cancelled", "user")
-        assert [block["name"] for block in of_kind(blocks, "tool_call")] == ["hold"]
-        assert RECORDED == ["hold resisting", "cancelled", "refused"]
-        HELD["resisting"].set()
-        run, blocks = await worked(caller, "leave_tasks")
-        assert (run["state"], text_of(of_kind(blocks, "message")[-1])) == ("succeeded", "over")
-        await rests(small, run["thread_id"])
-
-
-@script
-async def go_on_for_ever(prompt: Prompt) -> None:
-    """Is not to be ended."""
-    while len(RECORDED) < 4:
-        try:
-            await asyncio.sleep(600)
-        except BaseException:  # noqa: B036
-            RECORDED.append("caught")
-
-
-async def test_a_function_that_does_not_end_loses_its_run_and_the_thread_goes_on(small: SmallCluster) -> None:
-    async with calling(small) as caller:
-        begun = await caller.begin("go_on_for_ever", "t", agent="worker")
-        await caller.ask("POST", f"/api/runs/{begun['run_id']}/cancel", {}, 202)
-        run = await caller.wait(begun["run_id"])
-        assert (run["state"], run["reason"]) == ("failed", "worker_lost")
-        assert RECORDED[:3] == ["caught"] * 3
-        assert (await caller.prompt("tell_history", "t", agent="worker"))["run"]["state"] == "succeeded"
-
-
-@script
-async def do_all(prompt: Prompt) -> None:
-    """Two calls at once, an approval, a question, and what a model says."""
-    found = await asyncio.gather(call("add", a=1, b=2), call("weather", city="Oslo"))
-    paid = await call("pay", amount=20)
-    dish = await ask("Which dish?", str)
-    model = prompt.model.create_context()
-    model.fill_user(f"say {found} {paid} {dish}")
-    await emit("message", model.generate())
-
-
-@pytest.mark.parametrize("agent", ["careful", "worker"])
-async def test_a_death_at_any_event_changes_nothing_but_that_a_tool_may_be_lost(
-    small: SmallCluster, agent: str
-) -> None:
-    async with calling(small) as caller:
-        undisturbed, run = await _died(small, caller, agent)
-        assert (run["state"], undisturbed[-1][-1]) == ("succeeded", "[3, 'sunny in Oslo'] paid 20 soup")
-        for start in range(0, 16, 3):
-            RECORDED.clear()
-            blocks, run = await _died(small, caller, agent, range(start, start + 24, 8))
-            if agent == "worker":  # whose tools are not run twice, whatever that costs
-                assert len(set(RECORDED)) == len(RECORDED)
-                assert run["state"] == "succeeded" or "might have run" in run["error"]["message"]
-            else:
-                assert run["state"] == "succeeded"
-            if run["state"] == "succeeded":
-                assert blocks == undisturbed
-                assert sorted(set(RECORDED)) == ["add 1 2", "pay 20", "weather Oslo"]
-
-
-@script
-async def do_two(prompt: Prompt) -> None:
-    """A call that ends, and a question."""
-    await call(add, a=1, b=2)
-    await emit("message", [await ask("Which?"), await call(weather, city="Oslo")])
-
-
-async def test_a_tool_that_has_ended_is_not_run_again_after_a_death(small: SmallCluster) -> None:
-    async with calling(small) as caller:
-        begun = await caller.begin("do_two", agent="worker")
-        [asked] = await asks_of(caller, begun)
-        for _ in range(3):
-            small.kill_inferlet(begun["thread_id"])
-            assert (await caller.wait(begun["run_id"]))["state"] == "waiting"
-        await caller.answer(begun["run_id"], ask_id=asked["id"], value="this")
-        run, blocks = await all_of(caller, begun)
-        assert (run["state"], blocks[-1]["parts"][0]["json"]) == ("succeeded", ["this", "sunny in Oslo"])
-        assert RECORDED == ["add 1 2", "weather Oslo"]
-
-
-async def _died(
-    small: SmallCluster, caller: Caller, agent: str, kills_at: Sequence[int] = ()
-) -> tuple[list[Any], Json]:
-    """What each final block is, and the run. Its actor dies at these events."""
-    begun = await caller.begin("do_all", agent=agent)
-    events: list[Event] = []
-    async for event in caller.stream(begun["stream_url"]):
-        if len(events) in kills_at:
-            small.kill_inferlet(begun["thread_id"])
-        events.append(event)
-        block = event.data.get("block", {})
-        if event.name == "block.created" and block["kind"] == "ask":
-            given = {"ask_id": block["id"], "approve": True, "value": "soup"}
-            answered = await caller.http.post(f"/api/runs/{begun['run_id']}/answers", json={"answers": [given]})
-            assert answered.status_code in (202, 409), "a run that has lost a tool takes none"
-    final = check(events, begun["run_id"])
-    ordered = sorted(final.values(), key=lambda block: (block["turn"], block["kind"], str(block["call_id"])))
-    return [(one["turn"], one["kind"], one["name"], one["state"], text_of(one)) for one in ordered], events[-1].data[
-        "run"
-    ]
 
 
 @script
@@ -520,8 +254,8 @@ async def be_steered(prompt: Prompt) -> None:
     await emit("message", f"did {prompt.text}")
 
 
-async def test_a_function_runs_again_with_what_its_run_was_steered_with(small: SmallCluster) -> None:
-    async with calling(small) as caller:
+async def test_a_function_runs_again_with_what_its_run_was_steered_with(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
         begun = await caller.begin("be_steered", "t", agent="bounded")
         await caller.until(begun, "block.created", kind="tool_call")
         for text in ("be_steered to", "and fro"):
@@ -553,8 +287,8 @@ async def do_wrong(prompt: Prompt) -> None:
     await emit("message", found)
 
 
-async def test_what_a_function_cannot_do_is_refused_in_its_own_line(small: SmallCluster) -> None:
-    async with calling(small) as caller:
+async def test_what_a_function_cannot_do_is_refused_in_its_own_line(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
         run, blocks = await worked(caller, "do_wrong")
         assert run["state"] == "succeeded"
         assert len(blocks[-1]["parts"][0]["json"]) == 8
@@ -582,11 +316,41 @@ async def echo(prompt: Prompt) -> None:
 '''
 
 
-async def test_functions_are_uploaded_like_other_agents(small: SmallCluster) -> None:
-    async with calling(small) as caller:
+async def test_functions_are_uploaded_like_other_agents(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
         uploaded = await caller.ask("POST", "/api/agents", {"source": SOURCE, "file": "own.py"}, 201)
         assert sorted(one["name"] for one in uploaded["agents"]) == ["doubler", "echo"]
         _, blocks = await worked(caller, "21", "doubler")
         assert blocks[-1]["parts"][0]["json"] == 42
         _, blocks = await worked(caller, "hello", "echo")
         assert text_of(blocks[-1]) == "hello"
+
+
+@script
+async def ask_beside(prompt: Prompt) -> None:
+    """A question, beside what a model says and a call after that."""
+    model = prompt.model.create_context()
+    model.fill_user(f"say {'x' * 50}")
+
+    async def work() -> None:
+        await model.generate()
+        await asyncio.sleep(0)
+        await call(add, a=1, b=2)
+
+    dish, _ = await asyncio.gather(ask("Which dish?", str), work())
+    await emit("message", dish)
+
+
+async def test_a_run_does_not_wait_while_its_function_works_beside_a_question(shaped: SmallCluster) -> None:
+    engine_of(shaped).step_s = 0.005
+    async with calling(shaped) as caller:
+        begun = await caller.begin("ask_beside", agent="worker")
+        [asked] = await asks_of(caller, begun)
+        await caller.answer(begun["run_id"], ask_id=asked["id"], value="soup")
+        events = await caller.events(begun)
+        check(events, begun["run_id"])
+        states = [event.data["run"]["state"] for event in events if event.name.startswith("run.")]
+        assert states == ["running", "waiting", "running", "succeeded"]
+        waits = next(one.data["seq"] for one in events if one.data.get("run", {}).get("state") == "waiting")
+        [told] = [one for one in events if one.name == "block.completed" and one.data["block"]["kind"] == "tool_result"]
+        assert told.data["seq"] < waits

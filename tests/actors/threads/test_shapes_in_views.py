@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
-
-import pytest_asyncio
 
 from api.agents import Prompt, ask, call, emit, status
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads.agents import RECORDED
 from tests.actors.threads.caller import Caller, Json, calling
-from tests.actors.threads.scripted_cluster import scripted_cluster
 from tests.actors.threads.shapes import script
 from tests.actors.threads.test_agui import findings
 from tests.actors.threads.test_promises import called
 from tests.actors.threads.test_ui_stream import chunks_of
 from tests.api.http.openai.responses.oracle import check_response
-
-
-@pytest_asyncio.fixture
-async def small(tmp_path: Path) -> AsyncIterator[SmallCluster]:
-    configured = {"worker": "tests.actors.threads.shapes:worker"}
-    async with scripted_cluster(tmp_path, configured=configured) as small:
-        yield small
 
 
 @script
@@ -55,8 +43,8 @@ async def agui(caller: Caller, run_id: str, **more: Any) -> list[Json]:
     return [json.loads(line.removeprefix("data: ")) for line in answer.text.splitlines() if line.startswith("data: ")]
 
 
-async def test_ag_ui_shows_a_function_without_a_finding(small: SmallCluster) -> None:
-    async with calling(small) as caller:
+async def test_ag_ui_shows_a_function_without_a_finding(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
         first = await agui(caller, "r1")
         assert findings(first) == []
         [approval] = first[-1]["outcome"]["interrupts"]
@@ -72,8 +60,8 @@ async def test_ag_ui_shows_a_function_without_a_finding(small: SmallCluster) -> 
         assert RECORDED.count("pay 20") == 1
 
 
-async def test_the_ui_stream_shows_a_function(small: SmallCluster) -> None:
-    async with calling(small) as caller:
+async def test_the_ui_stream_shows_a_function(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
         message = {"id": "u1", "role": "user", "parts": [{"type": "text", "text": "show_all"}]}
         body = {"id": "c", "messages": [message], "trigger": "submit-message"}
         answer = await caller.http.post("/api/agents/worker/ui", json=body)
@@ -84,8 +72,8 @@ async def test_the_ui_stream_shows_a_function(small: SmallCluster) -> None:
         assert [one["type"] for one in chunks].count("tool-approval-request") == 1
 
 
-async def test_a_function_answers_as_a_model_of_openais_protocols(small: SmallCluster) -> None:
-    async with calling(small) as caller:
+async def test_a_function_answers_as_a_model_of_openais_protocols(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
         body = {"model": "agent/worker", "input": "call_together"}
         made = await caller.ask("POST", "/v1/responses", body)
         check_response(made)
@@ -101,8 +89,8 @@ async def test_a_function_answers_as_a_model_of_openais_protocols(small: SmallCl
         assert answer["choices"][0]["message"]["content"] == "user: one | assistant: two"
 
 
-async def test_a_fork_within_the_run_of_a_function_knows_what_was_done(small: SmallCluster) -> None:
-    async with calling(small) as caller:
+async def test_a_fork_within_the_run_of_a_function_knows_what_was_done(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
         begun = await caller.begin("show_all", "t", agent="worker")
         await caller.wait(begun["run_id"])
         thread_id = begun["thread_id"]

@@ -1,0 +1,322 @@
+"""How runs of agents end that are functions: at limits, by what they raise, cancelled, and over deaths."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from api.agents import Prompt, ask, call, context, emit
+from api.errors import InvalidRequest
+from api.inferlet import max_len
+from tests.actors.small_cluster import SmallCluster
+from tests.actors.threads.agents import (
+    HELD,
+    RECORDED,
+    add,
+    fail,
+    hold,
+    pay,
+    weather,
+)
+from tests.actors.threads.caller import Caller, Event, Json, calling, check, text_of
+from tests.actors.threads.shapes import all_of, of_kind, script, worked
+from tests.actors.threads.test_asks import asks_of, rests
+from tests.actors.threads.test_children import asking, ended, results
+
+
+@script
+async def ask_all(prompt: Prompt) -> None:
+    """Questions: one that is answered, and one that is not."""
+    number = await ask("How many?", int)
+    nothing = await ask("Why?", str, timeout_s=0.05, if_expired="deny")
+    await emit("message", [number, nothing])
+    try:
+        await ask("Really?", timeout_s=0.05)
+    except BaseException:  # noqa: B036
+        await emit("message", "caught")
+    await emit("message", "went on")
+
+
+async def test_a_question_is_answered_or_expires_as_it_says_whatever_is_caught(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
+        begun = await caller.begin("ask_all", agent="worker")
+        [asked] = await asks_of(caller, begun)
+        await rests(shaped, begun["thread_id"])
+        await caller.answer(begun["run_id"], 400, ask_id=asked["id"], value="many")
+        await caller.answer(begun["run_id"], ask_id=asked["id"], value=3)
+        run, blocks = await all_of(caller, begun)
+        assert (run["state"], run["reason"]) == ("failed", "ask_expired")
+        assert [block["parts"][0]["json"] for block in of_kind(blocks, "message")[1:]] == [[3, None]]
+        assert [block["state"] for block in of_kind(blocks, "ask")] == ["complete", "complete", "cancelled"]
+
+
+@script
+async def do_too_much(prompt: Prompt) -> None:
+    """More calls than it may make, whatever that raises."""
+    for number in range(4):
+        try:
+            await call(add, a=number, b=0)
+        except BaseException:  # noqa: B036
+            RECORDED.append("caught")
+    await emit("message", "done")
+
+
+@script
+async def say_too_much(prompt: Prompt) -> None:
+    """More than its models may say."""
+    model = prompt.model.create_context()
+    model.fill_user(f"say {'x' * 50}")
+    try:
+        await model.generate(stop=max_len(40))
+    except BaseException:  # noqa: B036
+        RECORDED.append("caught")
+    await emit("message", "done")
+
+
+@script
+async def take_too_long(prompt: Prompt) -> None:
+    """More time than it has."""
+    for _ in range(2):
+        try:
+            await asyncio.sleep(60)
+        except BaseException:  # noqa: B036
+            RECORDED.append("caught")
+    await emit("message", "done")
+
+
+async def test_a_limit_ends_the_run_whatever_the_function_catches(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
+        run, blocks = await worked(caller, "do_too_much", "bounded")
+        assert (run["state"], run["reason"], run["error"]["code"]) == ("failed", "budget", "max_actions")
+        assert [block["state"] for block in of_kind(blocks, "tool_result")] == ["complete", "complete", "failed"]
+        assert of_kind(blocks, "tool_result")[-1]["error"]["code"] == "not_executed"
+        assert [one for one in RECORDED if one.startswith("add")] == ["add 0 0", "add 1 0"]
+        run, blocks = await worked(caller, "say_too_much", "bounded")
+        assert (run["reason"], run["usage"]["completion_tokens"]) == ("budget", 20)
+        run, blocks = await worked(caller, "take_too_long", "hasty")
+        assert (run["state"], run["reason"]) == ("failed", "timeout")
+        assert of_kind(blocks, "message")[1:] == []
+        assert (await caller.prompt("tell_history", agent="bounded"))["run"]["state"] == "succeeded"
+
+
+@script
+async def break_down(prompt: Prompt) -> None:
+    """Raises what its prompt says."""
+    await emit("message", "before")
+    if prompt.text.endswith("model"):
+        await call(fail, why="the tool")
+    raise {"key": KeyError("x"), "cancel": asyncio.CancelledError()}.get(prompt.text.split()[1], InvalidRequest("no"))
+
+
+async def test_what_a_function_raises_fails_its_run_and_the_thread_goes_on(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
+        messages = []
+        for word in ("key", "cancel", "own", "model"):
+            begun = await caller.begin(f"break_down {word}", "t", agent="worker")
+            run, blocks = await all_of(caller, begun)
+            assert (run["state"], run["reason"], run["error"]["code"]) == ("failed", "agent_error", "agent_error")
+            assert text_of(of_kind(blocks, "message")[-1]) == "before"
+            messages.append(run["error"]["message"])
+        assert messages == [
+            "KeyError: 'x'",
+            "the agent's function has cancelled itself",
+            "InvalidRequest: no",
+            "ValueError: the tool",
+        ]
+        answer = await caller.prompt("tell_history", "t", agent="worker")
+        assert "user: break_down own | assistant: before | user: break_down model" in text_of(answer["blocks"][0])
+
+
+@script
+async def resist(prompt: Prompt) -> None:
+    """Holds, with a task beside it, and does not want to end."""
+    beside = asyncio.create_task(asyncio.sleep(600))
+    try:
+        await call(hold, name="resisting")
+    except asyncio.CancelledError:
+        RECORDED.append("cancelled")
+        try:
+            await call(add, a=1, b=1)
+        finally:
+            RECORDED.append("refused")
+    await beside
+
+
+@script
+async def leave_tasks(prompt: Prompt) -> None:
+    """Ends, and leaves a task and a call."""
+    asyncio.create_task(asyncio.sleep(600))
+    asyncio.create_task(call(hold, name="left"))
+    await call(add, a=1, b=2)
+    await emit("message", "over")
+
+
+async def test_a_cancelled_run_ends_with_its_call_and_all_that_its_function_began(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
+        begun = await caller.begin("resist", agent="worker")
+        await caller.until(begun, "block.completed", kind="status", name=None)
+        await caller.ask("POST", f"/api/runs/{begun['run_id']}/cancel", {}, 202)
+        run, blocks = await all_of(caller, begun)
+        assert (run["state"], run["reason"]) == ("cancelled", "user")
+        assert [block["name"] for block in of_kind(blocks, "tool_call")] == ["hold"]
+        assert RECORDED == ["hold resisting", "cancelled", "refused"]
+        HELD["resisting"].set()
+        run, blocks = await worked(caller, "leave_tasks")
+        assert (run["state"], text_of(of_kind(blocks, "message")[-1])) == ("succeeded", "over")
+        await rests(shaped, run["thread_id"])
+
+
+@script
+async def go_on_for_ever(prompt: Prompt) -> None:
+    """Is not to be ended."""
+    while len(RECORDED) < 4:
+        try:
+            await asyncio.sleep(600)
+        except BaseException:  # noqa: B036
+            RECORDED.append("caught")
+
+
+async def test_a_function_that_does_not_end_loses_its_run_and_the_thread_goes_on(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
+        begun = await caller.begin("go_on_for_ever", "t", agent="worker")
+        await caller.ask("POST", f"/api/runs/{begun['run_id']}/cancel", {}, 202)
+        run = await caller.wait(begun["run_id"])
+        assert (run["state"], run["reason"]) == ("failed", "worker_lost")
+        assert RECORDED[:3] == ["caught"] * 3
+        assert (await caller.prompt("tell_history", "t", agent="worker"))["run"]["state"] == "succeeded"
+
+
+@script
+async def do_all(prompt: Prompt) -> None:
+    """Two calls at once, an approval, a question, and what a model says."""
+    found = await asyncio.gather(call("add", a=1, b=2), call("weather", city="Oslo"))
+    paid = await call("pay", amount=20)
+    dish = await ask("Which dish?", str)
+    model = prompt.model.create_context()
+    model.fill_user(f"say {found} {paid} {dish}")
+    await emit("message", model.generate())
+
+
+@pytest.mark.parametrize("agent", ["careful", "worker"])
+async def test_a_death_at_any_event_changes_nothing_but_that_a_tool_may_be_lost(
+    shaped: SmallCluster, agent: str
+) -> None:
+    async with calling(shaped) as caller:
+        undisturbed, run = await _died(shaped, caller, agent)
+        assert (run["state"], undisturbed[-1][-1]) == ("succeeded", "[3, 'sunny in Oslo'] paid 20 soup")
+        for start in range(0, 16, 3):
+            RECORDED.clear()
+            blocks, run = await _died(shaped, caller, agent, range(start, start + 24, 8))
+            if agent == "worker":  # whose tools are not run twice, whatever that costs
+                assert len(set(RECORDED)) == len(RECORDED)
+                assert run["state"] == "succeeded" or "might have run" in run["error"]["message"]
+            else:
+                assert run["state"] == "succeeded"
+            if run["state"] == "succeeded":
+                assert blocks == undisturbed
+                assert sorted(set(RECORDED)) == ["add 1 2", "pay 20", "weather Oslo"]
+
+
+@script
+async def do_two(prompt: Prompt) -> None:
+    """A call that ends, and a question."""
+    await call(add, a=1, b=2)
+    await emit("message", [await ask("Which?"), await call(weather, city="Oslo")])
+
+
+async def test_a_tool_that_has_ended_is_not_run_again_after_a_death(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
+        begun = await caller.begin("do_two", agent="worker")
+        [asked] = await asks_of(caller, begun)
+        for _ in range(3):
+            shaped.kill_inferlet(begun["thread_id"])
+            assert (await caller.wait(begun["run_id"]))["state"] == "waiting"
+        await caller.answer(begun["run_id"], ask_id=asked["id"], value="this")
+        run, blocks = await all_of(caller, begun)
+        assert (run["state"], blocks[-1]["parts"][0]["json"]) == ("succeeded", ["this", "sunny in Oslo"])
+        assert RECORDED == ["add 1 2", "weather Oslo"]
+
+
+async def _died(
+    shaped: SmallCluster, caller: Caller, agent: str, kills_at: Sequence[int] = ()
+) -> tuple[list[Any], Json]:
+    """What each final block is, and the run. Its actor dies at these events."""
+    begun = await caller.begin("do_all", agent=agent)
+    events: list[Event] = []
+    async for event in caller.stream(begun["stream_url"]):
+        if len(events) in kills_at:
+            shaped.kill_inferlet(begun["thread_id"])
+        events.append(event)
+        block = event.data.get("block", {})
+        if event.name == "block.created" and block["kind"] == "ask":
+            given = {"ask_id": block["id"], "approve": True, "value": "soup"}
+            answered = await caller.http.post(f"/api/runs/{begun['run_id']}/answers", json={"answers": [given]})
+            assert answered.status_code in (202, 409), "a run that has lost a tool takes none"
+    final = check(events, begun["run_id"])
+    ordered = sorted(final.values(), key=lambda block: (block["turn"], block["kind"], str(block["call_id"])))
+    return [(one["turn"], one["kind"], one["name"], one["state"], text_of(one)) for one in ordered], events[-1].data[
+        "run"
+    ]
+
+
+@script
+async def give_up(prompt: Prompt) -> None:
+    """A call in less time than its approval takes, and a question."""
+    try:
+        async with asyncio.timeout(0.05):
+            await call(pay, amount=20)
+    except TimeoutError:
+        await emit("message", await ask("Which dish?", str))
+
+
+async def test_a_call_that_the_function_gives_up_ends_and_the_run_waits_for_what_comes_after(
+    shaped: SmallCluster,
+) -> None:
+    async with calling(shaped) as caller:
+        begun = await caller.begin("give_up", agent="worker")
+        while len(asks := await asks_of(caller, begun)) < 2:
+            pass
+        await rests(shaped, begun["thread_id"])
+        late = await caller.answer(begun["run_id"], 409, ask_id=asks[0]["id"], approve=True)
+        assert late["error"]["code"] == "already_answered"
+        await caller.answer(begun["run_id"], ask_id=asks[1]["id"], value="soup")
+        run, blocks = await all_of(caller, begun)
+        assert (run["state"], text_of(blocks[-1]), RECORDED) == ("succeeded", "soup", [])
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+async def test_a_run_that_waits_for_an_answer_is_cancelled(shaped: SmallCluster, is_killed: bool) -> None:
+    async with calling(shaped) as caller:
+        begun = await caller.begin("ask_all", agent="worker")
+        await asks_of(caller, begun)
+        if is_killed:
+            shaped.kill_inferlet(begun["thread_id"])
+        await caller.ask("POST", f"/api/runs/{begun['run_id']}/cancel", {"mode": "rollback"}, 202)
+        run, blocks = await all_of(caller, begun)
+        assert (run["state"], run["reason"]) == ("cancelled", "rollback")
+        assert [block["state"] for block in of_kind(blocks, "ask")] == ["cancelled"]
+
+
+@script
+async def tell_run(prompt: Prompt) -> None:
+    """Which run it is, after others had their turn."""
+    await call(add, a=1, b=2)
+    await emit("message", [context().run_id, prompt.text])
+
+
+async def test_functions_below_a_run_stay_apart_and_end_with_it(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
+        prompt = "\n".join(asking("worker", f"tell_run {name}") for name in "ab")
+        run, children, blocks = await ended(caller, await caller.begin(prompt, agent="lead"))
+        told = results(blocks, run["id"])
+        assert sorted(told) == [[f"{run['id']}c1", "tell_run a"], [f"{run['id']}c2", "tell_run b"]]
+        assert len(children) == 2
+        begun = await caller.begin(asking("worker", "resist"), agent="lead")
+        watched = {**begun, "stream_url": begun["stream_url"] + "&children=true"}
+        await caller.until(watched, "block.completed", kind="status", name=None)
+        await caller.ask("POST", f"/api/runs/{begun['run_id']}/cancel", {}, 202)
+        run, [child], _ = await ended(caller, begun)
+        assert (run["reason"], child["reason"], RECORDED[-1]) == ("user", "parent", "refused")
