@@ -24,12 +24,14 @@ from api.http.disconnects import while_connected
 from api.http.event_stream import EventStream, kept_alive
 from api.http.json_text import json_text
 from api.http.openai.agents.begun import go_on, prompt_of, results_in, tool_choice_of
+from api.http.openai.agents.left_out import check_for_agent, left_out
 from api.http.openai.agents.shown import ChatShown
 from api.http.openai.chat import ChatBody
 from api.http.openai.envelope import InvalidField, openai_error_body
 from api.http.openai.messages import messages_of
 from api.http.openai.stream import DONE
 from api.http.openai.tools import tools_of
+from api.http.openai.warnings import with_warnings
 from api.threads.commands import Limits, Prompt
 from api.threads.contract import ThreadHandle
 
@@ -41,11 +43,15 @@ async def complete_with_agent(request: Request, cluster: Cluster, body: ChatBody
     """The agent's answer."""
     if body.num_choices > 1:
         raise InvalidField("an agent gives one answer", "n")
+    constraint = body.response_format.constraint() if body.response_format else None
+    check_for_agent(body, constraint, "response_format", bool(body.logprobs))
     thread, shown = await _begun(cluster, body, agent, owner)
     head = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time()), "model": body.model}
     if body.stream:
-        return EventStream(kept_alive(_texts(thread, shown, head, body.includes_usage)))
-    return await while_connected(request, _whole(thread, shown, head))
+        answer: Response = EventStream(kept_alive(_texts(thread, shown, head, body.includes_usage)))
+    else:
+        answer = await while_connected(request, _whole(thread, shown, head))
+    return with_warnings(answer, left_out(body))
 
 
 async def _begun(cluster: Cluster, body: ChatBody, agent: str, owner: str) -> tuple[ThreadHandle, ChatShown]:

@@ -42,6 +42,7 @@ from api.http.openai.agents.begun import (
     tool_choice_of,
 )
 from api.http.openai.agents.chat import KEPT_S
+from api.http.openai.agents.left_out import check_for_agent
 from api.http.openai.agents.response_ids import AgentResponse, calls_of_caller
 from api.http.openai.agents.response_kept import Kept, is_stored, kept_of, metadata_of
 from api.http.openai.agents.response_shown import ResponseShown
@@ -76,8 +77,7 @@ class AgentResponses:
 
     async def create(self, request: Request, body: ResponseBody, draft: Draft, agent: str) -> Response:
         """``POST /v1/responses``."""
-        if draft.constraint:
-            raise InvalidField("what an agent's answers are held to is its own output", "text", "unsupported")
+        check_for_agent(body, draft.constraint, "text", body.num_logprobs is not None)
         if draft.is_streamed:
             become_stream(request.scope)
         begun = await self._begin(body, draft, agent)

@@ -34,6 +34,7 @@ from api.http.disconnects import while_connected
 from api.http.event_stream import EventStream, kept_alive
 from api.http.json_text import json_text
 from api.http.limits import become_stream
+from api.http.openai.agents.left_out import left_out
 from api.http.openai.agents.models import agent_of
 from api.http.openai.agents.response_ids import AgentResponse
 from api.http.openai.agents.responses import AgentResponses
@@ -80,7 +81,8 @@ async def create_response(request: Request) -> Response:
     body = parse_body(ResponseBody, await request.body())
     if agent := agent_of(body.model):
         draft = await drafted_for_agent(cluster_of(request), body, owner, settings)
-        return with_warnings(await _of_agents(request).create(request, body, draft, agent), draft.warnings)
+        answer = await _of_agents(request).create(request, body, draft, agent)
+        return with_warnings(answer, (*draft.warnings, *left_out(body)))
     draft = await _drafted(request, body)
     del body  # it might be large, and the answer might take long
     is_queued = bool(draft.fields["background"]) and not draft.is_streamed
@@ -91,7 +93,7 @@ async def create_response(request: Request) -> Response:
     reading = await while_connected(request, whole_even_if_cancelled(begun) if draft.is_stored else begun)
     if draft.is_streamed:
         texts = kept_alive(event_texts(reading))
-        answer: Response = EventStream(texts, await anext(texts))
+        answer = EventStream(texts, await anext(texts))
     else:
         answer = json_answer(reading.view() if is_queued else await while_connected(request, reading.whole()))
     return with_warnings(answer, (*draft.warnings, *reading.warnings))
