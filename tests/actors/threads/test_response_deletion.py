@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import openai
+import pytest
+
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads.agents import HELD
 from tests.actors.threads.caller import Caller, Json, calling
 from tests.actors.threads.test_asks import rests
+from tests.actors.threads.test_chat_agents import client_of
 from tests.actors.threads.test_promises import called
 from tests.actors.threads.test_response_agents import respond, said_in
 from tests.actors.threads.test_response_items import result_of, two_owners
@@ -124,3 +128,15 @@ async def test_a_response_of_another_owner_is_not_deleted(tmp_path: Path) -> Non
         await small.restart_journal()
         await check_gone(ada, made)
         assert await ada.ask("GET", f"/v1/responses/{after['id']}") == after
+
+
+async def test_openais_own_client_lists_resumes_and_deletes(small: SmallCluster) -> None:
+    async with client_of(small) as client:
+        made = await client.responses.create(model="agent/helper", input="say hello")
+        [item] = [item async for item in client.responses.input_items.list(made.id)]
+        assert item.type == "message"
+        events = [event async for event in await client.responses.retrieve(made.id, stream=True, starting_after=5)]
+        assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == "llo"
+        await client.responses.delete(made.id)
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.retrieve(made.id)
