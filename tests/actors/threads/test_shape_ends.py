@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from api.agents import Prompt, ask, call, context, emit
+from actors.inferlets.records import Restarted, decode
+from api.agents import Agent, Prompt, ask, call, context, emit
 from api.errors import InvalidRequest
 from api.inferlet import max_len
 from tests.actors.small_cluster import SmallCluster
@@ -166,7 +167,28 @@ async def test_a_cancelled_run_ends_with_its_call_and_all_that_its_function_bega
         HELD["resisting"].set()
         run, blocks = await worked(caller, "leave_tasks")
         assert (run["state"], text_of(of_kind(blocks, "message")[-1])) == ("succeeded", "over")
+        [left] = [block for block in of_kind(blocks, "tool_call") if block["name"] == "hold"]
+        assert left["state"] == "complete"
         await rests(shaped, run["thread_id"])
+        records = [decode(line) for line in await shaped.inferlets.recorded(run["thread_id"])]
+        assert not any(isinstance(record, Restarted) for record in records)
+
+
+@script
+async def be_silent(prompt: Prompt) -> None:
+    """Says nothing."""
+
+
+async def test_a_model_that_comes_after_a_function_knows_its_runs(
+    shaped: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with calling(shaped) as caller:
+        thread_id = (await caller.prompt("be_silent", agent="worker"))["thread_id"]
+        await rests(shaped, thread_id)
+        monkeypatch.setattr("tests.actors.threads.shapes.worker", Agent("worker"))
+        answer = await caller.prompt("list", thread_id, agent="worker")
+        expected = "user: be_silent | assistant: (there is no answer) | user: list"
+        assert text_of(answer["blocks"][0]) == expected
 
 
 @script
