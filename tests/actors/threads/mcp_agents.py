@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 
-from api.agents import Agent, mcp, tool
+from api.agents import Agent, Prompt, agent, call, emit, mcp, tool
 from tests.actors.threads.caller import Caller, Json
 
 SERVER = Path(__file__).parents[2] / "api" / "agents" / "mcp" / "server.py"
@@ -29,7 +30,15 @@ remote, shared, hurried, everything = (
 
 front = Agent(name="front", tools=[shared], handoffs=[shared], max_actions=None)
 
-NAMES = ("local", "remote", "shared", "hurried", "everything", "front")
+
+@agent(tools=[add, mcp("shared")])
+async def adder(prompt: Prompt) -> None:
+    """Adds with its own tool and with the server's."""
+    own, told = await asyncio.gather(call(add, a=1, b=2), call("shared__add", a=1, b=2))
+    await emit("message", f"{own}, {told}")
+
+
+NAMES = ("local", "remote", "shared", "hurried", "everything", "front", "adder")
 AGENTS = {name: f"{__name__}:{name}" for name in NAMES}
 
 

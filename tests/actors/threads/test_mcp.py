@@ -215,3 +215,13 @@ async def test_a_tool_that_no_server_has_is_told_when_they_have_listed_theirs(ca
         "POST", "/api/agents/shared/prompt", {"prompt": "say hello", "context_id": "c", "tool_choice": "nothing"}, 400
     )
     assert refused["error"]["code"] == "invalid_request"
+
+
+async def test_a_function_calls_the_tools_of_a_server_by_name(small: SmallCluster, caller: Caller) -> None:
+    begun = await caller.prompt("add", agent="adder")
+    assert text_of(begun["blocks"][-1]) == "own 3, 3"
+    small.kill_inferlet(begun["thread_id"])
+    again = await caller.prompt("add", begun["thread_id"], "adder")
+    assert text_of(again["blocks"][-1]) == "own 3, 3"
+    listed = await caller.blocks(begun["thread_id"], "kinds=status")
+    assert [text_of(block) for block in listed].count("Asking shared for its tools") == 1
