@@ -15,7 +15,7 @@ from api.agents.acting import Acting, Said, acting
 from api.agents.activity import Activity
 from api.agents.agent import Agent, Handoff
 from api.agents.asks import Expired
-from api.agents.begun_tasks import BegunTasks
+from api.agents.begun_tasks import BegunTasks, NotEnded
 from api.agents.call_context import CallContext
 from api.agents.calls import Call
 from api.agents.emitted import show
@@ -76,7 +76,7 @@ class FunctionSteps(Acting):
         assert agent.function is not None, "the agent is one"
         texts = [task.prompt.text]
         while True:
-            history = _history(model)
+            history = _history(model, is_begun=not texts)
             texts += task.steers
             while task.steers:
                 model.read(Message("user", task.steers.popleft()))
@@ -107,7 +107,9 @@ class FunctionSteps(Acting):
             self._activity.close()
             await self._end(tasks)
         if self._task.next_agent is None:
-            _check_ended_well(running)
+            if running.cancelled():
+                raise Failed("agent_error", "the agent's function has cancelled itself")
+            running.result()
 
     async def _end(self, tasks: BegunTasks) -> None:
         """Nothing of it goes on after this, however often the run is cancelled meanwhile."""
@@ -262,25 +264,20 @@ class FunctionSteps(Acting):
 
 
 async def _awaited(function: AgentFunction, prompt: Prompt) -> None:
-    await function(prompt)
+    try:
+        await function(prompt)
+    except (asyncio.CancelledError, GeneratorExit, NotEnded):
+        raise
+    except BaseException as error:
+        raise Failed("agent_error", f"{type(error).__name__}: {reason_of(error)}") from error
 
 
 async def _for_ever() -> None:
     await asyncio.get_running_loop().create_future()
 
 
-def _check_ended_well(running: asyncio.Task[None]) -> None:
-    if running.cancelled():
-        raise Failed("agent_error", "the agent's function has cancelled itself")
-    error = running.exception()
-    if isinstance(error, Exception):
-        raise Failed("agent_error", f"{type(error).__name__}: {reason_of(error)}") from error
-    if error:
-        raise error
-
-
-def _history(model: ModelContext) -> tuple[Message, ...]:
-    """What was said before the prompt."""
+def _history(model: ModelContext, is_begun: bool) -> tuple[Message, ...]:
+    """What was said before the prompt; all of a run that ``is_begun``."""
     running = model.messages
     ended = (message for run in model.known_runs for message in run)
-    return (*ended, *(running[:-1] if running[-1].role == "user" else running))
+    return (*ended, *(running if is_begun or running[-1].role != "user" else running[:-1]))

@@ -109,13 +109,15 @@ async def break_down(prompt: Prompt) -> None:
     await emit("message", "before")
     if prompt.text.endswith("model"):
         await call(fail, why="the tool")
-    raise {"key": KeyError("x"), "cancel": asyncio.CancelledError()}.get(prompt.text.split()[1], InvalidRequest("no"))
+    raise {"key": KeyError("x"), "cancel": asyncio.CancelledError(), "exit": SystemExit(3)}.get(
+        prompt.text.split()[1], InvalidRequest("no")
+    )
 
 
 async def test_what_a_function_raises_fails_its_run_and_the_thread_goes_on(shaped: SmallCluster) -> None:
     async with calling(shaped) as caller:
         messages = []
-        for word in ("key", "cancel", "own", "model"):
+        for word in ("key", "cancel", "exit", "own", "model"):
             begun = await caller.begin(f"break_down {word}", "t", agent="worker")
             run, blocks = await all_of(caller, begun)
             assert (run["state"], run["reason"], run["error"]["code"]) == ("failed", "agent_error", "agent_error")
@@ -124,6 +126,7 @@ async def test_what_a_function_raises_fails_its_run_and_the_thread_goes_on(shape
         assert messages == [
             "KeyError: 'x'",
             "the agent's function has cancelled itself",
+            "SystemExit: 3",
             "InvalidRequest: no",
             "ValueError: the tool",
         ]

@@ -251,7 +251,7 @@ async def be_steered(prompt: Prompt) -> None:
     """Holds at first."""
     if prompt.text == "be_steered":
         await call(hold, name="steered")
-    await emit("message", f"did {prompt.text}")
+    await emit("message", f"did {prompt.text} after {len(prompt.history)}")
 
 
 async def test_a_function_runs_again_with_what_its_run_was_steered_with(shaped: SmallCluster) -> None:
@@ -263,7 +263,7 @@ async def test_a_function_runs_again_with_what_its_run_was_steered_with(shaped: 
         HELD["steered"].set()
         run, blocks = await all_of(caller, begun)
         said = [text_of(block) for block in of_kind(blocks, "message") if block["role"] == "assistant"]
-        assert (run["state"], said) == ("succeeded", ["did be_steered", "did be_steered to\n\nand fro"])
+        assert (run["state"], said) == ("succeeded", ["did be_steered after 0", "did be_steered to\n\nand fro after 4"])
 
 
 @script
