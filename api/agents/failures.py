@@ -29,10 +29,14 @@ class Failed(Exception):
         self.error = BlockError(code or reason, message)
 
 
+_OTHER_ARGUMENTS = (UnicodeError, BaseExceptionGroup, StopIteration)
+"""What takes other arguments than a sentence, or ends a coroutine in a way of its own."""
+
+
 def raised(error: BlockError) -> Exception:
     """What a call that has failed so raises in a function: what the tool has raised, if Python itself has that."""
     name, _, sentence = error.message.partition(": ")
     kind = getattr(builtins, name, None) if error.code == "tool_error" else None
-    if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, UnicodeError | StopIteration):
+    if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, _OTHER_ARGUMENTS):
         return kind(sentence)
     return CallFailed(error.code, error.message)

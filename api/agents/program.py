@@ -271,5 +271,5 @@ class _Thread:
 
 
 def _num_chars(prompt: Prompt) -> int:
-    """Of all that is kept of its run while that waits for its place."""
-    return len(json.dumps(sent(prompt), ensure_ascii=False))
+    """Of all that is kept of its run while that waits for its place, before a death and after it."""
+    return len(json.dumps(sent(replace(prompt, if_busy=None, after=None)), ensure_ascii=False))

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_valid
 
 from api.constraints import Choice, Constraint, Grammar, JsonSchema, Regex
 from api.errors import InvalidRequest
-from api.http.bodies import Body, ToolName, sentence_about
+from api.http.bodies import Body, ToolName, bounded, sentence_about
 from api.settings import MARK_CHARS
 from api.tools import MAX_TOOLS, Tool, ToolCall, ToolChoice
 from api.turns import MAX_DISTRIBUTION, MAX_STOP_CHARS, Message, Part, Sampling, Stop, Text, Tokens, TurnRequest
@@ -246,7 +246,7 @@ def parse_message(data: str | bytes) -> ClientMessage:
         InvalidRequest: not JSON, or not as the schema says; names the field.
     """
     try:
-        return _client_message.validate_json(data)
+        return _client_message.validate_json(bounded(data))
     except ValidationError as error:
         raise InvalidRequest(sentence_about(error)) from None
 

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from api.cluster import ModelInfo
 from api.errors import InvalidRequest
-from api.http.bodies import FirstError, first_of
+from api.http.bodies import FirstError, bounded, first_of
 from api.http.openai.envelope import InvalidField
 from api.turns import BOUNDS, MAX_STOP_CHARS, Sampling
 
@@ -142,7 +142,7 @@ def parse_body(kind: type[AnyBody], data: bytes) -> AnyBody:
         InvalidRequest: not JSON, or not as the schema says; names the field.
     """
     try:
-        return kind.model_validate_json(data)
+        return kind.model_validate_json(bounded(data))
     except ValidationError as error:
         first = first_of(error)
         steps = [str(step) for step in first["loc"]]

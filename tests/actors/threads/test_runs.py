@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 
 from api.errors import TooBusy
 from api.settings import ApiKey, ApiSettings
-from api.threads.commands import Prompt
+from api.threads.commands import Prompt, sent
 from api.tools import Tool
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads.agents import HELD, RECORDED
@@ -167,6 +170,31 @@ async def test_all_that_waits_with_its_run_is_counted(
     await thread.steer(held.id, "x" * 1200)
     HELD["waits"].set()
     assert [(await thread.wait(run.id, 60)).state for run in (held, waiting, last)] == ["succeeded"] * 3
+
+
+async def test_what_waits_counts_the_same_after_a_death(small: SmallCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting, border = Prompt("say x", "queue"), Prompt("say y", "queue")
+    most = sum(len(json.dumps(sent(prompt), ensure_ascii=False)) for prompt in (waiting, border)) - 1
+    monkeypatch.setattr("api.agents.program.MAX_QUEUED_CHARS", most)
+    thread = await small.greenroom.agents.open("helper", "c", "")
+    runs = [(await thread.prompt(Prompt(called("hold_safely", name="a")))).run]
+    await until(lambda: "hold a" in RECORDED)
+    monkeypatch.setattr("api.agents.program.MAX_QUEUED_CHARS", 10 * most)
+    runs += [(await thread.prompt(prompt)).run for prompt in (Prompt(called("hold_safely", name="b")), waiting)]
+    monkeypatch.setattr("api.agents.program.MAX_QUEUED_CHARS", most)
+    HELD["a"].set()
+    await until(lambda: "hold b" in RECORDED)
+    with suppress(TooBusy):
+        runs.append((await thread.prompt(border)).run)
+    small.kill_inferlet(thread.thread_id)
+    HELD["b"].set()
+    assert [(await thread.wait(run.id, 60)).state for run in runs] == ["succeeded"] * len(runs)
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not happened():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_a_prompt_for_a_run_of_its_own_joins_none(small: SmallCluster) -> None:

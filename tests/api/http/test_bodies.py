@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,9 +11,12 @@ from pydantic import BaseModel, ValidationError
 
 from api.errors import InvalidRequest
 from api.http.app import build_app
-from api.http.bodies import MAX_ERRORS, FirstError, parse_body
+from api.http.bodies import MAX_CONTAINERS, MAX_ERRORS, FirstError, parse_body
+from api.http.openai.embeddings import EmbeddingBody
+from api.http.openai.schemas import parse_body as parse_openai_body
 from api.http.operations import Operation
 from api.http.thread_schemas import SteerBody
+from api.http.turn_schemas import parse_message
 from api.settings import ApiSettings
 from tests.api.fake_cluster import FakeCluster
 
@@ -53,3 +57,11 @@ def test_all_bodies_of_routes_are_read_so() -> None:
     bodies = {kind for kind in taken if isinstance(kind, type) and issubclass(kind, BaseModel)}
     assert len(bodies) > 10
     assert bodies <= set(kinds())
+
+
+def test_a_body_has_no_more_lists_and_objects_than_can_be_read_at_once() -> None:
+    few, many = "[" * MAX_CONTAINERS, [[""]] * MAX_CONTAINERS
+    assert parse_body(SteerBody, json.dumps({"prompt": few + '"{\\'}).encode()).prompt == few + '"{\\'
+    for read in (partial(parse_body, SteerBody), partial(parse_openai_body, EmbeddingBody), parse_message):
+        with pytest.raises(InvalidRequest, match="more than 100000 lists and objects"):
+            read(json.dumps({"type": "generate", "prompt": "x", "input": many}).encode())
