@@ -20,7 +20,7 @@ const keyring = new Keyring();
 const titles = new Titles();
 const client = new Client(".", { apiKey: keyring.key, askForKey: keyAsker(keyring), patienceS: Infinity });
 const notice = new Notice();
-const runs = new RunList({ answer, save, branch, edit, isKnownBefore: (run) => shown.log.before(run) !== null });
+const runs = new RunList({ answer, save, branch, edit });
 const composer = new Composer({ send, stop, isAlwaysOpen: true });
 const list = new ThreadList(titles, { show: (thread) => show(thread.id), remove, startNew });
 let [agents, threads] = [[], []];
@@ -180,15 +180,13 @@ function titleOfBranch() {
 /** Prompt with this text in the place of what began a run, in a thread of its own; this one stays as it is. */
 async function edit(run, text) {
   const agent = byId("agent").value;
-  let fork = null;
   const isSent = await attempt(async () => {
-    const before = shown.log.before(run);
-    fork = await client.thread(shown.id).fork(before);
-    titles.note(fork.id, before ? titleOfBranch() : text);
+    const fork = await client.thread(shown.id).fork(run.before);
+    titles.note(fork.id, run.before ? titleOfBranch() : text);
     show(fork.id);
     await client.agent(agent).asyncPrompt(text, { contextId: fork.id });
   });
-  if (fork && !isSent) composer.restore(text);
+  if (!isSent) composer.restore(text);
   await refresh();
 }
 

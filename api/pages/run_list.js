@@ -11,10 +11,7 @@ import { showMarkdown } from "./markdown.js";
 const PASSING = new Set(["queued", "model", "tool"]);
 const CALL_STATES = { open: "being written", complete: "", failed: "failed", cancelled: "not run" };
 
-/**
- * Actions: answer(run, askId, answer), a promise of whether it was taken; save(block, part); branch(block);
- * edit(run, text); isKnownBefore(run), whether that can be edited.
- */
+/** Actions: answer(run, askId, answer), a promise of whether it was taken; save(block, part); branch(block); edit(run, text). */
 export class RunList {
   #items = new Map(); // run -> {item, blocks, foot, shown: block -> element, calls: call id -> element}
   #list = byId("runs");
@@ -100,7 +97,7 @@ export class RunList {
     showText(bubble, block.text);
     if (block.isOpen || run.parent) return;
     tools.append(tool("copy", "Copy the message", (event) => copyFrom(event.currentTarget, block.text)));
-    if (block !== run.blocks[0] || !isText(block) || !this.actions.isKnownBefore(run)) return;
+    if (block !== run.blocks[0] || !isText(block) || run.before === null) return;
     const close = () => {
       element.replaceChildren(bubble, tools);
       edit.focus();
@@ -120,7 +117,7 @@ export class RunList {
       tool("copy", "Copy the answer", (event) => copyFrom(event.currentTarget, block.text)),
       tool("branch", "Branch into a new thread from here", () => this.actions.branch(block)),
     );
-    if (!isText(run.blocks[0]) || !this.actions.isKnownBefore(run)) return;
+    if (!isText(run.blocks[0]) || run.before === null) return;
     tools.append(tool("retry", "Answer again in a new thread", () => this.actions.edit(run, run.blocks[0].text)));
   }
 

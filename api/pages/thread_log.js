@@ -41,10 +41,14 @@ class LoggedBlock {
   }
 }
 
-/** One run: `view` as the server described it last (null before), its blocks in their order, and the run that began it. */
+/**
+ * One run: `view` as the server described it last (null before), its blocks in their order, and the run that began it.
+ * `before` is the seq of the block that stands before its first one: 0 for none, null where that was not read.
+ */
 class LoggedRun {
   view = null;
   parent = null;
+  before = null;
   blocks = [];
 
   constructor(id) {
@@ -68,6 +72,7 @@ class LoggedRun {
 export class ThreadLog {
   #runs = new Map();
   #blocks = new Map();
+  #last = null; // seq of a block
 
   get runs() {
     return [...this.#runs.values()];
@@ -76,14 +81,6 @@ export class ThreadLog {
   /** The one that is worked on, or waits for an answer; null where there is none. */
   get running() {
     return this.runs.find((run) => !run.parent && run.isActive && run.state !== "queued") ?? null;
-  }
-
-  /** The seq of the block that stands before a run that no other began: 0 for none, null where that was not read. */
-  before(run) {
-    const [first] = run.blocks;
-    const seqs = [...this.#blocks.values()].map(({ view }) => view.seq).filter((seq) => seq < first.view.seq);
-    if (seqs.length) return Math.max(...seqs);
-    return first.view.seq <= FIRST_PROMPT ? 0 : null;
   }
 
   /** Take an event in; the run that it has changed, or null. */
@@ -113,7 +110,9 @@ export class ThreadLog {
   #add(run, view) {
     const block = new LoggedBlock(view);
     this.#blocks.set(view.id, block);
+    if (!run.blocks.length) run.before = this.#last ?? (view.seq <= FIRST_PROMPT ? 0 : null);
     run.blocks.push(block);
+    this.#last = view.seq;
   }
 }
 
