@@ -29,8 +29,8 @@ def _leave_early(schema: Any) -> None:
 MAX_ERRORS = 1_000
 
 MAX_CONTAINERS = 100_000
-"""Lists and objects in what is read at once. Where they are wrong, pydantic makes a Python object of each: 8 MiB of them
-would take seconds and a gigabyte.
+"""Lists and objects in what is read at once. Where they are wrong, pydantic makes a Python object of each: 8 MiB of
+them would take seconds and a gigabyte.
 """
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
