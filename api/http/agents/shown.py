@@ -72,7 +72,7 @@ class Shown(ABC):
         return self.completed(block)
 
     def _changed(self, run: Run) -> Frames:
-        if run.state == "waiting" and not self._past:
+        if run.state == "waiting" and not self._past and not self.has_gone_on():
             self.is_over = True
             return self.waits(run)
         if run.is_over and run.id == self.runs[-1]:
@@ -107,6 +107,10 @@ class Shown(ABC):
     @abstractmethod
     def changed(self, run: Run) -> Frames:
         """A run is queued, runs, or has ended with another after it."""
+
+    def has_gone_on(self) -> bool:
+        """Whether the run that waits for ``asks`` here is known to have gone on, so that the frames do too."""
+        return False
 
     @abstractmethod
     def waits(self, run: Run) -> Frames:

@@ -6,7 +6,7 @@ An event's number is a function of the thread's log before it, so that it is the
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from typing_extensions import override
@@ -15,7 +15,7 @@ from api.answers.events import ArgumentsDelta, CallBegun, ReasoningDelta, TextDe
 from api.errors import GreenroomError, sentence_of
 from api.http.agents.shown import Frames, Shown
 from api.http.openai.agents.begun import call_id, waits_for_person
-from api.http.openai.agents.response_ids import AgentResponse
+from api.http.openai.agents.response_ids import AgentResponse, calls_of_caller
 from api.http.openai.agents.shown import LENGTHS
 from api.http.openai.envelope import openai_error_body
 from api.http.openai.responses.item_events import ItemEvents
@@ -24,6 +24,9 @@ from api.http.openai.responses.resource import EVENTS, State, resource
 from api.http.openai.responses.resource import Usage as UsageShown
 from api.threads.blocks import Block
 from api.threads.runs import Run, Usage, spent
+
+NUM_FAILED = 2
+"""Events with which a response fails: who read it while it waited for a person has had them."""
 
 
 class ResponseShown(Shown):
@@ -34,19 +37,22 @@ class ResponseShown(Shown):
 
     Args:
         fields: those that do not change.
+        asks: those of its runs, as they are before it is read: a run has gone on from a wait for one that is closed.
         after: events up to this number are left out.
     """
 
     def __init__(
-        self, response: AgentResponse, fields: Mapping[str, Any], past_asks: Iterable[str] = (), after: int = -1
+        self, response: AgentResponse, fields: Mapping[str, Any], asks: Sequence[Block], after: int = -1
     ) -> None:
-        super().__init__(response.runs, past_asks, is_whole=response.num_asked is None)
+        super().__init__(response.runs, response.asks_before(asks), is_whole=response.num_asked is None)
         self.error: GreenroomError | None = None
         self._id, self._fields = str(response), fields
         self._state = State("in_progress")
         self._items = ItemEvents(self._id, after, ENCRYPTED_REASONING in fields.get("include", ()))
         self._open: dict[str, Block] = {}
         self._of_caller: set[str | None] = set()
+        self._closed = {ask.id for ask in asks if ask.state != "open"}
+        self._ends_with: set[str] = set()
         self._usages: dict[str, Usage] = {}
         self._usage_before = Usage()
 
@@ -87,6 +93,9 @@ class ResponseShown(Shown):
 
     @override
     def completed(self, block: Block) -> Frames:
+        if block.id in self._ends_with and block.answer:
+            self.is_over = True
+            return self._end("completed", block.created_at)
         status = "completed" if block.state == "complete" else "incomplete"
         if self._open.pop(block.id, None):
             self._items.close(status)
@@ -104,9 +113,19 @@ class ResponseShown(Shown):
         return []
 
     @override
+    def has_gone_on(self) -> bool:
+        """From a wait for a person. An answer to a call of the caller's that was waited for too is the end."""
+        calls = {ask.id for ask in calls_of_caller(list(self.asks.values()))}
+        if calls == self.asks.keys() or self._closed.isdisjoint(self.asks):
+            return False
+        self._ends_with |= calls
+        self._items.number += NUM_FAILED
+        return True
+
+    @override
     def waits(self, run: Run) -> Frames:
         self._usages[run.id] = run.usage
-        if any(ask.ask and ask.ask.type != "client_tool" for ask in self.asks.values()):
+        if calls_of_caller(asks := list(self.asks.values())) != asks:
             return self.failed(waits_for_person(run.id))
         return self._end("completed", max(ask.created_at for ask in self.asks.values()))
 

@@ -12,21 +12,24 @@ from api.threads.blocks import Block, number_of, top_of
 from api.threads.contract import StreamQuery, ThreadHandle
 from api.threads.runs import Run
 
-ResponseState = Literal["queued", "in_progress", "over"]
+ResponseState = Literal["queued", "in_progress", "waiting", "over"]
 
 
 async def state_of(thread: ThreadHandle, response: AgentResponse) -> ResponseState:
     """The state.
 
-    It is over with its last run, or since a run of it waited, be it that the run has gone on.
+    It is over with its last run, or since a run of it waited for calls of the caller's alone, or for such a one that is
+    answered, be it that the run has gone on. It is waiting while a run of it waits for a person.
     """
     runs = [await thread.run(run_id) for run_id in response.runs]
     asks = [ask for run in runs for ask in await asks_of(thread, run.id)]
     last = response.num_asked or 0
     closed = [ask for ask in calls_of_caller(asks) if ask.state != "open" and number_of(ask.id) > last]
-    has_ended = runs[-1].is_over or any(run.state == "waiting" for run in runs)
-    if has_ended or await _waited(thread, closed):
+    if runs[-1].is_over or await _waited(thread, closed):
         return "over"
+    if any(run.state == "waiting" for run in runs):
+        left = [ask for ask in asks if ask.state == "open"]
+        return "over" if left and calls_of_caller(left) == left else "waiting"
     return "queued" if runs[0].state == "queued" else "in_progress"
 
 

@@ -5,13 +5,14 @@ the caller's.
 |---|---|
 | `POST /v1/responses` | streamed or not; with ``previous_response_id`` in the same thread, where that was its last run and both are stored, else in a fork of it; with ``conversation`` in the thread of that name or id; else in a new thread |
 | `GET /v1/responses/{id}` | as it is now; with `?stream=true&starting_after=n` its events after number ``n`` |
-| `POST /v1/responses/{id}/cancel` | ends its run |
+| `POST /v1/responses/{id}/cancel` | ends its run, where that is worked on or waits for a person; one that ended with a call of the caller's is not changed |
 | `DELETE /v1/responses/{id}` | it is found no longer; what was said stays in its thread, for what goes on there. Where the thread has no name, and nothing else, it is deleted |
 | `GET /v1/responses/{id}/input_items` | the items of its own input, a page of them |
 
 What the agent's own instructions are the agent says. Calls of its own tools are items, each with its result after it. A
 call without one, of the caller's ``tools`` or of a ``client_tool``, is the caller's: the response ends with it, and the
-next request with the result goes on with the same run. A client that leaves ends nothing.
+next request with the result goes on with the same run. One whose run waits for a person has failed until that has
+answered; then it goes on. A client that leaves ends nothing.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class AgentResponses:
         begun = await self._begin(body, draft, agent)
         response = AgentResponse.begun(begun)
         kept = await kept_of(begun.thread, response)
-        shown = ResponseShown(response, kept.fields if kept else draft.fields, (ask.id for ask in begun.asks))
+        shown = await _shown(begun.thread, response, kept.fields if kept else draft.fields)
         if draft.is_streamed:
             return EventStream(kept_alive(_texts(begun.thread, shown)))
         if not draft.fields["background"]:
@@ -95,27 +96,28 @@ class AgentResponses:
     async def show(self, response: AgentResponse) -> Response:
         """``GET /v1/responses/{id}``."""
         thread, kept = await self._found(response)
+        shown = await _shown(thread, response, kept.fields)
         state = await state_of(thread, response)
-        if state != "over":
+        if state in ("queued", "in_progress"):
             return _json(resource(str(response), kept.fields, State(state)))
-        shown = await _shown(thread, response, kept)
         await _read(thread, shown)
         return _json(shown.view())
 
     async def events(self, response: AgentResponse, after: int) -> AsyncGenerator[str]:
         """``GET /v1/responses/{id}?stream=true``: those after this number, and those that come."""
         thread, kept = await self._found(response)
-        return _texts(thread, await _shown(thread, response, kept, after))
+        return _texts(thread, await _shown(thread, response, kept.fields, after))
 
     async def cancel(self, response: AgentResponse) -> Response:
-        """``POST /v1/responses/{id}/cancel``; one that has ended, be it with a call, is not changed."""
+        """``POST /v1/responses/{id}/cancel``; one that is over, be it with a call of the caller's, is not changed."""
         thread, _ = await self._found(response)
         if await self._end(thread, response):
-            await thread.wait(response.runs[-1], ENDS_S)
+            for run_id in response.runs:
+                await thread.wait(run_id, ENDS_S)
         return await self.show(response)
 
     async def _end(self, thread: ThreadHandle, response: AgentResponse) -> bool:
-        """Cancel what of it is worked on, if anything is."""
+        """Cancel its runs, where it is not over: they are worked on, or wait for a person."""
         is_over = await state_of(thread, response) == "over"
         for run_id in () if is_over else reversed(response.runs):
             await thread.cancel(run_id)
@@ -239,9 +241,11 @@ async def _last_run(thread: ThreadHandle) -> str | None:
     return top_of(newest[0].run_id) if newest else None
 
 
-async def _shown(thread: ThreadHandle, response: AgentResponse, kept: Kept, after: int = -1) -> ResponseShown:
-    asks_before = response.asks_before(await asks_of(thread, response.runs[0]))
-    return ResponseShown(response, kept.fields, asks_before, after)
+async def _shown(
+    thread: ThreadHandle, response: AgentResponse, fields: Mapping[str, Any], after: int = -1
+) -> ResponseShown:
+    asks = [ask for run_id in response.runs for ask in await asks_of(thread, run_id)]
+    return ResponseShown(response, fields, asks, after)
 
 
 async def _read(thread: ThreadHandle, shown: ResponseShown) -> None:
