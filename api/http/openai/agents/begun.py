@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Protocol, TypeAlias
 
 from api.cluster import Cluster
 from api.errors import Conflict, GreenroomError, ThreadDeleted, ThreadNotFound
@@ -19,6 +20,7 @@ from api.http.openai.envelope import InvalidField
 from api.threads.blocks import Block, Role, number_of, run_of_call, top_of
 from api.threads.commands import GivenAnswer, Prompt
 from api.threads.contract import ThreadHandle
+from api.threads.runs import Run
 from api.tools import ToolChoice
 from api.turns import Message
 
@@ -34,6 +36,24 @@ class Begun:
     thread: ThreadHandle
     runs: tuple[str, ...]
     asks: tuple[Block, ...] = ()
+
+
+Results: TypeAlias = Mapping[tuple[str, str], int]
+"""Results of calls of one run, each with the id that the call was told as: the numbers of their asks."""
+
+NO_RESULTS: Results = MappingProxyType({})
+
+
+class Keeping(Protocol):
+    """What is kept of a request."""
+
+    def with_run(self, results: Results) -> dict[str, Any]:
+        """With the run that it begins after these."""
+        ...
+
+    def with_answer(self, run: Run, results: Results) -> dict[str, Any]:
+        """With the last of these for a run."""
+        ...
 
 
 def results_in(messages: Sequence[Message]) -> tuple[Message, ...]:
@@ -63,13 +83,14 @@ async def go_on(
     messages: Sequence[Message],
     prompt: Prompt,
     field: str,
+    keeping: Keeping | None = None,
     *,
     is_next: bool = False,
 ) -> Begun:
     """Answer the calls of these results; where a user's message is the last, it begins a run after that one.
 
     Args:
-        prompt: what a run is begun with; its metadata are those of the last result, where none is begun.
+        prompt: what a run is begun with.
         is_next: no other run is to be between these two.
 
     Raises:
@@ -84,12 +105,13 @@ async def go_on(
     except (ThreadNotFound, ThreadDeleted):
         raise InvalidField("a tool's message has the id of a call that this agent made", field) from None
     is_all = messages[-1].role != "user"
-    run_id, asks = await _answer(thread, results, field, prompt.metadata if is_all else {})
+    run_id, asks, known = await _answer(thread, results, field, keeping if is_all else None)
     if is_all:
         return Begun(thread, (run_id,), asks)
     key = _key(results, messages[-1])
     after = run_id if is_next else None
-    prompt = replace(prompt, text=messages[-1].content, if_busy="queue", after=after)
+    metadata = keeping.with_run(known) if keeping else {}
+    prompt = replace(prompt, text=messages[-1].content, metadata=metadata, if_busy="queue", after=after)
     run = (await thread.prompt(prompt, key)).run
     return Begun(thread, (run_id, run.id), asks)
 
@@ -132,9 +154,9 @@ def thread_and_call(told_id: str) -> tuple[str, str]:
 
 
 async def _answer(
-    thread: ThreadHandle, results: Sequence[Message], field: str, metadata: dict[str, Any]
-) -> tuple[str, tuple[Block, ...]]:
-    """Give these results, the last with the metadata; the run that waits for them, and its asks."""
+    thread: ThreadHandle, results: Sequence[Message], field: str, keeping: Keeping | None
+) -> tuple[str, tuple[Block, ...], Results]:
+    """Give these results, the last with what is kept; the run that waits for them, its asks, and all its results."""
     texts = {thread_and_call(one.tool_call_id or "")[1]: one.content for one in results}
     run_id = run_of_call(thread.thread_id, next(reversed(texts)))
     asked = [ask for ask in await asks_of(thread, run_id) if ask.ask and ask.ask.type == "client_tool"]
@@ -144,11 +166,18 @@ async def _answer(
     if left := [ask for ask in asked if ask.state == "open" and ask.call_id not in texts]:
         raise missing_result(left, field)
     last = max(asks, key=lambda ask: number_of(ask.id))
+    values = [texts.get(ask.call_id or "", ask.answer and ask.answer.value) for ask in asked]
+    known = {
+        (call_id(ask), value): number_of(ask.id)
+        for ask, value in zip(asked, values, strict=True)
+        if isinstance(value, str)
+    }
+    metadata = keeping.with_answer(await thread.run(run_id), known) if keeping else {}
     answers = [
         GivenAnswer(ask.id, value=texts[ask.call_id or ""], metadata=metadata if ask is last else {}) for ask in asks
     ]
     await give(thread, run_id, asks, answers)
-    return run_id, tuple(asks)
+    return run_id, tuple(asks), known
 
 
 def missing_result(asks: Sequence[Block], field: str = "input") -> GreenroomError:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
+from api.errors import BlockNotFound
 from api.http.agents.taken import asks_of
-from api.http.openai.agents.begun import call_id
+from api.http.openai.agents.begun import NO_RESULTS, Results, call_id
 from api.http.openai.agents.response_ids import AgentResponse, calls_of_caller
 from api.http.openai.responses.draft import Draft
 from api.http.openai.responses.items import Item, with_ids
-from api.threads.blocks import Block, top_of
+from api.threads.blocks import Block, number_of, top_of
 from api.threads.contract import ThreadHandle
 from api.threads.runs import Run
 
@@ -25,11 +27,11 @@ class Kept:
 
     Attributes:
         fields: those that do not change.
-        items: of its input, with their ids; none where it is not stored.
+        items: of its input. A result of a tool that is an answer in the thread has the number of its ask as output.
     """
 
     fields: Mapping[str, Any]
-    items: list[Item]
+    items: Sequence[Item]
 
     @property
     def is_stored(self) -> bool:
@@ -37,15 +39,44 @@ class Kept:
         return bool(self.fields["store"])
 
 
-def metadata_of(draft: Draft) -> dict[str, Any]:
-    """What is to be kept; the same for a request that is sent again."""
-    fields = {name: value for name, value in draft.fields.items() if name != "created_at"}
-    return {_KEPT: {"fields": fields, "items": list(draft.items) if draft.is_stored else []}}
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What is to be kept of a response; the same for a request that is sent again. Of one that is not stored: that."""
+
+    draft: Draft
+
+    def with_run(self, results: Results = NO_RESULTS) -> dict[str, Any]:
+        """With the run that it begins after these results."""
+        return {_KEPT: {"fields": self._fields, "items": self._items(results)}}
+
+    def with_answer(self, run: Run, results: Results) -> dict[str, Any]:
+        """With the last of these results for a run: what differs from what is kept with that."""
+        known = _of_run(run) or Kept({}, ())
+        missing = object()
+        fields = {name: value for name, value in self._fields.items() if known.fields.get(name, missing) != value}
+        items = self._items(results)
+        num_same = sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(items, known.items, strict=False)))
+        return {_KEPT: {"fields": fields, "num_same": num_same, "items": items[num_same:]}}
+
+    @property
+    def _fields(self) -> dict[str, Any]:
+        if not self.draft.is_stored:
+            return {"store": False}
+        return {name: value for name, value in self.draft.fields.items() if name != "created_at"}
+
+    def _items(self, results: Results) -> list[Item]:
+        return [_without_result(item, results) for item in self.draft.items] if self.draft.is_stored else []
+
+
+def _without_result(item: Item, results: Results) -> Item:
+    number = results.get((item.get("call_id", ""), item.get("output", "")))
+    return item if number is None else {**item, "output": number}
 
 
 def is_stored(run: Run) -> bool:
     """Whether the response that began it is to be found again."""
-    return _KEPT in run.metadata and bool(run.metadata[_KEPT]["fields"]["store"])
+    kept = _of_run(run)
+    return kept is not None and kept.is_stored
 
 
 async def kept_of(thread: ThreadHandle, response: AgentResponse) -> Kept | None:
@@ -55,35 +86,51 @@ async def kept_of(thread: ThreadHandle, response: AgentResponse) -> Kept | None:
         RunNotFound, BlockNotFound
     """
     run = await thread.run(response.runs[-1])
+    known = _of_run(run)
     if not response.goes_on:
-        return _kept(response, run.metadata, run.created_at)
+        return known and _at(known, run.created_at)
     ask = await thread.block(response.last_ask)
     if ask.answer is None or top_of(ask.run_id) != run.id:
         return None
-    found = _kept(response, ask.answer.metadata, ask.answer.at)
-    return found or _answered_elsewhere(response, run, ask.answer.at, await asks_of(thread, run.id))
+    if _KEPT not in ask.answer.metadata:
+        return known and _answered_elsewhere(known, ask.answer.at, await asks_of(thread, run.id))
+    kept, known = ask.answer.metadata[_KEPT], known or Kept({}, ())
+    items = (*known.items[: kept["num_same"]], *kept["items"])
+    return _at(Kept({**known.fields, **kept["fields"]}, items), ask.answer.at)
 
 
-def _kept(response: AgentResponse, metadata: Mapping[str, Any], at: float) -> Kept | None:
-    if _KEPT not in metadata:
-        return None
-    kept = metadata[_KEPT]
-    return Kept({**kept["fields"], "created_at": int(at)}, with_ids(kept["items"], str(response)))
+async def items_of(thread: ThreadHandle, response: AgentResponse, kept: Kept) -> list[Item]:
+    """The items of its input, with their ids.
+
+    Raises:
+        BlockNotFound
+    """
+    return with_ids([await _with_result(thread, item) for item in kept.items], str(response))
 
 
-def _answered_elsewhere(response: AgentResponse, run: Run, at: float, asks: tuple[Block, ...]) -> Kept | None:
+async def _with_result(thread: ThreadHandle, item: Item) -> Item:
+    if not isinstance(item.get("output"), int):
+        return item
+    ask = await thread.block(f"{thread.thread_id}.b{item['output']}")
+    if ask.answer is None:
+        raise BlockNotFound(ask.id)
+    return {**item, "output": str(ask.answer.value)}
+
+
+def _of_run(run: Run) -> Kept | None:
+    kept = run.metadata.get(_KEPT)
+    return kept and Kept(kept["fields"], kept["items"])
+
+
+def _at(kept: Kept, at: float) -> Kept:
+    return replace(kept, fields={**kept.fields, "created_at": int(at)})
+
+
+def _answered_elsewhere(known: Kept, at: float, asks: Sequence[Block]) -> Kept:
     """Of one whose results were given before, over another way or with a message."""
-    found = _kept(response, run.metadata, at)
-    if found is None:
-        return None
     items = [
-        {
-            "type": "function_call_output",
-            "call_id": call_id(ask),
-            "output": str(ask.answer.value),
-            "status": "completed",
-        }
+        {"type": "function_call_output", "call_id": call_id(ask), "output": number_of(ask.id), "status": "completed"}
         for ask in sorted(calls_of_caller(asks), key=lambda ask: ask.seq)
         if ask.answer and ask.answer.at == at
     ]
-    return Kept({**found.fields, "previous_response_id": None}, with_ids(items, str(response)))
+    return _at(Kept({**known.fields, "previous_response_id": None}, items), at)

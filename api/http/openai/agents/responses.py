@@ -45,7 +45,7 @@ from api.http.openai.agents.begun import (
 from api.http.openai.agents.chat import KEPT_S
 from api.http.openai.agents.left_out import check_for_agent
 from api.http.openai.agents.response_ids import AgentResponse, calls_of_caller
-from api.http.openai.agents.response_kept import Kept, is_stored, kept_of, metadata_of
+from api.http.openai.agents.response_kept import Keeping, Kept, is_stored, items_of, kept_of
 from api.http.openai.agents.response_shown import ResponseShown
 from api.http.openai.agents.response_state import state_of
 from api.http.openai.envelope import InvalidField
@@ -84,7 +84,8 @@ class AgentResponses:
         begun = await self._begin(body, draft, agent)
         response = AgentResponse.begun(begun)
         kept = await kept_of(begun.thread, response)
-        shown = await _shown(begun.thread, response, kept.fields if kept else draft.fields)
+        fields = kept.fields if kept and kept.is_stored else draft.fields
+        shown = await _shown(begun.thread, response, fields)
         if draft.is_streamed:
             return EventStream(kept_alive(_texts(begun.thread, shown)))
         if not draft.fields["background"]:
@@ -135,14 +136,17 @@ class AgentResponses:
 
     async def input_items(self, response: AgentResponse, query: Mapping[str, str]) -> Response:
         """``GET /v1/responses/{id}/input_items``."""
-        _, kept = await self._found(response)
-        return _json(page_of(kept.items, query))
+        thread, kept = await self._found(response)
+        try:
+            return _json(page_of(await items_of(thread, response, kept), query))
+        except (ThreadDeleted, ThreadNotFound, BlockNotFound):
+            raise ResponseNotFound(str(response)) from None
 
     async def _begin(self, body: ResponseBody, draft: Draft, agent: str) -> Begun:
         messages = messages_of(draft.items)
         limits = Limits(max_tokens=body.max_output_tokens or body.max_tokens, max_actions=body.max_tool_calls)
-        choices, metadata = tool_choice_of(body.tool_choice), metadata_of(draft)
-        prompt = Prompt("", None, choices, limits, metadata=metadata, tools=draft.tools)
+        choices, keeping = tool_choice_of(body.tool_choice), Keeping(draft)
+        prompt = Prompt("", None, choices, limits, tools=draft.tools)
         previous = None
         if body.previous_response_id is not None:
             previous = await self._previous(body.previous_response_id, agent)
@@ -150,10 +154,10 @@ class AgentResponses:
             if draft.is_stored:
                 await self._check_stored(results)
             is_next = previous is not None
-            return await go_on(self._cluster, agent, self._owner, messages, prompt, "input", is_next=is_next)
+            return await go_on(self._cluster, agent, self._owner, messages, prompt, "input", keeping, is_next=is_next)
         if not messages:
             raise InvalidField("input is needed", "input")
-        prompt = prompt_of(messages, prompt, "input")
+        prompt = replace(prompt_of(messages, prompt, "input"), metadata=keeping.with_run())
         if previous is not None:
             return await self._after(*previous, prompt, draft)
         return await _begun(await self._opened(draft, agent), prompt)

@@ -1,0 +1,46 @@
+"""What a thread keeps of an agent's responses: nothing twice, and nothing that others can make up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.journal.keys import INFERLET, journal_key
+from tests.actors.small_cluster import SmallCluster
+from tests.actors.threads.caller import Json, calling
+from tests.actors.threads.scripted import obedient
+from tests.actors.threads.test_promises import called
+from tests.actors.threads.test_response_agents import LOOK, respond
+from tests.actors.threads.test_response_items import items_of, result_of, without_ids
+from tests.actors.threads.test_response_order import thread_of
+
+
+async def num_kept(small: SmallCluster, response: Json) -> int:
+    """Bytes of the journal of its thread."""
+    return sum(map(len, await small.journal.records(journal_key(INFERLET, thread_of(response)))))
+
+
+async def test_what_is_kept_with_a_result_does_not_grow_with_the_request(small: SmallCluster) -> None:
+    small.engines[0].script = lambda messages: obedient([("user", called("look", at="sky"))])  # type: ignore[attr-defined]
+    long, result = "d" * 50_000, "r" * 500
+    same: Any = {"tools": [{**LOOK, "description": long}], "instructions": long, "model": "agent/unlimited"}
+    async with calling(small) as caller:
+        sent: list[Json] = [{"role": "user", "content": "h" * 1_000}]
+        made = await respond(caller, sent, **same)
+        for number in range(3):
+            before = await num_kept(small, made)
+            [call] = made["output"]
+            results = [result_of(call, f"{number}{result}")]
+            made = await respond(caller, results, previous_response_id=made["id"], metadata={"of": str(number)}, **same)
+            assert await num_kept(small, made) - before < len(long)
+            assert await caller.ask("GET", f"/v1/responses/{made['id']}") == made
+            assert without_ids(await items_of(caller, made["id"])) == [{**results[0], "status": "completed"}]
+            assert (made["metadata"], made["instructions"]) == ({"of": str(number)}, long)
+            sent += [{name: call[name] for name in ("type", "call_id", "name", "arguments")}, *results]
+        [call] = made["output"]
+        sent += [{name: call[name] for name in ("type", "call_id", "name", "arguments")}, result_of(call, result)]
+        before = await num_kept(small, made)
+        made = await respond(caller, sent, **same)
+        assert await num_kept(small, made) - before < len(long)
+        shown = without_ids(await items_of(caller, made["id"]))
+        assert [item.get("output") for item in shown] == [item.get("output") for item in sent]
+        assert shown[0]["content"][0]["text"] == sent[0]["content"]
