@@ -1,6 +1,8 @@
 """A run as a response: what the agent says in all its steps, its calls and their results, as items.
 
-An event's number is a function of the thread's log before it, so that it is the same on every reading.
+An event's number is a function of the thread's log before it, so that it is the same on every reading. Text that was
+told, but lost with the run's process before it was in the log, has lost its numbers too: what is told after it might
+have these again. So the last event, which has the whole, comes after every number that a reader names.
 """
 
 from __future__ import annotations
@@ -156,7 +158,7 @@ class ResponseShown(Shown):
         items = self._items
         items.close("incomplete")
         self._state = State(status, items.items, self._usage(), self.error, at or time.time(), why_incomplete)
-        items.emit(EVENTS[status], response=self.view())
+        items.end(EVENTS[status], response=self.view())
         return items.drain()
 
     def _usage(self) -> UsageShown:

@@ -4,7 +4,7 @@ the caller's.
 | route | |
 |---|---|
 | `POST /v1/responses` | streamed or not; with ``previous_response_id`` in the same thread, where that was its last run and both are stored, else in a fork of it; with ``conversation`` in the thread of that name or id; else in a new thread |
-| `GET /v1/responses/{id}` | as it is now; with `?stream=true&starting_after=n` its events after number ``n`` |
+| `GET /v1/responses/{id}` | as it is now; with `?stream=true&starting_after=n` its events after number ``n``, and the last one in any case |
 | `POST /v1/responses/{id}/cancel` | ends its run, where that is worked on or waits for a person; one that ended with a call of the caller's is not changed |
 | `DELETE /v1/responses/{id}` | it is found no longer; what was said stays in its thread, for what goes on there. Where the thread has no name, and nothing else, it is deleted |
 | `GET /v1/responses/{id}/input_items` | the items of its own input, a page of them |

@@ -75,6 +75,11 @@ class ItemEvents:
             self._events.append({"type": kind, "sequence_number": self.number, **data})
         self.number += 1
 
+    def end(self, kind: str, **data: Any) -> None:
+        """Add the last event, which is never left out: it has the next number that is after those."""
+        self.number = max(self.number, self._after + 1)
+        self.emit(kind, **data)
+
     def drain(self) -> list[Event]:
         """The events since the last time, deltas that follow each other as one."""
         events, self._events = _merged(self._events), []
