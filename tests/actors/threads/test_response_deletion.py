@@ -140,3 +140,58 @@ async def test_openais_own_client_lists_resumes_and_deletes(small: SmallCluster)
         await client.responses.delete(made.id)
         with pytest.raises(openai.NotFoundError):
             await client.responses.retrieve(made.id)
+
+
+async def ids_that_are_found(caller: Caller, thread_id: str) -> set[str]:
+    """Of all that name runs and asks of a thread."""
+    runs = sorted({block["run_id"].rpartition(".")[2] for block in await caller.blocks(thread_id)})
+    asks = ["0", *(ask["id"].rpartition(".b")[2] for ask in await caller.blocks(thread_id, "kinds=ask"))]
+    asked = [f"{run}a{number}" for run in runs for number in asks]
+    tried = [f"resp_{thread_id}{one}" for one in (*runs, *asked, *(f"{one}{run}" for one in asked for run in runs))]
+    found = set[str]()
+    for response_id in tried:
+        status = (await caller.http.get(f"/v1/responses/{response_id}", timeout=10)).status_code
+        assert status in (200, 404), response_id
+        found |= {response_id} if status == 200 else set()
+    return found
+
+
+async def test_a_response_is_found_by_its_id_alone(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        made = await respond(caller, f"{called('pick')}\n{called('pick')}")
+        results = [result_of(call, text) for call, text in zip(made["output"], "ab", strict=True)]
+        told = await respond(caller, results, previous_response_id=made["id"])
+        more = [*results, {"role": "user", "content": "say more"}]
+        last = await respond(caller, more, previous_response_id=made["id"])
+        plain = await respond(caller, "say plain", previous_response_id=last["id"])
+        left = {response["id"] for response in (made, told, last, plain)}
+        assert await ids_that_are_found(caller, thread_of(made)) == left
+        for response in (last, told, plain, made):
+            await delete(caller, response)
+            left.remove(response["id"])
+            assert await ids_that_are_found(caller, thread_of(made)) == left
+
+
+async def test_what_was_told_of_answers_goes_with_the_response_that_told_it_too(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        for is_told in (True, False):
+            made = await respond(caller, f"{called('pick')}\n{called('pick')}")
+            results = [result_of(call, text) for call, text in zip(made["output"], "ab", strict=True)]
+            more = [*results, {"role": "user", "content": "say more"}]
+            last = await respond(caller, more, previous_response_id=made["id"])
+            told = [await respond(caller, results)] if is_told else []
+            assert len(await ids_that_are_found(caller, thread_of(made))) == 3
+            await delete(caller, last)
+            for response in told:
+                await check_gone(caller, response)
+            assert await ids_that_are_found(caller, thread_of(made)) == {made["id"]}
+
+
+async def test_nothing_is_kept_of_a_response_that_is_deleted_with_its_thread(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        await delete(caller, await respond(caller, "say only"))
+        assert await small.journal.list_items("hidden-in-threads/") == ()
+        first = await respond(caller, "say one")
+        await respond(caller, "say two", previous_response_id=first["id"])
+        await delete(caller, first)
+        assert len(await small.journal.list_items("hidden-in-threads/")) == 1

@@ -38,6 +38,11 @@ class Kept:
         """Whether it is to be found again."""
         return bool(self.fields["store"])
 
+    @property
+    def last_result(self) -> int | None:
+        """The number of the last ask that it answers: where it begins a run, that begins after this."""
+        return max((item["output"] for item in self.items if isinstance(item.get("output"), int)), default=None)
+
 
 @dataclass(frozen=True, slots=True)
 class Keeping:
@@ -87,16 +92,34 @@ async def kept_of(thread: ThreadHandle, response: AgentResponse) -> Kept | None:
     """
     run = await thread.run(response.runs[-1])
     known = _of_run(run)
-    if not response.goes_on:
-        return known and _at(known, run.created_at)
+    if response.num_asked is None:
+        return _at(known, run.created_at) if known and known.last_result is None else None
     ask = await thread.block(response.last_ask)
-    if ask.answer is None or top_of(ask.run_id) != run.id:
+    if ask.answer is None or top_of(ask.run_id) != response.runs[0]:
         return None
+    if not response.goes_on:
+        return _at(known, run.created_at) if known and known.last_result == response.num_asked else None
     if _KEPT not in ask.answer.metadata:
-        return known and _answered_elsewhere(known, ask.answer.at, await asks_of(thread, run.id))
+        asks = calls_of_caller(await asks_of(thread, run.id))
+        return _answered_elsewhere(known, ask.answer.at, asks) if known and ask in _told_again(asks) else None
     kept, known = ask.answer.metadata[_KEPT], known or Kept({}, ())
     items = (*known.items[: kept["num_same"]], *kept["items"])
     return _at(Kept({**known.fields, **kept["fields"]}, items), ask.answer.at)
+
+
+async def names_of(thread: ThreadHandle, response: AgentResponse) -> list[str]:
+    """The ids under which it is hidden: its own, and those of what goes on after answers with which nothing is kept,
+    since that might tell the same again."""
+    asks = [ask for run_id in response.runs for ask in calls_of_caller(await asks_of(thread, run_id))]
+    again = (ask for ask in _told_again(asks) if number_of(ask.id) >= (response.num_asked or 0))
+    others = (AgentResponse(thread.thread_id, (top_of(ask.run_id),), number_of(ask.id)) for ask in again)
+    return [str(response), *map(str, others)]
+
+
+def _told_again(asks: Sequence[Block]) -> list[Block]:
+    """Of these, the last of those that were answered at one time, where nothing is kept with that."""
+    last = {ask.answer.at: ask for ask in sorted(asks, key=lambda ask: number_of(ask.id)) if ask.answer}
+    return [ask for ask in last.values() if ask.answer and _KEPT not in ask.answer.metadata]
 
 
 async def items_of(thread: ThreadHandle, response: AgentResponse, kept: Kept) -> list[Item]:

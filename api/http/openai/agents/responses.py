@@ -6,7 +6,7 @@ the caller's.
 | `POST /v1/responses` | streamed or not; with ``previous_response_id`` in the same thread, where that was its last run and both are stored, else in a fork of it; with ``conversation`` in the thread of that name or id; else in a new thread |
 | `GET /v1/responses/{id}` | as it is now; with `?stream=true&starting_after=n` its events after number ``n``, and the last one in any case |
 | `POST /v1/responses/{id}/cancel` | ends its run, where that is worked on or waits for a person; one that ended with a call of the caller's is not changed |
-| `DELETE /v1/responses/{id}` | it is found no longer; what was said stays in its thread, for what goes on there. Where the thread has no name, and nothing else, it is deleted |
+| `DELETE /v1/responses/{id}` | it is found no longer, by no id of its thread that tells the same; what was said stays in its thread, for what goes on there. Where the thread has no name, and nothing else, it is deleted |
 | `GET /v1/responses/{id}/input_items` | the items of its own input, a page of them |
 
 What the agent's own instructions are the agent says. Calls of its own tools are items, each with its result after it. A
@@ -45,7 +45,7 @@ from api.http.openai.agents.begun import (
 from api.http.openai.agents.chat import KEPT_S
 from api.http.openai.agents.left_out import check_for_agent
 from api.http.openai.agents.response_ids import AgentResponse, calls_of_caller
-from api.http.openai.agents.response_kept import Keeping, Kept, is_stored, items_of, kept_of
+from api.http.openai.agents.response_kept import Keeping, Kept, is_stored, items_of, kept_of, names_of
 from api.http.openai.agents.response_shown import ResponseShown
 from api.http.openai.agents.response_state import state_of
 from api.http.openai.envelope import InvalidField
@@ -127,12 +127,12 @@ class AgentResponses:
     async def delete(self, response: AgentResponse) -> None:
         """``DELETE /v1/responses/{id}``; where nothing else is in its thread, and that has no name, the thread too."""
         thread, _ = await self._found(response)
-        await self._agents.hide(str(response), self._owner)
         with suppress(ThreadNotFound, ThreadDeleted):  # it was there before: another call has deleted it
             if await _is_all(thread, response):
-                await thread.delete()
-            else:
-                await self._end(thread, response)
+                return await thread.delete()
+            for name in await names_of(thread, response):
+                await self._agents.hide(name, self._owner)
+            await self._end(thread, response)
 
     async def input_items(self, response: AgentResponse, query: Mapping[str, str]) -> Response:
         """``GET /v1/responses/{id}/input_items``."""
