@@ -22,7 +22,8 @@ JsonValue: TypeAlias = None | bool | int | float | str | list[Any] | dict[str, A
 Value: TypeAlias = bytes | JsonValue
 
 _TEXT, _BYTES, _JSON = b"t", b"b", b"j"
-_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+_ASCII_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 def encode(value: Value, max_bytes: int = MAX_VALUE_BYTES) -> bytes:
@@ -38,7 +39,7 @@ def encode(value: Value, max_bytes: int = MAX_VALUE_BYTES) -> bytes:
     elif isinstance(value, bytes | bytearray | memoryview):
         data = _BYTES + bytes(value)
     else:
-        data = _JSON + _json(value).encode()
+        data = _JSON + _json(value)
     if len(data) - 1 > max_bytes:
         raise TooLarge(f"a message may have {max_bytes} bytes, this one has {len(data) - 1}")
     return data
@@ -90,10 +91,13 @@ def from_json(view: Mapping[str, Any]) -> Value:
     return value if kinds[0] == "text" else _base64(value)
 
 
-def _json(value: Any) -> str:
+def _json(value: Any) -> bytes:
     try:
         _check_names(value)
-        return _ENCODER.encode(value)
+        try:
+            return _ENCODER.encode(value).encode()
+        except UnicodeEncodeError:  # half of a pair of surrogates stands there by itself: UTF-8 has none
+            return _ASCII_ENCODER.encode(value).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRequest(f"a message is text, bytes or a JSON value: {reason_of(error)}") from None
 

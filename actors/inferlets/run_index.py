@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from actors.inferlets.records import Ended, Logged, Record, Restarted
@@ -47,10 +48,10 @@ class RunIndex:
 
 
 def run_of(entry: IndexEntry) -> Run:
-    """The run of an entry; without metadata, and with the beginning of its prompt."""
+    """The run of an entry; without metadata and history, and with the beginning of its prompt."""
     return Run.of(json.loads(entry.value))
 
 
 def _entry(run: Run) -> IndexEntry:
-    kept = run.kept | {"prompt": run.prompt[:MAX_PROMPT_CHARS], "metadata": {}}
+    kept = replace(run, prompt=run.prompt[:MAX_PROMPT_CHARS], metadata={}, history=()).kept
     return IndexEntry(run.id, run.created_at, run.state, json.dumps(kept).encode())

@@ -236,7 +236,7 @@ class _Thread:
         thread_id, context_id = self._ids
         run_id, agent = f"{thread_id}.r{self._num_runs_before + position}", self._active
         run = Run(run_id, agent.name, thread_id, context_id, prompt.text, now(), labels=prompt.labels)
-        run = replace(run, metadata=prompt.metadata)
+        run = replace(run, metadata=prompt.metadata, history=prompt.history)
         task = RunTask(agent, self._tools, run, prompt, self._writer, self._model, self._note)
         self._note(task)
         self._queue.append(task)

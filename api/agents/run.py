@@ -104,10 +104,9 @@ class RunTask:
     ) -> RunTask:
         """The one whose ``kept`` this is."""
         run, tool_choice = Run.of(kept["run"]), tuple(kept["tool_choice"])
-        history = tuple((role, text) for role, text in kept.get("history", ()))
         of_caller = tuple(Tool(**one) for one in kept.get("tools", ()))
         limits = Limits(**kept["limits"])
-        prompt = Prompt(run.prompt, None, tool_choice, limits, run.labels, run.metadata, history, of_caller)
+        prompt = Prompt(run.prompt, None, tool_choice, limits, run.labels, run.metadata, run.history, of_caller)
         found = cls(agent, tools, run, prompt, writer, model, note)
         found._logged = run
         return found
@@ -122,7 +121,7 @@ class RunTask:
         return {
             "tool_choice": list(self.prompt.tool_choice),
             "limits": asdict(self.prompt.limits),
-            "history": list(map(list, self.prompt.history)),
+            "history": [],  # that is the run's own; a replay is to log what journals of earlier releases have
             "tools": list(map(asdict, self.prompt.tools)),
         }
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 
-from api.threads.blocks import BlockError
+from api.threads.blocks import BlockError, Role
 
 RunState = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled"]
 FailureReason = Literal[
@@ -74,6 +74,7 @@ class Run:
         prompt: the user's text, which is a block once the run has begun.
         reason: why it failed or was cancelled.
         metadata: the caller's own.
+        history: roles and texts of what was said elsewhere before, which its model reads first.
         parent_run_id: of a run that another one's call began, which has its number and one of its own: ``…r3c1``.
     """
 
@@ -92,12 +93,14 @@ class Run:
     labels: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
     parent_run_id: str | None = None
+    history: tuple[tuple[Role, str], ...] = ()
 
     @classmethod
     def of(cls, kept: dict[str, Any]) -> Self:
         """From ``kept``."""
         error = kept["error"] and BlockError(**kept["error"])
-        return cls(**(kept | {"usage": Usage.of(kept["usage"]), "error": error}))
+        history = tuple((role, text) for role, text in kept.get("history", ()))
+        return cls(**(kept | {"usage": Usage.of(kept["usage"]), "error": error, "history": history}))
 
     @property
     def kept(self) -> dict[str, Any]:
@@ -105,6 +108,8 @@ class Run:
         kept = asdict(self)
         if self.usage.of_children is None:  # as journals of earlier releases have it
             del kept["usage"]["of_children"]
+        if not self.history:
+            del kept["history"]
         return kept
 
     @classmethod
@@ -113,14 +118,17 @@ class Run:
         run = cls.of(changes)
         if known is None:
             return run
-        return replace(run, prompt=run.prompt or known.prompt, metadata=run.metadata or known.metadata)
+        history = run.history or known.history
+        return replace(run, prompt=run.prompt or known.prompt, metadata=run.metadata or known.metadata, history=history)
 
     def changes_since(self, known: Run | None) -> dict[str, Any]:
-        """``kept``, with a prompt and metadata that are empty where they are as they were then."""
+        """``kept``, with a prompt, metadata and a history that are empty where they are as they were then."""
         if known is None:
             return self.kept
         prompt = "" if self.prompt == known.prompt else self.prompt
-        return replace(self, prompt=prompt, metadata={} if self.metadata == known.metadata else self.metadata).kept
+        metadata = {} if self.metadata == known.metadata else self.metadata
+        history = () if self.history == known.history else self.history
+        return replace(self, prompt=prompt, metadata=metadata, history=history).kept
 
     def ended_as(self, state: RunState, reason: Reason, error: BlockError | None) -> Run:
         """The same, ended from outside."""

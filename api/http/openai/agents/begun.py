@@ -47,8 +47,8 @@ NO_RESULTS: Results = MappingProxyType({})
 class Keeping(Protocol):
     """What is kept of a request."""
 
-    def with_run(self, results: Results) -> dict[str, Any]:
-        """With the run that it begins after these."""
+    def with_run(self, prompt: Prompt, results: Results) -> dict[str, Any]:
+        """With the run that this begins after these."""
         ...
 
     def with_answer(self, run: Run, results: Results) -> dict[str, Any]:
@@ -110,8 +110,8 @@ async def go_on(
         return Begun(thread, (run_id,), asks)
     key = _key(results, messages[-1])
     after = run_id if is_next else None
-    metadata = keeping.with_run(known) if keeping else {}
-    prompt = replace(prompt, text=messages[-1].content, metadata=metadata, if_busy="queue", after=after)
+    prompt = replace(prompt, text=messages[-1].content, if_busy="queue", after=after)
+    prompt = replace(prompt, metadata=keeping.with_run(prompt, known) if keeping else {})
     run = (await thread.prompt(prompt, key)).run
     return Begun(thread, (run_id, run.id), asks)
 

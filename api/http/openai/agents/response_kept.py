@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import accumulate, takewhile
 from typing import Any
 
 from api.errors import BlockNotFound
@@ -13,7 +13,8 @@ from api.http.openai.agents.begun import NO_RESULTS, Results, call_id
 from api.http.openai.agents.response_ids import AgentResponse, calls_of_caller
 from api.http.openai.responses.draft import Draft
 from api.http.openai.responses.items import Item, with_ids
-from api.threads.blocks import Block, number_of, top_of
+from api.threads.blocks import Block, Role, number_of, top_of
+from api.threads.commands import Prompt
 from api.threads.contract import ThreadHandle
 from api.threads.runs import Run
 
@@ -27,7 +28,8 @@ class Kept:
 
     Attributes:
         fields: those that do not change.
-        items: of its input. A result of a tool that is an answer in the thread has the number of its ask as output.
+        items: of its input. A result of a tool that is an answer in the thread has the number of its ask as output; as
+            it is kept with a run, what the run itself says has its place there as text.
     """
 
     fields: Mapping[str, Any]
@@ -50,9 +52,10 @@ class Keeping:
 
     draft: Draft
 
-    def with_run(self, results: Results = NO_RESULTS) -> dict[str, Any]:
-        """With the run that it begins after these results."""
-        return {_KEPT: {"fields": self._fields, "items": self._items(results)}}
+    def with_run(self, prompt: Prompt, results: Results = NO_RESULTS) -> dict[str, Any]:
+        """With the run that this prompt begins after these results."""
+        items = _without_texts(self._items(results), _said(prompt.history, prompt.text))
+        return {_KEPT: {"fields": self._fields, "items": items}}
 
     def with_answer(self, run: Run, results: Results) -> dict[str, Any]:
         """With the last of these results for a run: what differs from what is kept with that."""
@@ -142,7 +145,48 @@ async def _with_result(thread: ThreadHandle, item: Item) -> Item:
 
 def _of_run(run: Run) -> Kept | None:
     kept = run.metadata.get(_KEPT)
-    return kept and Kept(kept["fields"], kept["items"])
+    return kept and Kept(kept["fields"], _with_texts(kept["items"], _said(run.history, run.prompt)))
+
+
+def _said(history: Sequence[tuple[Role, str]], text: str) -> str:
+    """What the model is told at the beginning; more might follow where a run is steered."""
+    return "\n".join((*(said for _, said in history), text))
+
+
+def _without_texts(items: Sequence[Item], said: str) -> list[Item]:
+    """The items, with the places of texts that are said, as they come one after the other."""
+    found, start = list[Item](), 0
+    for item in items:
+        parts = item["content"] if item["type"] == "message" else ()
+        texts = [part[_text_name(part)] for part in parts]
+        length = len("\n".join(texts))
+        if not length or not said.startswith("\n".join(texts), start):
+            found.append(item)
+            continue
+        places = accumulate((len(text) + 1 for text in texts), initial=start)
+        content = [
+            {**part, _text_name(part): [place, place + len(text)]}
+            for part, place, text in zip(parts, places, texts, strict=False)
+        ]
+        found.append({**item, "content": content})
+        start += length + 1
+    return found
+
+
+def _with_texts(items: Sequence[Item], said: str) -> list[Item]:
+    return [
+        {**item, "content": [_with_text(part, said) for part in item["content"]]} if "content" in item else item
+        for item in items
+    ]
+
+
+def _with_text(part: Item, said: str) -> Item:
+    text = part[_text_name(part)]
+    return part if isinstance(text, str) else {**part, _text_name(part): said[slice(*text)]}
+
+
+def _text_name(part: Item) -> str:
+    return "refusal" if part["type"] == "refusal" else "text"
 
 
 def _at(kept: Kept, at: float) -> Kept:

@@ -157,7 +157,8 @@ class AgentResponses:
             return await go_on(self._cluster, agent, self._owner, messages, prompt, "input", keeping, is_next=is_next)
         if not messages:
             raise InvalidField("input is needed", "input")
-        prompt = replace(prompt_of(messages, prompt, "input"), metadata=keeping.with_run())
+        prompt = prompt_of(messages, prompt, "input")
+        prompt = replace(prompt, metadata=keeping.with_run(prompt))
         if previous is not None:
             return await self._after(*previous, prompt, draft)
         return await _begun(await self._opened(draft, agent), prompt)
