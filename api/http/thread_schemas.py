@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from api.http.bodies import Body
-from api.threads.commands import MAX_TIMEOUT_S, GivenAnswer, IfBusy, Limits, Prompt, name_of
+from api.threads.commands import MAX_TIMEOUT_S, OF_RESPONSE, GivenAnswer, IfBusy, Limits, Prompt, name_of
 
 PromptText = Annotated[str, StringConstraints(min_length=1)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -43,6 +43,8 @@ class PromptBody(Body):
     def _check(self) -> PromptBody:
         if self.context_id is not None and self.context_keys is not None:
             raise ValueError("give context_id or context_keys, not both")
+        if OF_RESPONSE in self.metadata:
+            raise ValueError(f"metadata cannot have the name {OF_RESPONSE!r}")
         if len(json.dumps(self.metadata)) > MAX_METADATA_CHARS:
             raise ValueError(f"metadata may take {MAX_METADATA_CHARS} characters as JSON")
         return self

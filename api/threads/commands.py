@@ -19,6 +19,9 @@ MAX_TIMEOUT_S = 30 * 86_400.0
 
 MAX_NAME_CHARS = 256
 
+OF_RESPONSE = "greenroom.response"
+"""In metadata: what is kept of a response. No caller gives it."""
+
 
 def name_of(context_keys: Mapping[str, str | int | float | bool]) -> str:
     """The name of the thread of these keys: their canonical JSON text, or its hash where that is long."""

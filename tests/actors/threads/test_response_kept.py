@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from actors.journal.keys import INFERLET, journal_key
+from api.threads.commands import OF_RESPONSE
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads.caller import Json, calling
 from tests.actors.threads.scripted import obedient
@@ -84,3 +85,15 @@ async def test_a_result_may_be_as_long_as_an_input_in_any_script(small: SmallClu
         result = result_of(made["output"][0], "漢" * 199_000)
         told = await respond(caller, [result], previous_response_id=made["id"], background=True)
         assert without_ids(await items_of(caller, told["id"])) == [{**result, "status": "completed"}]
+
+
+@pytest.mark.parametrize("own", ["x", 5, [1], {"store": True}, {"fields": {"store": True}, "items": [5]}])
+async def test_no_metadata_of_a_prompt_stand_for_a_response(small: SmallCluster, own: Any) -> None:
+    async with calling(small) as caller:
+        made = await caller.prompt("say one", metadata={"response": own})
+        thread_id, _, number = made["run"]["id"].partition(".")
+        response_id = f"resp_{thread_id}{number}"
+        await caller.ask("GET", f"/v1/responses/{response_id}", None, 404)
+        await respond(caller, "say two", 404, previous_response_id=response_id)
+        body = {"prompt": "say one", "metadata": {OF_RESPONSE: own}}
+        assert OF_RESPONSE in str(await caller.ask("POST", "/api/agents/helper/prompt", body, 400))

@@ -14,12 +14,9 @@ from api.http.openai.agents.response_ids import AgentResponse, calls_of_caller
 from api.http.openai.responses.draft import Draft
 from api.http.openai.responses.items import Item, with_ids
 from api.threads.blocks import Block, Role, number_of, top_of
-from api.threads.commands import Prompt
+from api.threads.commands import OF_RESPONSE, Prompt
 from api.threads.contract import ThreadHandle
 from api.threads.runs import Run
-
-_KEPT = "response"
-"""In the metadata of a run, or of the last answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ class Keeping:
     def with_run(self, prompt: Prompt, results: Results = NO_RESULTS) -> dict[str, Any]:
         """With the run that this prompt begins after these results."""
         items = _without_texts(self._items(results), _said(prompt.history, prompt.text))
-        return {_KEPT: {"fields": self._fields, "items": items}}
+        return {OF_RESPONSE: {"fields": self._fields, "items": items}}
 
     def with_answer(self, run: Run, results: Results) -> dict[str, Any]:
         """With the last of these results for a run: what differs from what is kept with that."""
@@ -64,7 +61,7 @@ class Keeping:
         fields = {name: value for name, value in self._fields.items() if known.fields.get(name, missing) != value}
         items = self._items(results)
         num_same = sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(items, known.items, strict=False)))
-        return {_KEPT: {"fields": fields, "num_same": num_same, "items": items[num_same:]}}
+        return {OF_RESPONSE: {"fields": fields, "num_same": num_same, "items": items[num_same:]}}
 
     @property
     def _fields(self) -> dict[str, Any]:
@@ -102,10 +99,10 @@ async def kept_of(thread: ThreadHandle, response: AgentResponse) -> Kept | None:
         return None
     if not response.goes_on:
         return _at(known, run.created_at) if known and known.last_result == response.num_asked else None
-    if _KEPT not in ask.answer.metadata:
+    if OF_RESPONSE not in ask.answer.metadata:
         asks = calls_of_caller(await asks_of(thread, run.id))
         return _answered_elsewhere(known, ask.answer.at, asks) if known and ask in _told_again(asks) else None
-    kept, known = ask.answer.metadata[_KEPT], known or Kept({}, ())
+    kept, known = ask.answer.metadata[OF_RESPONSE], known or Kept({}, ())
     items = (*known.items[: kept["num_same"]], *kept["items"])
     return _at(Kept({**known.fields, **kept["fields"]}, items), ask.answer.at)
 
@@ -122,7 +119,7 @@ async def names_of(thread: ThreadHandle, response: AgentResponse) -> list[str]:
 def _told_again(asks: Sequence[Block]) -> list[Block]:
     """Of these, the last of those that were answered at one time, where nothing is kept with that."""
     last = {ask.answer.at: ask for ask in sorted(asks, key=lambda ask: number_of(ask.id)) if ask.answer}
-    return [ask for ask in last.values() if ask.answer and _KEPT not in ask.answer.metadata]
+    return [ask for ask in last.values() if ask.answer and OF_RESPONSE not in ask.answer.metadata]
 
 
 async def items_of(thread: ThreadHandle, response: AgentResponse, kept: Kept) -> list[Item]:
@@ -144,7 +141,7 @@ async def _with_result(thread: ThreadHandle, item: Item) -> Item:
 
 
 def _of_run(run: Run) -> Kept | None:
-    kept = run.metadata.get(_KEPT)
+    kept = run.metadata.get(OF_RESPONSE)
     return kept and Kept(kept["fields"], _with_texts(kept["items"], _said(run.history, run.prompt)))
 
 
