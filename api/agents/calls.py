@@ -17,7 +17,7 @@ from api.agents.memories import remembered
 from api.agents.tools import ClientTool, FunctionTool, IfExpired, validated
 from api.agents.work import work_of
 from api.agents.writer import OpenBlock
-from api.errors import GreenroomError, InvalidRequest, WorkerLost
+from api.errors import GreenroomError, InvalidRequest, WorkerLost, reason_of
 from api.inferlet import now
 from api.inferlet.host import host
 from api.inferlet.work_effects import Abandoned, AnswerWork, NextOutput, Work
@@ -117,9 +117,12 @@ class Call:
             return self._result().begin_part(Part(text=f"{self.tool.agent.name} goes on."))
         try:
             arguments = self.tool.arguments(self.made.arguments)
-            needs_approval = self.tool.asks_for(arguments)
         except InvalidRequest as error:
             raise CallFailed("invalid_arguments", str(error)) from None
+        try:
+            needs_approval = self.tool.asks_for(arguments)
+        except Exception as error:
+            raise CallFailed("tool_error", f"{type(error).__name__}: {reason_of(error)}") from None
         if needs_approval:
             await self._approved(self.tool)
         await self._run(self.tool, arguments)

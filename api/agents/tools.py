@@ -102,7 +102,8 @@ def tool(function: Callable[..., Any] | None = None, /, *, name: str | None = No
     own, beside the agent, and once: where its process dies the run fails.
 
     Args:
-        needs_approval: a call waits until a person approves it; or a function of the arguments that says so.
+        needs_approval: a call waits until a person approves it; or a function of the arguments that says so. A call
+            fails that it raises for.
         approval_timeout_s: for so long; None for ever.
         if_expired: what becomes of a call that nobody has approved in time: its run fails, or it counts as denied.
         timeout_s: time for one call.

@@ -148,6 +148,12 @@ def patient() -> str:
     return "no"
 
 
+@tool(needs_approval=lambda: 1 / 0 > 0)
+def doubtful() -> str:
+    """Nobody can say whether it needs an approval."""
+    return "no"
+
+
 @tool(needs_approval=True, approval_timeout_s=0.05)
 def strict() -> str:
     """The same; its run fails then."""
@@ -179,7 +185,7 @@ safe = Agent(
     name="safe",
     tools=[tool(retry_safe=True, needs_approval=one is pay)(one.function) for one in (add, weather, pay)],
 )
-hurried = Agent(name="hurried", tools=[denied, patient, strict, pay])
+hurried = Agent(name="hurried", tools=[denied, doubtful, patient, strict, pay])
 plain = Agent(name="plain")
 
 

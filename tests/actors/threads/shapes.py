@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from api.agents import Agent, Prompt, agent, call, client_tool, emit
 from api.agents.tools import AnyTool
-from tests.actors.threads.agents import TOOLS, add, denied, expert, handoffs, pause, safe, strict
+from tests.actors.threads.agents import TOOLS, add, denied, doubtful, expert, handoffs, pause, safe, strict
 from tests.actors.threads.caller import Caller, Json, check
 
 Script = Callable[[Prompt], Awaitable[None]]
@@ -20,7 +20,14 @@ def script(function: Script) -> Script:
     return function
 
 
-TOOLS_OF_ALL: list[AnyTool | Agent] = [*TOOLS, denied, strict, expert, client_tool("pick", {"type": "object"})]
+TOOLS_OF_ALL: list[AnyTool | Agent] = [
+    *TOOLS,
+    denied,
+    doubtful,
+    strict,
+    expert,
+    client_tool("pick", {"type": "object"}),
+]
 
 
 @agent(tools=TOOLS_OF_ALL, handoffs=handoffs, max_actions=None, memory=True)

@@ -122,6 +122,13 @@ async def test_an_ask_that_nobody_answers_in_time_counts_as_denied_where_its_too
         assert (ended.data["run"]["state"], ended.data["run"]["reason"]) == ("failed", "ask_expired")
 
 
+async def test_a_call_fails_alone_where_what_says_whether_it_needs_an_approval_raises(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        begun = await caller.begin(called("doubtful"), agent="hurried")
+        final = check(await caller.events(begun), begun["run_id"])
+        assert text_of([*final.values()][-1]) == "told Error: ZeroDivisionError: division by zero"
+
+
 async def test_an_ask_takes_no_actor_until_it_expires_even_if_that_is_while_nothing_runs(
     small: SmallCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

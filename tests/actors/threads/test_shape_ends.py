@@ -17,6 +17,7 @@ from tests.actors.threads.agents import (
     HELD,
     RECORDED,
     add,
+    doubtful,
     fail,
     hold,
     pay,
@@ -345,3 +346,23 @@ async def test_functions_below_a_run_stay_apart_and_end_with_it(shaped: SmallClu
         await caller.ask("POST", f"/api/runs/{begun['run_id']}/cancel", {}, 202)
         run, [child], _ = await ended(caller, begun)
         assert (run["reason"], child["reason"], RECORDED[-1]) == ("user", "parent", "refused")
+
+
+@script
+async def doubt(prompt: Prompt) -> None:
+    """A call of which nobody can say whether it needs an approval, and a question."""
+    try:
+        await call(doubtful)
+    except ZeroDivisionError as error:
+        await emit("message", f"{error} {await ask('Which dish?', str)}")
+
+
+async def test_a_call_fails_where_what_says_whether_it_needs_an_approval_raises(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
+        begun = await caller.begin("doubt", agent="worker")
+        [asked] = await asks_of(caller, begun)
+        await caller.answer(begun["run_id"], ask_id=asked["id"], value="soup")
+        run, blocks = await all_of(caller, begun)
+        assert (run["state"], text_of(blocks[-1])) == ("succeeded", "division by zero soup")
+        [told] = of_kind(blocks, "tool_result")
+        assert (told["state"], told["error"]["code"]) == ("failed", "tool_error")
