@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from api.agents.acting import acting
 from api.agents.call_context import CallContext
-from api.agents.tools import IfExpired, check_timeout
+from api.agents.tools import IfExpired, check_timeout, problems_of
 from api.errors import GreenroomError, InvalidRequest
 from api.inferlet.context import Done
 from api.inferlet.work_effects import Reporter
@@ -117,8 +118,9 @@ async def ask(
     function, an approval of a call, or a client tool needs none while it waits.
 
     Args:
-        answer: what the answer must be, as pydantic has it.
-        timeout_s: for so long; None for ever. The tool's own time limit stands still meanwhile.
+        answer: what the answer must be, as pydantic has it. The question is asked again, with what was wrong, after one
+            that is not.
+        timeout_s: for so long each time; None for ever. The tool's own time limit stands still meanwhile.
         if_expired: the run fails then, or this returns None.
 
     Raises:
@@ -132,8 +134,14 @@ async def ask(
         "timeout_s": timeout_s,
         "if_expired": if_expired,
     }
-    given = await (function.ask(**asked) if function else asyncio.to_thread(_inside().ask, asked))
-    return None if given is None else adapter.validate_python(given[0])
+    while True:
+        given = await (function.ask(**asked) if function else asyncio.to_thread(_inside().ask, asked))
+        if given is None:
+            return None
+        try:
+            return adapter.validate_json(json.dumps(given[0]))
+        except ValidationError as error:
+            asked["question"] = f"{question}\nThe answer before was not valid: {problems_of(error)}"
 
 
 def _inside() -> Inside:

@@ -6,10 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from api.agents.tools import MAX_SHOWN
 from api.errors import InvalidRequest, reason_of
-
-MAX_SHOWN = 300
-"""Characters of what is wrong with one value."""
 
 
 def reader_of(schema: dict[str, Any]) -> Callable[[str], dict[str, Any]]:

@@ -17,6 +17,9 @@ from api.tools import Tool
 
 Arguments = TypeVar("Arguments", bound=BaseModel)
 
+MAX_SHOWN = 300
+"""Characters of what is wrong with one value."""
+
 IfExpired = Literal["fail", "deny"]
 
 
@@ -134,8 +137,13 @@ def validated(model: type[Arguments], text: str) -> Arguments:
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        problems = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise InvalidRequest("; ".join(problems)) from None
+        raise InvalidRequest(problems_of(error)) from None
+
+
+def problems_of(error: ValidationError) -> str:
+    """What is wrong with a value, and where in it: the first of it, and no more than a person can read."""
+    problems = (": ".join(filter(None, (".".join(map(str, one["loc"])), one["msg"]))) for one in error.errors()[:5])
+    return "; ".join(one[:MAX_SHOWN] for one in problems)
 
 
 def spec_of(name: str, description: str, model: type[BaseModel]) -> Tool:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
+from datetime import date
 from typing import Annotated, Any
 
 from pydantic import BaseModel, WithJsonSchema
@@ -130,6 +131,12 @@ async def order() -> str:
 
 
 @tool
+async def book() -> str:
+    """Asks for a day."""
+    return f"booked {await ask('When?', date):%d.%m.%Y}"
+
+
+@tool
 async def choose() -> str:
     """Asks for something of two types."""
     answer: Any = Annotated[Any, WithJsonSchema({"type": ["integer", "string"]})]
@@ -185,7 +192,7 @@ safe = Agent(
     name="safe",
     tools=[tool(retry_safe=True, needs_approval=one is pay)(one.function) for one in (add, weather, pay)],
 )
-hurried = Agent(name="hurried", tools=[denied, doubtful, patient, strict, pay])
+hurried = Agent(name="hurried", tools=[book, denied, doubtful, patient, strict, pay])
 plain = Agent(name="plain")
 
 

@@ -84,6 +84,22 @@ async def test_a_tool_asks_twice_and_its_time_stands_meanwhile(small: SmallClust
         assert RECORDED == ["order 2 soup"]
 
 
+async def test_a_tool_asks_again_where_an_answer_is_not_valid_and_says_why(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        begun = await caller.begin(called("book"), agent="hurried")
+        [day] = await asks_of(caller, begun)
+        await caller.answer(begun["run_id"], ask_id=day["id"], value="tomorrow")
+        while len(asks := await asks_of(caller, begun)) < 2:
+            pass
+        again = asks[1]
+        assert text_of(again).startswith("When?\n")
+        assert "valid date" in text_of(again)
+        assert again["ask"]["schema"] == day["ask"]["schema"]
+        await caller.answer(begun["run_id"], ask_id=again["id"], value="2026-03-01")
+        final = check(await caller.events(begun), begun["run_id"])
+        assert text_of([*final.values()][-1]) == "told booked 01.03.2026"
+
+
 async def test_an_answer_that_its_thread_fails_on_is_refused_and_the_thread_goes_on(
     small: SmallCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, Field
 
 from actors.inferlets.records import Restarted, decode
 from api.agents import Agent, Prompt, ask, call, context, emit
@@ -366,3 +367,35 @@ async def test_a_call_fails_where_what_says_whether_it_needs_an_approval_raises(
         assert (run["state"], text_of(blocks[-1])) == ("succeeded", "division by zero soup")
         [told] = of_kind(blocks, "tool_result")
         assert (told["state"], told["error"]["code"]) == ("failed", "tool_error")
+
+
+class Order(BaseModel):
+    """What is asked for."""
+
+    dish: str
+    number: int = Field(ge=1)
+
+
+@script
+async def take_order(prompt: Prompt) -> None:
+    """Asks for an order."""
+    ordered = await ask("What?", Order)
+    assert ordered
+    await emit("message", f"{ordered.number} {ordered.dish}")
+
+
+async def test_a_function_asks_again_where_an_answer_is_not_valid_and_says_why(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
+        begun = await caller.begin("take_order", agent="worker")
+        for number, value in enumerate(({"meal": "soup"}, {"dish": "soup", "number": 0}), 1):
+            asked = (await asks_of(caller, begun))[-1]
+            await caller.answer(begun["run_id"], ask_id=asked["id"], value=value)
+            while len(asks := await asks_of(caller, begun)) == number:
+                pass
+        assert [text_of(one).splitlines()[0] for one in asks] == ["What?"] * 3
+        assert "dish: Field required; number: Field required" in text_of(asks[1])
+        assert "number: Input should be greater than or equal to 1" in text_of(asks[2])
+        await rests(shaped, begun["thread_id"])
+        await caller.answer(begun["run_id"], ask_id=asks[-1]["id"], value={"dish": "soup", "number": 2})
+        run, blocks = await all_of(caller, begun)
+        assert (run["state"], text_of(blocks[-1])) == ("succeeded", "2 soup")
