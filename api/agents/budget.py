@@ -79,6 +79,11 @@ class Budget:
         return True
 
 
+def too_many() -> Failed:
+    """The run has done all that it may."""
+    return Failed("budget", "the run made as many calls as it may", "max_actions")
+
+
 def too_long() -> Failed:
     """The run has said all that it may."""
     return Failed("budget", "the model said as many tokens as it may in this run", "max_tokens")

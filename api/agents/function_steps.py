@@ -16,6 +16,7 @@ from api.agents.activity import Activity
 from api.agents.agent import Agent, Handoff
 from api.agents.asks import Expired
 from api.agents.begun_tasks import BegunTasks, NotEnded
+from api.agents.budget import too_many
 from api.agents.call_context import CallContext
 from api.agents.calls import Call
 from api.agents.emitted import show
@@ -134,7 +135,7 @@ class FunctionSteps(Acting):
         call = Call(task.run, found, self._made(name, arguments), self._activity, self._new_block, task)
         if not task.budget.call(name, found.max_calls):
             call.refuse(BlockError("not_executed", "the run may make no more calls"))
-            await self._fail(Failed("budget", "the run made as many calls as it may", "max_actions"))
+            await self._fail(too_many())
         task.status("tool", f"Calling {name}", call.made.id)
         task.count(tool_calls=1)
         try:
@@ -174,6 +175,9 @@ class FunctionSteps(Acting):
         self._check_goes_on()
         if not any(agent is one for one in self._task.agent.handoffs):
             raise InvalidRequest(f"agent {self._task.agent.name!r} does not hand over to {agent!r:.200}")
+        way = Handoff(agent)
+        if not self._task.budget.call(way.name, way.max_calls):
+            await self._fail(too_many())
         self._task.hand_over(agent)
         self._handed_over.set_result(None)
         await _for_ever()

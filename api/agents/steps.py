@@ -11,7 +11,7 @@ from typing import Protocol
 
 from api.agents.agent import Agent
 from api.agents.asks import Asks
-from api.agents.budget import Budget, too_long
+from api.agents.budget import Budget, too_long, too_many
 from api.agents.calls import Call, Delegating
 from api.agents.conversation import NO_RESULT
 from api.agents.failures import Failed
@@ -160,7 +160,7 @@ class Steps:
         if len(fitting) < len(performing):
             for call in performing[len(fitting) :]:
                 call.refuse(BlockError("not_executed", "the run may make no more calls"))
-            raise Failed("budget", "the run made as many calls as it may", "max_actions")
+            raise too_many()
 
     def _call(self, made: ToolCall) -> Call:
         tool = self._tools.get(self._task.agent, made.name, self._task.prompt.tools)

@@ -20,6 +20,7 @@ def script(function: Script) -> Script:
     return function
 
 
+in_circle: list[Agent] = []
 TOOLS_OF_ALL: list[AnyTool | Agent] = [
     *TOOLS,
     denied,
@@ -36,10 +37,21 @@ async def worker(prompt: Prompt) -> None:
     await SCRIPTS[prompt.text.split()[0]](prompt)
 
 
-@agent(name="bounded", tools=TOOLS_OF_ALL, max_actions=2, max_tokens=20, statuses={"own"}, if_busy="steer")
+@agent(
+    name="bounded",
+    tools=TOOLS_OF_ALL,
+    handoffs=in_circle,
+    max_actions=2,
+    max_tokens=20,
+    statuses={"own"},
+    if_busy="steer",
+)
 async def limited(prompt: Prompt) -> None:
     """The same, within limits."""
     await SCRIPTS[prompt.text.split()[0]](prompt)
+
+
+in_circle.append(limited)
 
 
 @agent(tools=TOOLS_OF_ALL, timeout_s=0.2, statuses=False)

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from actors.inferlets.records import Restarted, decode
-from api.agents import Agent, Prompt, ask, call, context, emit
+from api.agents import Agent, Prompt, ask, call, context, emit, handoff
 from api.errors import InvalidRequest
 from api.inferlet import max_len
 from tests.actors.small_cluster import SmallCluster
@@ -25,7 +25,7 @@ from tests.actors.threads.agents import (
     weather,
 )
 from tests.actors.threads.caller import Caller, Event, Json, calling, check, text_of
-from tests.actors.threads.shapes import all_of, of_kind, script, worked
+from tests.actors.threads.shapes import all_of, limited, of_kind, script, worked
 from tests.actors.threads.test_asks import asks_of, rests
 from tests.actors.threads.test_children import asking, ended, results
 
@@ -103,6 +103,22 @@ async def test_a_limit_ends_the_run_whatever_the_function_catches(shaped: SmallC
         assert (run["state"], run["reason"]) == ("failed", "timeout")
         assert of_kind(blocks, "message")[1:] == []
         assert (await caller.prompt("tell_history", agent="bounded"))["run"]["state"] == "succeeded"
+
+
+@script
+async def go_round(prompt: Prompt) -> None:
+    """Hands over more often than it may act."""
+    RECORDED.append("begun")
+    if len(RECORDED) < 9:
+        await handoff(limited)
+
+
+async def test_handoffs_count_towards_what_a_run_may_do(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
+        run, blocks = await worked(caller, "go_round", "bounded")
+        assert (run["state"], run["reason"], run["error"]["code"]) == ("failed", "budget", "max_actions")
+        assert len(of_kind(blocks, "handoff")) == 2
+        assert RECORDED == ["begun"] * 3
 
 
 @script
