@@ -50,7 +50,12 @@ class FunctionHost(Host):
     def begin(self, effect: Effect[Result]) -> Awaitable[Result]:
         if isinstance(effect, Receive):
             raise InvalidRequest("an agent receives no messages: it is given prompts, and can ask()")
-        result = asyncio.ensure_future(self._host.begin(self._limited(effect)))
+        try:
+            limited = self._limited(effect)
+        except Failed as error:
+            self._task.fail(error)
+            return asyncio.get_running_loop().create_future()  # the function is cancelled meanwhile
+        result = asyncio.ensure_future(self._host.begin(limited))
         if not result.done():
             self._activity.working(1)
             result.add_done_callback(lambda done: self._ended(effect, done))
@@ -73,14 +78,14 @@ class FunctionHost(Host):
         return self._host.unique_id()
 
     def _limited(self, effect: Effect[Any]) -> Effect[Any]:
-        """With no more tokens than the run has left."""
+        """With no more tokens than the run has left.
+
+        Raises:
+            Failed: it has none.
+        """
         if not isinstance(effect, Generate | NextPiece | NextDistribution):
             return effect
-        try:
-            left = self._task.budget.left()
-        except Failed as error:
-            self._task.fail(error)
-            raise asyncio.CancelledError from None
+        left = self._task.budget.left()
         if isinstance(effect, NextDistribution):
             return effect
         request = effect.turn.request

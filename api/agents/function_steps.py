@@ -42,6 +42,9 @@ from api.turns import Message
 Result = TypeVar("Result")
 KINDS = ("message", "reasoning")
 
+REFUSED_S = 0.01
+"""Seconds until what a function does after its end is refused: one that tries for ever keeps nobody from going on."""
+
 
 class Performing(Stepping, Charged, Protocol):
     """The run, as its function needs it."""
@@ -127,7 +130,7 @@ class FunctionSteps(Acting):
 
     @override
     async def call(self, tool: AnyTool | Agent | str, arguments: dict[str, Any]) -> Any:
-        self._check_goes_on()
+        await self._check_goes_on()
         task, name = self._task, tool if isinstance(tool, str) else tool.name
         found = self._tools.get(task.agent, name, task.prompt.tools)
         if found is None or isinstance(found, Handoff) or not (isinstance(tool, str) or tool is found):
@@ -150,7 +153,7 @@ class FunctionSteps(Acting):
 
     @override
     async def emit(self, kind: Said, content: Any) -> None:
-        self._check_goes_on()
+        await self._check_goes_on()
         if kind not in KINDS:
             raise InvalidRequest(f"what an agent emits is of kind {' or '.join(KINDS)}, not {kind!r:.100}")
         self._begin_step()
@@ -172,7 +175,7 @@ class FunctionSteps(Acting):
 
     @override
     async def hand_over(self, agent: Agent) -> None:
-        self._check_goes_on()
+        await self._check_goes_on()
         if not any(agent is one for one in self._task.agent.handoffs):
             raise InvalidRequest(f"agent {self._task.agent.name!r} does not hand over to {agent!r:.200}")
         way = Handoff(agent)
@@ -184,7 +187,7 @@ class FunctionSteps(Acting):
 
     @override
     async def ask(self, question: str, schema: dict[str, Any], timeout_s: float | None, if_expired: IfExpired) -> Any:
-        self._check_goes_on()
+        await self._check_goes_on()
         ask = Ask("question", question, schema, None, None if timeout_s is None else now() + timeout_s)
         block = self._task.new_block("ask", "assistant", parts=(Part(text=question),), ask=ask)
         return await self._performed(self._answer(block, if_expired))
@@ -195,7 +198,7 @@ class FunctionSteps(Acting):
 
     @override
     def status(self, text: str, name: str | None) -> None:
-        self._check_goes_on()
+        self._check_is_on()
         if self._task.agent.tells(name or ""):
             self._task.new_block("status", "system", name=name, parts=(Part(text=checked_text(text)),)).close()
 
@@ -262,7 +265,14 @@ class FunctionSteps(Acting):
         self._blocks.append(block)
         return block
 
-    def _check_goes_on(self) -> None:
+    async def _check_goes_on(self) -> None:
+        try:
+            self._check_is_on()
+        except asyncio.CancelledError:
+            await asyncio.sleep(REFUSED_S)
+            raise
+
+    def _check_is_on(self) -> None:
         if self._is_over or self._task.next_agent:
             raise asyncio.CancelledError("the run has ended")
 

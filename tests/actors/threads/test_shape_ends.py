@@ -233,6 +233,38 @@ async def test_a_function_that_does_not_end_loses_its_run_and_the_thread_goes_on
 
 
 @script
+async def call_for_ever(prompt: Prompt) -> None:
+    """Tries again, whatever its calls raise."""
+    for _ in range(1000):
+        try:
+            await call(weather, city="")
+        except BaseException:  # noqa: B036
+            continue
+
+
+@script
+async def say_for_ever(prompt: Prompt) -> None:
+    """The same, with what models say."""
+    model = prompt.model.create_context()
+    model.fill_user(f"say {'x' * 50}")
+    for _ in range(1000):
+        try:
+            await model.generate()
+        except BaseException:  # noqa: B036
+            continue
+
+
+@pytest.mark.parametrize("name", ["call_for_ever", "say_for_ever"])
+async def test_a_function_that_tries_again_for_ever_at_a_limit_lets_others_go_on(
+    shaped: SmallCluster, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("api.agents.begun_tasks.ROUND_S", 0.3)
+    async with calling(shaped) as caller:
+        run = await caller.wait((await caller.begin(name, agent="bounded"))["run_id"])
+        assert (run["state"], run["reason"]) == ("failed", "worker_lost")
+
+
+@script
 async def do_all(prompt: Prompt) -> None:
     """Two calls at once, an approval, a question, and what a model says."""
     found = await asyncio.gather(call("add", a=1, b=2), call("weather", city="Oslo"))
