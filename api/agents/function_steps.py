@@ -99,13 +99,13 @@ class FunctionSteps(Acting):
         """Until it has ended, with all that it has begun."""
         self._outer, inner, tasks = copy_context(), copy_context(), BegunTasks()
         self._activity = Activity(self._task.asks, self._outer)
-        self._handed_over = asyncio.get_running_loop().create_future()
+        self._stopped = asyncio.get_running_loop().create_future()
         inner.run(hosted_by, FunctionHost(host(), self._task, self._activity))
         inner.run(acting.set, self)
         self._is_over = False
         running = tasks.begin(_awaited(function, prompt), inner)
         try:
-            await asyncio.wait({running, self._handed_over}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({running, self._stopped}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._is_over = True
             self._activity.close()
@@ -125,6 +125,8 @@ class FunctionSteps(Acting):
             except asyncio.CancelledError:
                 is_cancelled = True
         ending.result()
+        if self._stopped.done():
+            self._stopped.result()
         if is_cancelled:
             raise asyncio.CancelledError
 
@@ -182,7 +184,7 @@ class FunctionSteps(Acting):
         if not self._task.budget.call(way.name, way.max_calls):
             await self._fail(too_many())
         self._task.hand_over(agent)
-        self._handed_over.set_result(None)
+        self._stopped.set_result(None)
         await _for_ever()
 
     @override
@@ -217,7 +219,7 @@ class FunctionSteps(Acting):
         self._activity.waiting(1)
         running = asyncio.get_running_loop().create_task(work, context=self._outer.copy())
         self._calls.add(running)
-        running.add_done_callback(self._calls.discard)
+        running.add_done_callback(self._ended)
         try:
             await asyncio.wait({running})
         except asyncio.CancelledError:
@@ -231,6 +233,13 @@ class FunctionSteps(Acting):
         if isinstance(error := running.exception(), Failed):
             await self._fail(error)
         return running.result()
+
+    def _ended(self, call: asyncio.Task[Any]) -> None:
+        """The function does not go on where what it called does not end, whatever it catches."""
+        self._calls.discard(call)
+        error = None if call.cancelled() else call.exception()
+        if error and not isinstance(error, Exception) and not self._stopped.done():
+            self._stopped.set_exception(error)
 
     async def _fail(self, error: Failed) -> None:
         """The run ends with this, whatever the function catches."""
@@ -273,7 +282,7 @@ class FunctionSteps(Acting):
             raise
 
     def _check_is_on(self) -> None:
-        if self._is_over or self._task.next_agent:
+        if self._is_over or self._stopped.done():
             raise asyncio.CancelledError("the run has ended")
 
 

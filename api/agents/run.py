@@ -300,6 +300,7 @@ class RunTask:
         except asyncio.CancelledError:
             child.cancel("parent")
             await asyncio.wait({working})
+            working.result()  # nothing, but where the child does not end
             raise
         working.result()
         if child.run.state != "succeeded":

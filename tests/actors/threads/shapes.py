@@ -60,7 +60,7 @@ async def hasty(prompt: Prompt) -> None:
     await SCRIPTS[prompt.text.split()[0]](prompt)
 
 
-@agent(tools=safe.tools)
+@agent(tools=[*safe.tools, worker])
 async def careful(prompt: Prompt) -> None:
     """The same, with tools that may be run again."""
     await SCRIPTS[prompt.text.split()[0]](prompt)

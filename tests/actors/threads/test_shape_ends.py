@@ -25,7 +25,7 @@ from tests.actors.threads.agents import (
     weather,
 )
 from tests.actors.threads.caller import Caller, Event, Json, calling, check, text_of
-from tests.actors.threads.shapes import all_of, limited, of_kind, script, worked
+from tests.actors.threads.shapes import all_of, limited, of_kind, script, worked, worker
 from tests.actors.threads.test_asks import asks_of, rests
 from tests.actors.threads.test_children import asking, ended, results
 
@@ -230,6 +230,40 @@ async def test_a_function_that_does_not_end_loses_its_run_and_the_thread_goes_on
         assert (run["state"], run["reason"]) == ("failed", "worker_lost")
         assert RECORDED[:3] == ["caught"] * 3
         assert (await caller.prompt("tell_history", "t", agent="worker"))["run"]["state"] == "succeeded"
+
+
+@script
+async def go_on_below(prompt: Prompt) -> None:
+    """Says that it has begun, and is not to be ended."""
+    await emit("message", "begun")
+    await go_on_for_ever(prompt)
+
+
+@script
+async def call_worker(prompt: Prompt) -> None:
+    """Has another function do the rest of its prompt, and goes on whatever becomes of that."""
+    try:
+        await call(worker, prompt=prompt.text.partition(" ")[2])
+    except BaseException:  # noqa: B036
+        await emit("message", "went on")
+
+
+@pytest.mark.parametrize(
+    ("agent", "text"), [("lead", asking("worker", "go_on_below")), ("careful", "call_worker go_on_below")]
+)
+async def test_a_function_below_a_run_that_does_not_end_ends_with_it(
+    shaped: SmallCluster, monkeypatch: pytest.MonkeyPatch, agent: str, text: str
+) -> None:
+    monkeypatch.setattr("api.agents.begun_tasks.ROUND_S", 0.2)
+    async with calling(shaped) as caller:
+        begun = await caller.begin(text, agent=agent)
+        watched = {**begun, "stream_url": begun["stream_url"] + "&children=true"}
+        await caller.until(watched, "block.completed", role="assistant", run_id=f"{begun['run_id']}c1")
+        await caller.ask("POST", f"/api/runs/{begun['run_id']}/cancel", {}, 202)
+        for run_id in (begun["run_id"], f"{begun['run_id']}c1"):
+            run = await caller.wait(run_id)
+            assert (run["state"], run["reason"]) == ("failed", "worker_lost")
+        assert (await caller.prompt("tell_history", begun["thread_id"], agent="worker"))["run"]["state"] == "succeeded"
 
 
 @script
