@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable
 from typing import Any
 
@@ -24,6 +25,7 @@ async def show(block: OpenBlock, content: Any) -> None:
     try:
         async for piece in pieces:
             _show_piece(block, piece)
+            await asyncio.sleep(0)  # an iterator that never waits is cancelled here
     finally:
         if isinstance(pieces, AsyncGenerator):
             await pieces.aclose()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -264,6 +264,23 @@ async def test_a_function_below_a_run_that_does_not_end_ends_with_it(
             run = await caller.wait(run_id)
             assert (run["state"], run["reason"]) == ("failed", "worker_lost")
         assert (await caller.prompt("tell_history", begun["thread_id"], agent="worker"))["run"]["state"] == "succeeded"
+
+
+@script
+async def flow_for_ever(prompt: Prompt) -> None:
+    """Says what never waits for anything."""
+
+    async def pieces() -> AsyncIterator[str]:
+        for _ in range(100_000):
+            yield "x"
+
+    await emit("message", pieces())
+
+
+async def test_an_iterator_that_never_waits_ends_when_the_run_is_cancelled(shaped: SmallCluster) -> None:
+    async with calling(shaped) as caller:
+        run, _ = await worked(caller, "flow_for_ever", "hasty")
+        assert (run["state"], run["reason"]) == ("failed", "timeout")
 
 
 @script
