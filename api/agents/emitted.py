@@ -12,6 +12,9 @@ from api.errors import InvalidRequest, reason_of
 from api.inferlet.checks import checked_text
 from api.threads.blocks import Part
 
+MAX_UNBROKEN = 100
+"""Pieces after which others go on, whether an iterator waits or not."""
+
 
 async def show(block: OpenBlock, content: Any) -> None:
     """Let the block grow by this; by what it yields as that comes, where it is an async iterator.
@@ -23,9 +26,12 @@ async def show(block: OpenBlock, content: Any) -> None:
         return _show_piece(block, content)
     pieces = aiter(content)
     try:
+        num_pieces = 0
         async for piece in pieces:
             _show_piece(block, piece)
-            await asyncio.sleep(0)  # an iterator that never waits is cancelled here
+            num_pieces += 1
+            if num_pieces % MAX_UNBROKEN == 0:
+                await asyncio.sleep(0)  # an iterator that never waits is cancelled here
     finally:
         if isinstance(pieces, AsyncGenerator):
             await pieces.aclose()
