@@ -28,7 +28,7 @@ class Answer:
 
 
 async def say(
-    url: str, session_id: str, turn: dict[str, Any], answer: Answer | None = None, timeout_s: float = 90
+    url: str, session_id: str, turn: dict[str, Any], answer: Answer | None = None, timeout_s: float = 240
 ) -> Answer:
     """Run a turn to its end, over as many connections as it takes. ``answer`` fills while it runs."""
     answer = answer or Answer()
