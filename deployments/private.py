@@ -7,6 +7,8 @@ import stat
 import tempfile
 from pathlib import Path
 
+from actors.journal.file import with_logs
+from actors.journal.lock import JournalLock
 from actors.journal.stores import files_of
 from actors.settings import JournalSettings
 from deployments.failures import CommandFailed
@@ -28,8 +30,8 @@ def close_to_others(path: Path) -> None:
 def close_journal(settings: JournalSettings) -> None:
     """The same for a journal's files, which an earlier version may have left open to all."""
     for file in files_of(settings).values():
-        for end in ("", "-wal", "-shm", ".lock"):
-            close_to_others(file.with_name(f"{file.name}{end}"))
+        for one in (*with_logs(file), JournalLock(file).file):
+            close_to_others(one)
 
 
 def private_temporary_folder() -> Path:

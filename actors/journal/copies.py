@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TypeAlias
 
+from actors.journal.file import with_logs
 from actors.journal.keys import parse_journal_key
 from actors.journal.rows import TABLES, Rows
 from actors.journal.sqlite_rows import sqlite_rows
@@ -84,8 +85,8 @@ async def _copied(old: Mapping[StoreName, Rows], new: Mapping[StoreName, Rows]) 
 def _remove(files: Iterable[Path]) -> None:
     """With SQLite's own beside each; not the lock, which is its holder's."""
     for file in files:
-        for end in ("", "-wal", "-shm"):
-            file.with_name(f"{file.name}{end}").unlink(missing_ok=True)
+        for one in with_logs(file):
+            one.unlink(missing_ok=True)
 
 
 async def faults(settings: JournalSettings, decoders: Mapping[str, Decode]) -> AsyncIterator[str]:

@@ -24,6 +24,11 @@ _MAX_FREED_PAGES = 4096
 """Pages that one ``erase`` returns to the file system, so that writes never wait for long."""
 
 
+def with_logs(path: Path) -> tuple[Path, ...]:
+    """The file of a database, and those that SQLite has beside it."""
+    return tuple(path.with_name(f"{path.name}{end}") for end in ("", "-wal", "-shm"))
+
+
 def open_file(path: Path, synchronous: str, migrations: Sequence[str]) -> sqlite3.Connection:
     """A connection to the file, which is made with its folder where they are missing.
 
@@ -39,7 +44,7 @@ def open_file(path: Path, synchronous: str, migrations: Sequence[str]) -> sqlite
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)
-    for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+    for file in with_logs(path):
         if file.exists() and file.stat().st_mode & 0o077:
             file.chmod(0o600)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)

@@ -40,7 +40,7 @@ class JournalLock:
         if self._descriptor is not None:
             return True
         self._journal.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -60,11 +60,12 @@ class JournalLock:
     def refusal(self) -> str:
         """Why it cannot be taken."""
         try:
-            holder = f" (process {int(self._file.read_text())})"
+            holder = f" (process {int(self.file.read_text())})"
         except (OSError, ValueError):
             holder = ""
         return f"the journal {self._journal} is in use by another server{holder}"
 
     @property
-    def _file(self) -> Path:
+    def file(self) -> Path:
+        """What is locked."""
         return self._journal.with_name(f"{self._journal.name}.lock")

@@ -10,7 +10,7 @@ from api.agents.call_context import CallContext
 from api.agents.tools import AnyTool, IfExpired
 from api.errors import GreenroomError
 
-Said = Literal["message", "reasoning"]
+EmitKind = Literal["message", "reasoning"]
 
 
 class Acting(Protocol):
@@ -22,7 +22,7 @@ class Acting(Protocol):
         """See ``call``."""
         ...
 
-    async def emit(self, kind: Said, content: Any) -> None:
+    async def emit(self, kind: EmitKind, content: Any) -> None:
         """See ``emit``."""
         ...
 
@@ -63,7 +63,7 @@ async def call(tool: AnyTool | Agent | str, /, **arguments: Any) -> Any:
     return await _acting().call(tool, arguments)
 
 
-async def emit(kind: Said, content: object) -> None:
+async def emit(kind: EmitKind, content: object) -> None:
     """Say something: text, a ``File``, bytes, JSON, a tuple of these, or an async iterator of them, shown as they come.
 
     The last message is the answer of the run.

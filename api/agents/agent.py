@@ -57,7 +57,8 @@ class Agent:
         if_busy: what becomes of a prompt that comes while another runs: "queue", "reject", "interrupt" (which ends
             that run and keeps what it said), "rollback" (which takes it out of the conversation), or "steer" (the
             prompt joins that run, unless it has limits, metadata or the like for a run of its own: then it waits).
-        statuses: whether those who watch are told how a run does; or of what, of ``STATUSES``.
+        statuses: whether those who watch are told how a run does; or of what: names of ``STATUSES``, and of
+            a function's own statuses. What a tool tells with ``status`` is always shown.
         function: what works on the prompts instead of the model; see ``agent``.
 
     Raises:

@@ -6,12 +6,12 @@ import asyncio
 import json
 from collections.abc import Coroutine
 from contextvars import copy_context
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, get_args
 
 from pydantic_core import to_jsonable_python
 from typing_extensions import override
 
-from api.agents.acting import Acting, Said, acting
+from api.agents.acting import Acting, EmitKind, acting
 from api.agents.activity import Activity
 from api.agents.agent import Agent, Handoff
 from api.agents.asks import Expired
@@ -40,7 +40,7 @@ from api.tools import ToolCall
 from api.turns import Message
 
 Result = TypeVar("Result")
-KINDS = ("message", "reasoning")
+EMIT_KINDS = get_args(EmitKind)
 
 REFUSED_S = 0.01
 """Seconds until what a function does after its end is refused: one that tries for ever keeps nobody from going on."""
@@ -154,10 +154,10 @@ class FunctionSteps(Acting):
         return value_of(block.parts)
 
     @override
-    async def emit(self, kind: Said, content: Any) -> None:
+    async def emit(self, kind: EmitKind, content: Any) -> None:
         await self._check_goes_on()
-        if kind not in KINDS:
-            raise InvalidRequest(f"what an agent emits is of kind {' or '.join(KINDS)}, not {kind!r:.100}")
+        if kind not in EMIT_KINDS:
+            raise InvalidRequest(f"what an agent emits is of kind {' or '.join(EMIT_KINDS)}, not {kind!r:.100}")
         self._begin_step()
         block = self._new_block(kind, "assistant")
         self._activity.working(1)

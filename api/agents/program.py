@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -14,7 +13,7 @@ from api.agents.agent import Agent
 from api.agents.conversation import Messages
 from api.agents.forks import model_of, runs_before
 from api.agents.model_context import ModelContext
-from api.agents.run import MODES, RunTask
+from api.agents.run import RunTask, num_chars_of
 from api.agents.toolbox import Toolbox
 from api.agents.writer import Writer
 from api.errors import GreenroomError, InvalidRequest, RunEnded, RunNotFound, ThreadBusy, TooBusy, reason_of
@@ -24,11 +23,14 @@ from api.inferlet.host import Beginning, host
 from api.inferlet.program import Program
 from api.logs import event_logger
 from api.mcp_servers import McpServer
-from api.threads.commands import Answers, Cancel, Command, Exhausted, Prompt, Steer, received, sent
+from api.threads.commands import Answers, Cancel, Command, Exhausted, Prompt, Steer, received
 from api.threads.runs import Run
 from api.tools import ToolChoice, check_tools
 
 log = event_logger("greenroom.agent")
+
+MODES = ("auto", "none", "required")
+"""Of ``tool_choice``, where that names no tool."""
 
 MAX_QUEUED, MAX_QUEUED_CHARS = 100, 4 << 20
 """Runs of one thread that wait for their place, and characters of all that they have with them."""
@@ -207,7 +209,7 @@ class _Thread:
             return busy.run.id
         if len(self._queue) >= MAX_QUEUED:
             raise TooBusy("as many runs of this thread as are allowed wait already")
-        self._check_waits(_num_chars(prompt))
+        self._check_waits(num_chars_of(prompt))
         if busy and policy != "queue":
             for one in (*self._queue, busy):
                 one.cancel("rollback" if policy == "rollback" else "interrupted")
@@ -216,7 +218,7 @@ class _Thread:
 
     def _check_waits(self, num_chars: int) -> None:
         """So much more can wait for its place; what is the only one is as long as a request can be."""
-        if self._queue and sum(_num_chars(task.prompt) for task in self._queue) + num_chars > MAX_QUEUED_CHARS:
+        if self._queue and sum(task.num_chars for task in self._queue) + num_chars > MAX_QUEUED_CHARS:
             raise TooBusy("as much as is allowed waits in this thread already")
 
     def _check_tools(self, prompt: Prompt) -> None:
@@ -268,8 +270,3 @@ class _Thread:
     def _check_goes_on(self, run: RunTask) -> None:
         if run.run.is_over:
             raise RunEnded(f"run {run.run.id} has ended ({run.run.state})")
-
-
-def _num_chars(prompt: Prompt) -> int:
-    """Of all that is kept of its run while that waits for its place, before a death and after it."""
-    return len(json.dumps(sent(replace(prompt, if_busy=None, after=None)), ensure_ascii=False))

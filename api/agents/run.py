@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, Literal
+from typing import Any
 
 from api.agents.agent import Agent
 from api.agents.asks import Asks
@@ -22,7 +23,7 @@ from api.agents.writer import OpenBlock, Writer
 from api.errors import GreenroomError, TooBusy, reason_of
 from api.inferlet import now
 from api.threads.blocks import BlockError, Part
-from api.threads.commands import Limits, Prompt
+from api.threads.commands import Limits, Prompt, sent
 from api.threads.runs import CancelReason, FailureReason, Run, RunState
 from api.tools import Tool
 from api.turns import Message
@@ -33,11 +34,14 @@ MAX_STEER_CHARS = 1 << 20
 MAX_LABELS = 128
 """Of one run, with those of what it is steered with: they are in all that is told of it."""
 
-MODES: tuple[Literal["auto", "none", "required"], ...] = ("auto", "none", "required")
-
 
 MAX_DEPTH = 8
 """Of runs below each other."""
+
+
+def num_chars_of(prompt: Prompt) -> int:
+    """Of all that is kept of its run while that waits for its place, before a death and after it."""
+    return len(json.dumps(sent(replace(prompt, if_busy=None, after=None)), ensure_ascii=False))
 
 
 class RunTask:
@@ -85,6 +89,7 @@ class RunTask:
         self._task: asyncio.Task[None] | None = None
         self._ending: tuple[RunState, FailureReason | CancelReason, BlockError | None] | None = None
         self._logged: Run | None = None
+        self._num_chars: int | None = None
         self._limit()
 
     def _limit(self) -> None:
@@ -112,6 +117,13 @@ class RunTask:
         return found
 
     @property
+    def num_chars(self) -> int:
+        """Of all that is kept while it waits for its place."""
+        if self._num_chars is None:
+            self._num_chars = num_chars_of(self.prompt)
+        return self._num_chars
+
+    @property
     def kept(self) -> dict[str, Any]:
         """All of it, while it waits for its place."""
         return {"run": self.run.kept, **self._asked}
@@ -121,7 +133,6 @@ class RunTask:
         return {
             "tool_choice": list(self.prompt.tool_choice),
             "limits": asdict(self.prompt.limits),
-            "history": [],  # that is the run's own; a replay is to log what journals of earlier releases have
             "tools": list(map(asdict, self.prompt.tools)),
         }
 
@@ -156,6 +167,7 @@ class RunTask:
             self.steers.append(text)
         else:
             self.prompt = replace(self.prompt, text=f"{self.prompt.text}\n\n{text}")
+            self._num_chars = None
             self.run = replace(self.run, prompt=self.prompt.text)
             self._log()
 

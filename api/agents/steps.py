@@ -110,13 +110,13 @@ class Steps:
         parser = parser_of(model.info.answers, prefix, () if choice.mode == "none" else tools)
         said = self._said = Said(self._task.new_block, is_json=self._task.agent.output is not None)
         finish = None
-        num_begun = True
+        is_first = True
         async with aclosing(
             model.step(tools, choice, self._task.budget.num_left(), self._task.agent.constraint)
         ) as pieces:
             async for piece, num_read in pieces:
-                self._count(piece, num_read if num_begun else None)
-                num_begun = False
+                self._count(piece, num_read if is_first else None)
+                is_first = False
                 for token in zip(piece.ids, piece.pieces, strict=True):
                     for event in parser.token(*token):
                         said.take(event)

@@ -66,7 +66,7 @@ def bounded(data: str | bytes) -> bytes:
     """
     data = data if isinstance(data, bytes) else data.encode()
     if _num_opened(data) > MAX_CONTAINERS and _num_opened(_STRING.sub(b"", data)) > MAX_CONTAINERS:
-        raise InvalidRequest(f"it has more than {MAX_CONTAINERS} lists and objects")
+        raise InvalidRequest(f"JSON with more than {MAX_CONTAINERS:,} lists and objects is not read")
     return data
 
 

@@ -54,7 +54,7 @@ from api.errors import GreenroomError, SessionNotFound, TooBusy, TooLarge
 from api.http.models import cluster_of, find_model
 from api.http.security import owner_of
 from api.http.sockets import converse, receive_data, send_view
-from api.http.turn_messages import TurnMessages
+from api.http.turn_messages import TurnMessages, is_read
 from api.http.turn_schemas import CancelBody, GenerateBody, PingBody, ResumeBody, TypingBody, parse_message, turn_id_in
 from api.settings import ApiSettings
 from api.turns import TurnRequest
@@ -242,8 +242,7 @@ class Conversation:
         if start.tools or start.is_held_reply:
             model = start.model or self._session.model
             answers = (await find_model(cluster_of(self._websocket), model)).answers
-            is_read = bool(start.tools) or answers.has_channels
-            stream = await self._handle.resume(start.turn_id, 0) if offset and is_read else stream
+            stream = await self._handle.resume(start.turn_id, 0) if offset and is_read(start, answers) else stream
         messages = TurnMessages(start, answers, offset, self._session.max_context)
         await self._send(messages.started())
         async for frame in stream:

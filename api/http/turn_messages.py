@@ -13,6 +13,11 @@ from api.wire.answer_views import answer_view
 from api.wire.views import FinishView
 
 
+def is_read(start: TurnStart, answers: AnswerFormat) -> bool:
+    """Whether the answer of a turn is told apart into text, reasoning and calls, which takes all of its frames."""
+    return bool(start.tools) or (start.is_held_reply and answers.has_channels)
+
+
 class TurnMessages:
     """The messages of a turn's tokens from ``offset`` on.
 
@@ -24,8 +29,8 @@ class TurnMessages:
         self._start = start
         self._offset = offset
         self._max_context = max_context
-        is_read = bool(start.tools) or (start.is_held_reply and answers.has_channels)
-        self._parser = parser_of(answers, f"call_{start.turn_id}_", start.tools) if is_read else None
+        is_told_apart = is_read(start, answers)
+        self._parser = parser_of(answers, f"call_{start.turn_id}_", start.tools) if is_told_apart else None
 
     def started(self) -> dict[str, Any]:
         """The first one."""

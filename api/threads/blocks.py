@@ -61,7 +61,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to an ask. ``metadata`` is the caller's own."""
+    """The answer to an ask. ``metadata`` is what a protocol keeps with it: no client gives it."""
 
     at: float
     approve: bool | None = None

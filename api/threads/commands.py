@@ -85,7 +85,7 @@ class Steer:
 
 @dataclass(frozen=True, slots=True)
 class GivenAnswer:
-    """The answer to one ask. ``metadata`` is the caller's own."""
+    """The answer to one ask. ``metadata`` is what a protocol keeps with it: no client gives it."""
 
     ask_id: str
     approve: bool | None = None

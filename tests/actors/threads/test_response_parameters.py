@@ -60,5 +60,5 @@ async def test_a_chat_is_refused_what_no_run_can_give(small: SmallCluster, field
     async with calling(small) as caller:
         body = {"model": "agent/helper", "messages": [{"role": "user", "content": "say hello"}], **fields}
         refused = await caller.ask("POST", "/v1/chat/completions", body, 400)
-        assert refused["error"]["code"] == "unsupported"
+        assert (refused["error"]["code"], refused["error"]["param"]) == ("unsupported", *fields)
         assert (await caller.ask("GET", "/api/threads"))["threads"] == []

@@ -63,5 +63,5 @@ def test_a_body_has_no_more_lists_and_objects_than_can_be_read_at_once() -> None
     few, many = "[" * MAX_CONTAINERS, [[""]] * MAX_CONTAINERS
     assert parse_body(SteerBody, json.dumps({"prompt": few + '"{\\'}).encode()).prompt == few + '"{\\'
     for read in (partial(parse_body, SteerBody), partial(parse_openai_body, EmbeddingBody), parse_message):
-        with pytest.raises(InvalidRequest, match="more than 100000 lists and objects"):
+        with pytest.raises(InvalidRequest, match="more than 100,000 lists and objects"):
             read(json.dumps({"type": "generate", "prompt": "x", "input": many}).encode())

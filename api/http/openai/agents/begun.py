@@ -153,13 +153,18 @@ def thread_and_call(told_id: str) -> tuple[str, str]:
     return thread_id, call
 
 
+def calls_of_caller(asks: Sequence[Block]) -> list[Block]:
+    """Those of these asks that wait for the result of a tool of the caller's."""
+    return [ask for ask in asks if ask.ask and ask.ask.type == "client_tool"]
+
+
 async def _answer(
     thread: ThreadHandle, results: Sequence[Message], field: str, keeping: Keeping | None
 ) -> tuple[str, tuple[Block, ...], Results]:
     """Give these results, the last with what is kept; the run that waits for them, its asks, and all its results."""
     texts = {thread_and_call(one.tool_call_id or "")[1]: one.content for one in results}
     run_id = run_of_call(thread.thread_id, next(reversed(texts)))
-    asked = [ask for ask in await asks_of(thread, run_id) if ask.ask and ask.ask.type == "client_tool"]
+    asked = calls_of_caller(await asks_of(thread, run_id))
     asks = [ask for ask in asked if ask.call_id in texts]
     if not asks:
         raise InvalidField("no call waits for the result of this id", field)
@@ -182,7 +187,7 @@ async def _answer(
 
 def missing_result(asks: Sequence[Block], field: str = "input") -> GreenroomError:
     """What a request is refused with while these wait."""
-    call = next((ask for ask in asks if ask.state == "open" and ask.ask and ask.ask.type == "client_tool"), None)
+    call = next((ask for ask in calls_of_caller(asks) if ask.state == "open"), None)
     if call is None:
         return waits_for_person(top_of(asks[0].run_id))
     return InvalidField(f"No tool output found for function call {call_id(call)}.", field)

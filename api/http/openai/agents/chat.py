@@ -44,7 +44,7 @@ async def complete_with_agent(request: Request, cluster: Cluster, body: ChatBody
     if body.num_choices > 1:
         raise InvalidField("an agent gives one answer", "n")
     constraint = body.response_format.constraint() if body.response_format else None
-    check_for_agent(body, constraint, "response_format", bool(body.logprobs))
+    check_for_agent(body, constraint, "response_format", "logprobs" if body.logprobs else None)
     thread, shown = await _begun(cluster, body, agent, owner)
     head = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time()), "model": body.model}
     if body.stream:

@@ -23,16 +23,18 @@ _OWN = (
 """What an agent and its model have of their own."""
 
 
-def check_for_agent(body: SamplingBody, constraint: Constraint | None, format_field: str, has_logprobs: bool) -> None:
-    """Refuse what no run can give.
+def check_for_agent(
+    body: SamplingBody, constraint: Constraint | None, format_field: str, logprobs_field: str | None
+) -> None:
+    """Refuse what no run can give: the fields that ask for a constraint, and for log-probabilities if they do.
 
     Raises:
         InvalidField: names it.
     """
     if constraint:
         raise InvalidField("what an agent's answers are held to is its own output", format_field, "unsupported")
-    if has_logprobs:
-        raise InvalidField("an agent's answers have no log-probabilities", "top_logprobs", "unsupported")
+    if logprobs_field:
+        raise InvalidField("an agent's answers have no log-probabilities", logprobs_field, "unsupported")
     if body.is_prewarming:
         raise InvalidField("an agent's prompt is not computed without a run", "prompt_cache_options", "unsupported")
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from api.http.openai.agents.begun import Begun
+from api.http.openai.agents.begun import Begun, calls_of_caller
 from api.threads.blocks import Block, number_of
 
 _ID = re.compile(r"resp_([0-9a-f]{32})r([0-9]{1,15})(?:a([0-9]{1,15})(?:r([0-9]{1,15}))?)?", re.ASCII)
@@ -61,8 +61,3 @@ class AgentResponse:
         """The ids of those that its caller had answered before it, of all of the first run."""
         last = self.num_asked
         return [] if last is None else [ask.id for ask in calls_of_caller(asks) if number_of(ask.id) <= last]
-
-
-def calls_of_caller(asks: Sequence[Block]) -> list[Block]:
-    """Those of these asks that wait for the result of a tool of the caller's."""
-    return [ask for ask in asks if ask.ask and ask.ask.type == "client_tool"]

@@ -9,8 +9,8 @@ from typing import Any
 
 from api.errors import BlockNotFound
 from api.http.agents.taken import asks_of
-from api.http.openai.agents.begun import NO_RESULTS, Results, call_id
-from api.http.openai.agents.response_ids import AgentResponse, calls_of_caller
+from api.http.openai.agents.begun import NO_RESULTS, Results, call_id, calls_of_caller
+from api.http.openai.agents.response_ids import AgentResponse
 from api.http.openai.responses.draft import Draft
 from api.http.openai.responses.items import Item, with_ids
 from api.threads.blocks import Block, Role, number_of, top_of
@@ -194,7 +194,7 @@ def _answered_elsewhere(known: Kept, at: float, asks: Sequence[Block]) -> Kept:
     """Of one whose results were given before, over another way or with a message."""
     items = [
         {"type": "function_call_output", "call_id": call_id(ask), "output": number_of(ask.id), "status": "completed"}
-        for ask in sorted(calls_of_caller(asks), key=lambda ask: ask.seq)
+        for ask in sorted(asks, key=lambda ask: ask.seq)
         if ask.answer and ask.answer.at == at
     ]
     return _at(Kept({**known.fields, "previous_response_id": None}, items), at)

@@ -16,8 +16,8 @@ from typing_extensions import override
 from api.answers.events import ArgumentsDelta, CallBegun, ReasoningDelta, TextDelta
 from api.errors import GreenroomError, sentence_of
 from api.http.agents.shown import Frames, Shown
-from api.http.openai.agents.begun import call_id, waits_for_person
-from api.http.openai.agents.response_ids import AgentResponse, calls_of_caller
+from api.http.openai.agents.begun import call_id, calls_of_caller, waits_for_person
+from api.http.openai.agents.response_ids import AgentResponse
 from api.http.openai.agents.shown import LENGTHS
 from api.http.openai.envelope import openai_error_body
 from api.http.openai.responses.item_events import ItemEvents

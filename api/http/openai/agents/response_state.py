@@ -7,7 +7,8 @@ from contextlib import aclosing
 from typing import Any, Literal
 
 from api.http.agents.taken import asks_of
-from api.http.openai.agents.response_ids import AgentResponse, calls_of_caller
+from api.http.openai.agents.begun import calls_of_caller
+from api.http.openai.agents.response_ids import AgentResponse
 from api.threads.blocks import Block, number_of, top_of
 from api.threads.contract import StreamQuery, ThreadHandle
 from api.threads.runs import Run

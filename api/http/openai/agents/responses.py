@@ -35,6 +35,7 @@ from api.http.json_text import json_text
 from api.http.limits import become_stream
 from api.http.openai.agents.begun import (
     Begun,
+    calls_of_caller,
     go_on,
     missing_result,
     prompt_of,
@@ -44,7 +45,7 @@ from api.http.openai.agents.begun import (
 )
 from api.http.openai.agents.chat import KEPT_S
 from api.http.openai.agents.left_out import check_for_agent
-from api.http.openai.agents.response_ids import AgentResponse, calls_of_caller
+from api.http.openai.agents.response_ids import AgentResponse
 from api.http.openai.agents.response_kept import Keeping, Kept, is_stored, items_of, kept_of, names_of
 from api.http.openai.agents.response_shown import ResponseShown
 from api.http.openai.agents.response_state import state_of
@@ -78,7 +79,7 @@ class AgentResponses:
 
     async def create(self, request: Request, body: ResponseBody, draft: Draft, agent: str) -> Response:
         """``POST /v1/responses``."""
-        check_for_agent(body, draft.constraint, "text", body.num_logprobs is not None)
+        check_for_agent(body, draft.constraint, "text", None if body.num_logprobs is None else "top_logprobs")
         if draft.is_streamed:
             become_stream(request.scope)
         begun = await self._begin(body, draft, agent)

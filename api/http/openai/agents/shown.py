@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from api.errors import GreenroomError
 from api.http.agents.shown import Frame, Frames, Shown
-from api.http.openai.agents.begun import call_id, waits_for_person
+from api.http.openai.agents.begun import call_id, calls_of_caller, waits_for_person
 from api.threads.blocks import Block
 from api.threads.runs import Run, Usage
 
@@ -69,7 +69,7 @@ class ChatShown(Shown):
     def waits(self, run: Run) -> Frames:
         self.usage = run.usage
         asks = sorted(self.asks.values(), key=lambda ask: ask.seq)
-        if any(ask.ask and ask.ask.type != "client_tool" for ask in asks):
+        if calls_of_caller(asks) != asks:
             return self.failed(waits_for_person(run.id))
         calls = [self._calls[ask.call_id] for ask in asks if ask.call_id in self._calls]
         return [*(_call(index, call) for index, call in enumerate(calls)), {"finish_reason": "tool_calls"}]
