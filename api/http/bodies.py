@@ -33,7 +33,8 @@ MAX_CONTAINERS = 100_000
 them would take seconds and a gigabyte.
 """
 
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+"""One that does not end goes to the end: else each quote in it would be tried as a beginning."""
 
 
 class FirstError(BaseModel):

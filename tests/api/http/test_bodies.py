@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import time
 from functools import partial
 from typing import Any
 
@@ -11,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from api.errors import InvalidRequest
 from api.http.app import build_app
-from api.http.bodies import MAX_CONTAINERS, MAX_ERRORS, FirstError, parse_body
+from api.http.bodies import _STRING, MAX_CONTAINERS, MAX_ERRORS, FirstError, parse_body
 from api.http.openai.embeddings import EmbeddingBody
 from api.http.openai.schemas import parse_body as parse_openai_body
 from api.http.operations import Operation
@@ -65,3 +67,23 @@ def test_a_body_has_no_more_lists_and_objects_than_can_be_read_at_once() -> None
     for read in (partial(parse_body, SteerBody), partial(parse_openai_body, EmbeddingBody), parse_message):
         with pytest.raises(InvalidRequest, match="more than 100,000 lists and objects"):
             read(json.dumps({"type": "generate", "prompt": "x", "input": many}).encode())
+
+
+@pytest.mark.parametrize("text", ['\\"', '"', "\\\n", '"["', "[", "\\"])
+def test_strings_are_passed_over_in_time_that_grows_with_the_body_alone(text: str) -> None:
+    """A quadratic search would take hours for this."""
+    data = b"[" * (MAX_CONTAINERS + 1) + b'"' + text.encode() * ((8 << 20) // len(text))
+    began = time.thread_time()
+    with pytest.raises(InvalidRequest):
+        parse_body(SteerBody, data)
+    assert time.thread_time() - began < 20
+
+
+def test_brackets_in_strings_of_any_json_are_not_counted() -> None:
+    strings = ['"', "\\", "\n", "[{", '\\"[', "\u2028", "é[", '"{"', "\\\\["]
+    draw = random.Random(7)
+    for _ in range(300):
+        value = {draw.choice(strings): draw.choices(strings, k=draw.randrange(9))} if draw.random() < 0.5 else strings
+        data = json.dumps(value, ensure_ascii=draw.random() < 0.5).encode()
+        bare = _STRING.sub(b"", data)
+        assert (bare.count(b"["), bare.count(b"{")) == (1, int(isinstance(value, dict)))
