@@ -178,13 +178,13 @@ class ProgramThread:
         self._thread.start()
 
     @property
-    def starved_s(self) -> float:
-        """How long it has waited for a core, all in all; 0 where the system does not say."""
+    def core_s(self) -> tuple[float, float]:
+        """Seconds on a core, and seconds that it waited for one, all in all; 0 where the system does not say."""
         try:
-            _, waited_ns, _ = Path(f"/proc/self/task/{self._thread.native_id}/schedstat").read_text().split()
+            ran_ns, waited_ns, _ = Path(f"/proc/self/task/{self._thread.native_id}/schedstat").read_text().split()
         except (OSError, ValueError):
-            return 0.0
-        return int(waited_ns) / 1e9
+            return 0.0, 0.0
+        return int(ran_ns) / 1e9, int(waited_ns) / 1e9
 
     def wake(self) -> None:
         """There may be something for it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
@@ -68,6 +67,7 @@ class ProgramRun:
     Attributes:
         has_loaded: its source is there, and has a program.
         has_diverged: it ended since it did not repeat itself.
+        has_yielded: since the last ``probe``.
     """
 
     GRACE_S = 1.0
@@ -87,7 +87,7 @@ class ProgramRun:
         self.desk = desk
         self.is_durable = False
         self.has_loaded = self.has_diverged = False
-        self.responded_at = time.monotonic()
+        self.has_yielded = False
         self._source = source
         self._arguments = arguments
         self._contexts = contexts
@@ -110,13 +110,15 @@ class ProgramRun:
         """Begin."""
         self._thread.start()
 
-    def now(self) -> float:
-        """Seconds that do not pass while the program wants a core and gets none."""
-        return time.monotonic() - self._thread.starved_s
+    @property
+    def core_s(self) -> tuple[float, float]:
+        """Of its thread."""
+        return self._thread.core_s
 
     def probe(self) -> None:
-        """Have ``responded_at`` set to ``now()`` as soon as the program yields."""
-        self._thread.call(self._respond)
+        """Have ``has_yielded`` set as soon as the program yields."""
+        self.has_yielded = False
+        self._thread.call(self._yield)
 
     async def stop(self, frees_contexts: bool, is_hopeless: bool = False) -> bool:
         """End it where it is; False where its thread does not end in time (or is not asked to, as hopeless)."""
@@ -133,8 +135,8 @@ class ProgramRun:
         self.host.arrived(answer)
         self._thread.wake()
 
-    def _respond(self) -> None:
-        self.responded_at = self.now()
+    def _yield(self) -> None:
+        self.has_yielded = True
 
     async def _main(self) -> None:
         current_output.set(self.host.output)

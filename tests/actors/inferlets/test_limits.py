@@ -7,11 +7,15 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import pytest_asyncio
 
 from actors.inferlets.event_loop import ProgramThread
+from actors.inferlets.limits import Watch
+from actors.inferlets.run import ProgramRun
 from actors.settings import InferletSettings
 from api.errors import TooBusy, TooLarge
 from api.inferlet_events import Completed, Failed, Message, Stderr, Stdout
@@ -64,7 +68,7 @@ async def test_a_program_that_never_yields_fails_and_its_process_ends(cluster: S
 async def test_a_program_that_gets_no_core_is_not_one_that_never_yields(
     cluster: SmallCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ProgramThread, "starved_s", property(lambda thread: time.monotonic()))
+    monkeypatch.setattr(ProgramThread, "core_s", property(lambda thread: (0.0, time.monotonic())))
     strict = replace(cluster.settings.inferlets, max_blocking_s=0.2)
     await cluster.directory.configure(replace(cluster.settings, inferlets=strict))
     program = """
@@ -75,6 +79,35 @@ async def test_a_program_that_gets_no_core_is_not_one_that_never_yields(
         """
     (ended,) = await all_events(await launched(cluster, program))
     assert isinstance(ended, Completed)
+
+
+@pytest.mark.parametrize("does_compute", [False, True], ids=["the process stands still", "the program computes"])
+async def test_what_the_watch_does_not_see_counts_where_the_program_computed(does_compute: bool) -> None:
+    began = time.monotonic()
+
+    class Run:
+        has_yielded = False
+        host = SimpleNamespace(progress=(0, 0), missing=None)
+        desk = SimpleNamespace(is_blocking=False)
+
+        @property
+        def core_s(self) -> tuple[float, float]:
+            return (time.monotonic() - began if does_compute else 0.0), 0.0
+
+        def probe(self) -> None:
+            pass
+
+    settings = InferletSettings(max_blocking_s=1.0, memory_limit_bytes=1 << 40)
+    watch = Watch(settings, cast(ProgramRun, Run()), time.time())
+    watching = asyncio.create_task(watch.violation())
+    for _ in range(4):  # 1.3 s, of which five looks
+        await asyncio.sleep(0.01)
+        time.sleep(0.3)  # noqa: ASYNC251  nothing else runs
+    await asyncio.sleep(0.12)
+    assert watching.done() == does_compute
+    watching.cancel()
+    if does_compute:
+        assert "did not yield for 1 s" in (await watching).sentence
 
 
 async def test_a_program_that_prints_without_end_is_cut_and_told(cluster: SmallCluster) -> None:
