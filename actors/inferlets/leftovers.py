@@ -107,8 +107,6 @@ class ProcessState:
         self._noted.clear()
         self._imported.clear()
         random.seed()
-        if not remarks:
-            self._modules = LoadedModules()  # with what the actor itself has imported meanwhile
         return tuple(remarks)
 
     def _put_back(self) -> Iterator[str]:

@@ -23,16 +23,18 @@ class LoadedModules:
     """The modules as they are when this is made, with their functions and classes, and the methods of those."""
 
     def __init__(self) -> None:
-        self._modules = dict(sys.modules)
-        self._contents = {name: _contents(name, module) for name, module in self._modules.items() if _is_kept(name)}
+        self._modules: dict[str, Any] = {}
+        self._contents: dict[str, _Contents] = {}
+        self._note(())
 
     def restore(self, imported: Collection[str]) -> Iterator[str]:
         """Forget what a program has ``imported``, so that the next one imports it anew; what stays of it, in words.
 
-        A module that is no Python source can be imported once in a process.
+        A module that is no Python source can be imported once in a process. What the actor itself has imported
+        meanwhile is there for the next program too.
         """
-        found = {name: _contents(name, self._modules[name]) for name in self._contents}
-        changed = [name for name in found if found[name] != self._contents[name]]
+        touched = [name for name, contents in self._contents.items() if contents.is_touched]
+        changed = [name for name in touched if self._contents[name].code != _code(name, self._modules[name])]
         if changed:
             yield f"it has changed {', '.join(changed[:5])}"
         sys.modules.update(self._modules)
@@ -43,6 +45,16 @@ class LoadedModules:
             yield f"it has imported {', '.join(lasting[:5])}"
         for name in forgotten:
             self._forget(name)
+        self._note(touched)
+
+    def _note(self, touched: Collection[str]) -> None:
+        """What is there now is what was there before; all but ``touched`` and what is new has been noted."""
+        self._modules = dict(sys.modules)
+        new = self._modules.keys() - self._contents.keys()
+        for name in (*touched, *new):
+            module = self._modules[name]
+            if isinstance(module, types.ModuleType) and _root(name) not in _VOLATILE:
+                self._contents[name] = _Contents(name, module)
 
     def _forget(self, name: str) -> None:
         module = sys.modules.pop(name)
@@ -56,19 +68,38 @@ def _root(name: str) -> str:
     return name.partition(".")[0]
 
 
-def _is_kept(name: str) -> bool:
-    return _root(name) not in _VOLATILE
-
-
 def _is_source(name: str) -> bool:
     file = getattr(sys.modules[name], "__file__", None)
     return name == _PROGRAM or file is None and hasattr(sys.modules[name], "__path__") or str(file).endswith(".py")
 
 
-def _contents(name: str, module: Any) -> int:
-    """A number that is another one where a function, a class, or a method of one is another object."""
+class _Contents:
+    """What a module has, and each of the classes that are its own.
+
+    Attributes:
+        code: another number where one of the functions, the classes, or the methods of those is another object.
+    """
+
+    __slots__ = ("_objects", "_spaces", "code")
+
+    def __init__(self, name: str, module: types.ModuleType) -> None:
+        classes = [value for value in list(vars(module).values()) if type(value) is type and value.__module__ == name]
+        self._spaces = [vars(one) for one in (module, *classes)]
+        self._objects = [tuple(space.values()) for space in self._spaces]
+        self.code = _code(name, module)
+
+    @property
+    def is_touched(self) -> bool:
+        """Any object of it is another, and not an equal one: quick to find, since nothing is compared with itself."""
+        try:
+            return [tuple(space.values()) for space in self._spaces] != self._objects
+        except Exception:  # of what cannot be compared, such as two arrays
+            return True
+
+
+def _code(name: str, module: types.ModuleType) -> int:
     found: list[int] = []
-    for value in list(vars(module).values()) if isinstance(module, types.ModuleType) else ():
+    for value in list(vars(module).values()):
         if isinstance(value, _CODE):
             found.append(id(value))
         if type(value) is type and value.__module__ == name:
