@@ -17,6 +17,8 @@ from api.threads.contract import AgentInfo
 MAX_AGENTS = 256
 """Of one owner."""
 
+TOO_MANY = f"an owner may have {MAX_AGENTS} uploaded agents: delete some first"
+
 PUT_S = 600.0
 """An upload is over after so long, and its text is pointed to if it ever will be."""
 
@@ -41,12 +43,17 @@ class AgentSources:
         """
         known = set(await self.journal.list_items(_names(owner)))
         if (new := set(names) - known) and len(known) + len(new) > MAX_AGENTS:
-            raise TooBusy(f"an owner may have {MAX_AGENTS} uploaded agents: delete some first")
+            raise TooBusy(TOO_MANY)
         replaced = [await self._pointer(name, owner) for name in names if name in known]
         pointer = Source(_text_name(time.time()) + uuid.uuid4().hex, file)
         await self.journal.put_item(_texts(owner), pointer.program, encode_source(Source(pointer.program, file, text)))
         for name in names:
             await self.journal.put_item(_names(owner), name, encode_source(pointer))
+        if new and len(await self.journal.list_items(_names(owner))) > MAX_AGENTS:  # with others that came at once
+            for name in new:
+                await self.journal.delete_item(_names(owner), name)
+            await self._let_go([*replaced, pointer], owner)
+            raise TooBusy(TOO_MANY)
         await self._let_go(replaced, owner)
 
     async def remove(self, name: str, owner: str) -> None:

@@ -140,6 +140,10 @@ class ThreadAgents(Agents):
         await self._names.hide(part, owner)
 
     @override
+    async def unhide(self, part: str, owner: str = "") -> None:
+        await self._names.unhide(part, owner)
+
+    @override
     async def is_hidden(self, part: str, owner: str = "") -> bool:
         return await self._names.is_hidden(part, owner)
 

@@ -72,6 +72,10 @@ class ThreadNames:
         """See ``Agents.hide``."""
         await self.journal.put_item(_hidden(owner), part, b"")
 
+    async def unhide(self, part: str, owner: str) -> None:
+        """See ``Agents.unhide``."""
+        await self.journal.delete_item(_hidden(owner), part)
+
     async def is_hidden(self, part: str, owner: str) -> bool:
         """Whether it is."""
         return await self.journal.get_item(_hidden(owner), part) is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Coroutine
+from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, Protocol, TypeVar, get_args
 
@@ -224,7 +225,9 @@ class FunctionSteps(Acting):
             await asyncio.wait({running})
         except asyncio.CancelledError:
             running.cancel()
-            await asyncio.wait({running})
+            while not running.done():  # however often this is cancelled meanwhile
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({running})
             if running.cancelled():  # which counts as active
                 asks.active(-1)
             raise

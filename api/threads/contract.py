@@ -300,8 +300,12 @@ class Agents(Protocol):
         ...
 
     async def hide(self, part: str, owner: str) -> None:
-        """Note for ever that a part of this owner's threads, by a name of the caller's own, is not to be found any
-        longer. Durable on return."""
+        """Note, until ``unhide``, that a part of this owner's threads is not to be found any longer, by a name of the
+        caller's own. Durable on return."""
+        ...
+
+    async def unhide(self, part: str, owner: str) -> None:
+        """Forget the note: the part is gone."""
         ...
 
     async def is_hidden(self, part: str, owner: str) -> bool:

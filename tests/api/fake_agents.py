@@ -65,6 +65,10 @@ class NoAgents(Agents):
         raise Unsupported("nothing is here")
 
     @override
+    async def unhide(self, part: str, owner: str) -> None:
+        raise Unsupported("nothing is here")
+
+    @override
     async def is_hidden(self, part: str, owner: str) -> bool:
         return False
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
 
+from actors.inferlets.thread_ref import ThreadRef
+from api.errors import Unavailable
+from api.http.openai.agents import responses
 from tests.actors.small_cluster import SmallCluster
-from tests.actors.threads.agents import HELD
+from tests.actors.threads.agents import HELD, RECORDED
 from tests.actors.threads.caller import Caller, Json, calling
 from tests.actors.threads.test_asks import rests
 from tests.actors.threads.test_chat_agents import client_of
@@ -195,3 +200,96 @@ async def test_nothing_is_kept_of_a_response_that_is_deleted_with_its_thread(sma
         await respond(caller, "say two", previous_response_id=first["id"])
         await delete(caller, first)
         assert len(await small.journal.list_items("hidden-in-threads/")) == 1
+
+
+async def test_what_follows_a_response_while_that_is_deleted_is_kept_or_refused(
+    small: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_all = responses._is_all
+    async with calling(small) as caller:
+
+        async def follow(first: Json, asked: asyncio.Event, answered: asyncio.Event) -> int:
+            await asked.wait()
+            body = {"model": "agent/helper", "input": "say two", "previous_response_id": first["id"]}
+            answer = await caller.http.post("/v1/responses", json=body)
+            answered.set()
+            assert answer.status_code in (200, 404), answer.text
+            if answer.status_code == 200:
+                assert await caller.ask("GET", f"/v1/responses/{answer.json()['id']}") == answer.json()
+            else:
+                assert answer.json()["error"]["code"] == "previous_response_not_found"
+            return answer.status_code
+
+        for is_before in (True, False):
+            asked, answered = asyncio.Event(), asyncio.Event()
+
+            async def slow(
+                *of: Any, begin: asyncio.Event = asked, end: asyncio.Event = answered, is_before: bool = is_before
+            ) -> bool:
+                found = None if is_before else await is_all(*of)
+                begin.set()
+                await end.wait()
+                return await is_all(*of) if found is None else found
+
+            first = await respond(caller, "say one")
+            monkeypatch.setattr(responses, "_is_all", slow)
+            following = asyncio.create_task(follow(first, asked, answered))
+            await delete(caller, first)
+            assert await following == 404, "it is hidden by then"
+            await check_gone(caller, first)
+        monkeypatch.setattr(responses, "_is_all", is_all)
+        for turns in range(12):  # of the event loop, between one and the other
+            first, asked = await respond(caller, "say one"), asyncio.Event()
+            asked.set()
+            following = asyncio.create_task(follow(first, asked, asyncio.Event()))
+            for _ in range(20 * turns):
+                await asyncio.sleep(0)
+            await delete(caller, first)
+            await following
+
+
+async def test_a_deletion_that_was_cut_short_is_made_again(
+    small: SmallCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with calling(small) as caller:
+        for name in ("cancel", "delete"):
+            held = await later(caller, HOLD)
+            await until_held()
+            path = f"/v1/responses/{held['id']}"
+            with monkeypatch.context() as patched:
+                patched.setattr(ThreadRef, name, gone)
+                await caller.ask("DELETE", path, None, 503)
+            again = await caller.http.delete(path)
+            assert again.status_code == (200 if name == "cancel" else 404), "it was hidden by then"
+            assert not await is_kept(caller, held)
+            await check_gone(caller, held)
+            HELD["a"].set()
+            RECORDED.clear()
+            HELD.clear()
+
+
+async def gone(*of: object) -> None:
+    raise Unavailable("the thread cannot be reached")
+
+
+async def test_results_that_are_given_again_tell_of_no_response_that_is_not_there(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        made = await respond(caller, called("pick"))
+        results = [result_of(made["output"][0])]
+        told = await respond(caller, results, previous_response_id=made["id"])
+        await delete(caller, told)
+        again = await respond(caller, results, 404, previous_response_id=made["id"])
+        assert again["error"]["code"] == "response_not_found"
+        made = await respond(caller, called("pick"))
+        results = [result_of(made["output"][0])]
+        assert (await respond(caller, results, store=False))["store"] is False
+        assert (await respond(caller, results))["store"] is False
+
+
+async def test_a_conversation_that_waits_for_a_result_is_refused_another_message(small: SmallCluster) -> None:
+    async with calling(small) as caller:
+        made = await respond(caller, called("pick"), conversation="mine")
+        refused = await respond(caller, "say next", 400, conversation="mine")
+        assert made["output"][0]["call_id"] in refused["error"]["message"]
+        await respond(caller, [result_of(made["output"][0])])
+        assert said_in(await respond(caller, "say next", conversation="mine")) == "next"

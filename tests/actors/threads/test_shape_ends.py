@@ -498,3 +498,24 @@ async def test_a_function_asks_again_where_an_answer_is_not_valid_and_says_why(s
         await caller.answer(begun["run_id"], ask_id=asks[-1]["id"], value={"dish": "soup", "number": 2})
         run, blocks = await all_of(caller, begun)
         assert (run["state"], text_of(blocks[-1])) == ("succeeded", "2 soup")
+
+
+@script
+async def give_up_often(prompt: Prompt) -> None:
+    """A call that is cancelled so often, and then a question."""
+    picking = asyncio.create_task(call("pick"))
+    await asyncio.sleep(0.1)
+    for _ in range(int(prompt.text.split()[1])):
+        picking.cancel()
+        await asyncio.sleep(0)
+    await asyncio.wait([picking])
+    await ask("go on?")
+    await emit("message", "done")
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+async def test_a_call_that_is_cancelled_often_counts_as_given_up_once(shaped: SmallCluster, number: int) -> None:
+    async with calling(shaped) as caller:
+        begun = await caller.begin(f"give_up_often {number}", agent="worker")
+        assert (await caller.wait(begun["run_id"], 20))["state"] == "waiting"
+        await caller.ask("POST", f"/api/runs/{begun['run_id']}/cancel", {}, 202)

@@ -155,3 +155,14 @@ async def test_a_text_that_no_name_came_to_point_to_is_deleted_once_its_upload_m
     await sources.put(["d"], "late.py", "6" * 1000, "ada")
     assert await texts(sources, ["a", "c", "d"]) == ["3" * 1000, "5" * 1000, "6" * 1000]
     assert len(await journal.list_items("agent-source/ada")) == 3
+
+
+async def test_uploads_at_once_leave_no_more_agents_than_an_owner_may_have(journal: SqliteJournal) -> None:
+    sources = AgentSources(journal)
+    uploads = [[f"a{upload}x{number}" for number in range(64)] for upload in range(8)]
+    told = await asyncio.gather(*(sources.put(names, "f.py", "x", "ada") for names in uploads), return_exceptions=True)
+    refused = [one for one in told if one is not None]
+    assert all(isinstance(one, TooBusy) for one in refused)
+    kept = {info.name for info in await sources.infos("ada")}
+    assert len(kept) == 64 * (8 - len(refused)) <= MAX_AGENTS
+    assert len(await journal.list_items("agent-source/ada")) == 8 - len(refused)

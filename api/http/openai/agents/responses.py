@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.cluster import Cluster
-from api.errors import BlockNotFound, RunNotFound, ThreadBusy, ThreadDeleted, ThreadNotFound
+from api.errors import BlockNotFound, InferletEnded, RunNotFound, ThreadBusy, ThreadDeleted, ThreadNotFound
 from api.http.agents.shown import frames_of
 from api.http.agents.taken import asks_of
 from api.http.disconnects import while_connected
@@ -85,7 +85,10 @@ class AgentResponses:
         begun = await self._begin(body, draft, agent)
         response = AgentResponse.begun(begun)
         kept = await kept_of(begun.thread, response)
-        fields = kept.fields if kept and kept.is_stored else draft.fields
+        if response.goes_on and await self._agents.is_hidden(str(response), self._owner):
+            raise ResponseNotFound(str(response))  # the same results were given before, and that is deleted
+        is_stored = kept is not None and kept.is_stored
+        fields = kept.fields if kept and is_stored else {**draft.fields, "store": is_stored}
         shown = await _shown(begun.thread, response, fields)
         if draft.is_streamed:
             return EventStream(kept_alive(_texts(begun.thread, shown)))
@@ -127,13 +130,19 @@ class AgentResponses:
 
     async def delete(self, response: AgentResponse) -> None:
         """``DELETE /v1/responses/{id}``; where nothing else is in its thread, and that has no name, the thread too."""
-        thread, _ = await self._found(response)
+        thread, kept = await self._there(response)
+        was_hidden = await self._agents.is_hidden(str(response), self._owner)
         with suppress(ThreadNotFound, ThreadDeleted):  # it was there before: another call has deleted it
-            if await _is_all(thread, response):
-                return await thread.delete()
-            for name in await names_of(thread, response):
-                await self._agents.hide(name, self._owner)
             await self._end(thread, response)
+            names = await names_of(thread, response)
+            for name in reversed(names):
+                await self._agents.hide(name, self._owner)
+            if await _is_all(thread, response):  # what goes on with it from now on finds that it is hidden
+                await thread.delete()
+                for name in names:
+                    await self._agents.unhide(name, self._owner)
+        if was_hidden:  # by a call that might have been cut short
+            raise ResponseNotFound(str(response))
 
     async def input_items(self, response: AgentResponse, query: Mapping[str, str]) -> Response:
         """``GET /v1/responses/{id}/input_items``."""
@@ -162,7 +171,11 @@ class AgentResponses:
         prompt = replace(prompt, metadata=keeping.with_run(prompt))
         if previous is not None:
             return await self._after(*previous, prompt, draft)
-        return await _begun(await self._opened(draft, agent), prompt)
+        thread = await self._opened(draft, agent)
+        for run in await thread.active_runs() if draft.fields["conversation"] else ():
+            if run.state == "waiting":
+                raise missing_result(await asks_of(thread, run.id))
+        return await _begun(thread, prompt)
 
     async def _opened(self, draft: Draft, agent: str) -> ThreadHandle:
         name = draft.fields["conversation"] and draft.fields["conversation"]["id"]
@@ -173,15 +186,15 @@ class AgentResponses:
     def _kept_s(self, draft: Draft) -> float:
         return self._retention_s if draft.is_stored else KEPT_S
 
-    async def _previous(self, response_id: str, agent: str) -> tuple[ThreadHandle, Run]:
-        """The thread of a response that is stored, and its last run."""
+    async def _previous(self, response_id: str, agent: str) -> tuple[AgentResponse, ThreadHandle, Run]:
+        """A response that is stored, its thread, and its last run."""
         response = AgentResponse.of(response_id)
         if response is None:
             raise PreviousResponseNotFound(response_id)
         try:
             await self._found(response)
             thread = await self._agents.find(agent, response.thread_id, self._owner)
-            return thread, await thread.run(response.runs[-1])
+            return response, thread, await thread.run(response.runs[-1])
         except (ResponseNotFound, ThreadNotFound, ThreadDeleted, RunNotFound):
             raise PreviousResponseNotFound(response_id) from None
 
@@ -193,7 +206,25 @@ class AgentResponses:
             if not is_stored(await thread.run(run_of_call(thread_id, call))):
                 raise InvalidField("what goes on with a run that is not stored cannot be stored either", "store")
 
-    async def _after(self, thread: ThreadHandle, run: Run, prompt: Prompt, draft: Draft) -> Begun:
+    async def _after(
+        self, previous: AgentResponse, thread: ThreadHandle, run: Run, prompt: Prompt, draft: Draft
+    ) -> Begun:
+        """What follows a response, if that was not deleted meanwhile, and its thread with it.
+
+        Who deletes it hides it before it looks whether the thread has anything else.
+        """
+        begun: Begun | None = None
+        try:
+            begun = await self._following(thread, run, prompt, draft)
+            await self._found(previous)
+        except (ResponseNotFound, ThreadNotFound, ThreadDeleted, InferletEnded):
+            with suppress(ThreadNotFound, ThreadDeleted, InferletEnded):
+                if begun:
+                    await begun.thread.cancel(begun.runs[0])
+            raise PreviousResponseNotFound(str(previous)) from None
+        return begun
+
+    async def _following(self, thread: ThreadHandle, run: Run, prompt: Prompt, draft: Draft) -> Begun:
         """In this thread, where the run is the last one there; else, and if not to be stored, in a fork after it."""
         if draft.is_stored and run.state != "waiting" and await _last_run(thread) == run.id:
             with suppress(ThreadBusy):  # another request might have come meanwhile
@@ -213,13 +244,19 @@ class AgentResponses:
         return await self._agents.fork(thread.thread_id, newest[0].id, self._owner, idle_timeout_s=kept_s)
 
     async def _found(self, response: AgentResponse) -> tuple[ThreadHandle, Kept]:
-        """The thread of a response that is stored, and what is kept there."""
+        """The thread of a response that is stored and not deleted, and what is kept there."""
+        found = await self._there(response)
+        if await self._agents.is_hidden(str(response), self._owner):
+            raise ResponseNotFound(str(response))
+        return found
+
+    async def _there(self, response: AgentResponse) -> tuple[ThreadHandle, Kept]:
         try:
             thread = await self._agents.thread(response.thread_id, self._owner)
             kept = await kept_of(thread, response)
         except (ThreadNotFound, ThreadDeleted, RunNotFound, BlockNotFound):
             raise ResponseNotFound(str(response)) from None
-        if kept is None or not kept.is_stored or await self._agents.is_hidden(str(response), self._owner):
+        if kept is None or not kept.is_stored:
             raise ResponseNotFound(str(response))
         return thread, kept
 
