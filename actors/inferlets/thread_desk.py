@@ -59,7 +59,7 @@ class ThreadDesk(ThreadCalls):
             raise InferletEnded(f"the thread has ended: {ended.value!s:.2000}" if ended else "the thread has ended")
         if inbox.values[position] != value:
             raise IdempotencyConflict(f"the key {key.rpartition('/')[0]!r} was used with another body")
-        if isinstance(outcome, RunNotFound) and (found := self._ended(value)):
+        if isinstance(outcome, RunNotFound) and (found := self._ended(_for_run(value))):
             return found  # it ended while the command was on its way, and its program has let go of it
         if isinstance(outcome, GreenroomError):
             raise outcome
@@ -122,7 +122,7 @@ class ThreadDesk(ThreadCalls):
         run = self.log.runs.get(str(value.get("run_id"))) if isinstance(value, dict) else None
         if run is None or not run.is_over:
             return None
-        if value["command"] != "cancel":
+        if value.get("command") != "cancel":
             raise RunEnded(f"run {run.id!r} has ended ({run.state})")
         return run, self.log.end
 
@@ -159,3 +159,8 @@ class ThreadDesk(ThreadCalls):
             self._reception.num_readers -= 1
             self.log.unwatch(changed)
             self._reception.used_at = time.time()
+
+
+def _for_run(value: Any) -> Any:
+    """What of a command is for a run: the answers with a prompt, or the command itself."""
+    return value.get("answering", value)

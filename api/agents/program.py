@@ -181,10 +181,8 @@ class _Thread:
                 run = self._run(run_id)
                 run.cancel("rollback" if mode == "rollback" else "user")
                 self._queue = deque(one for one in self._queue if not one.run.is_over)
-            case Answers(run_id, answers):
-                run = self._run(run_id)
-                self._check_goes_on(run)
-                run.asks.take(answers)
+            case Answers():
+                run = self._answer(command)
             case Exhausted(run_id):
                 run = self._run(run_id)
                 run.exhaust()
@@ -210,11 +208,19 @@ class _Thread:
         if len(self._queue) >= MAX_QUEUED:
             raise TooBusy("as many runs of this thread as are allowed wait already")
         self._check_waits(num_chars_of(prompt))
+        if prompt.answering:
+            self._answer(prompt.answering)
         if busy and policy != "queue":
             for one in (*self._queue, busy):
                 one.cancel("rollback" if policy == "rollback" else "interrupted")
             self._queue.clear()
         return self._accept(position, prompt)
+
+    def _answer(self, given: Answers) -> RunTask:
+        run = self._run(given.run_id)
+        self._check_goes_on(run)
+        run.asks.take(given.answers)
+        return run
 
     def _check_waits(self, num_chars: int) -> None:
         """So much more can wait for its place; what is the only one is as long as a request can be."""

@@ -41,7 +41,7 @@ MAX_DEPTH = 8
 
 def num_chars_of(prompt: Prompt) -> int:
     """Of all that is kept of its run while that waits for its place, before a death and after it."""
-    return len(json.dumps(sent(replace(prompt, if_busy=None, after=None)), ensure_ascii=False))
+    return len(json.dumps(sent(replace(prompt, if_busy=None, after=None, answering=None)), ensure_ascii=False))
 
 
 class RunTask:

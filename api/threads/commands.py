@@ -48,6 +48,7 @@ class Prompt:
         history: roles and texts of what was said elsewhere before, which the model reads first.
         tools: of the caller's own, for this run; a call of one is an ask for its result.
         after: the run that the thread accepted last; where another one came after that, the prompt is refused.
+        answering: answers that are taken with it, before it; none of them where it is refused.
     """
 
     text: str
@@ -59,12 +60,13 @@ class Prompt:
     history: tuple[tuple[Role, str], ...] = ()
     tools: tuple[Tool, ...] = ()
     after: str | None = None
+    answering: Answers | None = None
 
     @property
     def is_for_own_run(self) -> bool:
         """It has what a run has once, so that it cannot join one."""
         has_limits = self.limits != Limits()
-        return has_limits or bool(self.tool_choice or self.metadata or self.history or self.tools)
+        return has_limits or bool(self.tool_choice or self.metadata or self.history or self.tools or self.answering)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,9 @@ class Exhausted:
 
 
 Command: TypeAlias = Prompt | Cancel | Steer | Answers | Exhausted
+_LEFT_OUT = ("history", "tools", "after", "answering")
+"""Of a prompt, where they are empty."""
+
 _KINDS: dict[str, type[Command]] = {
     "prompt": Prompt,
     "cancel": Cancel,
@@ -123,7 +128,7 @@ def sent(command: Command) -> dict[str, Any]:
     """The command as the message that carries it."""
     kind = next(name for name, kind in _KINDS.items() if kind is type(command))
     fields = asdict(command)
-    fields = {name: value for name, value in fields.items() if value or name not in ("history", "tools", "after")}
+    fields = {name: value for name, value in fields.items() if value or name not in _LEFT_OUT}
     return {"command": kind, **fields}
 
 
@@ -140,8 +145,13 @@ def received(message: object) -> Command:
             fields |= {"limits": Limits(**fields["limits"]), "tool_choice": tuple(fields["tool_choice"])}
             fields["history"] = tuple((role, text) for role, text in fields.get("history", ()))
             fields["tools"] = tuple(Tool(**one) for one in fields.get("tools", ()))
+            fields["answering"] = _answers(fields["answering"]) if "answering" in fields else None
         elif kind is Answers:
-            fields["answers"] = tuple(GivenAnswer(**one) for one in fields["answers"])
+            return _answers(fields)
         return kind(**fields)
     except (TypeError, KeyError, ValueError) as error:
         raise ValueError("this message is no command") from error
+
+
+def _answers(fields: Mapping[str, Any]) -> Answers:
+    return Answers(**{**fields, "answers": tuple(GivenAnswer(**one) for one in fields["answers"])})

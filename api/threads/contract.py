@@ -111,6 +111,7 @@ class ThreadHandle(Protocol):
             ThreadBusy: a run is there, and the policy is to refuse.
             IdempotencyConflict: the key was used with another prompt.
             TooBusy: as many runs as are allowed wait.
+            AskNotFound, AlreadyAnswered, RunEnded, InvalidRequest: of the answers with it; see ``answer``.
         """
         ...
 

@@ -99,12 +99,12 @@ async def give(thread: ThreadHandle, run_id: str, asks: Iterable[Block], answers
         AlreadyAnswered: one has another answer, or has expired.
     """
     by_id = {ask.id: ask for ask in asks}
-    new = tuple(one for one in answers if not (one.ask_id in by_id and _has(by_id[one.ask_id], one)))
+    new = tuple(one for one in answers if not (one.ask_id in by_id and has_answer(by_id[one.ask_id], one)))
     if new:
         await thread.answer(run_id, new)
 
 
-def _has(ask: Block, given: GivenAnswer) -> bool:
+def has_answer(ask: Block, given: GivenAnswer) -> bool:
     """Whether the ask has this answer.
 
     Raises:

@@ -15,10 +15,10 @@ from typing import Any, Protocol, TypeAlias
 
 from api.cluster import Cluster
 from api.errors import Conflict, GreenroomError, ThreadDeleted, ThreadNotFound
-from api.http.agents.taken import asks_of, give
+from api.http.agents.taken import asks_of, give, has_answer
 from api.http.openai.envelope import InvalidField
 from api.threads.blocks import Block, Role, number_of, run_of_call, top_of
-from api.threads.commands import GivenAnswer, Prompt
+from api.threads.commands import Answers, GivenAnswer, Prompt
 from api.threads.contract import ThreadHandle
 from api.threads.runs import Run
 from api.tools import ToolChoice
@@ -42,6 +42,9 @@ Results: TypeAlias = Mapping[tuple[str, str], int]
 """Results of calls of one run, each with the id that the call was told as: the numbers of their asks."""
 
 NO_RESULTS: Results = MappingProxyType({})
+
+_WITH_MESSAGE = "greenroom.with_message"
+"""In an answer's metadata: the key of the message that it came with."""
 
 
 class Keeping(Protocol):
@@ -87,7 +90,8 @@ async def go_on(
     *,
     is_next: bool = False,
 ) -> Begun:
-    """Answer the calls of these results; where a user's message is the last, it begins a run after that one.
+    """Answer the calls of these results; where a user's message is the last, it begins a run after that one. The
+    thread takes both, or neither; once, where the request is sent again.
 
     Args:
         prompt: what a run is begun with.
@@ -104,15 +108,19 @@ async def go_on(
         thread = await cluster.agents.find(agent, thread_id, owner)
     except (ThreadNotFound, ThreadDeleted):
         raise InvalidField("a tool's message has the id of a call that this agent made", field) from None
-    is_all = messages[-1].role != "user"
-    run_id, asks, known = await _answer(thread, results, field, keeping if is_all else None)
-    if is_all:
+    answered = await _answered(thread, results, field)
+    run_id, asks = answered.run_id, answered.asks
+    if messages[-1].role != "user":
+        kept = keeping.with_answer(await thread.run(run_id), answered.known) if keeping else {}
+        last = max(asks, key=lambda ask: number_of(ask.id))
+        await give(thread, run_id, asks, [answered.to(ask, kept if ask is last else {}) for ask in asks])
         return Begun(thread, (run_id,), asks)
     key = _key(results, messages[-1])
-    after = run_id if is_next else None
-    prompt = replace(prompt, text=messages[-1].content, if_busy="queue", after=after)
-    prompt = replace(prompt, metadata=keeping.with_run(prompt, known) if keeping else {})
-    run = (await thread.prompt(prompt, key)).run
+    given = [(ask, answered.to(ask, {_WITH_MESSAGE: key})) for ask in asks]
+    new = tuple(one for ask, one in given if not has_answer(ask, one) or _is_with(ask, key))
+    prompt = replace(prompt, text=messages[-1].content, if_busy="queue", after=run_id if is_next else None)
+    prompt = replace(prompt, metadata=keeping.with_run(prompt, answered.known) if keeping else {})
+    run = (await thread.prompt(replace(prompt, answering=Answers(run_id, new) if new else None), key)).run
     return Begun(thread, (run_id, run.id), asks)
 
 
@@ -158,10 +166,28 @@ def calls_of_caller(asks: Sequence[Block]) -> list[Block]:
     return [ask for ask in asks if ask.ask and ask.ask.type == "client_tool"]
 
 
-async def _answer(
-    thread: ThreadHandle, results: Sequence[Message], field: str, keeping: Keeping | None
-) -> tuple[str, tuple[Block, ...], Results]:
-    """Give these results, the last with what is kept; the run that waits for them, its asks, and all its results."""
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """What results answer.
+
+    Attributes:
+        run_id: the run that waits for them, or has.
+        asks: those of it that they are for.
+        texts: of the results, by the calls' ids in the thread.
+        known: of all calls of the run that have one, or have one here.
+    """
+
+    run_id: str
+    asks: tuple[Block, ...]
+    texts: Mapping[str, str]
+    known: Results
+
+    def to(self, ask: Block, metadata: dict[str, Any]) -> GivenAnswer:
+        """The answer to one of the asks."""
+        return GivenAnswer(ask.id, value=self.texts[ask.call_id or ""], metadata=metadata)
+
+
+async def _answered(thread: ThreadHandle, results: Sequence[Message], field: str) -> _Answered:
     texts = {thread_and_call(one.tool_call_id or "")[1]: one.content for one in results}
     run_id = run_of_call(thread.thread_id, next(reversed(texts)))
     asked = calls_of_caller(await asks_of(thread, run_id))
@@ -170,19 +196,18 @@ async def _answer(
         raise InvalidField("no call waits for the result of this id", field)
     if left := [ask for ask in asked if ask.state == "open" and ask.call_id not in texts]:
         raise missing_result(left, field)
-    last = max(asks, key=lambda ask: number_of(ask.id))
     values = [texts.get(ask.call_id or "", ask.answer and ask.answer.value) for ask in asked]
     known = {
         (call_id(ask), value): number_of(ask.id)
         for ask, value in zip(asked, values, strict=True)
         if isinstance(value, str)
     }
-    metadata = keeping.with_answer(await thread.run(run_id), known) if keeping else {}
-    answers = [
-        GivenAnswer(ask.id, value=texts[ask.call_id or ""], metadata=metadata if ask is last else {}) for ask in asks
-    ]
-    await give(thread, run_id, asks, answers)
-    return run_id, tuple(asks), known
+    return _Answered(run_id, tuple(asks), texts, known)
+
+
+def _is_with(ask: Block, key: str) -> bool:
+    """Whether its answer came with the message of this key, so that it comes again where that is sent again."""
+    return ask.answer is not None and ask.answer.metadata.get(_WITH_MESSAGE) == key
 
 
 def missing_result(asks: Sequence[Block], field: str = "input") -> GreenroomError:
