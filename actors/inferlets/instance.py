@@ -190,6 +190,9 @@ class Instance(InferletCalls):
     async def thread_active_runs(self) -> tuple[Run, ...]:
         return await self._thread.thread_active_runs()
 
+    async def thread_run_ids(self) -> tuple[str, ...]:
+        return await self._thread.thread_run_ids()
+
     async def thread_labelled(self, labels: frozenset[Label]) -> dict[Label, str]:
         return await self._thread.thread_labelled(labels)
 

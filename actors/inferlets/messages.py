@@ -32,6 +32,10 @@ class ThreadCalls(Protocol):
         """See ``ThreadHandle.active_runs``."""
         ...
 
+    async def thread_run_ids(self) -> tuple[str, ...]:
+        """See ``ThreadHandle.run_ids``."""
+        ...
+
     async def thread_labelled(self, labels: frozenset[Label]) -> dict[Label, str]:
         """See ``ThreadHandle.labelled``."""
         ...

@@ -84,6 +84,11 @@ class ThreadDesk(ThreadCalls):
         return tuple(self.log.active.values())
 
     @override
+    async def thread_run_ids(self) -> tuple[str, ...]:
+        self._reception.use()
+        return tuple(run.id for run in self.log.runs.values() if run.parent_run_id is None)
+
+    @override
     async def thread_labelled(self, labels: frozenset[Label]) -> dict[Label, str]:
         self._reception.use()
         return {label: self.log.labelled[label] for label in labels & self.log.labelled.keys()}

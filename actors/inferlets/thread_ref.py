@@ -87,6 +87,10 @@ class ThreadRef(ThreadHandle):
         return await self._found(self._calls.thread_active_runs())
 
     @override
+    async def run_ids(self) -> tuple[str, ...]:
+        return await self._found(self._calls.thread_run_ids())
+
+    @override
     async def labelled(self, labels: frozenset[Label]) -> dict[Label, str]:
         return await self._found(self._calls.thread_labelled(labels))
 

@@ -156,6 +156,10 @@ class ThreadHandle(Protocol):
         """Those that have not ended, in the order of their acceptance."""
         ...
 
+    async def run_ids(self) -> tuple[str, ...]:
+        """The ids of all runs but those below others, in the order of their acceptance."""
+        ...
+
     async def labelled(self, labels: frozenset[Label]) -> dict[Label, str]:
         """The last run that has each of these labels; of labels that none has nothing."""
         ...

@@ -20,7 +20,7 @@ from tests.actors.threads.test_chat_agents import client_of
 from tests.actors.threads.test_promises import called
 from tests.actors.threads.test_response_agents import respond, said_in
 from tests.actors.threads.test_response_items import result_of, two_owners
-from tests.actors.threads.test_response_order import HOLD, later, run_of, thread_of, until_held
+from tests.actors.threads.test_response_order import HOLD, later, run_of, thread_of, until_held, until_over
 
 
 async def delete(caller: Caller, response: Json) -> None:
@@ -85,6 +85,28 @@ async def test_what_goes_on_from_a_deleted_response_stays_whole(small: SmallClus
         assert said_in(again) == said_in(listed), "it goes on after the second, in a fork"
         await delete(caller, branch)
         assert await is_kept(caller, branch), "it has what the first one said"
+
+
+@pytest.mark.parametrize("is_begun", [True, False])
+async def test_a_response_that_was_cancelled_in_its_place_outlives_the_one_before_it(
+    small: SmallCluster, is_begun: bool
+) -> None:
+    async with calling(small) as caller:
+        first = await later(caller, HOLD)
+        second = await later(caller, "say two", first)
+        cancelled = await caller.ask("POST", f"/v1/responses/{second['id']}/cancel")
+        assert cancelled["status"] == "cancelled"
+        if is_begun:
+            HELD["a"].set()
+            await until_over(caller, first)
+        await delete(caller, first)
+        HELD["a"].set()
+        await check_gone(caller, first)
+        await rests(small, thread_of(first))
+        small.kill_inferlet(thread_of(first))
+        assert await caller.ask("GET", f"/v1/responses/{second['id']}") == cancelled
+        await delete(caller, second)
+        await check_gone(caller, second)
 
 
 async def test_a_named_thread_stays_without_its_only_response(small: SmallCluster) -> None:

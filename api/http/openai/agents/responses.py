@@ -269,10 +269,8 @@ async def _is_all(thread: ThreadHandle, response: AgentResponse) -> bool:
     """Whether the thread has been made for this response, and has nothing else."""
     if response.num_asked is not None or (await thread.describe()).context_id != thread.thread_id:
         return False
-    oldest, _ = await thread.blocks(replace(_NEWEST, is_descending=False))
-    runs = {await _last_run(thread), *(top_of(block.run_id) for block in oldest)}
     asks = calls_of_caller(await asks_of(thread, response.runs[0]))
-    return runs <= {None, *response.runs} and all(ask.answer is None for ask in asks)
+    return await thread.run_ids() == response.runs and all(ask.answer is None for ask in asks)
 
 
 async def _last_run(thread: ThreadHandle) -> str | None:
