@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from api.http.openai.agents.begun import Begun, calls_of_caller
+from api.http.openai.responses.ids import response_of_key
 from api.threads.blocks import Block, number_of
 
 _ID = re.compile(r"resp_([0-9a-f]{32})r([0-9]{1,15})(?:a([0-9]{1,15})(?:r([0-9]{1,15}))?)?", re.ASCII)
+_ITEM = re.compile(r"[a-z]+_(\w+)_[io][0-9]{1,6}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,12 @@ class AgentResponse:
         thread_id, first, num_asked, second = found.groups()
         runs = tuple(f"{thread_id}.r{number}" for number in (first, second) if number)
         return cls(thread_id, runs, None if num_asked is None else int(num_asked))
+
+    @classmethod
+    def of_item(cls, item_id: str) -> AgentResponse | None:
+        """Of the id of an item of its input or output; None where no agent's response has such a one."""
+        found = _ITEM.fullmatch(item_id)
+        return cls.of(response_of_key(found[1])) if found else None
 
     def __str__(self) -> str:
         first, *others = (run_id.rpartition(".")[2] for run_id in self.runs)

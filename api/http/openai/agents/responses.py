@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.cluster import Cluster
-from api.errors import BlockNotFound, InferletEnded, RunNotFound, ThreadBusy, ThreadDeleted, ThreadNotFound
+from api.errors import InferletEnded, RunNotFound, ThreadBusy, ThreadDeleted, ThreadNotFound
 from api.http.agents.shown import frames_of
 from api.http.agents.taken import asks_of
 from api.http.disconnects import while_connected
@@ -46,7 +46,8 @@ from api.http.openai.agents.begun import (
 from api.http.openai.agents.chat import KEPT_S
 from api.http.openai.agents.left_out import check_for_agent
 from api.http.openai.agents.response_ids import AgentResponse
-from api.http.openai.agents.response_kept import Keeping, Kept, is_stored, items_of, kept_of, names_of
+from api.http.openai.agents.response_kept import Keeping, is_stored, kept_of, names_of
+from api.http.openai.agents.response_reading import found, input_of, read, shown_of, there
 from api.http.openai.agents.response_shown import ResponseShown
 from api.http.openai.agents.response_state import state_of
 from api.http.openai.envelope import InvalidField
@@ -89,33 +90,33 @@ class AgentResponses:
             raise ResponseNotFound(str(response))  # the same results were given before, and that is deleted
         is_stored = kept is not None and kept.is_stored
         fields = kept.fields if kept and is_stored else {**draft.fields, "store": is_stored}
-        shown = await _shown(begun.thread, response, fields)
+        shown = await shown_of(begun.thread, response, fields)
         if draft.is_streamed:
             return EventStream(kept_alive(_texts(begun.thread, shown)))
         if not draft.fields["background"]:
-            await while_connected(request, _read(begun.thread, shown))
+            await while_connected(request, read(begun.thread, shown))
         if shown.error:
             raise shown.error
         return _json(shown.view())
 
     async def show(self, response: AgentResponse) -> Response:
         """``GET /v1/responses/{id}``."""
-        thread, kept = await self._found(response)
-        shown = await _shown(thread, response, kept.fields)
+        thread, kept = await found(self._agents, self._owner, response)
+        shown = await shown_of(thread, response, kept.fields)
         state = await state_of(thread, response)
         if state in ("queued", "in_progress"):
             return _json(resource(str(response), kept.fields, State(state)))
-        await _read(thread, shown)
+        await read(thread, shown)
         return _json(shown.view())
 
     async def events(self, response: AgentResponse, after: int) -> AsyncGenerator[str]:
         """``GET /v1/responses/{id}?stream=true``: those after this number, and those that come."""
-        thread, kept = await self._found(response)
-        return _texts(thread, await _shown(thread, response, kept.fields, after))
+        thread, kept = await found(self._agents, self._owner, response)
+        return _texts(thread, await shown_of(thread, response, kept.fields, after))
 
     async def cancel(self, response: AgentResponse) -> Response:
         """``POST /v1/responses/{id}/cancel``; one that is over, be it with a call of the caller's, is not changed."""
-        thread, _ = await self._found(response)
+        thread, _ = await found(self._agents, self._owner, response)
         if await self._end(thread, response):
             for run_id in response.runs:
                 await thread.wait(run_id, ENDS_S)
@@ -130,7 +131,7 @@ class AgentResponses:
 
     async def delete(self, response: AgentResponse) -> None:
         """``DELETE /v1/responses/{id}``; where nothing else is in its thread, and that has no name, the thread too."""
-        thread, kept = await self._there(response)
+        thread, kept = await there(self._agents, self._owner, response)
         was_hidden = await self._agents.is_hidden(str(response), self._owner)
         with suppress(ThreadNotFound, ThreadDeleted):  # it was there before: another call has deleted it
             await self._end(thread, response)
@@ -146,11 +147,8 @@ class AgentResponses:
 
     async def input_items(self, response: AgentResponse, query: Mapping[str, str]) -> Response:
         """``GET /v1/responses/{id}/input_items``."""
-        thread, kept = await self._found(response)
-        try:
-            return _json(page_of(await items_of(thread, response, kept), query))
-        except (ThreadDeleted, ThreadNotFound, BlockNotFound):
-            raise ResponseNotFound(str(response)) from None
+        thread, kept = await found(self._agents, self._owner, response)
+        return _json(page_of(await input_of(thread, response, kept), query))
 
     async def _begin(self, body: ResponseBody, draft: Draft, agent: str) -> Begun:
         messages = messages_of(draft.items)
@@ -192,7 +190,7 @@ class AgentResponses:
         if response is None:
             raise PreviousResponseNotFound(response_id)
         try:
-            await self._found(response)
+            await found(self._agents, self._owner, response)
             thread = await self._agents.find(agent, response.thread_id, self._owner)
             return response, thread, await thread.run(response.runs[-1])
         except (ResponseNotFound, ThreadNotFound, ThreadDeleted, RunNotFound):
@@ -216,7 +214,7 @@ class AgentResponses:
         begun: Begun | None = None
         try:
             begun = await self._following(thread, run, prompt, draft)
-            await self._found(previous)
+            await found(self._agents, self._owner, previous)
         except (ResponseNotFound, ThreadNotFound, ThreadDeleted, InferletEnded):
             with suppress(ThreadNotFound, ThreadDeleted, InferletEnded):
                 if begun:
@@ -243,23 +241,6 @@ class AgentResponses:
             raise InvalidField("the response ended before it began: go on after an earlier one", "previous_response_id")
         return await self._agents.fork(thread.thread_id, newest[0].id, self._owner, idle_timeout_s=kept_s)
 
-    async def _found(self, response: AgentResponse) -> tuple[ThreadHandle, Kept]:
-        """The thread of a response that is stored and not deleted, and what is kept there."""
-        found = await self._there(response)
-        if await self._agents.is_hidden(str(response), self._owner):
-            raise ResponseNotFound(str(response))
-        return found
-
-    async def _there(self, response: AgentResponse) -> tuple[ThreadHandle, Kept]:
-        try:
-            thread = await self._agents.thread(response.thread_id, self._owner)
-            kept = await kept_of(thread, response)
-        except (ThreadNotFound, ThreadDeleted, RunNotFound, BlockNotFound):
-            raise ResponseNotFound(str(response)) from None
-        if kept is None or not kept.is_stored:
-            raise ResponseNotFound(str(response))
-        return thread, kept
-
 
 async def _begun(thread: ThreadHandle, prompt: Prompt) -> Begun:
     return Begun(thread, ((await thread.prompt(prompt)).run.id,))
@@ -280,19 +261,6 @@ async def _last_run(thread: ThreadHandle) -> str | None:
         return active[-1]
     newest, _ = await thread.blocks(_NEWEST)
     return top_of(newest[0].run_id) if newest else None
-
-
-async def _shown(
-    thread: ThreadHandle, response: AgentResponse, fields: Mapping[str, Any], after: int = -1
-) -> ResponseShown:
-    asks = [ask for run_id in response.runs for ask in await asks_of(thread, run_id)]
-    return ResponseShown(response, fields, asks, after)
-
-
-async def _read(thread: ThreadHandle, shown: ResponseShown) -> None:
-    async with aclosing(frames_of(thread, shown)) as frames:
-        async for _ in frames:
-            pass
 
 
 async def _texts(thread: ThreadHandle, shown: ResponseShown) -> AsyncGenerator[str]:

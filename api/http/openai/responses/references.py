@@ -1,4 +1,5 @@
-"""Items that a client only names: of its conversations, and of its stored responses' inputs and outputs."""
+"""Items that a client only names: of its conversations, and of its stored responses' inputs and outputs, those of
+agents too."""
 
 from __future__ import annotations
 
@@ -10,9 +11,11 @@ from itertools import groupby
 
 from api.cluster import Cluster
 from api.errors import SessionNotFound, TooLarge, TurnNotFound
+from api.http.openai.agents.response_ids import AgentResponse
+from api.http.openai.agents.response_reading import items_in
 from api.http.openai.responses.conversation import Conversation, find_conversation
 from api.http.openai.responses.entries import EntryReader, key_of_entry
-from api.http.openai.responses.errors import ConversationNotFound, ItemNotFound
+from api.http.openai.responses.errors import ConversationNotFound, ItemNotFound, ResponseNotFound
 from api.http.openai.responses.ids import conversation_id, key_of_item, response_of_key, session_of_item
 from api.http.openai.responses.items import Item, num_item_chars
 from api.http.openai.responses.models import Models
@@ -55,21 +58,42 @@ class _Room:
 
 
 async def _items_of(cluster: Cluster, owner: str, item_ids: Iterable[str]) -> AsyncGenerator[Item]:
-    """The items of these ids, those of one session beside each other."""
-    models, by_key = Models(cluster), sorted(item_ids, key=lambda item_id: key_of_item(item_id) or "")
-    for session_id, of_session in groupby(by_key, session_of_item):
-        wanted = dict.fromkeys(of_session)
+    """The items of these ids, those of one session, or of one response of an agent, beside each other."""
+    models = Models(cluster)
+    by_key = sorted(item_ids, key=lambda item_id: (_holder_of(item_id), key_of_item(item_id) or ""))
+    for _, of_one in groupby(by_key, _holder_of):
+        wanted = dict.fromkeys(of_one)
         try:
-            conversation = await find_conversation(cluster, conversation_id(session_id or ""), owner)
-            async with aclosing(_items_in(conversation, models, list(wanted))) as items:
+            async with aclosing(_items_beside(cluster, owner, models, list(wanted))) as items:
                 async for item in items:
-                    if item["id"] in wanted and item["id"] not in conversation.log.hidden:
+                    if item["id"] in wanted:
                         del wanted[item["id"]]
                         yield item
-        except (ConversationNotFound, SessionNotFound):
+                    if not wanted:
+                        break
+        except (ConversationNotFound, ResponseNotFound, SessionNotFound):
             pass
         if wanted:
             raise ItemNotFound(next(iter(wanted)))
+
+
+def _holder_of(item_id: str) -> str:
+    """The session that an item was said in, or the response of an agent; "" where this is no id of an item."""
+    return str(AgentResponse.of_item(item_id) or session_of_item(item_id) or "")
+
+
+async def _items_beside(cluster: Cluster, owner: str, models: Models, item_ids: Sequence[str]) -> AsyncGenerator[Item]:
+    """These items, which are of one session or of one response of an agent, and others beside them."""
+    if response := AgentResponse.of_item(item_ids[0]):
+        hidden, found = frozenset[str](), items_in(cluster.agents, owner, response)
+    else:
+        session_id = session_of_item(item_ids[0]) or ""
+        conversation = await find_conversation(cluster, conversation_id(session_id), owner)
+        hidden, found = conversation.log.hidden, _items_in(conversation, models, item_ids)
+    async with aclosing(found) as items:
+        async for item in items:
+            if item["id"] not in hidden:
+                yield item
 
 
 async def _items_in(conversation: Conversation, models: Models, item_ids: Sequence[str]) -> AsyncGenerator[Item]:

@@ -80,7 +80,7 @@ async def create_response(request: Request) -> Response:
     owner, settings = owner_of(request), _settings(request)
     body = parse_body(ResponseBody, await request.body())
     if agent := agent_of(body.model):
-        draft = await drafted_for_agent(cluster_of(request), body, owner, settings)
+        draft = await while_connected(request, drafted_for_agent(cluster_of(request), body, owner, settings))
         answer = await _of_agents(request).create(request, body, draft, agent)
         return with_warnings(answer, (*draft.warnings, *left_out(body)))
     draft = await _drafted(request, body)
