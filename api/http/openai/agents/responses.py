@@ -190,8 +190,9 @@ class AgentResponses:
         if response is None:
             raise PreviousResponseNotFound(response_id)
         try:
-            await found(self._agents, self._owner, response)
-            thread = await self._agents.find(agent, response.thread_id, self._owner)
+            thread, _ = await found(self._agents, self._owner, response)
+            if (await thread.describe()).agent != agent:
+                raise PreviousResponseNotFound(response_id)
             return response, thread, await thread.run(response.runs[-1])
         except (ResponseNotFound, ThreadNotFound, ThreadDeleted, RunNotFound):
             raise PreviousResponseNotFound(response_id) from None
