@@ -33,7 +33,7 @@ class ThreadFork:
         fork_id: str,
         seq: int,
         name: str,
-        idle_timeout_s: float | None,
+        idle_timeout_s: float | None = None,
     ) -> None:
         assert isinstance(history[0], Launched), "the first record launches it"
         self._launched = history[0]

@@ -36,7 +36,7 @@ from api.errors import InvalidRequest, reason_of
 from api.inferlet import now
 from api.inferlet.checks import checked_text
 from api.inferlet.host import host, hosted_by
-from api.threads.blocks import Ask, BlockError, Part, call_prefix
+from api.threads.blocks import Ask, BlockError, Part
 from api.tools import ToolCall
 from api.turns import Message
 
@@ -256,7 +256,7 @@ class FunctionSteps(Acting):
         except ValueError as error:
             raise InvalidRequest(f"the arguments of {name!r:.200} have no form in JSON: {reason_of(error)}") from None
         self._begin_step()
-        call_id = f"{call_prefix(self._task.run.id, self._task.turn)}{self._num_calls}"
+        call_id = f"call_{self._task.run.id.rpartition('.r')[2]}_{self._task.turn}_{self._num_calls}"
         self._num_calls += 1
         block = self._new_block("tool_call", "assistant", name=name, call_id=call_id)
         block.begin_part(Part("json", "application/json", checked_text(text)))

@@ -22,7 +22,7 @@ from api.agents.writer import OpenBlock
 from api.answers.parsers import parser_of
 from api.errors import LengthExceeded
 from api.inferlet.context_effects import Generated
-from api.threads.blocks import BlockError, Part, call_prefix
+from api.threads.blocks import BlockError, Part
 from api.threads.commands import Prompt
 from api.threads.runs import Run
 from api.tools import ToolCall, ToolChoice
@@ -106,7 +106,7 @@ class Steps:
     async def _said_by(self, model: ModelContext) -> list[ToolCall]:
         choice = self._choice()
         tools = self._tools.specs(self._task.agent, self._task.prompt.tools)
-        prefix = call_prefix(self._task.run.id, self._task.turn)
+        prefix = f"call_{self._task.run.id.rpartition('.r')[2]}_{self._task.turn}_"
         parser = parser_of(model.info.answers, prefix, () if choice.mode == "none" else tools)
         said = self._said = Said(self._task.new_block, is_json=self._task.agent.output is not None)
         finish = None

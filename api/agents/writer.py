@@ -9,7 +9,7 @@ from api.errors import GreenroomError
 from api.inferlet import now
 from api.inferlet.host import host
 from api.inferlet.work_effects import Log, Shown
-from api.threads.blocks import Answer, Ask, Block, BlockError, Kind, Part, Role, block_id
+from api.threads.blocks import Answer, Ask, Block, BlockError, Kind, Part, Role
 from api.threads.runs import Run
 
 
@@ -50,9 +50,9 @@ class Writer:
     ) -> OpenBlock:
         """A new block."""
         self.num_blocks += 1
+        block_id = f"{run.thread_id}.b{self.num_blocks}"
         fields: dict[str, Any] = {"name": name, "call_id": call_id, "parts": parts, "ask": ask}
-        new_id = block_id(run.thread_id, self.num_blocks)
-        block = Block(new_id, run.id, turn, kind, role, run.agent, now(), parent_run_id=run.parent_run_id, **fields)
+        block = Block(block_id, run.id, turn, kind, role, run.agent, now(), parent_run_id=run.parent_run_id, **fields)
         _log({"log": "created", "block": block.kept})
         return OpenBlock(block)
 

@@ -37,7 +37,7 @@ _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 """One that does not end goes to the end: else each quote in it would be tried as a beginning."""
 
 
-class FailsFast(BaseModel):
+class FirstError(BaseModel):
     """What is read of a stranger: a list or a mapping is left at its first element that is wrong.
 
     Pydantic would go on, and make an error for each of a million elements, of which one is told.
@@ -50,7 +50,7 @@ class FailsFast(BaseModel):
         return schema
 
 
-class Body(FailsFast):
+class Body(FirstError):
     """What every body has in common: immutable, strict types, no unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

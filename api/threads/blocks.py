@@ -144,22 +144,12 @@ _ENTRY_ID = re.compile(r"(?P<thread>.+)\.(?:b[0-9]+|r[0-9]+(?:c[0-9]+)*)", re.AS
 _NESTED: dict[str, type[Any]] = {"ask": Ask, "answer": Answer, "error": BlockError}
 
 
-def block_id(thread_id: str, number: int) -> str:
-    """The id of the block of this number in its thread."""
-    return f"{thread_id}.b{number}"
-
-
 def number_of(block_id: str) -> int:
     """The number of a block in its thread."""
     return int(block_id.rpartition(".b")[2])
 
 
 _CALL_ID = re.compile(r"call_(?P<number>[0-9]{1,15})(c[0-9]+)*_", re.ASCII)
-
-
-def call_prefix(run_id: str, turn: int) -> str:
-    """What the ids of the calls begin with that are made in this step of a run."""
-    return f"call_{run_id.rpartition('.r')[2]}_{turn}_"
 
 
 def run_of_call(thread_id: str, call_id: str) -> str:

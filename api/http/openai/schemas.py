@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from api.cluster import ModelInfo
 from api.errors import InvalidRequest
-from api.http.bodies import FailsFast, bounded, first_of
+from api.http.bodies import FirstError, bounded, first_of
 from api.http.openai.envelope import InvalidField
 from api.turns import BOUNDS, MAX_STOP_CHARS, Sampling
 
@@ -25,7 +25,7 @@ TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 
 
-class Lenient(FailsFast):
+class Lenient(FirstError):
     """What every object of a body has in common."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)

@@ -8,12 +8,12 @@ from typing import Any, Literal, TypeVar
 from pydantic import ConfigDict, ValidationError
 
 from api.errors import reason_of
-from api.http.bodies import FailsFast
+from api.http.bodies import FirstError
 from api.http.petals.failures import BadParameter
 from api.http.petals.generation import Generation, read_sampling
 
 
-class SocketMessage(FailsFast):
+class SocketMessage(FirstError):
     """What the messages have in common."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)

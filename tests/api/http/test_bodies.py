@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from api.errors import InvalidRequest
 from api.http.app import build_app
-from api.http.bodies import _STRING, MAX_CONTAINERS, MAX_ERRORS, FailsFast, parse_body
+from api.http.bodies import _STRING, MAX_CONTAINERS, MAX_ERRORS, FirstError, parse_body
 from api.http.openai.embeddings import EmbeddingBody
 from api.http.openai.schemas import parse_body as parse_openai_body
 from api.http.operations import Operation
@@ -26,20 +26,20 @@ NUM_ELEMENTS = 200
 WRONG: tuple[Any, ...] = (None, "", -1, {}, [], [None] * NUM_ELEMENTS)
 
 
-def kinds(kind: type[FailsFast] = FailsFast) -> list[type[FailsFast]]:
+def kinds(kind: type[FirstError] = FirstError) -> list[type[FirstError]]:
     """All that are read of a stranger."""
     return [found for one in kind.__subclasses__() for found in (one, *kinds(one))]
 
 
 @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
-def test_a_list_or_a_mapping_costs_few_errors_however_much_of_it_is_wrong(kind: type[FailsFast]) -> None:
+def test_a_list_or_a_mapping_costs_few_errors_however_much_of_it_is_wrong(kind: type[FirstError]) -> None:
     for name, field in kind.model_fields.items():
         for wrong in WRONG:
             for elements in ([wrong] * NUM_ELEMENTS, dict.fromkeys(map(str, range(NUM_ELEMENTS)), wrong)):
                 assert num_errors(kind, {field.alias or name: elements}) < 100, (name, wrong)
 
 
-def num_errors(kind: type[FailsFast], fields: dict[str, Any]) -> int:
+def num_errors(kind: type[FirstError], fields: dict[str, Any]) -> int:
     try:
         kind.model_validate_json(json.dumps(fields))
     except ValidationError as error:

@@ -9,13 +9,13 @@ from pydantic.alias_generators import to_camel
 
 from api.errors import InvalidRequest, UnsupportedContent
 from api.http.agents.taken import Id, Said
-from api.http.bodies import FailsFast
+from api.http.bodies import FirstError
 from api.http.thread_schemas import Name
 from api.threads.blocks import Block
 from api.threads.commands import GivenAnswer
 
 
-class _Part(FailsFast):
+class _Part(FirstError):
     model_config = ConfigDict(frozen=True, alias_generator=to_camel)
 
 

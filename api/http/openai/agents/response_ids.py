@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from api.http.openai.agents.begun import Begun, calls_of_caller
 from api.http.openai.responses.ids import response_of_key
-from api.threads.blocks import Block, block_id, number_of
+from api.threads.blocks import Block, number_of
 
 _ID = re.compile(r"resp_([0-9a-f]{32})r([0-9]{1,15})(?:a([0-9]{1,15})(?:r([0-9]{1,15}))?)?", re.ASCII)
 _ITEM = re.compile(r"[a-z]+_(\w+)_[io][0-9]{1,6}", re.ASCII)
@@ -62,9 +62,8 @@ class AgentResponse:
 
     @property
     def last_ask(self) -> str:
-        """The id of the ask of this number, which there is."""
-        assert self.num_asked is not None, "it goes on after answers"
-        return block_id(self.thread_id, self.num_asked)
+        """The id of the ask of this number."""
+        return f"{self.thread_id}.b{self.num_asked}"
 
     def asks_before(self, asks: Sequence[Block]) -> list[str]:
         """The ids of those that its caller had answered before it, of all of the first run."""

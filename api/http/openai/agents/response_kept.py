@@ -13,7 +13,7 @@ from api.http.openai.agents.begun import NO_RESULTS, Results, call_id, calls_of_
 from api.http.openai.agents.response_ids import AgentResponse
 from api.http.openai.responses.draft import Draft
 from api.http.openai.responses.items import Item, with_ids
-from api.threads.blocks import Block, Role, block_id, number_of, top_of
+from api.threads.blocks import Block, Role, number_of, top_of
 from api.threads.commands import OF_RESPONSE, Prompt
 from api.threads.contract import ThreadHandle
 from api.threads.runs import Run
@@ -134,7 +134,7 @@ async def items_of(thread: ThreadHandle, response: AgentResponse, kept: Kept) ->
 async def _with_result(thread: ThreadHandle, item: Item) -> Item:
     if not isinstance(item.get("output"), int):
         return item
-    ask = await thread.block(block_id(thread.thread_id, item["output"]))
+    ask = await thread.block(f"{thread.thread_id}.b{item['output']}")
     if ask.answer is None:
         raise BlockNotFound(ask.id)
     return {**item, "output": str(ask.answer.value)}

@@ -190,9 +190,8 @@ class AgentResponses:
         if response is None:
             raise PreviousResponseNotFound(response_id)
         try:
-            thread, _ = await found(self._agents, self._owner, response)
-            if (await thread.describe()).agent != agent:
-                raise PreviousResponseNotFound(response_id)
+            await found(self._agents, self._owner, response)
+            thread = await self._agents.find(agent, response.thread_id, self._owner)
             return response, thread, await thread.run(response.runs[-1])
         except (ResponseNotFound, ThreadNotFound, ThreadDeleted, RunNotFound):
             raise PreviousResponseNotFound(response_id) from None
