@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -287,13 +288,14 @@ class SqliteJournal(Journal):
     def _commit(self, writes: Sequence[Write]) -> list[Any]:
         assert self._connection is not None, "start() comes first"
         connection = self._connection
+        _roll_back(connection)
         connection.execute("BEGIN IMMEDIATE")
         try:
             answers = [_under_savepoint(connection, write) for write in writes]
             connection.execute("COMMIT")
         except BaseException:
-            if connection.in_transaction:  # SQLite itself has ended it where the disk is full
-                connection.execute("ROLLBACK")
+            with suppress(sqlite3.Error):  # the next commit tries again
+                _roll_back(connection)
             raise
         return answers
 
@@ -315,6 +317,12 @@ class SqliteJournal(Journal):
             except sqlite3.Error as error:
                 log.warning("deleted text is still in the journal's file", path=str(self._path), error=str(error))
             is_erased = is_erased and not self._has_deleted
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    """SQLite itself has done it where the disk is full."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 def _under_savepoint(connection: sqlite3.Connection, write: Write) -> Any:

@@ -182,11 +182,11 @@ async def test_a_journal_is_what_its_model_says(journal: Store, num_steps: int) 
         """SQLite's next statements are interrupted; PostgreSQL's connections are ended a moment later."""
         if isinstance(journal, SqliteJournal):
             assert journal._connection is not None
-            left = [draw.randrange(1, 30)]
+            left, num_interrupts = [draw.randrange(1, 30)], draw.choice((1, 1, 5))
 
             def is_interrupted() -> int:
                 left[0] -= 1
-                return left[0] == 0
+                return -num_interrupts < left[0] <= 0
 
             journal._connection.set_progress_handler(is_interrupted, draw.randrange(1, 20))
             return

@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from actors.journal.contract import Listing
 from actors.journal.sqlite import SqliteJournal, Write
-from api.errors import Fenced
+from api.errors import Fenced, Unavailable
 
 
 @pytest_asyncio.fixture
@@ -47,6 +47,28 @@ async def test_writes_at_once_share_commits_and_a_refused_one_spoils_no_other(
     assert (sum(sizes), len(sizes) <= 2) == (40, True)
     assert (await journal.acquire("s8")).records == (b"x",)
     assert (await journal.acquire("s7")).records == ()
+
+
+async def test_a_write_whose_undoing_fails_too_is_undone_before_the_next(journal: SqliteJournal) -> None:
+    await journal.create("kept", "", "pocket", [b"one"], None)
+    connection = journal._connection
+    assert connection is not None
+    statements: list[str] = []
+
+    def disturb(statement: str) -> None:
+        statements.append(statement)
+        if statement.startswith("INSERT INTO records"):
+            connection.set_progress_handler(lambda: 1, 1)  # nothing else is done from here on
+
+    connection.set_trace_callback(disturb)
+    with pytest.raises(Unavailable, match="interrupted"):
+        await journal.append("kept", 1, 1, [b"two"], None)
+    assert statements[-1] == "ROLLBACK"
+    assert connection.in_transaction
+    connection.set_trace_callback(None)
+    connection.set_progress_handler(None, 0)
+    await journal.append("kept", 1, 1, [b"other"], None)
+    assert await journal.records("kept") == (b"one", b"other")
 
 
 def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
