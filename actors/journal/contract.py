@@ -2,7 +2,8 @@
 
 A *stream* is one owner's append-only list of records under a key. Its *epoch* is a fencing token: who acquires
 the stream gets the next epoch, and a write with an older one is refused, in the same transaction as the write. A
-write names the position that it starts at, so that repeating one whose answer was lost changes nothing.
+write names the position that it starts at, so that repeating one whose answer was lost changes nothing. It might drop
+earlier records, whose positions are not given again.
 """
 
 from __future__ import annotations
@@ -56,10 +57,16 @@ class IndexEntry:
 
 @dataclass(frozen=True, slots=True)
 class Acquired:
-    """A stream and its new epoch, with everything that earlier owners wrote, in order."""
+    """A stream and its new epoch, with everything that earlier owners wrote and did not drop, in order."""
 
     info: StreamInfo
     records: tuple[bytes, ...]
+    positions: Sequence[int]
+
+    @property
+    def end(self) -> int:
+        """The position that the next record gets."""
+        return self.positions[-1] + 1 if self.positions else 0
 
 
 class Journal(Protocol):
@@ -100,6 +107,7 @@ class Journal(Protocol):
         expires_at: float | None,
         listing: Listing | None = None,
         entries: Sequence[IndexEntry] = (),
+        drops: Sequence[range] = (),
     ) -> None:
         """Add records at a position, and count as use. What is there already from this position on is left as it is.
 
@@ -107,6 +115,7 @@ class Journal(Protocol):
 
         Args:
             entries: of the index, which change with these records.
+            drops: positions of records that are removed with this write; all lie before a record that stays.
 
         Raises:
             Fenced: the epoch is not the stream's, or the stream is gone.

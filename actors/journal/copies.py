@@ -8,13 +8,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import TypeAlias
 
+from actors.journal.cuts import Cut
 from actors.journal.file import with_logs
 from actors.journal.keys import parse_journal_key
 from actors.journal.rows import TABLES, Rows
 from actors.journal.sqlite_rows import sqlite_rows
 from actors.journal.stores import SCHEMAS, StoreName, files_of, lock_of, store_of
 from actors.settings import JournalSettings
-from api.errors import GreenroomError, Unavailable
+from api.errors import GreenroomError, Unavailable, reason_of
 
 Decode: TypeAlias = Callable[[bytes], object]
 
@@ -109,22 +110,25 @@ async def faults(settings: JournalSettings, decoders: Mapping[str, Decode]) -> A
 async def _faults_of_records(rows: Rows, decoders: Mapping[str, Decode]) -> AsyncIterator[str]:
     keys = {row[0] async for batch in rows.read("streams") for row in batch}
     ends: dict[str, int] = {}
+    gaps = list[str]()
     async for batch in rows.read("records"):
         for key, of_key in groupby(batch, key=lambda row: row[0]):
+            if key not in ends:
+                for gap in gaps:
+                    yield gap
+                gaps.clear()
             if key not in keys and key not in ends:
                 yield f"records of {key!r}, which is no stream"
             decode = decoders.get(parse_journal_key(key)[0])
             for _, position, record in of_key:
                 if position != (end := ends.get(key, 0)):
-                    yield f"{key!r} has no record {end}" + (f" to {position - 1}" if position > end + 1 else "")
+                    upto = f" to {position - 1}" if position > end + 1 else ""
+                    gaps.append(f"{key!r} has no record {end}{upto}")
                 ends[key] = position + 1
-                if decode and (reason := _unreadable(decode, record)):
-                    yield f"record {position} of {key!r} cannot be read: {reason}"
-
-
-def _unreadable(decode: Decode, record: bytes) -> str | None:
-    try:
-        decode(record)
-    except (GreenroomError, ValueError, TypeError, KeyError) as error:
-        return str(error)
-    return None
+                try:
+                    if decode and isinstance(decode(record), Cut):
+                        gaps.clear()
+                except (GreenroomError, ValueError, TypeError, KeyError) as error:
+                    yield f"record {position} of {key!r} cannot be read: {reason_of(error)}"
+    for gap in gaps:
+        yield gap

@@ -117,7 +117,7 @@ class SqliteJournal(Journal):
                 found = StreamInfo(*row)
             elif found.owner != owner or found.epoch != 1:
                 raise IdTaken(f"the journal already holds {key!r}")
-            return Acquired(found, tuple(records))
+            return Acquired(found, tuple(records), range(len(records)))
 
         return await self._write(write)
 
@@ -129,7 +129,9 @@ class SqliteJournal(Journal):
             found = _find(connection, key)
             if found is None:
                 raise NotFound(f"the journal holds no {key!r}")
-            return Acquired(found, _records(connection, key))
+            rows = connection.execute("SELECT record, position FROM records WHERE key = ? ORDER BY position", (key,))
+            kept, positions = tuple(zip(*rows, strict=True)) or ((), ())
+            return Acquired(found, kept, positions)
 
         return await self._write(write)
 
@@ -153,6 +155,7 @@ class SqliteJournal(Journal):
         expires_at: float | None,
         listing: Listing | None = None,
         entries: Sequence[IndexEntry] = (),
+        drops: Sequence[range] = (),
     ) -> None:
         now = time.time()
         shown = (listing.title, listing.model, listing.is_listed) if listing else (None, None, None)
@@ -176,6 +179,11 @@ class SqliteJournal(Journal):
                 "INSERT OR REPLACE INTO entries (key, name, owner, at, state, value)"
                 " SELECT key, ?, owner, ?, ?, ? FROM streams WHERE key = ?",
                 rows,
+            )
+            self._has_deleted = self._has_deleted or bool(drops)
+            connection.executemany(
+                "DELETE FROM records WHERE key = ? AND position >= ? AND position < ?",
+                [(key, one.start, one.stop) for one in drops],
             )
 
         await self._write(write)

@@ -21,12 +21,12 @@ class OwnedStream:
     """A stream of which this process owns the epoch; one write at a time.
 
     Attributes:
-        num_records: of all owners.
+        end: the position that the next record gets.
     """
 
     def __init__(self, journal: Journal, acquired: Acquired) -> None:
         self.info = acquired.info
-        self.num_records = len(acquired.records)
+        self.end = acquired.end
         self._journal = journal
 
     async def append(
@@ -35,11 +35,12 @@ class OwnedStream:
         expires_at: float | None = None,
         listing: Listing | None = None,
         entries: Sequence[IndexEntry] = (),
+        drops: Sequence[range] = (),
     ) -> None:
         """Add records at the end; see ``Journal.append``."""
         key, epoch = self.info.key, self.info.epoch
-        await self._journal.append(key, epoch, self.num_records, records, expires_at, listing, entries)
-        self.num_records += len(records)
+        await self._journal.append(key, epoch, self.end, records, expires_at, listing, entries, drops)
+        self.end += len(records)
 
     async def delete(self) -> None:
         """Remove the stream; see ``Journal.delete``."""
@@ -57,9 +58,9 @@ class Recorder(Generic[Record]):
     ``on_durable`` is given the records once they are written, and nobody outside sees what they say before. A record
     that ``encode`` has no line for is not written, and takes its place among the others all the same. ``index`` is
     given the records before, and says what they change in the index; ``expires_at`` says with each try to write them
-    when the stream expires.
+    when the stream expires; ``drops`` says of each, with its position, which earlier ones are removed with it.
 
-    ``num_bytes`` is what the stream takes, of all lives.
+    ``num_bytes`` counts what was written, by earlier lives too as far as it is still there.
     """
 
     RETRY_S = 0.2
@@ -74,6 +75,7 @@ class Recorder(Generic[Record]):
         encode: Callable[[Record], bytes | None],
         on_durable: Callable[[Sequence[Record]], object],
         scope: Scope,
+        drops: Callable[[int, Record], Sequence[range]] = lambda position, record: (),
     ) -> None:
         self._scope = scope
         self.is_fenced = False
@@ -83,6 +85,7 @@ class Recorder(Generic[Record]):
         self._expires_at = expires_at
         self._encode = encode
         self._on_durable = on_durable
+        self._drops = drops
         self._waiting: list[Record] = []
         self._writing: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
@@ -153,11 +156,15 @@ class Recorder(Generic[Record]):
             self._changed.set()
 
     async def _append(self, batch: Sequence[Record]) -> None:
-        lines = [line for record in batch if (line := self._encode(record)) is not None]
+        lines, drops = list[bytes](), list[range]()
+        for record in batch:
+            if (line := self._encode(record)) is not None:
+                drops += self._drops(self._stream.end + len(lines), record)
+                lines.append(line)
         entries = self._index(batch)
         while lines:
             try:
-                await self._stream.append(lines, self._expires_at(), entries=entries)
+                await self._stream.append(lines, self._expires_at(), entries=entries, drops=drops)
                 break
             except Fenced:
                 self.is_fenced = True

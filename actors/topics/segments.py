@@ -114,7 +114,7 @@ class Segments:
     async def _append(self, records: Sequence[bytes], num_messages: int) -> None:
         async with self._lock:
             last = self._segments[-1] if self._segments else None
-            if last is None or (last.stream.num_records >= self.MAX_RECORDS and self.next_position > last.begin):
+            if last is None or (last.stream.end >= self.MAX_RECORDS and self.next_position > last.begin):
                 last = await self._begin(self.next_position)
             await last.stream.append(records)
             self.next_position += num_messages

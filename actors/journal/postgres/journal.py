@@ -83,11 +83,11 @@ class PostgresJournal(Journal):
             if await connection.fetchval(query, *row):
                 rows = [(key, position, record) for position, record in enumerate(records)]
                 await connection.executemany("INSERT INTO records VALUES ($1, $2, $3)", rows)
-                return Acquired(StreamInfo(*row), tuple(records))
+                return Acquired(StreamInfo(*row), tuple(records), range(len(records)))
             found = await _find(connection, key)
             if found is None or found.owner != owner or found.epoch != 1:
                 raise IdTaken(f"the journal already holds {key!r}")
-            return Acquired(found, tuple(records))
+            return Acquired(found, tuple(records), range(len(records)))
 
         return await self._run(write)
 
@@ -99,7 +99,8 @@ class PostgresJournal(Journal):
             row = await connection.fetchrow(query, key)
             if row is None:
                 raise NotFound(f"the journal holds no {key!r}")
-            return Acquired(StreamInfo(*row), await _records(connection, key))
+            found = await connection.fetch("SELECT record, position FROM records WHERE key = $1 ORDER BY position", key)
+            return Acquired(StreamInfo(*row), tuple(one[0] for one in found), tuple(one[1] for one in found))
 
         return await self._run(write)
 
@@ -125,9 +126,11 @@ class PostgresJournal(Journal):
         expires_at: float | None,
         listing: Listing | None = None,
         entries: Sequence[IndexEntry] = (),
+        drops: Sequence[range] = (),
     ) -> None:
         listed = (shown(listing.title), listing.model, listing.is_listed) if listing else (None, None, None)
-        append = (key, epoch, position, tuple(records), expires_at, *listed, {one.name: one for one in entries})
+        by_name = {one.name: one for one in entries}
+        append = (key, epoch, position, tuple(records), expires_at, *listed, by_name, drops)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((append, future))
         if self._appending is None:
@@ -291,11 +294,12 @@ _Append: TypeAlias = tuple[
     str | None,
     bool | None,
     dict[str, IndexEntry],
+    Sequence[range],
 ]
 
 
 async def _append(connection: Connection, batch: list[_Append], now: float) -> list[GreenroomError | None]:
-    keys, epochs, positions, records, *shown, entries = map(list, zip(*batch, strict=True))
+    keys, epochs, positions, records, *shown, entries, drops = map(list, zip(*batch, strict=True))
     counts, flat = [len(one) for one in records], [record for one in records for record in one]
     rows = [
         (number, one.name, one.at, one.state, one.value)
@@ -304,7 +308,17 @@ async def _append(connection: Connection, batch: list[_Append], now: float) -> l
     ]
     columns = list(map(list, zip(*rows, strict=True))) or [[]] * 5
     ends = await connection.fetchval(APPEND, keys, epochs, positions, counts, flat, *shown, now, *columns)
-    return [_refusal(append, end) for append, end in zip(batch, ends, strict=True)]
+    answers = [_refusal(append, end) for append, end in zip(batch, ends, strict=True)]
+    dropped = [
+        (key, one.start, one.stop)
+        for key, answer, ranges in zip(keys, answers, drops, strict=True)
+        if answer is None
+        for one in ranges
+    ]
+    if dropped:
+        query = "DELETE FROM records WHERE key = $1 AND position >= $2 AND position < $3"
+        await connection.executemany(query, dropped)
+    return answers
 
 
 def _refusal(append: _Append, end: int | None) -> GreenroomError | None:
@@ -320,8 +334,3 @@ def _refusal(append: _Append, end: int | None) -> GreenroomError | None:
 async def _find(connection: Connection, key: str) -> StreamInfo | None:
     row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM streams WHERE key = $1", key)
     return StreamInfo(*row) if row else None
-
-
-async def _records(connection: Connection, key: str) -> tuple[bytes, ...]:
-    rows = await connection.fetch("SELECT record FROM records WHERE key = $1 ORDER BY position", key)
-    return tuple(row[0] for row in rows)

@@ -190,3 +190,36 @@ async def test_entries_change_with_the_records_and_are_listed_over_all_streams_o
     assert [entry.value for entry in await journal.entries("bob", "new", None, 10)] == [b"4", b"1"]
     await journal.delete("a")
     assert await journal.entries("ann", None, None, 10) == ()
+
+
+async def test_records_are_dropped_with_a_write_and_positions_go_on(journal: Store) -> None:
+    created = await journal.create("a", "ann", "pocket", [b"0", b"1"], None)
+    assert ([*created.positions], created.end) == ([0, 1], 2)
+    await journal.append("a", 1, 2, [b"2", b"3", b"4", b"5"], None)
+    await journal.create("b", "ann", "pocket", [b"0", b"1", b"2", b"3", b"4"], None)
+    for _ in range(3):
+        await journal.append("a", 1, 6, [b"6", b"7"], None, None, (), [range(1, 3), range(4, 7)])
+    await journal.append("a", 1, 2, [b"late", b"late"], None)
+    with pytest.raises(RecordsMissing):
+        await journal.append("a", 1, 9, [b"9"], None)
+    await journal.append("a", 1, 7, [b"7", b"8"], None)
+    acquired = await journal.acquire("a")
+    assert acquired.records == await journal.records("a") == (b"0", b"3", b"7", b"8")
+    assert ([*acquired.positions], acquired.end) == ([0, 3, 7, 8], 9)
+    assert await journal.records("b") == (b"0", b"1", b"2", b"3", b"4")
+    assert (await journal.acquire("b")).end == 5
+
+
+async def test_a_write_that_is_refused_drops_nothing(journal: Store) -> None:
+    for key in ("a", "b"):
+        await journal.create(key, "ann", "pocket", [b"0", b"1"], None)
+    await journal.acquire("a")
+    answers = await asyncio.gather(
+        journal.append("a", 1, 2, [b"2"], None, None, (), [range(1)]),
+        journal.append("a", 2, 7, [b"7"], None, None, (), [range(1)]),
+        journal.append("b", 1, 2, [b"2"], None, None, (), [range(1)]),
+        return_exceptions=True,
+    )
+    assert [type(answer) for answer in answers] == [Fenced, RecordsMissing, type(None)]
+    assert await journal.records("a") == (b"0", b"1")
+    assert await journal.records("b") == (b"1", b"2")

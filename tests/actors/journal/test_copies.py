@@ -12,6 +12,7 @@ import pytest
 
 from actors.journal.contract import IndexEntry
 from actors.journal.copies import copy, faults, open_rows
+from actors.journal.cuts import Cut
 from actors.journal.rows import TABLES
 from actors.journal.stores import files_of, lock_of, store_of
 from actors.settings import JournalSettings
@@ -181,6 +182,25 @@ async def test_gaps_strays_and_records_that_cannot_be_read_are_found(place: Plac
         "record 2 of 'kind/b' cannot be read: it is bad",
         "records of 'stray', which is no stream",
     ]
+
+
+async def test_what_was_dropped_is_no_gap_up_to_the_record_that_it_was_dropped_with(place: Place) -> None:
+    settings = place()
+    for store in (store_of(settings), store_of(settings, "topics")):
+        await store.start()
+        for key in ("kind/a", "kind/b"):
+            await store.create(key, "", "m", [b"0", b"1", b"2"], None)
+            await store.append(key, 1, 3, [b"3", b"cut" if key == "kind/a" else b"4"], None, None, (), [range(1, 4)])
+            await store.append(key, 1, 5, [b"5"] * 700, None)
+        await store.stop()
+    decoders = {"kind": lambda record: Cut() if record == b"cut" else record}
+    found = [fault.partition(": ")[2] async for fault in faults(settings, decoders)]
+    async with open_rows(settings, is_read_only=False) as stores:
+        await stores["journal"].write("records", [("kind/a", 707, b"x")])
+    again = [fault.partition(": ")[2] async for fault in faults(settings, decoders)]
+    of_topics = ["'kind/a' has no record 1 to 3", "'kind/b' has no record 1 to 3"]
+    assert found == ["'kind/b' has no record 1 to 3", *of_topics]
+    assert again == ["'kind/a' has no record 705 to 706", *found]
 
 
 async def test_a_file_with_damaged_pages_is_found(tmp_path: Path) -> None:

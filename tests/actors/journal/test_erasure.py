@@ -52,6 +52,18 @@ async def test_a_deleted_stream_and_a_deleted_item_leave_the_files(
     await journal.stop()
 
 
+async def test_dropped_records_leave_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SqliteJournal, "ERASE_AFTER_S", 0.05)
+    journal = SqliteJournal(tmp_path / "journal.db")
+    await journal.start()
+    await journal.create("a", "", "pocket", [b"kept", *RECORDS], None)
+    assert num_secrets(tmp_path)
+    await journal.append("a", 1, 4, [b"new"], None, None, (), [range(1, 4)])
+    await until_gone(tmp_path)
+    assert await journal.records("a") == (b"kept", b"new")
+    await journal.stop()
+
+
 async def test_what_was_deleted_right_before_the_end_is_gone_after_it(tmp_path: Path) -> None:
     journal = SqliteJournal(tmp_path / "journal.db")
     await journal.start()

@@ -25,7 +25,7 @@ class Stream:
 
     owner: str
     epoch: int
-    records: list[bytes]
+    records: list[bytes | None]
     expires_at: float | None
     title: str
     entries: dict[str, IndexEntry] = field(default_factory=dict)
@@ -90,7 +90,8 @@ class Model:
                 await self._store.acquire(key)
             return
         acquired = await self._store.acquire(key)
-        assert acquired.records == tuple(known.records)
+        assert acquired.records == tuple(one for one in known.records if one is not None)
+        assert acquired.end == len(known.records)
         assert acquired.info.epoch > known.epoch, "once more, where the answer to the first was lost"
         known.epoch = self._held[key, who] = acquired.info.epoch
 
@@ -103,7 +104,10 @@ class Model:
         listing = Listing(f"listing {self._number}", "m") if self._draw.random() < 0.3 else None
         entry = IndexEntry(self._draw.choice("ef"), float(self._number), "new", b"%d" % self._number)
         entries = [entry] if self._draw.random() < 0.3 else []
-        appending = self._store.append(key, epoch, position, new, expires_at, listing, entries)
+        num_kept = end if position == end and new else max(0, end - 1)
+        first = self._draw.randrange(num_kept + 1)
+        drops = [range(first, self._draw.randint(first, num_kept))] if self._draw.random() < 0.2 else []
+        appending = self._store.append(key, epoch, position, new, expires_at, listing, entries, drops)
         if known is None or known.epoch != epoch:
             with pytest.raises(Fenced):
                 await appending
@@ -113,6 +117,8 @@ class Model:
         else:
             await appending
             known.records += new[end - position :]
+            for dropped in (number for one in drops for number in one):
+                known.records[dropped] = None
             known.expires_at = expires_at
             known.title = listing.title if listing else known.title
             known.entries |= {one.name: one for one in entries}
@@ -156,7 +162,7 @@ class Model:
             info = found[name]
             expected = (stream.owner, stream.epoch, stream.expires_at, stream.title)
             assert (info.owner, info.epoch, info.expires_at, info.title) == expected
-            assert await self._store.records(name) == tuple(stream.records)
+            assert await self._store.records(name) == tuple(one for one in stream.records if one is not None)
         for owner in OWNERS:
             entries = [
                 one for stream in self._streams.values() if stream.owner == owner for one in stream.entries.values()
