@@ -174,7 +174,8 @@ class InferletSettings:
         max_inbox_messages, max_inbox_bytes: sent to it and not received yet; more are refused.
         max_output_chars: of standard output and error together; the rest is not kept.
         max_journal_bytes: of all that is kept of one, to run it again; it grows with the program's life, and beyond
-            this the program fails. Of a thread only what came after its last run counts, and a third of it ends a run.
+            this the program fails. Only what came after it last continued as new counts; of a thread, what came after
+            its last run, and a third of it ends a run.
         linger_s: an ended one stays for so long for those who are to read its end.
         passivate_after_s: one that has waited for its clients for so long gives its process back.
         idle_timeout_s: one for which nothing has happened for so long is deleted; None for never. See ``Lifetime``.

@@ -19,10 +19,9 @@ NAMES = {
     """,
     "api.inferlet": """
         Args Candidates Child ChildFailed Choice Context Generation Grammar Item JsonSchema Lagged LanguageModel
-        NewEpoch Regex Retention Sampler StopCondition Tool ToolCall ToolChoice TopicReader broadcast ends_with
-        ends_with_any
-        get_all_models get_auto_model get_model inferlet instance_id launch matches max_len now pull push random
-        recv send store_delete store_get store_list store_put subscribe
+        NewEpoch Regex Retention Sampler StopCondition Tool ToolCall ToolChoice TopicReader broadcast continue_as_new
+        ends_with ends_with_any get_all_models get_auto_model get_model inferlet instance_id launch matches max_len now
+        pull push random recv send store_delete store_get store_list store_put subscribe
     """,
     "api.errors": """
         AgentNotFound AlreadyAnswered AskNotFound BlockNotFound CapacityExhausted Closed Conflict ContextLost

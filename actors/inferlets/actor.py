@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import ray
 from typing_extensions import override
@@ -31,7 +32,7 @@ class HostedInferlet(InferletSlot):
 
     def __init__(self, name: str, parts: InferletParts, directory: SlotDirectory) -> None:
         lower_priority()
-        super().__init__(name, parts, directory)
+        super().__init__(name, replace(parts, clean_up=self.clean_up), directory)
         route_streams()
         order_sets()
         self._before = ProcessState()

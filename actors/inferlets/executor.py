@@ -16,7 +16,7 @@ from actors.inferlets.bridge import Crossing
 from actors.inferlets.contexts import Contexts
 from actors.inferlets.mailbox import Inbox, Outbox
 from actors.inferlets.ports import Surroundings
-from actors.inferlets.records import Answer, Called, Record, Returned
+from actors.inferlets.records import Answer, Called, Continued, Record, Returned
 from actors.inferlets.replayer import Desk
 from actors.inferlets.topics import Exchange
 from actors.inferlets.works import Works
@@ -117,12 +117,8 @@ class EffectDesk(Desk):
     def tell(self, notice: Notice) -> None:
         self._crossing.call(self._tell, notice)
 
+    @override
     def settle(self) -> None:
-        """Wait until what others see, and the program did not wait for, has been done. For its thread.
-
-        Raises:
-            CancelledError: it was stopped meanwhile.
-        """
         self._crossing.wait(self._settled())
 
     async def stop(self, is_over: bool) -> None:
@@ -142,6 +138,8 @@ class EffectDesk(Desk):
             if isinstance(record, Returned) and self._received and self._received[0] == record.call:
                 self._next_may_receive()
             self._recorder.add(record)
+            if isinstance(record, Continued):
+                self._crossing.close()
 
     def _hold(self, record: Record) -> None:
         if not self._crossing.is_closed:

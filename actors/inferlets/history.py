@@ -10,6 +10,7 @@ from actors.inferlets.records import (
     Answer,
     Called,
     Checkpointed,
+    Continued,
     Given,
     Logged,
     PutAway,
@@ -120,10 +121,11 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a life begins: with these counts, of a checkpoint where there was one."""
+    """Where a life begins: with these counts, of a checkpoint where there was one, or as new with a state."""
 
     counts: Checkpointed = Checkpointed(0, 0, 0, 0, 0.0, None)
     beginning: Beginning = Beginning()
+    continued: Continued = Continued(0, 0, 0, {}, None)
 
     def without(self, records: Iterable[Record]) -> Start:
         """Here, and no call and no id gets a number of these records; between two calls is one id at most."""
@@ -146,6 +148,8 @@ def since_checkpoint(records: Iterable[Record]) -> tuple[Start, list[Record]]:
             notes = notes if record.is_addition else []
             notes.append(record.note)
             start, after = Start(record), []
+        elif isinstance(record, Continued):
+            start, after = Start(Checkpointed(record.num_calls, record.num_ids, 0, 0, 0.0, None), continued=record), []
         elif isinstance(record, Restarted):
             start, after = start.without(after), []
         else:
@@ -169,7 +173,7 @@ def standstill(records: Iterable[Record]) -> Standstill:
     """After these records. What a life does again, as ``Called``, is no progress."""
     found = Standstill()
     for record in records:
-        if isinstance(record, Given | Checkpointed | PutAway):
+        if isinstance(record, Given | Checkpointed | Continued | PutAway):
             found = Standstill()
         elif isinstance(record, Resumed):
             found = replace(found, num_deaths=found.num_deaths + 1)

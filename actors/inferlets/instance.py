@@ -27,6 +27,7 @@ from actors.inferlets.ports import Surroundings
 from actors.inferlets.program import AGENT, Source
 from actors.inferlets.records import (
     Checkpointed,
+    Continued,
     Ended,
     Launched,
     Printed,
@@ -43,6 +44,7 @@ from actors.inferlets.thread_desk import ThreadDesk
 from actors.inferlets.thread_fork import ThreadFork
 from actors.inferlets.works import Works
 from actors.journal.contract import Acquired, IndexEntry, Journal
+from actors.journal.cuts import Passing
 from actors.journal.formats import check_format
 from actors.journal.keys import INFERLET, journal_key
 from actors.journal.writer import Recorder, expiry
@@ -61,8 +63,8 @@ from api.values import Value
 log = event_logger("greenroom.inferlet")
 
 JOURNAL_FULL = (
-    "the program's journal has more than {} MiB: one that is to run for ever keeps what it needs with store_put, "
-    "launches its successor, and ends"
+    "the program's journal has more than {} MiB: one that is to run for ever now and then awaits "
+    "continue_as_new(state), which begins it again with what it needs"
 )
 
 
@@ -83,13 +85,19 @@ class InferletDirectory(Placer, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class InferletParts:
-    """What every instance on an actor is made with. ``die`` ends the process."""
+    """What every instance on an actor is made with.
+
+    Attributes:
+        die: ends the process.
+        clean_up: makes the process what it was before the program; what cannot be undone, in words.
+    """
 
     directory: InferletDirectory
     surroundings: Surroundings
     settings: InferletSettings
     recovery_timeout_s: float
     die: Callable[[], object]
+    clean_up: Callable[[], tuple[str, ...]] = tuple
 
 
 class Instance(InferletCalls):
@@ -120,12 +128,16 @@ class Instance(InferletCalls):
         self.scope = Scope()
         self._parts = parts
         self._created_at = acquired.info.created_at
-        self._recorder = Recorder(
-            journal, acquired, self._indexed, self._expires_at, records.line_of, self._on_durable, self.scope
-        )
+        passing = Passing(records.passes)
+        for position, record in zip(acquired.positions, history, strict=True):
+            passing.take(position, record)
+        indexed, expires_at, line_of, on_durable = self._indexed, self._expires_at, records.line_of, self._on_durable
+        self._recorder = Recorder(journal, acquired, indexed, expires_at, line_of, on_durable, self.scope, passing.take)
         self._reception = Reception(instance_id, settings, parts.recovery_timeout_s, self._recorder, ended)
         results = [record.result for record in history if isinstance(record, Returned)]
-        self._reception.recover(history, [one.position for one in results if isinstance(one, effects.Received)])
+        taken = [one.position for one in results if isinstance(one, effects.Received)]
+        num_taken_before = since_checkpoint(history)[0].continued.num_received
+        self._reception.recover(history, [*range(num_taken_before), *taken])
         self._num_bytes_before = _num_bytes_before(history, acquired.records)
         self._thread = ThreadDesk(self._reception, parts.recovery_timeout_s)
         self._thread.log.append(history)
@@ -153,7 +165,7 @@ class Instance(InferletCalls):
         if seed is None:
             await instance._go_on(history)
         else:
-            instance._start(Replay(history), history)
+            instance._start(history, is_again=len(history) > 1)
         return instance
 
     async def _go_on(self, history: Sequence[Record]) -> None:
@@ -173,7 +185,7 @@ class Instance(InferletCalls):
             await self._reception.flushed()
             history = [*history, restarted]
         log.info("reactivates an inferlet", instance_id=self.id, records=len(history))
-        self._start(Replay(history), history)
+        self._start(history, is_again=True)
 
     async def deliver(self, key: str, value: Value) -> int:
         return await self._reception.deliver(key, value)
@@ -275,11 +287,11 @@ class Instance(InferletCalls):
         expires_at = self._lifetime.expires_at(self._reception.used_at, self.wakes_at)
         return expires_at is not None and time.time() >= expires_at
 
-    def _start(self, replay: Replay, history: Sequence[Record]) -> None:
+    def _start(self, history: Sequence[Record], is_again: bool) -> None:
         parts, launched = self._parts, self._launched
         contexts = Contexts(parts.directory, TurnReader(), parts.recovery_timeout_s, self.owner, self.scope)
         reception = self._reception
-        inbox, outbox, is_again = reception.inbox, reception.outbox, len(history) > 1
+        inbox, outbox = reception.inbox, reception.outbox
         repeated = since_checkpoint(history)[1]
         answered = {record.call for record in repeated if isinstance(record, records.Answer)}
         called = {record.call for record in repeated if isinstance(record, records.Called)}
@@ -291,7 +303,7 @@ class Instance(InferletCalls):
         for record in repeated:
             if isinstance(record, Printed | records.OutputCut):
                 output.recover(record)
-        host = ProgramHost(self.id, replay, desk, output, launched.format)
+        host = ProgramHost(self.id, Replay(history), desk, output, launched.format)
         source = Source(launched.program, launched.file, launched.source)
         on_end, servers = self._program_ended, parts.settings.mcp_servers
         self._run = ProgramRun(source, launched.arguments, host, desk, contexts, is_again, on_end, servers)
@@ -342,6 +354,20 @@ class Instance(InferletCalls):
                 await self._recorder.flushed()
             self._parts.die()
 
+    async def _continue(self, continued: Continued) -> None:
+        """Begin the program again, as a later life would."""
+        if self._is_over or not self._run:
+            return
+        if self._watching:
+            self._watching.cancel()
+        is_stopped = await self._run.stop(frees_contexts=True)
+        if self._is_over:
+            return
+        if remarks := self._parts.clean_up():
+            log.info("continues in a process that is unfit for others", instance_id=self.id, remarks=remarks)
+        self.is_spent = self.is_spent or not is_stopped or bool(remarks)
+        self._start([self._launched, continued], is_again=False)
+
     @property
     def _is_thread(self) -> bool:
         return self._launched.program.startswith(AGENT)
@@ -387,8 +413,11 @@ class Instance(InferletCalls):
         self._reception.on_durable(written)
         self._thread.log.append(written)
         limit = self._parts.settings.max_journal_bytes
-        if any(isinstance(record, Checkpointed | Restarted) for record in written):
+        if any(isinstance(record, Checkpointed | Continued | Restarted) for record in written):
             self._num_bytes_before = self._recorder.num_bytes
+        for record in written:
+            if isinstance(record, Continued):
+                self.scope.start(self._continue(record))
         num_bytes = self._recorder.num_bytes - self._num_bytes_before
         if num_bytes > limit:
             self._fail((RUN_TOO_LARGE if self._is_thread else JOURNAL_FULL).format(limit >> 20), "budget")

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from actors.inferlets.codec import Codec
 from actors.inferlets.program import Source
+from actors.journal.cuts import Cut
 from api import errors, topics
 from api.answers.formats import AnswerFormat, CallFormat, ParameterFormat
 from api.cluster import ModelInfo, Retention
@@ -83,6 +84,23 @@ class Checkpointed:
     at: float
     note: Any
     is_addition: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Continued(Cut):
+    """The program has ended its run, and begins again from its start with this state; so does a later life.
+
+    Attributes:
+        num_calls, num_ids: what calls and ids had come to; they go on.
+        num_received: so many messages of its clients it had received.
+        places: where it was in topics.
+    """
+
+    num_calls: int
+    num_ids: int
+    num_received: int
+    places: dict[str, topics.Cursor]
+    state: Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +227,7 @@ Record: TypeAlias = (
     | Logged
     | Shown
     | Checkpointed
+    | Continued
     | Restarted
     | Printed
     | OutputCut
@@ -219,6 +238,8 @@ Record: TypeAlias = (
     | Resumed
     | Ended
 )
+
+_PASSING = (*get_args(Given), Called, PutAway, Resumed, Continued)
 
 _codec = Codec(
     (
@@ -248,6 +269,11 @@ decode = _codec.decode
 def line_of(record: Record) -> bytes | None:
     """What the journal keeps of a record; None where it keeps nothing."""
     return None if isinstance(record, Shown) else encode(record)
+
+
+def passes(record: Record) -> bool:
+    """Whether it is needed only to repeat what the program did before it continued as new."""
+    return isinstance(record, _PASSING)
 
 
 def encode_source(source: Source) -> bytes:

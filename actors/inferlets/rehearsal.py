@@ -12,7 +12,7 @@ from typing import Any
 from actors.inferlets.history import Replay
 from actors.inferlets.output import Output
 from actors.inferlets.program import Source
-from actors.inferlets.records import Answer, Ended, Launched, Record
+from actors.inferlets.records import Answer, Continued, Ended, Launched, Record
 from actors.inferlets.replayer import ProgramHost
 from actors.inferlets.run import ProgramRun
 from api.inferlet.context_effects import Notice
@@ -53,7 +53,8 @@ async def rehearse(
 
 
 async def _outcome(host: ProgramHost, desk: _Desk, end: asyncio.Future[Ended], timeout_s: float) -> Rehearsed:
-    num_calls, seen, seen_at = host.replay.last_call, host.progress, time.monotonic()
+    num_before = host.replay.start.counts.num_calls
+    num_calls, seen, seen_at = host.replay.last_call - num_before, host.progress, time.monotonic()
     while not end.done():
         if host.missing is None and (desk.asked or host.is_dormant):
             calls = " and ".join(f"call {call} ({name})" for call, name in sorted(desk.asked.items()))
@@ -89,6 +90,8 @@ class _Desk:
     def emit(self, record: Record) -> None:
         if isinstance(record, Answer):  # of a call that is answered on the spot
             self.asked.setdefault(record.call, record.effect)
+        if isinstance(record, Continued):
+            self.asked[record.num_calls + 1] = "continue_as_new"
 
     hold = emit
 

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Awaitable
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from typing_extensions import override
 
@@ -20,6 +20,7 @@ from actors.inferlets.records import (
     Answer,
     Cancelled,
     Checkpointed,
+    Continued,
     Given,
     Logged,
     Raised,
@@ -34,7 +35,7 @@ from api.inferlet.context_effects import Forked, Notice
 from api.inferlet.effects import Effect, Now, Random, Received, Send
 from api.inferlet.host import Beginning, Host, Place
 from api.inferlet.work_effects import Log
-from api.values import encode
+from api.values import Value, encode
 
 Result = TypeVar("Result")
 
@@ -66,6 +67,14 @@ class Desk(Protocol):
         """The program did not take this answer: an item that it pulled goes back."""
         ...
 
+    def settle(self) -> None:
+        """Wait until what others see, and the program did not wait for, has been done.
+
+        Raises:
+            CancelledError: it was stopped meanwhile.
+        """
+        ...
+
     def take_room(self, num_bytes: int) -> bool:
         """Note a message that is being sent; whether there is room for another. Waits while far too many are there."""
         ...
@@ -82,8 +91,10 @@ class ProgramHost(Host):
         self, instance_id: str, replay: Replay, desk: Desk, output: Output, stream_format: int = FORMAT
     ) -> None:
         self.instance_id = instance_id
-        self.places: dict[str, Place] = {}
+        continued = replay.start.continued
+        self.places = {topic: Place(cursor) for topic, cursor in continued.places.items()}
         self.replay = replay
+        self._num_received = continued.num_received
         self.output = output
         self.diverged: Diverged | None = None
         self.is_dormant = False
@@ -157,6 +168,25 @@ class ProgramHost(Host):
         if start.beginning.notes:
             _loop().num_numbered = start.counts.num_tasks
         return start.beginning
+
+    @override
+    def continue_as_new(self, state: Value) -> Awaitable[NoReturn]:
+        """No task of the program does anything from this call on, so that a later life comes to it in the same way."""
+        if self.is_closed:
+            raise asyncio.CancelledError("the inferlet has ended")
+        if self.missing and not self.diverged:
+            self.diverged = Diverged(f"the program continued as new, and had made {self.missing} before")
+        if self.diverged:
+            raise self.diverged
+        self.output.flush()
+        self._desk.settle()
+        for call in self._waiting:
+            self._desk.cancel(call)
+        places = {topic: place.cursor for topic, place in self.places.items() if place.cursor}
+        self._desk.emit(Continued(self._num_calls, self._num_ids, self._num_received, places, state))
+        self.close()
+        self._never: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
+        return self._never
 
     @override
     def unique_id(self) -> str:
@@ -272,6 +302,7 @@ class ProgramHost(Host):
     def _take(self, given: Given) -> None:
         self.replay.take(given)
         self.clock.put_to(given.at)
+        self._note(given)
 
     def _wake(self) -> bool:
         wait = self.waits.first()
@@ -300,8 +331,13 @@ class ProgramHost(Host):
         But that it took a message makes room for another.
         """
         at = self.clock.stand()
+        self._note(answer)
         if self.is_durable or (isinstance(answer, Returned) and isinstance(answer.result, Received)):
             self._desk.emit(replace(answer, num_calls=self._num_calls, at=at))
+
+    def _note(self, given: Given) -> None:
+        if isinstance(given, Returned) and isinstance(given.result, Received):
+            self._num_received = given.result.position + 1
 
     def _settled(self, call: int, name: str, digest: str, future: asyncio.Future[Any]) -> None:
         was_waited_for = self._waiting.pop(call, None)

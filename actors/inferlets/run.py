@@ -40,10 +40,6 @@ class RunDesk(Desk, Protocol):
         """The first of the times that the program waits for, in seconds since the epoch."""
         ...
 
-    def settle(self) -> None:
-        """Wait until what others see, and the program did not wait for, has been done. For its thread."""
-        ...
-
     async def stop(self, is_over: bool) -> None:
         """Perform nothing any longer, and cancel the calls that wait; ``is_over`` where no later life follows."""
         ...
@@ -157,7 +153,7 @@ class ProgramRun:
             self.is_durable = self.host.is_durable = program.is_durable
             if self._is_again and not program.is_durable:
                 return Ended("lost")
-            result: Any = await program.function(Args(self._arguments))
+            result: Any = await program.function(Args(self._arguments, self.host.replay.start.continued.state))
             self.host.check_caught_up()
             return Ended("completed", snapshot(result))
         except BaseException as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from typing_extensions import override
 
@@ -16,6 +16,7 @@ from api.errors import InvalidRequest
 from api.inferlet.context_effects import Generate, Generated, NextDistribution, NextPiece, Notice
 from api.inferlet.effects import Effect, Receive
 from api.inferlet.host import Beginning, Host, Place
+from api.values import Value
 
 Result = TypeVar("Result")
 
@@ -72,6 +73,10 @@ class FunctionHost(Host):
     @override
     def begin_from_checkpoint(self) -> Beginning:
         raise InvalidRequest("an agent has no checkpoints of its own")
+
+    @override
+    def continue_as_new(self, state: Value) -> Awaitable[NoReturn]:
+        raise InvalidRequest("an agent does not continue as new: its thread goes on from where its last run ended")
 
     @override
     def unique_id(self) -> str:

@@ -5,6 +5,7 @@ from api.constraints import Choice, Grammar, JsonSchema, Regex
 from api.inferlet.arguments import Args
 from api.inferlet.children import Child, ChildFailed, launch
 from api.inferlet.context import Context
+from api.inferlet.continuing import continue_as_new
 from api.inferlet.generation import Generation
 from api.inferlet.messaging import Item, TopicReader, broadcast, pull, push, recv, send, subscribe
 from api.inferlet.model import LanguageModel, get_all_models, get_auto_model, get_model
@@ -39,6 +40,7 @@ __all__ = [
     "ToolChoice",
     "TopicReader",
     "broadcast",
+    "continue_as_new",
     "ends_with",
     "ends_with_any",
     "get_all_models",

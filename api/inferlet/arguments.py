@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from api.errors import InvalidRequest
 
@@ -15,9 +15,13 @@ _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 @dataclass(frozen=True, slots=True)
 class Args:
-    """The arguments, as a command line: ``argv`` is for argparse, ``value_from_str`` for a quick look."""
+    """The arguments, as a command line: ``argv`` is for argparse, ``value_from_str`` for a quick look.
+
+    ``state`` is what the program gave to ``continue_as_new``; None in its first run.
+    """
 
     argv: tuple[str, ...] = ()
+    state: Any = None
 
     def value_from_str(self, names: Sequence[str], default: Argument) -> Argument:
         """The value of the first option of these names (``-r 3``, ``--rank 3``, ``--rank=3``), of the default's type.

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from api.errors import GreenroomError
 from api.inferlet.context_effects import Notice
 from api.inferlet.effects import Effect
 from api.topics import Cursor
+from api.values import Value
 
 Result = TypeVar("Result")
 
@@ -72,6 +73,10 @@ class Host(Protocol):
 
     def begin_from_checkpoint(self) -> Beginning:
         """Where the program begins. To be called before it does anything else."""
+        ...
+
+    def continue_as_new(self, state: Value) -> Awaitable[NoReturn]:
+        """End this run here, so that nothing counts that the program still does, and begin another with the state."""
         ...
 
     def unique_id(self) -> str:

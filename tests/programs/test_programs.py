@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from actors.inferlets.records import Continued, decode
 from actors.inferlets.ref import InferletRef
 from actors.settings import InferletSettings, ModelSettings
 from api.inferlet_events import Completed, Event, Message, Stdout
@@ -59,6 +60,19 @@ async def test_completion_goes_on_the_same_way_each_time(cluster: SmallCluster) 
 @in_one_loop
 async def test_greeting_sends_one_message(cluster: SmallCluster) -> None:
     assert values(await all_events(await launched(cluster, "greeting"))) == ["Hello World!"]
+
+
+@in_one_loop
+async def test_counter_counts_on_where_it_continued_as_new(cluster: SmallCluster) -> None:
+    counter = await launched(cluster, "counter", "--every", 3)
+    for _ in range(10):
+        await counter.send("another")
+    await counter.send("exit")
+    events = await all_events(counter)
+    assert values(events) == list(range(1, 11))
+    assert events[-1] == Completed(10, 10)
+    kept = [decode(line) for line in await cluster.inferlets.recorded(counter.instance_id)]
+    assert [record.state for record in kept if isinstance(record, Continued)] == [9]
 
 
 @pytest.mark.parametrize("first", [0, 1])

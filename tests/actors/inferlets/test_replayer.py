@@ -36,6 +36,9 @@ class IdleDesk:
     def undo(self, answer: Answer) -> None:
         raise NotImplementedError
 
+    def settle(self) -> None:
+        raise NotImplementedError
+
     def take_room(self, num_bytes: int) -> bool:
         raise NotImplementedError
 

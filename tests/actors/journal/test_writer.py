@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest_asyncio
 
 from actors.calls.scope import Scope
-from actors.inferlets.records import Read, Record, Woken, encode
+from actors.inferlets.records import Continued, Read, Record, Sent, Woken, decode, encode, passes
 from actors.journal.contract import Journal
+from actors.journal.cuts import Passing
 from actors.journal.sqlite import SqliteJournal
 from actors.journal.writer import Recorder
 from api.errors import Unavailable
@@ -49,7 +50,9 @@ class Writes(list[list[Record]]):
 
     expires_at: float | None = None
 
-    async def recorder(self, journal: Journal) -> Recorder[Record]:
+    async def recorder(
+        self, journal: Journal, drops: Callable[[int, Record], Sequence[range]] = lambda position, record: ()
+    ) -> Recorder[Record]:
         return Recorder(
             journal,
             await journal.create("key", "", "", (), None),
@@ -58,6 +61,7 @@ class Writes(list[list[Record]]):
             encode,
             lambda one: self.append([*one]),
             Scope(),
+            drops,
         )
 
 
@@ -117,3 +121,29 @@ async def test_what_is_written_after_an_outage_expires_as_long_after_that(journa
     info = await journal.info("key")
     assert info is not None
     assert info.expires_at == 500.0
+
+
+async def test_what_passes_is_removed_with_the_record_that_begins_the_stream_anew(journal: SlowJournal) -> None:
+    """In one write with it or before, once more after an outage, and in a later life."""
+    passing = Passing(passes)
+    recorder = await Writes().recorder(journal, passing.take)
+    sent, continued = [Sent(call, "", call, False) for call in range(4)], Continued(9, 0, 0, {}, "state")
+    recorder.add(WOKEN[0])
+    await recorder.flushed()
+    journal.num_down = 2
+    batch: list[Record] = [sent[0], WOKEN[1], WOKEN[2], sent[1], WOKEN[3], continued, WOKEN[4], sent[2]]
+    for record in batch:
+        recorder.hold(record)
+    await recorder.flushed()
+    kept: list[Record] = [sent[0], sent[1], continued, WOKEN[4], sent[2]]
+    acquired = await journal.acquire("key")
+    assert [decode(line) for line in acquired.records] == kept
+    again = Passing(passes)
+    for position, record in zip(acquired.positions, kept, strict=True):
+        again.take(position, record)
+    later = Recorder(journal, acquired, lambda batch: (), lambda: None, encode, lambda batch: None, Scope(), again.take)
+    batch = [WOKEN[5], sent[3], continued]
+    for record in batch:
+        later.add(record)
+    await later.flushed()
+    assert [decode(line) for line in await journal.records("key")] == [*sent, continued]

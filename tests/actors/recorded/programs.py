@@ -142,6 +142,19 @@ PROGRAMS = {
             found.append(await store_get("key"))
             return found
     """,
+    "continued": """
+        @inferlet
+        async def main(args: Args) -> object:
+            run, heard = args.state or (0, [])
+            if run == 0:
+                await broadcast("zero", "runs")
+                await broadcast("one", "runs")
+            heard.append(await subscribe("runs"))
+            send(run)
+            if run == 0:
+                await continue_as_new((run + 1, heard))
+            return [run, heard, await recv()]
+    """,
     "timers": """
         import time
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from api.agents import CallFailed, File, Prompt, ask, call, context, emit, handoff, memory, status
 from api.errors import InvalidRequest
-from api.inferlet import recv
+from api.inferlet import continue_as_new, recv
 from tests.actors.small_cluster import SmallCluster
 from tests.actors.threads.agents import (
     HELD,
@@ -280,6 +280,7 @@ async def do_wrong(prompt: Prompt) -> None:
         lambda: emit("message", object()),
         lambda: handoff(lead),
         lambda: recv(),
+        lambda: continue_as_new(),
     ):
         try:
             await wrong()
@@ -292,7 +293,7 @@ async def test_what_a_function_cannot_do_is_refused_in_its_own_line(shaped: Smal
     async with calling(shaped) as caller:
         run, blocks = await worked(caller, "do_wrong")
         assert run["state"] == "succeeded"
-        assert len(blocks[-1]["parts"][0]["json"]) == 8
+        assert len(blocks[-1]["parts"][0]["json"]) == 9
         assert of_kind(blocks, "tool_call") == []
 
 
