@@ -110,6 +110,25 @@ def test_kills_at_random_points_of_the_chat_change_no_message(
     asyncio.run(scenario())
 
 
+def test_a_program_that_continues_as_new_goes_on_in_the_same_process_and_in_others(deployed: Deployed) -> None:
+    async def scenario() -> None:
+        async with client(deployed) as one:
+            instance = await launched(one, PROGRAMS / "counter.py", "--every", "2")
+            before = deployed.pids("inferlet", instance.instance_id)
+            for number in range(1, 9):
+                await instance.send("one more")
+                assert (await instance.recv(60))[1] == number
+                if number == 5:
+                    assert deployed.pids("inferlet", instance.instance_id) == before
+                if number in (5, 6):  # within a run, and where the next one begins
+                    await asyncio.to_thread(deployed.kill, "inferlet", instance.instance_id)
+            await instance.send("exit")
+            event, value = await instance.recv(60)
+            assert (type(event), value) == (Completed, 8)
+
+    asyncio.run(scenario())
+
+
 def seeded() -> random.Random:
     """Another one each time, which a failed test shows the seed of."""
     seed = random.randrange(10**6)

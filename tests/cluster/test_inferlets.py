@@ -25,7 +25,7 @@ QUESTIONS = ("Hello! My name is Quillon.", "Please count from 1 to 9.", "What is
 ALONE = sorted(
     file.stem
     for file in PROGRAMS.glob("[!_]*.py")
-    if file.stem not in ("pair", "swarm", "chat") and not file.stem.startswith("test_")
+    if file.stem not in ("pair", "swarm", "chat", "counter") and not file.stem.startswith("test_")
 )
 MAIN = "@inferlet\nasync def main(args):\n    "
 BAD = {
