@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from dataclasses import replace
 
@@ -36,6 +37,7 @@ class HostedInferlet(InferletSlot):
         route_streams()
         order_sets()
         self._before = ProcessState()
+        gc.freeze()  # what is imported stays: a program's own objects are collected without a look at it
 
     @override
     def clean_up(self) -> tuple[str, ...]:
