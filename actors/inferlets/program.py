@@ -127,7 +127,7 @@ def _executed(source: Source, text: str) -> list[Any]:
     """What the source's lines have made."""
     module = ModuleType("__inferlet__")
     module.__file__ = source.file
-    linecache.cache[source.file] = (len(text), None, text.splitlines(keepends=True), source.file)
+    _show_lines(source.file, text)
     sys.modules[module.__name__] = module
     exec(compile(text, source.file, "exec"), module.__dict__)
     return list(vars(module).values())
@@ -139,9 +139,16 @@ def blame(error: BaseException, source: Source) -> str:
         return _syntax_sentence(error, source.file)
     if isinstance(error, InvalidRequest) and _is_ours_alone(error):
         return _cut(str(error))
+    if source.text is not None:
+        _show_lines(source.file, source.text)  # another program of this file's name has been loaded since
     summary = traceback.TracebackException.from_exception(error, limit=None)
     _strip(summary)
     return _cut(_parsing(lambda: "".join(summary.format())))
+
+
+def _show_lines(file: str, text: str) -> None:
+    """Have tracebacks find the lines of a source that is in no file."""
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
 
 
 def _parsing(work: Callable[[], Answer], num_tries: int = 5) -> Answer:

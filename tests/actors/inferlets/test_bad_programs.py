@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from actors.inferlets.program import Source, blame, load
 from actors.settings import InferletSettings
+from api.errors import InvalidRequest
 from api.inferlet_events import Completed, Event, Failed, Message
 from tests.actors.inferlets.programs import all_events, launched
 from tests.actors.small_cluster import SmallCluster
@@ -196,3 +200,15 @@ async def test_a_subprocess_in_a_thread_works(cluster: SmallCluster) -> None:
         "return done.stdout"
     )
     assert (await events_of(cluster, body))[-1] == Completed(0, "said\n")
+
+
+def test_a_mistake_is_told_with_the_lines_of_its_own_program() -> None:
+    first = Source("first", "program.py", "def wrong():\n    raise ValueError('first')\n")
+    second = Source("second", "program.py", "def other():\n    return 2\n")
+    names: dict[str, Any] = {}
+    exec(compile(str(first.text), first.file, "exec"), names)
+    with suppress(InvalidRequest):  # it has no program, and its lines have been seen
+        load(second, {})
+    with pytest.raises(ValueError, match="first") as found:
+        names["wrong"]()
+    assert "    raise ValueError('first')\n" in blame(found.value, first)
