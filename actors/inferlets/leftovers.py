@@ -103,7 +103,12 @@ class ProcessState:
 
     def restore(self) -> tuple[str, ...]:
         """Put back what programs have left since; what cannot be put back, in words."""
-        remarks = [*self._put_back(), *self._modules.restore(self._imported), *self._left()]
+        remarks = list[str]()
+        try:
+            for found in (self._put_back(), self._modules.restore(self._imported), self._left()):
+                remarks += found
+        except Exception as error:
+            remarks.append(f"what it has left cannot be found: {error!r}")
         self._noted.clear()
         self._imported.clear()
         random.seed()

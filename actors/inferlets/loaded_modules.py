@@ -6,6 +6,8 @@ import sys
 import types
 from collections.abc import Collection, Iterator
 from contextlib import suppress
+from itertools import chain
+from operator import is_
 from typing import Any
 
 _OWN = ("api", "actors", "ray")
@@ -85,16 +87,16 @@ class _Contents:
     def __init__(self, name: str, module: types.ModuleType) -> None:
         classes = [value for value in list(vars(module).values()) if type(value) is type and value.__module__ == name]
         self._spaces = [vars(one) for one in (module, *classes)]
-        self._objects = [tuple(space.values()) for space in self._spaces]
+        self._objects = tuple(self._found())
         self.code = _code(name, module)
 
     @property
     def is_touched(self) -> bool:
-        """Any object of it is another, and not an equal one: quick to find, since nothing is compared with itself."""
-        try:
-            return [tuple(space.values()) for space in self._spaces] != self._objects
-        except Exception:  # of what cannot be compared, such as two arrays
-            return True
+        """Any object of it is another. None is asked whether it is equal, which would run code of the program."""
+        return sum(map(len, self._spaces)) != len(self._objects) or not all(map(is_, self._found(), self._objects))
+
+    def _found(self) -> Iterator[Any]:
+        return chain.from_iterable([space.values() for space in self._spaces])
 
 
 def _code(name: str, module: types.ModuleType) -> int:

@@ -65,6 +65,7 @@ UNDONE = (
 )
 LASTING = {
     "import json; json.dumps = repr": "changed json",
+    "import json, unittest.mock; json.dumps = unittest.mock.ANY": "changed json",  # which equals everything
     "import sys; sys.modules['json'] = sys": "",
     "import httpx; httpx.Client.get = None": "changed httpx",
     "from api.inferlet import Context; Context.fill = None": "changed api.inferlet.context",
