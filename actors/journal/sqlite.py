@@ -129,9 +129,9 @@ class SqliteJournal(Journal):
             found = _find(connection, key)
             if found is None:
                 raise NotFound(f"the journal holds no {key!r}")
-            rows = connection.execute("SELECT record, position FROM records WHERE key = ? ORDER BY position", (key,))
-            kept, positions = tuple(zip(*rows, strict=True)) or ((), ())
-            return Acquired(found, kept, positions)
+            query = "SELECT record, position FROM records WHERE key = ? ORDER BY position"
+            rows = connection.execute(query, (key,)).fetchall()
+            return Acquired(found, tuple(record for record, _ in rows), tuple(position for _, position in rows))
 
         return await self._write(write)
 
