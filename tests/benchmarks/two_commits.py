@@ -44,7 +44,7 @@ class Server:
         self._sessions: list[tuple[str, ClientConnection]] = []
 
     async def open(self, num_streams: int) -> None:
-        """So many sessions, with a socket each."""
+        """This number of sessions, with a socket each."""
         for _ in range(num_streams):
             session = (await self._http.post("/api/sessions", json={})).raise_for_status().json()["id"]
             address = f"{self._url.replace('http', 'ws', 1)}/api/sessions/{session}"

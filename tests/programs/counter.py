@@ -1,4 +1,4 @@
-"""A counter that runs for ever: after so many messages it continues as new, and its journal begins again."""
+"""A counter that runs for ever: after every 100 messages it continues as new, and its journal begins again."""
 
 from api.inferlet import Args, continue_as_new, inferlet, recv, send
 

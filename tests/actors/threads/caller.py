@@ -59,7 +59,9 @@ class Caller:
         """The events of a stream, to its end; those after one, for a reader that comes back."""
         headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
         async with self.http.stream("GET", path, headers=headers) as response:
-            assert response.status_code == 200, await response.aread()
+            if response.is_error:
+                await response.aread()
+            response.raise_for_status()
             fields: dict[str, str] = {}
             async for line in response.aiter_lines():
                 if line.startswith(":"):

@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import httpx
 import pytest
@@ -87,6 +87,19 @@ async def gateways(small: SmallCluster) -> AsyncIterator[Gateways]:
         await at.stop()
 
 
+class Clients(Protocol):
+    """What a reader needs of the gateways that it reads from."""
+
+    @property
+    def caller(self) -> Caller:
+        """Of the one that is there."""
+        ...
+
+    async def ask(self, method: str, path: str, body: Json | None = None) -> httpx.Response:
+        """An answer; asked for again where the gateway has gone."""
+        ...
+
+
 class Reader:
     """Reads a run to its end, answers what it asks, and comes back where its connection was cut.
 
@@ -94,7 +107,7 @@ class Reader:
         num_connections: how often it came.
     """
 
-    def __init__(self, at: Gateways, begun: Json) -> None:
+    def __init__(self, at: Clients, begun: Json) -> None:
         self.events: list[Event] = []
         self.came = asyncio.Condition()
         self.num_connections = 0
@@ -137,8 +150,10 @@ class Reader:
                 block = event.data.get("block", {})
                 if event.name == "block.created" and block["kind"] == "ask":
                     self._answering.append(asyncio.create_task(self._answer(block["id"])))
-        except GONE:
-            await asyncio.sleep(0.001)
+        except (*GONE, httpx.HTTPStatusError) as error:
+            if isinstance(error, httpx.HTTPStatusError) and error.response.status_code != 503:
+                raise
+            await asyncio.sleep(0.01)
 
     async def _answer(self, ask_id: str) -> None:
         body = {"answers": [{"ask_id": ask_id, "approve": True}]}
