@@ -16,9 +16,8 @@ from actors.counters import Counter
 from actors.directory.directory import Directory, DirectoryMetrics
 from actors.directory.ref import DIRECTORY_CALLS, DirectoryRef, directory_ref
 from actors.inferlets.actor import InferletActor, end_process
-from actors.inferlets.instance import InferletParts
 from actors.inferlets.launcher import InferletFamily
-from actors.inferlets.ports import Surroundings
+from actors.inferlets.ports import InferletParts, Surroundings
 from actors.journal.actor import journal_ref
 from actors.journal.keys import INFERLET, SESSION
 from actors.pool.pool import SlotPool

@@ -12,10 +12,11 @@ from typing_extensions import override
 import actors.models.actor  # noqa: F401  Ray does when the first handle to one comes: not in a turn
 from actors.calls.priority import lower_priority
 from actors.calls.socket_server import listen
-from actors.inferlets.instance import InferletParts, Instance
+from actors.inferlets.instance import Instance
 from actors.inferlets.leftovers import ProcessState
 from actors.inferlets.messages import INFERLET_CALLS
 from actors.inferlets.output import route_streams
+from actors.inferlets.ports import InferletParts
 from actors.inferlets.task_order import order_sets
 from actors.journal.keys import INFERLET
 from actors.pool.actor import Slot, SlotDirectory

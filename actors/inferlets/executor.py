@@ -121,9 +121,13 @@ class EffectDesk(Desk):
     def settle(self) -> None:
         self._crossing.wait(self._settled())
 
-    async def stop(self, is_over: bool) -> None:
-        """Perform nothing any longer, and cancel the calls that wait; ``is_over`` where no later life follows."""
+    def close(self) -> None:
+        """Record nothing of the program any longer, and perform nothing."""
         self._crossing.close()
+
+    async def stop(self, is_over: bool) -> None:
+        """The same, and cancel the calls that wait; ``is_over`` where no later life follows."""
+        self.close()
         tasks = [task for _, task in self._running.values()]
         for task in tasks:
             task.cancel()

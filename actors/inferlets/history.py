@@ -125,7 +125,7 @@ class Start:
 
     counts: Checkpointed = Checkpointed(0, 0, 0, 0, 0.0, None)
     beginning: Beginning = Beginning()
-    continued: Continued = Continued(0, 0, 0, {}, None)
+    continued: Continued = Continued(0, 0, 0, {}, 0, False, None)
 
     def without(self, records: Iterable[Record]) -> Start:
         """Here, and no call and no id gets a number of these records; between two calls is one id at most."""

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from actors.calls.scope import Scope
-from actors.contexts.placed import Placer
 from actors.contexts.reader import TurnReader
 from actors.directory.messages import InferletSeed
 from actors.inferlets import records
+from actors.inferlets.beginning import first_lines
 from actors.inferlets.clients import Reception
 from actors.inferlets.contexts import Contexts
 from actors.inferlets.digest import FORMAT
 from actors.inferlets.executor import EffectDesk
 from actors.inferlets.history import Replay, since_checkpoint, standstill
+from actors.inferlets.journal_use import JournalUse
 from actors.inferlets.lifetime import Lifetime
 from actors.inferlets.limits import Watch
 from actors.inferlets.messages import InferletCalls
 from actors.inferlets.output import Output
-from actors.inferlets.ports import Surroundings
+from actors.inferlets.ports import InferletParts
 from actors.inferlets.program import AGENT, Source
 from actors.inferlets.records import (
-    Checkpointed,
     Continued,
     Ended,
     Launched,
@@ -41,15 +40,13 @@ from actors.inferlets.replayer import ProgramHost
 from actors.inferlets.run import ProgramRun
 from actors.inferlets.run_index import RunIndex
 from actors.inferlets.thread_desk import ThreadDesk
-from actors.inferlets.thread_fork import ThreadFork
 from actors.inferlets.works import Works
-from actors.journal.contract import Acquired, IndexEntry, Journal
+from actors.journal.contract import Acquired, IndexEntry
 from actors.journal.cuts import Passing
 from actors.journal.formats import check_format
 from actors.journal.keys import INFERLET, journal_key
 from actors.journal.writer import Recorder, expiry
-from actors.settings import InferletSettings
-from api.errors import Fenced, GreenroomError, InferletNotFound, NotFound, Unavailable
+from api.errors import Fenced, GreenroomError, Unavailable
 from api.inferlet import effects
 from api.inferlet_events import Event
 from api.inferlets import InferletDescription, InferletSummary, State
@@ -61,43 +58,6 @@ from api.threads.runs import Label, Run
 from api.values import Value
 
 log = event_logger("greenroom.inferlet")
-
-JOURNAL_FULL = (
-    "the program's journal has more than {} MiB: one that is to run for ever now and then awaits "
-    "continue_as_new(state), which begins it again with what it needs"
-)
-
-
-RUN_TOO_LARGE = "the run, and what was asked of its thread meanwhile, has more than {} MiB"
-JOURNAL_PARTS = 3
-"""A run of a thread ends when it has filled one of this number of parts of the journal's limit: its open blocks, which
-are recorded once more as they close, and the commands that wait to be taken have the rest.
-"""
-
-
-class InferletDirectory(Placer, Protocol):
-    """What an instance needs of the directory."""
-
-    async def inferlet_ended(self, instance_id: str, how: str) -> None:
-        """It is over; see ``DirectoryRef.inferlet_ended``."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class InferletParts:
-    """What every instance on an actor is made with.
-
-    Attributes:
-        die: ends the process.
-        clean_up: makes the process what it was before the program; what cannot be undone, in words.
-    """
-
-    directory: InferletDirectory
-    surroundings: Surroundings
-    settings: InferletSettings
-    recovery_timeout_s: float
-    die: Callable[[], object]
-    clean_up: Callable[[], tuple[str, ...]] = tuple
 
 
 class Instance(InferletCalls):
@@ -138,10 +98,11 @@ class Instance(InferletCalls):
         taken = [one.position for one in results if isinstance(one, effects.Received)]
         num_taken_before = since_checkpoint(history)[0].continued.num_received
         self._reception.recover(history, [*range(num_taken_before), *taken])
-        self._num_bytes_before = _num_bytes_before(history, acquired.records)
+        self._journal_use = JournalUse(settings.max_journal_bytes, self._is_thread, history, acquired.records)
         self._thread = ThreadDesk(self._reception, parts.recovery_timeout_s)
         self._thread.log.append(history)
         self._run: ProgramRun | None = None
+        self._is_restarting = False
         self._finishing: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 
@@ -158,7 +119,7 @@ class Instance(InferletCalls):
             acquired = await journal.acquire(key)
         else:
             expires_at = expiry(seed.idle_timeout_s or parts.settings.idle_timeout_s)
-            lines = await _first_lines(journal, seed)
+            lines = await first_lines(journal, seed)
             acquired = await journal.create(key, seed.owner, seed.program, lines, expires_at, seed.name)
         history = [records.decode(line) for line in acquired.records]
         instance = cls(parts, instance_id, acquired, history)
@@ -292,14 +253,15 @@ class Instance(InferletCalls):
         contexts = Contexts(parts.directory, TurnReader(), parts.recovery_timeout_s, self.owner, self.scope)
         reception = self._reception
         inbox, outbox = reception.inbox, reception.outbox
-        repeated = since_checkpoint(history)[1]
+        start, repeated = since_checkpoint(history)
         answered = {record.call for record in repeated if isinstance(record, records.Answer)}
         called = {record.call for record in repeated if isinstance(record, records.Called)}
         works, around = Works(called - answered), parts.surroundings
         desk = EffectDesk(
             self.id, self.owner, around, contexts, inbox, outbox, self._recorder, is_again, works, self.scope
         )
-        output = Output(desk.emit, parts.settings.max_output_chars)
+        before = start.continued
+        output = Output(desk.emit, parts.settings.max_output_chars, before.num_printed, before.is_output_cut)
         for record in repeated:
             if isinstance(record, Printed | records.OutputCut):
                 output.recover(record)
@@ -341,17 +303,22 @@ class Instance(InferletCalls):
             self._end(Ended("failed", sentence))
 
     async def _restart(self, reason: Literal["worker_lost", "budget"], sentence: str) -> None:
-        """Have the thread go on from its last checkpoint in another process, without what came after that."""
-        if self._is_over or not self._run:
+        """Have the thread go on from its last checkpoint in another process, without what came after that.
+
+        Callers are sent on once that is in the journal: they have it activated elsewhere at once.
+        """
+        if self._is_over or self._is_restarting or not self._run:
             return
         log.warning("a thread goes on without its last run", instance_id=self.id, reason=sentence)
-        self._reception.is_closed = True
+        self._is_restarting = True
+        self._run.close()
+        self._recorder.add(Restarted(reason, sentence))
         try:
-            await self._run.stop(frees_contexts=False, is_hopeless=self.is_spent)
-        finally:
-            self._recorder.add(Restarted(reason, sentence))
             with suppress(Fenced):
                 await self._recorder.flushed()
+            self._reception.is_closed = True
+            await self._run.stop(frees_contexts=False, is_hopeless=self.is_spent)
+        finally:
             self._parts.die()
 
     async def _continue(self, continued: Continued) -> None:
@@ -412,46 +379,13 @@ class Instance(InferletCalls):
     def _on_durable(self, written: Sequence[Record]) -> None:
         self._reception.on_durable(written)
         self._thread.log.append(written)
-        limit = self._parts.settings.max_journal_bytes
-        if any(isinstance(record, Checkpointed | Continued | Restarted) for record in written):
-            self._num_bytes_before = self._recorder.num_bytes
         for record in written:
             if isinstance(record, Continued):
                 self.scope.start(self._continue(record))
-        num_bytes = self._recorder.num_bytes - self._num_bytes_before
-        if num_bytes > limit:
-            self._fail((RUN_TOO_LARGE if self._is_thread else JOURNAL_FULL).format(limit >> 20), "budget")
-        elif self._is_thread and num_bytes > limit // JOURNAL_PARTS and not self._is_over:
+        self._journal_use.take(written, self._recorder.num_bytes)
+        if refusal := self._journal_use.refusal:
+            self._fail(refusal, "budget")
+        elif self._is_thread and self._journal_use.is_share_full and not (self._is_over or self._is_restarting):
             for run in self._thread.log.active.values():
                 if run.state != "queued":
                     self._reception.put(f"exhausted/{run.id}", sent(Exhausted(run.id)))
-
-
-async def _first_lines(journal: Journal, seed: InferletSeed) -> tuple[bytes, ...]:
-    """What it begins with.
-
-    Raises:
-        InferletNotFound: it is a fork of a thread that is not there any longer.
-        BlockNotFound
-    """
-    if seed.origin is None:
-        of_program = seed.program, seed.source, seed.file, seed.arguments, seed.name, seed.parent
-        return (records.encode(Launched(*of_program, FORMAT, seed.idle_timeout_s)),)
-    source_id, seq = seed.origin
-    try:
-        lines = await journal.records(journal_key(INFERLET, source_id))
-    except NotFound:
-        raise InferletNotFound(source_id) from None
-
-    def forked() -> tuple[bytes, ...]:
-        history = [records.decode(line) for line in lines]
-        fork = ThreadFork(source_id, history, seed.instance_id, seq, seed.name, seed.idle_timeout_s)
-        return tuple(map(records.encode, fork.records()))
-
-    return await asyncio.to_thread(forked)
-
-
-def _num_bytes_before(history: Sequence[Record], lines: Sequence[bytes]) -> int:
-    """What the records up to the last checkpoint take."""
-    num_after = len(since_checkpoint(history)[1])
-    return sum(map(len, lines[: len(lines) - num_after])) if num_after < len(history) else 0

@@ -20,16 +20,22 @@ class Output:
     """The printed text of one program, as records. What earlier lives printed is passed over; beyond a limit it is cut.
 
     Any thread may write.
+
+    Attributes:
+        num_kept: characters, those of runs before this one too.
+        is_cut: the rest is left out.
     """
 
     FLUSH_CHARS = 4096
 
-    def __init__(self, emit: Callable[[Printed | OutputCut], object], limit: int) -> None:
+    def __init__(
+        self, emit: Callable[[Printed | OutputCut], object], limit: int, num_kept: int = 0, is_cut: bool = False
+    ) -> None:
+        self.num_kept = num_kept
+        self.is_cut = is_cut
         self._emit = emit
         self._limit = limit
-        self._num_kept = 0
         self._passed_over = dict.fromkeys(STREAMS, 0)
-        self._is_cut = False
         self._waiting: list[tuple[str, str]] = []
         self._num_waiting = 0
         self._lock = threading.RLock()
@@ -37,9 +43,9 @@ class Output:
     def recover(self, record: Printed | OutputCut) -> None:
         """An earlier life has printed this."""
         if isinstance(record, OutputCut):
-            self._is_cut = True
+            self.is_cut = True
             return
-        self._num_kept += len(record.text)
+        self.num_kept += len(record.text)
         self._passed_over[record.stream] += len(record.text)
 
     def write(self, stream: str, text: str) -> None:
@@ -47,15 +53,15 @@ class Output:
         with self._lock:
             passed_over = min(len(text), self._passed_over[stream])
             self._passed_over[stream] -= passed_over
-            kept = text[passed_over : passed_over + self._limit - self._num_kept]
+            kept = text[passed_over : passed_over + self._limit - self.num_kept]
             if kept:
                 self._waiting.append((stream, kept))
-                self._num_kept += len(kept)
+                self.num_kept += len(kept)
                 self._num_waiting += len(kept)
             if self._num_waiting >= self.FLUSH_CHARS:
                 self.flush()
-            if len(kept) < len(text) - passed_over and not self._is_cut:
-                self._is_cut = True
+            if len(kept) < len(text) - passed_over and not self.is_cut:
+                self.is_cut = True
                 self.flush()
                 self._emit(OutputCut(self._limit))
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from actors.contexts.placed import Placer
 from actors.journal.contract import Journal
+from actors.settings import InferletSettings
 from api.cluster import ModelInfo
 from api.inferlet_events import Event
 from api.topics import Topics
@@ -50,3 +53,28 @@ class Surroundings:
     directory: ModelLister
     family: Family
     topics: Topics | None
+
+
+class InferletDirectory(Placer, Protocol):
+    """What an instance needs of the directory."""
+
+    async def inferlet_ended(self, instance_id: str, how: str) -> None:
+        """It is over; see ``DirectoryRef.inferlet_ended``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InferletParts:
+    """What every instance on an actor is made with.
+
+    Attributes:
+        die: ends the process.
+        clean_up: makes the process what it was before the program; what cannot be undone, in words.
+    """
+
+    directory: InferletDirectory
+    surroundings: Surroundings
+    settings: InferletSettings
+    recovery_timeout_s: float
+    die: Callable[[], object]
+    clean_up: Callable[[], tuple[str, ...]] = tuple

@@ -92,14 +92,17 @@ class Continued(Cut):
 
     Attributes:
         num_calls, num_ids: what calls and ids had come to; they go on.
-        num_received: so many messages of its clients it had received.
+        num_received: how many messages of its clients it had received.
         places: where it was in topics.
+        num_printed, is_output_cut: how many characters of its output are kept, and whether the rest is left out.
     """
 
     num_calls: int
     num_ids: int
     num_received: int
     places: dict[str, topics.Cursor]
+    num_printed: int
+    is_output_cut: bool
     state: Value
 
 

@@ -118,6 +118,9 @@ class _Desk:
     def settle(self) -> None:
         pass
 
+    def close(self) -> None:
+        pass
+
     async def stop(self, is_over: bool) -> None:
         self._stopped.set()
 

@@ -183,7 +183,8 @@ class ProgramHost(Host):
         for call in self._waiting:
             self._desk.cancel(call)
         places = {topic: place.cursor for topic, place in self.places.items() if place.cursor}
-        self._desk.emit(Continued(self._num_calls, self._num_ids, self._num_received, places, state))
+        printed = self.output.num_kept, self.output.is_cut
+        self._desk.emit(Continued(self._num_calls, self._num_ids, self._num_received, places, *printed, state))
         self.close()
         self._never: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
         return self._never

@@ -40,6 +40,10 @@ class RunDesk(Desk, Protocol):
         """The first of the times that the program waits for, in seconds since the epoch."""
         ...
 
+    def close(self) -> None:
+        """Record nothing of the program any longer, and perform nothing."""
+        ...
+
     async def stop(self, is_over: bool) -> None:
         """Perform nothing any longer, and cancel the calls that wait; ``is_over`` where no later life follows."""
         ...
@@ -116,9 +120,14 @@ class ProgramRun:
         self.has_yielded = False
         self._thread.call(self._yield)
 
+    def close(self) -> None:
+        """Nothing counts that the program still does."""
+        self.host.close()
+        self.desk.close()
+
     async def stop(self, frees_contexts: bool, is_hopeless: bool = False) -> bool:
         """End it where it is; False where its thread does not end in time (or is not asked to, as hopeless)."""
-        self.host.close()
+        self.close()
         await self.desk.stop(is_over=frees_contexts)
         if not is_hopeless:
             self._thread.cancel()

@@ -18,9 +18,9 @@ from actors.directory.ref import DIRECTORY_CALLS, directory_ref
 from actors.engine.contract import Feature
 from actors.engine.factory import build_engine
 from actors.inferlets.actor import InferletSlot
-from actors.inferlets.instance import InferletParts, Instance
+from actors.inferlets.instance import Instance
 from actors.inferlets.launcher import InferletFamily
-from actors.inferlets.ports import Surroundings
+from actors.inferlets.ports import InferletParts, Surroundings
 from actors.journal.actor import JOURNAL_CALLS, journal_ref
 from actors.journal.keys import INFERLET, SESSION
 from actors.journal.sqlite import SqliteJournal

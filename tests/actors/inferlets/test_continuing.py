@@ -12,14 +12,14 @@ import pytest
 import pytest_asyncio
 
 from actors.inferlets.executor import EffectDesk
-from actors.inferlets.instance import InferletParts
+from actors.inferlets.ports import InferletParts
 from actors.inferlets.records import Continued, Launched, PutAway, Record, decode, passes
 from actors.inferlets.ref import InferletRef
 from actors.inferlets.rehearsal import rehearse
 from actors.settings import InferletSettings
 from api.errors import GreenroomError
 from api.inferlet import continue_as_new
-from api.inferlet_events import Completed, Event, Failed, Message, Stdout, Terminated
+from api.inferlet_events import Completed, Event, Failed, Message, Stderr, Stdout, Terminated
 from api.names import TopicId
 from tests.actors.inferlets.programs import all_events, launched, messages
 from tests.actors.small_cluster import SmallCluster
@@ -205,7 +205,7 @@ async def test_the_journal_has_nothing_of_the_runs_before_but_what_clients_know(
     while not isinstance((found := await recorded(cluster, instance))[-1], Continued):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     assert isinstance(found[0], Launched)
-    assert [record for record in found if passes(record)] == [Continued(60, 0, 30, {}, 30)]
+    assert [record for record in found if passes(record)] == [Continued(60, 0, 30, {}, 0, False, 30)]
     assert len(found) == 1 + 30 + 30 + 1
 
 
@@ -339,6 +339,34 @@ async def test_nothing_counts_that_it_still_does_after_it_has_continued(cluster:
     )
     await instance.send("done")
     assert await all_events(instance) == [Stdout(0, "run None\n"), Stdout(1, "run again\n"), Completed(2, "done")]
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_what_all_its_runs_print_is_kept_to_one_limit(cluster: SmallCluster, dies: bool) -> None:
+    strict = replace(cluster.settings.inferlets, max_output_chars=10)
+    await cluster.directory.configure(replace(cluster.settings, inferlets=strict))
+    instance = await launched(
+        cluster,
+        """
+        @inferlet
+        async def main(args: Args) -> None:
+            run = args.state or 0
+            print(f"run {run}")
+            if run in (2, 4):
+                await recv()
+            if run < 6:
+                await continue_as_new(run + 1)
+        """,
+    )
+    for _ in range(2):
+        if dies:
+            cluster.kill_inferlet(instance.instance_id)
+        await instance.send("go on")
+    events = await all_events(instance)
+    assert "".join(event.text for event in events if isinstance(event, Stdout)) == "run 0\nrun "
+    [told] = [event for event in events if isinstance(event, Stderr)]
+    assert "more than 10 characters" in told.text
+    assert isinstance(events[-1], Completed)
 
 
 async def test_its_contexts_are_freed_when_it_continues(cluster: SmallCluster) -> None:

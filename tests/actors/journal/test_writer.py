@@ -127,7 +127,7 @@ async def test_what_passes_is_removed_with_the_record_that_begins_the_stream_ane
     """In one write with it or before, once more after an outage, and in a later life."""
     passing = Passing(passes)
     recorder = await Writes().recorder(journal, passing.take)
-    sent, continued = [Sent(call, "", call, False) for call in range(4)], Continued(9, 0, 0, {}, "state")
+    sent, continued = [Sent(call, "", call, False) for call in range(4)], Continued(9, 0, 0, {}, 0, False, "state")
     recorder.add(WOKEN[0])
     await recorder.flushed()
     journal.num_down = 2

@@ -100,7 +100,7 @@ async def test_a_run_that_fills_the_journal_ends_and_its_thread_goes_on(
     tmp_path: Path, num_parts: int, times: int, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a third of it, or with the whole, as one does that is faster than it can be ended."""
-    monkeypatch.setattr("actors.inferlets.instance.JOURNAL_PARTS", num_parts)
+    monkeypatch.setattr("actors.inferlets.journal_use.JOURNAL_PARTS", num_parts)
     async with scripted_cluster(tmp_path, max_journal_bytes=MAX_JOURNAL_BYTES) as small, calling(small) as caller:
         thread_id = (await caller.prompt("say one", agent="unlimited"))["thread_id"]
         calls = [called("repeated", text="x" * 50, times=times)] * 5
