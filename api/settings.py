@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 LONGEST_OWNER = 128
 MARK_CHARS = 8
 """What a message counts beside its text, and what a part of one does, so that many short ones are not nothing."""
-_SOURCES = ("key", "key_file", "key_env")
+SHORTEST_KEY = 8
+_SOURCES = ("key", "key_file", "key_env", "sha256")
 
 
 class _Settings(BaseModel):
@@ -22,23 +24,34 @@ class _Settings(BaseModel):
 class ApiKey(_Settings):
     """A key that clients send as ``Authorization: Bearer <key>``, and its owner.
 
-    Instead of ``key`` there may be ``key_file``, a file that holds it, or ``key_env``, an environment variable; both
-    are read where the configuration is validated. Several keys may have one owner: they see the same sessions.
+    A configuration has it as ``key``, as ``key_file``, a file that holds it, as ``key_env``, an environment variable,
+    or as ``sha256``. The first three are read where the configuration is validated, and only the digest is kept: what
+    is written of validated settings, as for Serve, has no key in it. A short key could be guessed from its digest.
+    Several keys may have one owner: they see the same sessions.
+
+    Attributes:
+        sha256: of the key in UTF-8; 64 hexadecimal digits.
     """
 
-    key: SecretStr = Field(min_length=8)
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$"), AfterValidator(str.lower)]
     owner: str = Field(min_length=1, max_length=LONGEST_OWNER)
+
+    @classmethod
+    def of(cls, key: str, owner: str) -> ApiKey:
+        """Of the key itself."""
+        return cls.model_validate({"key": key, "owner": owner})
 
     @model_validator(mode="before")
     @classmethod
-    def _read_key(cls, fields: Any) -> Any:
+    def _keep_digest_only(cls, fields: Any) -> Any:
         if not isinstance(fields, Mapping):
             return fields
         given = [name for name in _SOURCES if fields.get(name) is not None]
         if len(given) != 1:
-            raise ValueError("one of key, key_file and key_env is needed")
+            raise ValueError("one of key, key_file, key_env and sha256 is needed")
         others = {name: value for name, value in fields.items() if name not in _SOURCES}
-        return {**others, "key": _key_from(given[0], fields[given[0]])}
+        value = fields[given[0]]
+        return {**others, "sha256": value if given[0] == "sha256" else digest_of(_key_from(given[0], value))}
 
 
 class PetalsSettings(_Settings):
@@ -111,15 +124,31 @@ class ApiSettings(_Settings):
 
     @model_validator(mode="after")
     def _keys_differ(self) -> ApiSettings:
-        keys = [api_key.key.get_secret_value() for api_key in self.api_keys]
+        keys = [api_key.sha256 for api_key in self.api_keys]
         if len(set(keys)) != len(keys):
             raise ValueError("api_keys: two entries have the same key")
         return self
 
 
-def _key_from(source: str, value: Any) -> Any:
-    if source == "key" or not isinstance(value, str):
-        return value
+def digest_of(key: str) -> str:
+    """The SHA-256 of a key, in hexadecimal.
+
+    Raises:
+        UnicodeEncodeError: it has surrogates.
+    """
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _key_from(source: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{source}: text is expected")
+    key = value if source == "key" else _read(source, value)
+    if len(key) < SHORTEST_KEY or not key.isprintable():
+        raise ValueError(f"{source}: a key has {SHORTEST_KEY} characters at least, all of them printable")
+    return key
+
+
+def _read(source: str, value: str) -> str:
     if source == "key_env":
         if value not in os.environ:
             raise ValueError(f"key_env: the environment variable {value} is not set")

@@ -30,6 +30,7 @@ from api.http.petals.routes import petals_routes
 from api.http.queue_routes import queue_routes
 from api.http.request_log import RequestLog
 from api.http.responses import on_client_disconnect, on_greenroom_error, on_http_exception
+from api.http.revocation import Opened, Revocation
 from api.http.session_routes import session_routes
 from api.http.size_limit import SizeLimit
 from api.http.thread_routes import thread_routes
@@ -43,6 +44,7 @@ def build_app(
     """The application, with ``state.cluster``, ``state.settings`` and ``state.host`` for its handlers.
 
     It keeps nothing between requests that another process would have to know: any number of them serve one cluster.
+    Settings can be exchanged while it runs: ``reconfigure``.
     ``routes`` are tried after its own; ``host`` is where the server listens for its clients.
     """
     handlers: dict[Any, Any] = {
@@ -52,7 +54,7 @@ def build_app(
     }
     all_routes = [
         *health_routes(),
-        *petals_routes(cluster, settings),
+        *petals_routes(cluster),
         *openai_routes(),
         *session_routes(),
         *topic_routes(),
@@ -67,19 +69,35 @@ def build_app(
         *routes,
     ]
     app = Starlette(
-        routes=[*all_routes, openapi_route(all_routes, has_keys=bool(settings.api_keys))],
+        routes=[*all_routes, openapi_route(all_routes)],
         exception_handlers=handlers,
         middleware=[
             Middleware(RequestLog),
-            Middleware(OriginCheck, settings, host),
-            Middleware(Cors, settings.cors_origins),
+            Middleware(OriginCheck, host),
+            Middleware(Cors),
             Middleware(Faults),
-            Middleware(ConcurrencyLimit, settings),
-            Middleware(SizeLimit, settings.max_body_bytes),
+            Middleware(ConcurrencyLimit),
+            Middleware(Revocation),
+            Middleware(SizeLimit),
         ],
     )
     app.router.redirect_slashes = False
     app.state.cluster = cluster
     app.state.settings = settings
     app.state.host = host
+    app.state.opened = set()
     return app
+
+
+def reconfigure(app: Starlette, settings: ApiSettings) -> None:
+    """Have the application of ``build_app`` go by other settings: from the next request on, and the next message.
+
+    What is open stays open, and counts against the new limits, except what came with a key that is no more, or has
+    another owner now: such a socket is closed with 1008, the connection of such a stream is broken, and other calls
+    go on to their ends. What came without a key, or is open when the last key goes, stays too, with the owner that it
+    had. To be called in the event loop that serves.
+    """
+    app.state.settings = settings
+    opened: set[Opened] = app.state.opened
+    for one in opened if settings.api_keys else ():
+        one.check(settings.api_keys)

@@ -18,11 +18,13 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, Result]) -
 
     Raises:
         ClientDisconnect: the client left first.
+        Unauthorized: its API key was revoked first.
     """
     task, departure = asyncio.ensure_future(work), asyncio.ensure_future(_departure(request))
     try:
         await asyncio.wait((task, departure), return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
+            departure.result()
             raise ClientDisconnect
         return task.result()
     finally:

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from api.errors import GreenroomError
+from api.errors import GreenroomError, Unauthorized
 from api.http.disconnects import while_connected
 from api.http.json_text import json_text
 from api.http.limits import become_stream
@@ -57,7 +57,7 @@ async def kept_alive(texts: AsyncGenerator[str]) -> AsyncGenerator[str]:
 
 
 class GrowingResponse(Response):
-    """Sends what a generator yields, and closes it when it ends or the client has left.
+    """Sends what a generator yields, and closes it when it ends, or the client has left or may not have more.
 
     ``first`` is what it has yielded already: only a generator that has begun does anything when it is closed.
     """
@@ -80,7 +80,7 @@ class GrowingResponse(Response):
         try:
             become_stream(scope)
             await while_connected(Request(scope, receive), self._send(send))
-        except (ClientDisconnect, OSError):
+        except (ClientDisconnect, OSError, Unauthorized):
             return
         finally:
             await self._pieces.aclose()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
+from operator import attrgetter
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -12,32 +14,34 @@ from starlette.websockets import WebSocket
 from api.errors import GreenroomError, TooBusy, Unavailable
 from api.http.responses import CLOSE_TRY_LATER, close_socket, error_response
 from api.http.security import account_of
+from api.http.settings import settings_of
 from api.settings import ApiSettings
 
 _UNLIMITED_PATHS = frozenset({"/healthz", "/readyz"})
 
 
 class Shares:
-    """How many of one kind are in progress, by account; ``kind`` is its name in the plural."""
+    """How many of one kind are in progress, by account; ``kind`` is its name in the plural, ``limit_of`` its limit."""
 
-    def __init__(self, kind: str, limit: int, share: float) -> None:
+    def __init__(self, kind: str, limit_of: Callable[[ApiSettings], int]) -> None:
         self._kind = kind
-        self._limit = limit
-        self._per_account = math.ceil(limit * share)
+        self._limit_of = limit_of
         self._counts: Counter[str | None] = Counter()
         self._total = 0
 
-    def take(self, account: str | None) -> None:
+    def take(self, account: str | None, settings: ApiSettings) -> None:
         """Count one more; None means clients that need no protection from each other, who may have all.
 
         Raises:
             TooBusy: the account has its share.
             Unavailable: this process has as many as it serves at once.
         """
-        if self._total >= self._limit:
-            raise Unavailable(f"{self._kind}: this server serves {self._limit} at a time")
-        if account is not None and self._counts[account] >= self._per_account:
-            raise TooBusy(f"{self._kind}: one owner may have {self._per_account} at a time")
+        limit = self._limit_of(settings)
+        per_account = math.ceil(limit * settings.owner_share)
+        if self._total >= limit:
+            raise Unavailable(f"{self._kind}: this server serves {limit} at a time")
+        if account is not None and self._counts[account] >= per_account:
+            raise TooBusy(f"{self._kind}: one owner may have {per_account} at a time")
         self._counts[account] += 1
         self._total += 1
 
@@ -56,20 +60,25 @@ class Place:
         TooBusy, Unavailable: as ``Shares.take``.
     """
 
-    def __init__(self, account: str | None, shares: Shares, streams: Shares) -> None:
-        shares.take(account)
+    def __init__(self, account: str | None, shares: Shares, streams: Shares, settings: ApiSettings) -> None:
+        shares.take(account, settings)
         self._account = account
         self._shares = shares
         self._streams = streams
 
-    def become_stream(self) -> None:
+    @property
+    def is_stream(self) -> bool:
+        """Whether it counts as an event stream."""
+        return self._shares is self._streams
+
+    def become_stream(self, settings: ApiSettings) -> None:
         """Count as an event stream from now on. Idempotent.
 
         Raises:
             TooBusy, Unavailable: as ``Shares.take``.
         """
-        if self._shares is not self._streams:
-            self._streams.take(self._account)
+        if not self.is_stream:
+            self._streams.take(self._account, settings)
             self._shares.release(self._account)
             self._shares = self._streams
 
@@ -81,23 +90,28 @@ class Place:
 def become_stream(scope: Scope) -> None:
     """To be called before an answer that has no end of its own begins; see ``Place.become_stream``."""
     place: Place = scope["state"]["place"]
-    place.become_stream()
+    place.become_stream(settings_of(scope))
+
+
+def is_stream(scope: Scope) -> bool:
+    """Whether the answer has no end of its own."""
+    place: Place | None = scope.get("state", {}).get("place")
+    return place is not None and place.is_stream
 
 
 class ConcurrencyLimit:
     """Refuses what is more than this process serves at once, and what is more than an account's share of that.
 
     A request gets 503 or 429, with ``Retry-After``; a socket is accepted and closed with 1013, because a browser shows
-    no status of a socket that was never opened. Health checks always pass.
+    no status of a socket that was never opened. Health checks always pass. Limits that become smaller end nothing.
     """
 
-    def __init__(self, app: ASGIApp, settings: ApiSettings) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        share = settings.owner_share
-        self._streams = Shares("event streams", settings.max_streams, share)
+        self._streams = Shares("event streams", attrgetter("max_streams"))
         self._shares = {
-            "http": Shares("calls", settings.max_concurrent_requests, share),
-            "websocket": Shares("sockets", settings.max_sockets, share),
+            "http": Shares("calls", attrgetter("max_concurrent_requests")),
+            "websocket": Shares("sockets", attrgetter("max_sockets")),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,7 +121,7 @@ class ConcurrencyLimit:
             await self._app(scope, receive, send)
             return
         try:
-            place = Place(account_of(HTTPConnection(scope)), shares, self._streams)
+            place = Place(account_of(HTTPConnection(scope)), shares, self._streams, settings_of(scope))
         except GreenroomError as error:
             await _refuse(error, scope, receive, send)
             return

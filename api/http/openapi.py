@@ -21,6 +21,7 @@ from api.http.json_text import json_text
 from api.http.openai.envelope import OpenAIErrorBody, is_openai_path
 from api.http.operations import Content, JsonObject, Operation, kinds_of
 from api.http.responses import ErrorBody
+from api.http.settings import settings_of
 
 VERSION = "0.1.0"
 
@@ -31,22 +32,22 @@ _TEMPLATE = "#/components/schemas/{model}"
 _ERRORS = (ErrorBody, OpenAIErrorBody)
 
 
-def openapi_route(routes: Sequence[BaseRoute], has_keys: bool) -> Operation:
-    """The route that shows these routes and itself; ``has_keys`` where API keys are asked for."""
+def openapi_route(routes: Sequence[BaseRoute]) -> Operation:
+    """The route that shows these routes and itself."""
 
     @cache
-    def text() -> str:
+    def text(has_keys: bool) -> str:
         return json_text(openapi_document([*routes, route], has_keys))
 
     async def show_openapi(request: Request) -> Response:
-        return Response(text(), media_type="application/json")
+        return Response(text(bool(settings_of(request).api_keys)), media_type="application/json")
 
     route = Operation("GET", "/openapi.json", show_openapi, answers={200: JsonObject}, is_open=True)
     return route
 
 
 def openapi_document(routes: Sequence[BaseRoute], has_keys: bool) -> dict[str, Any]:
-    """An OpenAPI 3.1 document of the HTTP routes among these."""
+    """An OpenAPI 3.1 document of the HTTP routes among these; ``has_keys`` where API keys are asked for."""
     operations = [operation for route in routes if isinstance(route, Route) for operation in _operations_of(route)]
     schemas, components = _schemas_of(operations)
     paths: dict[str, dict[str, Any]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers
@@ -10,8 +10,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.errors import Forbidden, Misdirected
 from api.http.responses import error_response
+from api.http.settings import settings_of
 from api.loopback import is_loopback
-from api.settings import ApiSettings
 
 _PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
@@ -32,16 +32,13 @@ class OriginCheck:
     ``cors_origins``.
     """
 
-    def __init__(self, app: ASGIApp, settings: ApiSettings, host: str) -> None:
+    def __init__(self, app: ASGIApp, host: str) -> None:
         self._app = app
-        self._is_needed = not settings.api_keys and "*" not in settings.cors_origins
-        self._origins = normalized(settings.cors_origins)
-        self._names = {_split(origin).hostname for origin in self._origins}
         self._is_on_loopback = is_loopback(host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application."""
-        refusal = self._refusal(Headers(scope=scope)) if self._is_needed and scope["type"] != "lifespan" else None
+        refusal = self._refusal(scope) if scope["type"] != "lifespan" else None
         if refusal is None:
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
@@ -50,25 +47,30 @@ class OriginCheck:
             await receive()
             await send({"type": "websocket.close", "code": 1008, "reason": refusal.code})  # before it opens: a 403
 
-    def _refusal(self, headers: Headers) -> Misdirected | Forbidden | None:
+    def _refusal(self, scope: Scope) -> Misdirected | Forbidden | None:
+        settings = settings_of(scope)
+        if settings.api_keys or "*" in settings.cors_origins:
+            return None
+        headers, origins = Headers(scope=scope), normalized(settings.cors_origins)
         hosts, origin = headers.getlist("host"), headers.get("origin")
         for host in hosts if self._is_on_loopback else ():
-            if not self._is_name(_split(f"//{host}").hostname or ""):
+            if not _is_name(_split(f"//{host}").hostname or "", origins):
                 return Misdirected(f"this server is not {host}: say localhost, or a name that cors_origins has")
         if origin is not None:
-            is_allowed = is_own_origin(origin, hosts[0] if hosts else "") or origin.rstrip("/").lower() in self._origins
+            is_allowed = is_own_origin(origin, hosts[0] if hosts else "") or origin.rstrip("/").lower() in origins
         else:
             is_foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
             is_allowed = not is_foreign or headers.get("sec-fetch-mode") == "navigate"
         return None if is_allowed else Forbidden("pages of other sites may use this server if cors_origins names them")
 
-    def _is_name(self, name: str) -> bool:
-        return is_loopback(name) or name in self._names
-
 
 def normalized(origins: Sequence[str]) -> frozenset[str]:
     """Origins as they are compared."""
     return frozenset(origin.rstrip("/").lower() for origin in origins)
+
+
+def _is_name(name: str, origins: Iterable[str]) -> bool:
+    return is_loopback(name) or name in {_split(origin).hostname for origin in origins}
 
 
 def _split(address: str) -> SplitResult:

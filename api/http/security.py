@@ -9,7 +9,8 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from starlette.requests import HTTPConnection
 
 from api.errors import Unauthorized
-from api.settings import ApiKey, ApiSettings
+from api.http.settings import settings_of
+from api.settings import ApiKey, digest_of
 
 SUBPROTOCOL = "greenroom"
 """The WebSocket subprotocol that this server selects."""
@@ -26,13 +27,26 @@ def owner_of(connection: HTTPConnection) -> str:
     Raises:
         Unauthorized: keys are configured, and this is none of them.
     """
-    settings: ApiSettings = connection.app.state.settings
-    if not settings.api_keys:
+    if not settings_of(connection).api_keys:
         return ""
-    key = _key_in(connection)
-    if key is None:
+    if _key_in(connection) is None:
         raise Unauthorized("an API key is needed: Authorization: Bearer <key>")
-    return _owner_of_key(key, settings.api_keys)
+    key = key_of(connection)
+    if key is None:
+        raise Unauthorized("this API key is not known here")
+    return key.owner
+
+
+def key_of(connection: HTTPConnection) -> ApiKey | None:
+    """The API key that the connection carries; None where it carries none that is configured.
+
+    It is compared with every key, in time that does not depend on where they differ.
+    """
+    keys, given = settings_of(connection).api_keys, _key_in(connection)
+    if not keys or given is None:
+        return None
+    digest = digest_of(given)
+    return next((key for key in [key for key in keys if hmac.compare_digest(key.sha256, digest)]), None)
 
 
 def account_of(connection: HTTPConnection) -> str | None:
@@ -41,18 +55,14 @@ def account_of(connection: HTTPConnection) -> str | None:
     None without keys for clients of this machine: they have one address, and are the operator's own. Of IPv6 the first
     64 bits count, which is what one subscriber has.
     """
-    settings: ApiSettings = connection.app.state.settings
-    if settings.api_keys:
-        try:
-            return f"owner {owner_of(connection)}"
-        except Unauthorized:
-            pass
+    if key := key_of(connection):
+        return f"owner {key.owner}"
     try:
         address = ip_address(connection.client.host if connection.client else "")
     except ValueError:
         return "unknown address"
     address = (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address
-    if address.is_loopback and not settings.api_keys:
+    if address.is_loopback and not settings_of(connection).api_keys:
         return None
     return str(address if address.version == 4 else ip_network((address, 64), strict=False))
 
@@ -73,14 +83,3 @@ def _key_in(connection: HTTPConnection) -> str | None:
 def _offered(connection: HTTPConnection) -> Sequence[str]:
     subprotocols: Sequence[str] = connection.scope.get("subprotocols") or ()
     return subprotocols
-
-
-def _owner_of_key(key: str, api_keys: Sequence[ApiKey]) -> str:
-    """Compare with every key, in time that does not depend on where they differ."""
-    owner: str | None = None
-    for api_key in api_keys:
-        if hmac.compare_digest(key.encode(), api_key.key.get_secret_value().encode()):
-            owner = api_key.owner
-    if owner is None:
-        raise Unauthorized("this API key is not known here")
-    return owner

@@ -53,10 +53,10 @@ from api.cluster import SessionDescription, SessionHandle, TurnStream
 from api.errors import GreenroomError, SessionNotFound, TooBusy, TooLarge
 from api.http.models import cluster_of, find_model
 from api.http.security import owner_of
+from api.http.settings import settings_of
 from api.http.sockets import converse, receive_data, send_view
 from api.http.turn_messages import TurnMessages, is_read
 from api.http.turn_schemas import CancelBody, GenerateBody, PingBody, ResumeBody, TypingBody, parse_message, turn_id_in
-from api.settings import ApiSettings
 from api.turns import TurnRequest
 from api.wire.views import error_message
 
@@ -76,7 +76,7 @@ async def session_socket(websocket: WebSocket) -> None:
 async def _converse(websocket: WebSocket) -> None:
     session_id = session_named(websocket.path_params["session_id"])
     handle = await cluster_of(websocket).session(session_id, owner_of(websocket))
-    await Conversation(websocket, handle, await handle.describe(), websocket.app.state.settings).serve()
+    await Conversation(websocket, handle, await handle.describe()).serve()
 
 
 def session_named(name: str) -> str:
@@ -96,13 +96,10 @@ class Conversation:
     Senders wait for the socket: a slow reader gets bigger frames.
     """
 
-    def __init__(
-        self, websocket: WebSocket, handle: SessionHandle, session: SessionDescription, settings: ApiSettings
-    ) -> None:
+    def __init__(self, websocket: WebSocket, handle: SessionHandle, session: SessionDescription) -> None:
         self._websocket = websocket
         self._handle = handle
         self._session = session
-        self._max_prompt_chars = settings.max_prompt_chars
         self._queued: deque[TurnRequest] = deque()
         self._has_queued = asyncio.Event()
         self._beginning: TurnRequest | None = None
@@ -152,8 +149,9 @@ class Conversation:
 
     def _queue(self, body: GenerateBody) -> None:
         request = body.request()
-        if body.num_chars > self._max_prompt_chars:
-            raise TooLarge(f"a prompt may have {self._max_prompt_chars} characters, this one has {body.num_chars}")
+        max_chars = settings_of(self._websocket).max_prompt_chars
+        if body.num_chars > max_chars:
+            raise TooLarge(f"a prompt may have {max_chars} characters, this one has {body.num_chars}")
         if len(self._queued) >= MAX_QUEUED_TURNS:
             raise TooBusy("too many turns are waiting on this connection")
         self._claim(request.turn_id)

@@ -8,8 +8,8 @@ from starlette.requests import HTTPConnection
 
 from api.errors import Forbidden
 from api.http.origins import is_own_origin
+from api.http.settings import settings_of
 from api.loopback import is_loopback
-from api.settings import ApiSettings
 
 _SIGNS_OF_A_PROXY = ("forwarded", "x-forwarded-for", "via")
 
@@ -24,8 +24,7 @@ def check_upload(request: HTTPConnection) -> None:
     Raises:
         Forbidden: it is not allowed to.
     """
-    settings: ApiSettings = request.app.state.settings
-    if settings.allow_upload:
+    if settings_of(request).allow_upload:
         return
     if not (is_loopback(request.app.state.host) and _is_local(request)):
         raise Forbidden("programs may be uploaded from this machine only: elsewhere it takes allow_upload and API keys")

@@ -109,7 +109,8 @@ def defaults_of(owner: type[Any]) -> dict[str, object]:
 
 def settings_in(written: dict[str, Any], config: Any, path: str = "") -> Iterator[Shown]:
     """The settings that are written. One that has settings of its own is what those are."""
-    for name, value in written.items():
+    for written_name, value in written.items():
+        name = "sha256" if written_name == "key" else written_name  # a key is kept as its digest
         read, default = getattr(config, name), defaults_of(type(config))[name]
         entries = zip(value, read, strict=True) if isinstance(read, tuple) else [(value, read)]
         parts = [part for part in entries if isinstance(part[0], dict) and not isinstance(part[1], dict)]

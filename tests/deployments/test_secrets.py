@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from pydantic import ValidationError
 from ray.serve._private.api import call_user_app_builder_with_args_if_necessary
 
 from api.errors import InvalidRequest
-from api.settings import ApiSettings
+from api.settings import ApiKey, ApiSettings
 from deployments.app import build
 from deployments.config import GreenroomConfig
 from deployments.failures import CommandFailed
@@ -30,6 +33,8 @@ WRONG: dict[str, Any] = {
     "owners by key": {"api_keys": {SECRET: "ada"}},
     "two equal keys": {"api_keys": [{"key": SECRET, "owner": "ada"}, {"key": SECRET, "owner": "bob"}]},
     "a wrong setting elsewhere": {"api_keys": [{"key": SECRET, "owner": "ada"}], "max_sockets": "many"},
+    "a key for a digest": {"api_keys": [{"sha256": SECRET, "owner": "ada"}]},
+    "a key that is no line": {"api_keys": [{"key": f"{SECRET}\n", "owner": "ada"}]},
     "a key and a file": {"api_keys": [{"key": SECRET, "key_file": "/nowhere", "owner": "ada"}]},
 }
 
@@ -70,9 +75,27 @@ def test_a_key_comes_from_a_file_or_from_the_environment(tmp_path: Path, monkeyp
     monkeypatch.setenv("KEY_OF_BOB", "key-of-bob")
     entries = [{"key_file": str(tmp_path / "ada.key"), "owner": "ada"}, {"key_env": "KEY_OF_BOB", "owner": "bob"}]
     settings = ApiSettings.model_validate({"api_keys": entries})
-    assert [entry.key.get_secret_value() for entry in settings.api_keys] == [SECRET, "key-of-bob"]
+    keys = [SECRET, "key-of-bob"]
+    assert [entry.sha256 for entry in settings.api_keys] == [hashlib.sha256(key.encode()).hexdigest() for key in keys]
     assert SECRET not in repr(settings)
-    assert SECRET not in settings.model_dump_json()
+
+
+def test_validated_settings_are_written_down_and_read_again_without_the_keys() -> None:
+    config = GreenroomConfig.model_validate(
+        {"api": {"api_keys": [{"key": SECRET, "owner": "ada"}], "allow_upload": True, "openai": {"retention_days": 3}}}
+    )
+    written = config.api.model_dump(mode="json")
+    assert SECRET not in f"{json.dumps(written)}{pickle.dumps(config)!r}"
+    assert written["api_keys"] == [{"sha256": hashlib.sha256(SECRET.encode()).hexdigest(), "owner": "ada"}]
+    assert ApiSettings.model_validate(written) == config.api
+
+
+def test_a_digest_stands_for_its_key_and_for_no_key_that_is_written_like_it() -> None:
+    digest = hashlib.sha256(SECRET.encode()).hexdigest()
+    from_digest = ApiKey.model_validate({"sha256": digest.upper(), "owner": "ada"})
+    assert from_digest == ApiKey.of(SECRET, "ada") != ApiKey.of(digest, "ada")
+    with pytest.raises(ValidationError, match="same key"):
+        ApiSettings(api_keys=(from_digest, ApiKey.of(SECRET, "bob")))
 
 
 @pytest.mark.parametrize(
@@ -80,8 +103,8 @@ def test_a_key_comes_from_a_file_or_from_the_environment(tmp_path: Path, monkeyp
     [
         ({"key_file": "/nowhere/key"}, "key_file: /nowhere/key cannot be read: No such file or directory"),
         ({"key_env": "NO_SUCH_KEY"}, "key_env: the environment variable NO_SUCH_KEY is not set"),
-        ({}, "one of key, key_file and key_env is needed"),
-        ({"key_env": "A", "key_file": "b"}, "one of key, key_file and key_env is needed"),
+        ({}, "one of key, key_file, key_env and sha256 is needed"),
+        ({"key_env": "A", "key_file": "b"}, "one of key, key_file, key_env and sha256 is needed"),
     ],
 )
 def test_a_key_that_is_not_there_is_named_by_its_source(source: dict[str, str], sentence: str) -> None:

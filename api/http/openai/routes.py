@@ -41,7 +41,7 @@ from api.http.openai.stream import event_texts
 from api.http.openai.warnings import with_warnings
 from api.http.operations import EVENTS, JsonObject, Operation
 from api.http.security import owner_of
-from api.settings import ApiSettings
+from api.http.settings import settings_of
 
 
 def openai_routes() -> list[BaseRoute]:
@@ -87,7 +87,7 @@ async def embed(request: Request) -> Response:
     """``POST /v1/embeddings``."""
     owner, cluster = owner_of(request), _cluster(request)
     body = parse_body(EmbeddingBody, await request.body())
-    settings: ApiSettings = request.app.state.settings
+    settings = settings_of(request)
     if body.num_chars > settings.max_prompt_chars:
         raise TooLarge(f"the input has more than {settings.max_prompt_chars} characters")
     model = await find_model(cluster, body.model)
@@ -98,7 +98,7 @@ async def embed(request: Request) -> Response:
 async def _complete(request: Request, kind: type[ChatBody] | type[CompletionBody]) -> Response:
     owner, cluster = owner_of(request), _cluster(request)
     body = parse_body(kind, await request.body())
-    settings: ApiSettings = request.app.state.settings
+    settings = settings_of(request)
     if body.num_chars > settings.max_prompt_chars:
         raise TooLarge(f"the prompt has more than {settings.max_prompt_chars} characters")
     if isinstance(body, ChatBody) and (agent := agent_of(body.model)):

@@ -8,14 +8,16 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from api.cluster import Cluster, ModelInfo, SessionHandle, SessionOptions
+from starlette.requests import HTTPConnection
+
+from api.cluster import ModelInfo, SessionHandle, SessionOptions
 from api.errors import GreenroomError
-from api.http.models import find_model
+from api.http.models import cluster_of, find_model
 from api.http.petals.chunks import Answer, Chunk, begin
 from api.http.petals.failures import BadParameter
 from api.http.petals.generation import Generation, Plan
 from api.http.petals.messages import GenerateMessage, OpenMessage, SessionLength, read_message
-from api.settings import ApiSettings
+from api.http.settings import settings_of
 
 IDLE_GRACE_S = 30.0
 """How much longer the cluster keeps an idle session than its socket, so that it is the socket that says why."""
@@ -50,14 +52,10 @@ class Conversation:
     """Opens one session, extends it call by call, and closes it. One call at a time."""
 
     def __init__(
-        self,
-        cluster: Cluster,
-        settings: ApiSettings,
-        owner: str,
-        send: Callable[[dict[str, object]], Awaitable[None]],
+        self, connection: HTTPConnection, owner: str, send: Callable[[dict[str, object]], Awaitable[None]]
     ) -> None:
-        self._cluster = cluster
-        self._settings = settings
+        self._connection = connection
+        self._cluster = cluster_of(connection)
         self._owner = owner
         self._send = send
         self._opening: asyncio.Task[SessionHandle] | None = None
@@ -83,7 +81,7 @@ class Conversation:
         message = read_message(OpenMessage, fields)
         self._model = await find_model(self._cluster, message.model)
         self._max_length = message.max_length
-        idle_timeout_s = self._settings.petals.idle_timeout_s + IDLE_GRACE_S
+        idle_timeout_s = settings_of(self._connection).petals.idle_timeout_s + IDLE_GRACE_S
         options = SessionOptions(model=self._model.name, idle_timeout_s=idle_timeout_s)
         self._opening = asyncio.ensure_future(self._cluster.open_session(options, self._owner))
         self._session = await asyncio.shield(self._opening)
@@ -101,7 +99,7 @@ class Conversation:
         if call.kind != "generate":
             raise BadParameter("AssertionError", "messages after the first must be of type 'generate'")
         generation = read_message(GenerateMessage, fields).generation()
-        generation.check_size(self._settings.max_prompt_chars)
+        generation.check_size(settings_of(self._connection).max_prompt_chars)
         plan = Plan(generation, self._model, min(self._session_length(), self._model.max_context_tokens))
         stop_ids = await self._stop_ids(generation)
         call.answer = await begin(plan, plan.turn(), self._session.begin, self._cluster, self._num_tokens)
@@ -129,7 +127,7 @@ class Conversation:
     def _session_length(self) -> int:
         """The session's ``max_length``, read when it is needed for the first time."""
         length = read_message(SessionLength, {"max_length": self._max_length}).max_length
-        return self._settings.petals.default_max_length if length is None else length
+        return settings_of(self._connection).petals.default_max_length if length is None else length
 
     async def _stop_ids(self, generation: Generation) -> tuple[int, ...]:
         """The tokens that replace the last one where an extra stop has matched; none without extra stops."""

@@ -30,13 +30,12 @@ class HttpSessions:
     before the next one sees the session.
     """
 
-    def __init__(self, cluster: Cluster, settings: PetalsSettings) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._settings = settings
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._undoing: set[asyncio.Task[None]] = set()
 
-    async def open(self, model: str | None, max_length: int | None, owner: str) -> str:
+    async def open(self, model: str | None, max_length: int | None, owner: str, settings: PetalsSettings) -> str:
         """A new session's id.
 
         Raises:
@@ -44,19 +43,17 @@ class HttpSessions:
             BadParameter, ModelNotFound
         """
         if max_length is None:
-            max_length = self._settings.default_max_length
+            max_length = settings.default_max_length
         if max_length < 1:
             raise BadParameter("ValueError", f"max_length must be at least 1, not {max_length}")
         info = await find_model(self._cluster, model)
-        too_many = TooBusy(
-            f"Too many opened inference sessions (max {self._settings.max_sessions}), please come back later"
-        )
-        if len(await self._cluster.sessions(owner)) >= self._settings.max_sessions:
+        too_many = TooBusy(f"Too many opened inference sessions (max {settings.max_sessions}), please come back later")
+        if len(await self._cluster.sessions(owner)) >= settings.max_sessions:
             raise too_many
         options = SessionOptions(
             model=info.name,
             max_context=min(max_length, info.max_context_tokens),
-            idle_timeout_s=self._settings.idle_timeout_s,
+            idle_timeout_s=settings.idle_timeout_s,
         )
         try:
             return (await self._cluster.open_session(options, owner)).session_id
@@ -72,7 +69,9 @@ class HttpSessions:
         except SessionNotFound:
             return
 
-    async def generate(self, session_id: str, model: str | None, generation: Generation, owner: str) -> str:
+    async def generate(
+        self, session_id: str, model: str | None, generation: Generation, owner: str, settings: PetalsSettings
+    ) -> str:
         """Continue a session; the new text. After an error the session is as before.
 
         Raises:
@@ -88,17 +87,17 @@ class HttpSessions:
             if model is not None and (await find_model(self._cluster, model)).name != info.name:
                 raise BadParameter("ValueError", f"the session's model is {info.name!r}, not {model!r}")
             plan = Plan(generation, info, min(description.max_context, info.max_context_tokens))
-            return await self._run(handle, plan, description.length)
+            return await self._run(handle, plan, description.length, settings.close_timeout_s)
 
-    async def _run(self, handle: SessionHandle, plan: Plan, num_history: int) -> str:
+    async def _run(self, handle: SessionHandle, plan: Plan, num_history: int, close_timeout_s: float) -> str:
         request = plan.turn()
         try:
             answer = await begin(plan, request, handle.begin, self._cluster, num_history)
         except GreenroomError:
-            await self._to_the_end(_restore(handle, num_history))
+            await self._to_the_end(_restore(handle, num_history), close_timeout_s)
             raise
         except asyncio.CancelledError:
-            await self._to_the_end(_undo(handle, request))
+            await self._to_the_end(_undo(handle, request), close_timeout_s)
             raise
         try:
             last = await answer.whole()
@@ -107,12 +106,12 @@ class HttpSessions:
                 raise BadParameter("RuntimeError", "the generation was cancelled")
             return last.text
         except (Exception, asyncio.CancelledError):
-            await self._to_the_end(_undo(handle, request))
+            await self._to_the_end(_undo(handle, request), close_timeout_s)
             raise
 
-    async def _to_the_end(self, undoing: Coroutine[Any, Any, None]) -> None:
+    async def _to_the_end(self, undoing: Coroutine[Any, Any, None], timeout_s: float) -> None:
         """Do this within the time allowed for it, even if the caller is cancelled once more."""
-        task = asyncio.create_task(_in_time(undoing, self._settings.close_timeout_s))
+        task = asyncio.create_task(_in_time(undoing, timeout_s))
         self._undoing.add(task)
         task.add_done_callback(self._undoing.discard)
         await asyncio.shield(task)

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from api.errors import reason_of
 from api.http.petals.failures import BadParameter
 from api.http.petals.generation import Generation, read_sampling
-from api.settings import ApiSettings
+from api.http.settings import settings_of
 
 _MAX_FIELDS = 1000
 _TRUTHS = {"true": True, "True": True, "false": False, "False": False}
@@ -108,9 +108,9 @@ def _pairs(encoded: bytes) -> list[tuple[str, Any]]:
 
 async def _read_multipart(request: Request) -> dict[str, Any]:
     """The fields of a multipart form; files in it are no parameters."""
-    settings: ApiSettings = request.app.state.settings
+    max_bytes = settings_of(request).max_body_bytes
     try:
-        async with request.form(max_fields=_MAX_FIELDS, max_part_size=settings.max_body_bytes) as form:
+        async with request.form(max_fields=_MAX_FIELDS, max_part_size=max_bytes) as form:
             return _first_of_each([(name, value) for name, value in form.multi_items() if isinstance(value, str)])
     except HTTPException as error:
         raise BadParameter("ValueError", error.detail) from error

@@ -24,6 +24,7 @@ from api.http.petals.parameters import Parameters, read_parameters
 from api.http.petals.socket import petals_socket
 from api.http.responses import CLIENT_CLOSED_REQUEST
 from api.http.security import owner_of
+from api.http.settings import settings_of
 from api.logs import event_logger
 from api.settings import ApiSettings
 
@@ -35,9 +36,9 @@ _ANSWERS = {200: JsonObject}
 _ONE_LENGTH = "You should set `max_length` or `max_new_tokens` (but not both) to reserve server-side attention caches"
 
 
-def petals_routes(cluster: Cluster, settings: ApiSettings) -> list[BaseRoute]:
+def petals_routes(cluster: Cluster) -> list[BaseRoute]:
     """Both generations of the protocol, side by side."""
-    calls = PetalsCalls(cluster, settings)
+    calls = PetalsCalls(cluster)
     return [
         Operation("POST", "/api/v1/generate", calls.generate, takes=_FORMS, answers=_ANSWERS),
         _get_only("/api/v1/open_inference_session", calls.open_inference_session, {"model": str, "max_length": int}),
@@ -52,12 +53,11 @@ def _get_only(path: str, endpoint: Any, query: dict[str, Any]) -> Operation:
 
 
 class PetalsCalls:
-    """The handlers, and what they share: the sessions."""
+    """The handlers, and what they share: the sessions. A call goes by the settings with which it began."""
 
-    def __init__(self, cluster: Cluster, settings: ApiSettings) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._settings = settings
-        self._sessions = HttpSessions(cluster, settings.petals)
+        self._sessions = HttpSessions(cluster)
 
     async def generate(self, request: Request) -> Response:
         """``POST /api/v1/generate``."""
@@ -71,12 +71,13 @@ class PetalsCalls:
         """``GET /api/v1/close_inference_session``."""
         return await self._answer(request, self._close_session)
 
-    async def _generate(self, parameters: Parameters, owner: str) -> dict[str, object]:
+    async def _generate(self, parameters: Parameters, owner: str, settings: ApiSettings) -> dict[str, object]:
         generation, model = parameters.generation(), parameters.text("model")
-        generation.check_size(self._settings.max_prompt_chars)
+        generation.check_size(settings.max_prompt_chars)
         session_id = parameters.text("session_id")
         if session_id is not None:
-            return {"outputs": await self._sessions.generate(session_id, model, generation, owner)}
+            outputs = await self._sessions.generate(session_id, model, generation, owner, settings.petals)
+            return {"outputs": outputs}
         return {"outputs": await self._generate_once(model, generation, owner)}
 
     async def _generate_once(self, model: str | None, generation: Generation, owner: str) -> str:
@@ -91,24 +92,24 @@ class PetalsCalls:
         finally:
             await answer.stream.cancel()
 
-    async def _open_session(self, parameters: Parameters, owner: str) -> dict[str, object]:
-        max_length = parameters.integer("max_length")
-        return {"session_id": await self._sessions.open(parameters.text("model"), max_length, owner)}
+    async def _open_session(self, parameters: Parameters, owner: str, settings: ApiSettings) -> dict[str, object]:
+        model, max_length = parameters.text("model"), parameters.integer("max_length")
+        return {"session_id": await self._sessions.open(model, max_length, owner, settings.petals)}
 
-    async def _close_session(self, parameters: Parameters, owner: str) -> dict[str, object]:
+    async def _close_session(self, parameters: Parameters, owner: str, settings: ApiSettings) -> dict[str, object]:
         session_id = parameters.text("session_id")
         await self._sessions.close(session_id, owner)
         return {"session_id": session_id}
 
     async def _answer(self, request: Request, call: Any) -> Response:
         try:
-            owner = owner_of(request)
+            owner, settings = owner_of(request), settings_of(request)
             parameters = await read_parameters(request)
         except TooLarge:
             raise
         except GreenroomError as error:
             return failure_response(error)
-        return PatientAnswer(self._answer_call(request, call(parameters, owner)))
+        return PatientAnswer(self._answer_call(request, call(parameters, owner, settings)))
 
     async def _answer_call(self, request: Request, work: Coroutine[Any, Any, dict[str, object]]) -> Response:
         try:

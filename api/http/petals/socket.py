@@ -11,12 +11,12 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api.errors import GreenroomError, TooBusy, TooLarge
-from api.http.models import cluster_of
 from api.http.petals.conversation import Call, Conversation
 from api.http.petals.failures import BadParameter, failure_body
 from api.http.petals.messages import parse_frame
 from api.http.responses import CLOSE_TRY_LATER, close_code, close_socket
 from api.http.security import owner_of, selected_subprotocol
+from api.http.settings import settings_of
 from api.http.sockets import send_view
 from api.logs import event_logger
 from api.settings import ApiSettings
@@ -45,9 +45,8 @@ class PetalsSocket:
     """
 
     def __init__(self, websocket: WebSocket, owner: str) -> None:
-        self._settings: ApiSettings = websocket.app.state.settings
         self._websocket = websocket
-        self._conversation = Conversation(cluster_of(websocket), self._settings, owner, self._send)
+        self._conversation = Conversation(websocket, owner, self._send)
         self._pending: deque[Call] = deque()
         self._serving: Call | None = None
         self._arrived = asyncio.Event()
@@ -66,6 +65,10 @@ class PetalsSocket:
                     await _fail(self._websocket, refusal, CLOSE_TRY_LATER)
         finally:
             await asyncio.shield(asyncio.create_task(self._end(receiver, server)))
+
+    @property
+    def _settings(self) -> ApiSettings:
+        return settings_of(self._websocket)
 
     async def _send(self, view: dict[str, object]) -> None:
         await send_view(self._websocket, view)

@@ -48,7 +48,6 @@ class Listener:
         config: Any = {
             "http": functools.partial(Connection, pending),
             "ws": Socket,
-            "ws_max_size": 2 * max_message_bytes,  # the application refuses what is larger than once, in words
             "ws_per_message_deflate": False,  # a token's frame is small, and a compressed one may hold any amount
             "timeout_keep_alive": limits.idle_timeout_s,
             "timeout_graceful_shutdown": grace_s,
@@ -59,7 +58,9 @@ class Listener:
             "server_header": False,
             "proxy_headers": False,
         }
-        self._server = _Server(uvicorn.Config(app, **config), pending)
+        self._config = uvicorn.Config(app, **config)
+        self.limit_messages(max_message_bytes)
+        self._server = _Server(self._config, pending)
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -78,6 +79,13 @@ class Listener:
             if self._serving.done():
                 await self._serving
             await asyncio.sleep(0.005)
+
+    def limit_messages(self, max_bytes: int) -> None:
+        """Sockets that open from now on end with a message of more than twice so many bytes.
+
+        The application refuses what is larger than once, in words.
+        """
+        self._config.ws_max_size = 2 * max_bytes
 
     def check(self) -> None:
         """Whether it still listens.

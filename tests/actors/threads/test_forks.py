@@ -254,7 +254,7 @@ async def test_a_fork_that_was_acknowledged_survives_every_death(small: SmallClu
 
 
 async def test_a_fork_that_cannot_be_leaves_nothing(small: SmallCluster) -> None:
-    keys = ApiSettings(api_keys=tuple(ApiKey(key=f"key-of-{owner}", owner=owner) for owner in ("ada", "bob")))
+    keys = ApiSettings(api_keys=tuple(ApiKey.of(f"key-of-{owner}", owner) for owner in ("ada", "bob")))
     async with calling(small, keys, "key-of-ada") as ada, calling(small, keys, "key-of-bob") as bob:
         first = await ada.prompt("say one")
         thread_id = first["thread_id"]

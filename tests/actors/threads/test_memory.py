@@ -16,7 +16,7 @@ async def told(caller: Caller, prompt: str, agent: str = "keeper") -> str:
 
 
 async def test_what_is_noted_in_one_thread_is_known_in_the_next_and_to_nobody_else(small: SmallCluster) -> None:
-    keys = ApiSettings(api_keys=tuple(ApiKey(key=f"key-of-{owner}", owner=owner) for owner in ("ada", "bob")))
+    keys = ApiSettings(api_keys=tuple(ApiKey.of(f"key-of-{owner}", owner) for owner in ("ada", "bob")))
     async with calling(small, keys, "key-of-ada") as ada, calling(small, keys, "key-of-bob") as bob:
         assert await told(ada, called("note", key="dish", text="soup")) == 'told ["dish"]'
         assert await told(ada, called("note", key="drink", text="tea")) == 'told ["dish", "drink"]'

@@ -264,7 +264,7 @@ async def test_the_servers_errors_are_raised_as_what_they_are(client: Client, cl
 
 
 async def test_a_wrong_key_is_unauthorized(cluster: FakeCluster) -> None:
-    keys = ApiSettings(api_keys=(ApiKey(key="key-of-ada", owner="ada"),))
+    keys = ApiSettings(api_keys=(ApiKey.of("key-of-ada", "ada"),))
     async with serving(build_app(cluster, keys)) as base_url:
         async with Client(base_url, api_key="key-of-ada") as ada:
             session = await ada.open_session()

@@ -37,7 +37,7 @@ async def test_only_configured_origins_are_allowed_where_they_are_configured() -
 
 
 async def test_with_keys_other_pages_get_no_permission_to_read() -> None:
-    async with shell(settings=ApiSettings(api_keys=(ApiKey(key="long-enough", owner="ada"),))) as client:
+    async with shell(settings=ApiSettings(api_keys=(ApiKey.of("long-enough", "ada"),))) as client:
         for headers in ({"Origin": "https://a.example"}, {}):
             response = await client.get("/healthz", headers=headers)
             assert response.status_code == 200

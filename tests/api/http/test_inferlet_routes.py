@@ -172,4 +172,4 @@ async def test_a_server_that_others_reach_takes_no_programs_without_a_key(
 def test_uploads_from_elsewhere_need_keys() -> None:
     with pytest.raises(ValueError, match="allow_upload needs api_keys"):
         ApiSettings(allow_upload=True)
-    ApiSettings(allow_upload=True, api_keys=(ApiKey(key="long-enough", owner="ada"),))
+    ApiSettings(allow_upload=True, api_keys=(ApiKey.of("long-enough", "ada"),))

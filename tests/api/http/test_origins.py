@@ -13,7 +13,7 @@ from api.settings import ApiKey, ApiSettings
 from tests.api.fake_cluster import FakeCluster
 from tests.api.live_server import serving
 
-KEYED = ApiSettings(api_keys=(ApiKey(key="long-enough", owner="ada"),))
+KEYED = ApiSettings(api_keys=(ApiKey.of("long-enough", "ada"),))
 ALLOWING = ApiSettings(cors_origins=("https://chat.example",))
 
 ROUTES = build_app(FakeCluster(), ApiSettings()).routes

@@ -280,7 +280,7 @@ async def test_a_server_that_stops_closes_1012(cluster: FakeCluster) -> None:
 
 
 async def test_a_socket_needs_the_key_of_its_sessions_owner(cluster: FakeCluster) -> None:
-    keys = ApiSettings(api_keys=(ApiKey(key="key-of-ada", owner="ada"), ApiKey(key="key-of-bob", owner="bob")))
+    keys = ApiSettings(api_keys=(ApiKey.of("key-of-ada", "ada"), ApiKey.of("key-of-bob", "bob")))
     session_id = await new_session(cluster, owner="ada")
     async with serving(build_app(cluster, keys)) as base_url:
         async with wire_to(base_url, session_id) as wire:

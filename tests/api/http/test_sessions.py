@@ -14,7 +14,7 @@ from api.settings import ApiKey, ApiSettings
 from api.turns import Message, Stop, TurnRequest
 from tests.api.fake_cluster import FakeCluster, FakeSession
 
-KEYS = ApiSettings(api_keys=(ApiKey(key="key-of-ada", owner="ada"), ApiKey(key="key-of-bob", owner="bob")))
+KEYS = ApiSettings(api_keys=(ApiKey.of("key-of-ada", "ada"), ApiKey.of("key-of-bob", "bob")))
 
 
 def http_client(cluster: FakeCluster, settings: ApiSettings | None = None, key: str | None = None) -> httpx.AsyncClient:

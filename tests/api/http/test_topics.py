@@ -18,7 +18,7 @@ from api.settings import ApiKey, ApiSettings
 from tests.api.fake_cluster import FakeCluster
 from tests.api.live_server import serving
 
-KEYS = ApiSettings(api_keys=(ApiKey(key="key-of-ada", owner="ada"), ApiKey(key="key-of-bob", owner="bob")))
+KEYS = ApiSettings(api_keys=(ApiKey.of("key-of-ada", "ada"), ApiKey.of("key-of-bob", "bob")))
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ from api.http.openai.responses.schemas import LOGPROBS
 from api.http.openai.schemas import parse_body
 from api.http.operations import JsonObject, Operation
 from api.http.security import owner_of
-from api.settings import ApiSettings
+from api.http.settings import settings_of
 
 Result = TypeVar("Result")
 
@@ -82,7 +82,7 @@ async def create_conversation(request: Request) -> Response:
     owner, cluster = owner_of(request), cluster_of(request)
     body = parse_body(ConversationBody, await request.body() or b"{}")
     items = await _items(request, body.items or ())
-    made = changes.make(cluster, owner, _settings(request).openai.retention_s, items, body.metadata or {})
+    made = changes.make(cluster, owner, settings_of(request).openai.retention_s, items, body.metadata or {})
     return json_answer((await while_connected(request, whole_even_if_cancelled(made))).view())
 
 
@@ -117,7 +117,7 @@ async def create_items(request: Request) -> Response:
     conversation = await _found(request)
     _included(request)
     items = await _items(request, parse_body(ItemsBody, await request.body()).items)
-    added = await _changed(request, changes.add(conversation, items, _settings(request).max_prompt_chars))
+    added = await _changed(request, changes.add(conversation, items, settings_of(request).max_prompt_chars))
     return json_answer(page_view(added, has_more=False))
 
 
@@ -154,7 +154,7 @@ async def _changed(request: Request, work: Awaitable[Result]) -> Result:
 
 async def _items(request: Request, bodies: Sequence[InputItem]) -> list[Item]:
     """The items of a body; those that it only names are copied."""
-    max_chars = _settings(request).max_prompt_chars
+    max_chars = settings_of(request).max_prompt_chars
     try:
         found = resolved(cluster_of(request), owner_of(request), entries_of(bodies), max_chars)
         return await while_connected(request, found)
@@ -173,8 +173,3 @@ def _included(request: Request) -> set[str]:
     for name in sorted(names - INCLUDABLE):
         raise InvalidField(f"include {name!r:.100} is not supported", "include", "unsupported")
     return names
-
-
-def _settings(request: Request) -> ApiSettings:
-    settings: ApiSettings = request.app.state.settings
-    return settings

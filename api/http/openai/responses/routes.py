@@ -53,7 +53,7 @@ from api.http.openai.schemas import parse_body
 from api.http.openai.warnings import with_warnings
 from api.http.operations import EVENTS, JsonObject, Operation
 from api.http.security import owner_of
-from api.settings import ApiSettings
+from api.http.settings import settings_of
 from api.turns import Message
 
 Result = TypeVar("Result")
@@ -77,7 +77,7 @@ def response_routes() -> list[BaseRoute]:
 
 async def create_response(request: Request) -> Response:
     """``POST /v1/responses``."""
-    owner, settings = owner_of(request), _settings(request)
+    owner, settings = owner_of(request), settings_of(request)
     body = parse_body(ResponseBody, await request.body())
     if agent := agent_of(body.model):
         draft = await while_connected(request, drafted_for_agent(cluster_of(request), body, owner, settings))
@@ -103,7 +103,7 @@ async def count_input_tokens(request: Request) -> Response:
     """``POST /v1/responses/input_tokens``: what the same body would be charged with for its input, all told anew."""
     draft = await _drafted(request)
     draft = replace(draft, fields={**draft.fields, "store": False})
-    retention_s = _settings(request).openai.retention_s
+    retention_s = settings_of(request).openai.retention_s
     creation = Creation(cluster_of(request), owner_of(request), retention_s, is_queued=False)
     reading = await while_connected(request, creation.begin(draft))
     await reading.leave()
@@ -119,7 +119,7 @@ async def compact_response(request: Request) -> Response:
 async def _drafted(request: Request, body: ResponseBody | None = None) -> Draft:
     owner, hint = owner_of(request), request.headers.get("session-id", "")
     body = body or parse_body(ResponseBody, await request.body())
-    return await while_connected(request, drafted(cluster_of(request), body, owner, _settings(request), hint))
+    return await while_connected(request, drafted(cluster_of(request), body, owner, settings_of(request), hint))
 
 
 async def _compacted(cluster: Cluster, draft: Draft, owner: str) -> dict[str, Any]:
@@ -207,12 +207,7 @@ def json_answer(view: dict[str, Any]) -> Response:
 
 
 def _of_agents(request: Request) -> AgentResponses:
-    return AgentResponses(cluster_of(request), owner_of(request), _settings(request).openai.retention_s)
-
-
-def _settings(request: Request) -> ApiSettings:
-    settings: ApiSettings = request.app.state.settings
-    return settings
+    return AgentResponses(cluster_of(request), owner_of(request), settings_of(request).openai.retention_s)
 
 
 def cluster_of(request: Request) -> Cluster:

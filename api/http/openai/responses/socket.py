@@ -29,8 +29,8 @@ from api.http.openai.responses.routes import whole_even_if_cancelled
 from api.http.openai.responses.schemas import ResponseBody, ShortName
 from api.http.openai.schemas import Lenient, parse_body
 from api.http.security import owner_of
+from api.http.settings import settings_of
 from api.http.sockets import converse, receive_data, send_view
-from api.settings import ApiSettings
 
 MAX_WAITING = 16
 """Messages of one connection that wait for those before them, with the bytes of one at most; more are refused."""
@@ -90,7 +90,6 @@ class Connection:
         self._websocket = websocket
         self._owner = owner
         self._cluster: Cluster = websocket.app.state.cluster
-        self._settings: ApiSettings = websocket.app.state.settings
         self._waiting: asyncio.Queue[bytes] = asyncio.Queue(MAX_WAITING)
         self._num_bytes = 0
         self._latest: Latest | None = None
@@ -112,7 +111,7 @@ class Connection:
     async def _receive(self) -> None:
         while True:
             data = _encoded(await receive_data(self._websocket))
-            max_bytes = self._settings.max_body_bytes
+            max_bytes = settings_of(self._websocket).max_body_bytes
             if self._waiting.full() or self._num_bytes + len(data) > max_bytes:
                 error = TooBusy(f"{MAX_WAITING} messages or {max_bytes} bytes are waiting on this connection")
                 await self._send(error_event(error), _labels(data))
@@ -142,8 +141,9 @@ class Connection:
         if kind != "response.create":
             raise InvalidField(f"there is no event {kind!r:.100} here", "type", "unknown_event")
         body = parse_body(CreateBody, data)
-        draft = await drafted(self._cluster, body, self._owner, self._settings)
-        creation = Creation(self._cluster, self._owner, self._settings.openai.retention_s, is_queued=False)
+        settings = settings_of(self._websocket)
+        draft = await drafted(self._cluster, body, self._owner, settings)
+        creation = Creation(self._cluster, self._owner, settings.openai.retention_s, is_queued=False)
         latest = self._latest
         if latest is not None and latest.id == body.previous_response_id:
             begun = creation.begin_after(draft, latest.under(draft), latest.names)

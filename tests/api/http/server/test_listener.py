@@ -64,13 +64,18 @@ class Application:
         return body
 
 
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
 @asynccontextmanager
 async def listening(
     limits: ConnectionLimits = QUICK, application: Application | None = None
 ) -> AsyncIterator[tuple[str, int]]:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    port = free_port()
     listener = Listener(application or Application(), "127.0.0.1", port, max_message_bytes=1 << 20, limits=limits)
     await listener.start()
     try:
@@ -206,6 +211,23 @@ async def test_more_connections_than_it_may_have_end_the_oldest_that_wait() -> N
                 assert await websocket.recv() == "here"
             for _, writer in halves:
                 writer.close()
+
+
+async def test_sockets_that_open_after_a_new_limit_have_it() -> None:
+    port = free_port()
+    listener = Listener(Application(), "127.0.0.1", port, max_message_bytes=1024, limits=QUICK)
+    await listener.start()
+    async with connect(f"ws://127.0.0.1:{port}") as before:
+        listener.limit_messages(2048)
+        async with connect(f"ws://127.0.0.1:{port}") as after:
+            await after.send("x" * 4096)
+            assert await after.recv() == "x" * 4096
+            await after.send("x" * 4097)
+            await after.wait_closed()
+        await before.send("x" * 2049)
+        await before.wait_closed()
+    assert (before.close_code, after.close_code) == (1009, 1009)
+    await listener.stop()
 
 
 async def test_one_listener_takes_over_from_another_on_the_same_address() -> None:
