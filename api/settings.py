@@ -131,12 +131,8 @@ class ApiSettings(_Settings):
 
 
 def digest_of(key: str) -> str:
-    """The SHA-256 of a key, in hexadecimal.
-
-    Raises:
-        UnicodeEncodeError: it has surrogates.
-    """
-    return hashlib.sha256(key.encode()).hexdigest()
+    """The SHA-256 of a key, in hexadecimal."""
+    return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
 
 
 def _key_from(source: str, value: Any) -> str:

@@ -19,7 +19,7 @@ _KEY_SUBPROTOCOL = "bearer."
 
 
 def owner_of(connection: HTTPConnection) -> str:
-    """The owner whose API key the connection carries; "" where no keys are configured.
+    """The owner whose API key the connection carries; "" where no keys are configured. It stays what it was first.
 
     The key comes in ``Authorization: Bearer <key>``. Browsers cannot set headers on a WebSocket: there it may come
     as an offered subprotocol ``bearer.<key>``, beside ``greenroom``.
@@ -27,14 +27,10 @@ def owner_of(connection: HTTPConnection) -> str:
     Raises:
         Unauthorized: keys are configured, and this is none of them.
     """
-    if not settings_of(connection).api_keys:
-        return ""
-    if _key_in(connection) is None:
-        raise Unauthorized("an API key is needed: Authorization: Bearer <key>")
-    key = key_of(connection)
-    if key is None:
-        raise Unauthorized("this API key is not known here")
-    return key.owner
+    state: dict[str, str] = connection.scope.setdefault("state", {})
+    if "owner" not in state:
+        state["owner"] = _owner_now(connection)
+    return state["owner"]
 
 
 def key_of(connection: HTTPConnection) -> ApiKey | None:
@@ -46,7 +42,8 @@ def key_of(connection: HTTPConnection) -> ApiKey | None:
     if not keys or given is None:
         return None
     digest = digest_of(given)
-    return next((key for key in [key for key in keys if hmac.compare_digest(key.sha256, digest)]), None)
+    found = [key for key in keys if hmac.compare_digest(key.sha256, digest)]
+    return found[0] if found else None
 
 
 def account_of(connection: HTTPConnection) -> str | None:
@@ -70,6 +67,17 @@ def account_of(connection: HTTPConnection) -> str | None:
 def selected_subprotocol(connection: HTTPConnection) -> str | None:
     """What to accept a WebSocket with: ``greenroom`` where the client offers it."""
     return SUBPROTOCOL if SUBPROTOCOL in _offered(connection) else None
+
+
+def _owner_now(connection: HTTPConnection) -> str:
+    if not settings_of(connection).api_keys:
+        return ""
+    if _key_in(connection) is None:
+        raise Unauthorized("an API key is needed: Authorization: Bearer <key>")
+    key = key_of(connection)
+    if key is None:
+        raise Unauthorized("this API key is not known here")
+    return key.owner
 
 
 def _key_in(connection: HTTPConnection) -> str | None:
