@@ -16,6 +16,7 @@ from api.http.request_log import REQUEST_ID_HEADER
 from api.http.server.listener import Listener
 from api.logs import start_logging
 from deployments.config import GreenroomConfig
+from deployments.gateway_metrics import GatewayMetrics
 from deployments.handle_port import keep_handle_port_closed
 from deployments.listening import proxy_address
 
@@ -34,7 +35,7 @@ class ListeningGateway:
         keep_handle_port_closed()
         self._pools = pools
         greenroom = await _connect(config)
-        app = build_app(greenroom, config.api, host=config.listen.host)
+        app = build_app(greenroom, config.api, host=config.listen.host, observe=GatewayMetrics().observe)
         listener = Listener(app, config.listen.host, config.listen.port, max_message_bytes=config.api.max_body_bytes)
         await listener.start()
         self._listener = listener
@@ -69,7 +70,8 @@ class ProxiedGateway:
 
     async def __serve_build_asgi_app__(self) -> ASGIApp:
         """Serve calls this once, on the replica."""
-        return WithoutRequestId(build_app(self._greenroom, self._settings, host=self._host))
+        observe = GatewayMetrics().observe
+        return WithoutRequestId(build_app(self._greenroom, self._settings, host=self._host, observe=observe))
 
 
 class WithoutRequestId:

@@ -25,6 +25,7 @@ from actors.sessions.actor import SessionActor
 from actors.sessions.session import SessionParts
 from actors.settings import NAMESPACE, ClusterSettings
 from actors.topics.ref import BrokerRef
+from api.inferlets import State
 from api.logs import start_logging
 
 
@@ -35,6 +36,7 @@ class RayMetrics(DirectoryMetrics):
         reasons = {"reason": ("opened", "forked", "passive", "lost")}
         self._activations = Counter("greenroom_activations_total", "Sessions put on an actor, by reason", {}, reasons)
         self._sessions = Gauge("greenroom_sessions", "Sessions, by state", tag_keys=("state",))
+        self._inferlets = Gauge("greenroom_inferlets", "Inferlets and agents' threads, by state", tag_keys=("state",))
 
     @override
     def activated(self, reason: str) -> None:
@@ -44,6 +46,11 @@ class RayMetrics(DirectoryMetrics):
     def sessions(self, num_active: int, num_total: int) -> None:
         self._sessions.set(num_active, tags={"state": "active"})
         self._sessions.set(num_total - num_active, tags={"state": "passive"})
+
+    @override
+    def inferlets(self, counts: Mapping[State, int]) -> None:
+        for state, number in counts.items():
+            self._inferlets.set(number, tags={"state": state})
 
 
 class HostedDirectory(Directory):

@@ -23,7 +23,7 @@ from actors.pool.ref import Location
 from actors.settings import ClusterSettings
 from api.cluster import ModelInfo, SessionOptions, SessionSummary
 from api.errors import InvalidRequest, ModelLost, SessionNotFound, UnknownAdapter
-from api.inferlets import InferletSummary
+from api.inferlets import InferletSummary, State
 from api.logs import event_logger
 
 log = event_logger("greenroom.directory")
@@ -38,6 +38,10 @@ class DirectoryMetrics(Protocol):
 
     def sessions(self, num_active: int, num_total: int) -> None:
         """How many sessions there are."""
+        ...
+
+    def inferlets(self, counts: Mapping[State, int]) -> None:
+        """How many inferlets there are, by state; those of agents' threads among them."""
         ...
 
 
@@ -233,6 +237,7 @@ class Directory:
             await asyncio.sleep(self._settings.sweep_interval_s)
             self._models.forget_silent()
             self._metrics.sessions(self._sessions.num_active, len(self._sessions.entries))
+            self._metrics.inferlets(self._inferlets.counts)
             try:
                 for key in await self._journal.expired(self._clock()):
                     kind, tenant_id = parse_journal_key(key)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Protocol, cast
+from typing import Protocol, cast, get_args
 
 from typing_extensions import override
 
@@ -58,6 +59,12 @@ class InferletTable(Registry):
         self._models = models
         self._states: dict[str, State] = {}
         self._watching: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def counts(self) -> Mapping[State, int]:
+        """How many there are in each state."""
+        found = Counter(self._states.get(instance_id, "running") for instance_id in self.entries)
+        return {state: found[state] for state in get_args(State)}
 
     @override
     async def recover(self, streams: Mapping[str, StreamInfo]) -> None:

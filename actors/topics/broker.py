@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from actors.journal.contract import Journal
@@ -30,6 +31,18 @@ from api.queues import QueueInfo
 from api.topics import TopicInfo
 
 Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLoad:
+    """What a broker has. ``lag`` is of the slowest of all subscribers, in messages; items are those of queues."""
+
+    num_topics: int
+    num_queues: int
+    num_subscriptions: int
+    num_ready_items: int
+    num_held_items: int
+    lag: int
 
 
 class Broker:
@@ -175,6 +188,14 @@ class Broker:
     async def queues(self, owner: str) -> tuple[QueueInfo, ...]:
         queues = self._catalogue.queues
         return tuple(queue.info for key, queue in queues.items() if key.is_public or key.owner == owner)
+
+    @property
+    def load(self) -> BrokerLoad:
+        """What there is now."""
+        topics, queues = self._catalogue.topics.values(), [queue.info for queue in self._catalogue.queues.values()]
+        num_ready, num_held = sum(queue.num_ready for queue in queues), sum(queue.num_held for queue in queues)
+        lag = max((topic.lag for topic in topics), default=0)
+        return BrokerLoad(len(topics), len(queues), self._num_subscriptions, num_ready, num_held, lag)
 
     async def sweep(self) -> None:
         """Drop old messages, silent readers, expired leases, unused topics."""

@@ -113,6 +113,11 @@ class Topic:
         return len(self._subscriptions)
 
     @property
+    def lag(self) -> int:
+        """Messages that its slowest subscriber has not handed out yet."""
+        return max((self.retained.end - subscription.done for subscription in self._subscriptions), default=0)
+
+    @property
     def readers(self) -> set[Reader]:
         """Processes that read it."""
         return {subscription.reader for subscription in self._subscriptions}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -28,7 +28,7 @@ from api.http.origins import OriginCheck
 from api.http.pages import page_routes
 from api.http.petals.routes import petals_routes
 from api.http.queue_routes import queue_routes
-from api.http.request_log import RequestLog
+from api.http.request_log import RequestLog, Served
 from api.http.responses import on_client_disconnect, on_greenroom_error, on_http_exception
 from api.http.revocation import Opened, Revocation
 from api.http.session_routes import session_routes
@@ -39,13 +39,19 @@ from api.settings import ApiSettings
 
 
 def build_app(
-    cluster: Cluster, settings: ApiSettings, routes: Sequence[BaseRoute] = (), *, host: str = "127.0.0.1"
+    cluster: Cluster,
+    settings: ApiSettings,
+    routes: Sequence[BaseRoute] = (),
+    *,
+    host: str = "127.0.0.1",
+    observe: Callable[[Served], None] = lambda served: None,
 ) -> Starlette:
     """The application, with ``state.cluster``, ``state.settings`` and ``state.host`` for its handlers.
 
     It keeps nothing between requests that another process would have to know: any number of them serve one cluster.
     Settings can be exchanged while it runs: ``reconfigure``.
-    ``routes`` are tried after its own; ``host`` is where the server listens for its clients.
+    ``routes`` are tried after its own; ``host`` is where the server listens for its clients; ``observe`` is told of
+    each request and socket that has ended.
     """
     handlers: dict[Any, Any] = {
         ClientDisconnect: on_client_disconnect,
@@ -72,7 +78,7 @@ def build_app(
         routes=[*all_routes, openapi_route(all_routes)],
         exception_handlers=handlers,
         middleware=[
-            Middleware(RequestLog),
+            Middleware(RequestLog, observe),
             Middleware(OriginCheck, host),
             Middleware(Cors),
             Middleware(Faults),

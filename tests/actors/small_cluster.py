@@ -31,6 +31,7 @@ from actors.sessions.actor import SessionSlot
 from actors.sessions.session import SessionParts
 from actors.settings import ClusterSettings, InferletSettings, ModelSettings, SessionSettings
 from actors.topics.ref import BrokerRef
+from api.inferlets import State
 from tests.actors.fake_engine import FakeEngine, FakeTokenizer
 
 
@@ -113,6 +114,9 @@ class _NoMetrics:
         """Nothing."""
 
     def sessions(self, num_active: int, num_total: int) -> None:
+        """Nothing."""
+
+    def inferlets(self, counts: Mapping[State, int]) -> None:
         """Nothing."""
 
 

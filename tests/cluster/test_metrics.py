@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -12,10 +13,12 @@ import pytest
 from actors.cluster.greenroom import Greenroom
 from api.cluster import SessionOptions
 from api.turns import Stop, Text, TurnRequest
-from tests.cluster.deployed import Deployed
+from tests.cluster.deployed import Deployed, free_port
+from tests.prometheus import prometheus
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 README = Path(__file__).parents[2] / "README.md"
+MONITORING = Path(__file__).parents[2] / "deployments" / "monitoring"
 NUM_TOKENS = 120
 
 
@@ -29,11 +32,8 @@ def samples() -> dict[str, float]:
 
 def samples_of_processes() -> dict[tuple[str, str], float]:
     """Every sample of ours by name and tags, and by all the tags: those that Ray adds name the process."""
-    import ray
-
-    port = ray.nodes()[0]["MetricsExportPort"]
     found: dict[tuple[str, str], float] = {}
-    for line in httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text.splitlines():
+    for line in httpx.get(f"http://127.0.0.1:{metrics_port()}/metrics", timeout=10).text.splitlines():
         if match := re.fullmatch(r"(ray_greenroom_\w+)\{(.*)\} (\S+)", line):
             tags = ",".join(re.findall(r'(?:model|policy|found|reason|kind|what|state|le)="[^"]*"', match[2]))
             found[f"{match[1]}{{{tags}}}", match[2]] = float(match[3])
@@ -41,9 +41,10 @@ def samples_of_processes() -> dict[tuple[str, str], float]:
 
 
 def test_every_metric_that_the_readme_names_is_there_before_anything_was_counted(deployed: Deployed) -> None:
-    named = set(re.findall(r"ray_greenroom_\w+", README.read_text()))
-    assert len(named) > 10
-    histograms = {"ray_greenroom_time_to_first_token_seconds", "ray_greenroom_time_per_token_seconds"}
+    sources = (README, MONITORING / "dashboard.json", MONITORING / "alerts.yaml")
+    named = set(re.findall(r"ray_greenroom_\w+", "".join(source.read_text() for source in sources)))
+    assert len(named) > 20
+    histograms = {name for name in named if "time_to_first_token" in name or "time_per_token" in name}
 
     def are_there() -> bool:
         there = {name.partition("{")[0] for name in samples()}
@@ -69,6 +70,41 @@ def test_the_mean_time_for_a_token_is_what_a_client_measures(deployed: Deployed)
         if shares[-1] == pytest.approx(1, abs=0.25):
             return
     raise AssertionError(f"of the time that the client saw pass, the metric has {shares}")
+
+
+def test_a_real_prometheus_answers_every_query_of_the_dashboard_and_the_alerts(
+    deployed: Deployed, tmp_path: Path
+) -> None:
+    num_unknown = 7
+    with prometheus(tmp_path, free_port(), f"127.0.0.1:{metrics_port()}") as found:
+        deployed.wait(lambda: found.scrapes() >= 2, 60)
+        route = 'ray_greenroom_requests_total{route="/api/sessions/{session_id}",status="404"}'
+        before = sum(value for _, value in found.query(f"sum({route})"))
+        for _ in range(num_unknown):
+            assert httpx.get(f"{deployed.url}/api/sessions/none").status_code == 404
+        deployed.run(one_turn)
+        deployed.wait(lambda: [value for _, value in found.query(f"sum({route})")] == [before + num_unknown], 60)
+        assert [value for _, value in found.query("sum(ray_greenroom_errors_total)")][0] >= num_unknown
+        for query in queries_of_the_dashboard():
+            result = found.query(query)
+            assert result or query.endswith("> 0"), f"{query}: nothing"
+        deployed.wait(lambda: all(alert["health"] == "ok" for alert in found.alerts()), 30)
+        assert len(found.alerts()) > 5
+        assert not [alert["name"] for alert in found.alerts() if alert["state"] == "firing"]
+
+
+def queries_of_the_dashboard() -> list[str]:
+    """As Grafana sends them, for all models."""
+    panels = json.loads((MONITORING / "dashboard.json").read_text())["panels"]
+    queries = [target["expr"] for panel in panels for target in panel["targets"]]
+    return [query.replace("$__rate_interval", "1m").replace("$model", ".*") for query in queries]
+
+
+def metrics_port() -> int:
+    """Where Ray exports this machine's metrics."""
+    import ray
+
+    return int(ray.nodes()[0]["MetricsExportPort"])
 
 
 def wait_until_reported() -> None:

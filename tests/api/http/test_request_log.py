@@ -3,11 +3,13 @@ from __future__ import annotations
 import logging
 import re
 
+import httpx
 import pytest
 from websockets.asyncio.client import connect
 
 from api.http.app import build_app
-from api.settings import ApiSettings
+from api.http.request_log import Served
+from api.settings import ApiKey, ApiSettings
 from tests.api.fake_cluster import FakeCluster
 from tests.api.live_server import serving
 from tests.api.shell import shell
@@ -44,3 +46,25 @@ async def test_a_socket_is_logged_with_the_code_of_its_close(caplog: pytest.LogC
             await connection.wait_closed()
     records = [vars(record) for record in caplog.records if record.name == "greenroom.http"]
     assert [(record["method"], record["status"]) for record in records] == [("WEBSOCKET", 1001), ("WEBSOCKET", 1000)]
+
+
+async def test_each_request_and_socket_is_observed_by_its_route_whatever_it_names() -> None:
+    found: list[Served] = []
+    settings = ApiSettings(api_keys=(ApiKey.model_validate({"key": "a-long-key", "owner": "ada"}),))
+    async with serving(build_app(FakeCluster(), settings, observe=found.append)) as base_url:
+        async with httpx.AsyncClient(base_url=base_url, headers={"Authorization": "Bearer a-long-key"}) as client:
+            await client.get("/api/sessions/no-such-session")
+            await client.delete("/api/models")
+            await client.get("/no/such/path")
+            await client.get("/api/models", headers={"Authorization": "Bearer wrong"})
+            await client.get("/api/models")
+        async with connect(base_url.replace("http", "ws") + "/api/v2/generate") as socket:
+            await socket.wait_closed()
+    assert found == [
+        Served("/api/sessions/{session_id}", "GET", 404, "session_not_found"),
+        Served("/api/models", "DELETE", 405, "method_not_allowed"),
+        Served("", "GET", 404, "not_found"),
+        Served("/api/models", "GET", 401, "unauthorized"),
+        Served("/api/models", "GET", 200, ""),
+        Served("/api/v2/generate", "WEBSOCKET", 1008, ""),
+    ]
