@@ -85,9 +85,8 @@ def test_a_real_prometheus_answers_every_query_of_the_dashboard_and_the_alerts(
         deployed.run(one_turn)
         deployed.wait(lambda: [value for _, value in found.query(f"sum({route})")] == [before + num_unknown], 60)
         assert [value for _, value in found.query("sum(ray_greenroom_errors_total)")][0] >= num_unknown
-        for query in queries_of_the_dashboard():
-            result = found.query(query)
-            assert result or query.endswith("> 0"), f"{query}: nothing"
+        for query in queries_of_the_dashboard():  # what another process counted may come ten seconds later
+            deployed.wait(lambda query=query: found.query(query) or query.endswith("> 0"), 60)  # type: ignore[misc]
         deployed.wait(lambda: all(alert["health"] == "ok" for alert in found.alerts()), 30)
         assert len(found.alerts()) > 5
         assert not [alert["name"] for alert in found.alerts() if alert["state"] == "firing"]
