@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -39,6 +39,17 @@ class ModelSettings:
         max_warm_contexts: that an actor keeps for requests without a session, which begin as an earlier one did.
     """
 
+    FIXED: ClassVar[tuple[str, ...]] = (
+        "name",
+        "path",
+        "engine",
+        "engine_args",
+        "tool_format",
+        "embeddings",
+        "adapters",
+    )
+    """What an actor is started with; it takes the others while it runs."""
+
     name: str
     path: str
     aliases: tuple[str, ...] = ()
@@ -54,6 +65,11 @@ class ModelSettings:
     report_interval_s: float = 0.5
     sweep_interval_s: float = 1.0
     max_warm_contexts: int = 256
+
+    def differences(self, other: ModelSettings) -> tuple[str, ...]:
+        """The names of the settings in which they differ."""
+        names = (one.name for one in fields(self))
+        return tuple(name for name in names if getattr(self, name) != getattr(other, name))
 
 
 @dataclass(frozen=True, slots=True)

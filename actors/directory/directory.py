@@ -17,10 +17,10 @@ from actors.directory.registry import Registry
 from actors.journal.contract import Journal, StreamInfo
 from actors.journal.keys import INFERLET, PROMPT_KEY, SESSION, parse_journal_key
 from actors.models.messages import StartReport
-from actors.models.ref import ModelReport, Placement
+from actors.models.ref import ModelRef, ModelReport, Placement
 from actors.pool.pool import SlotPool
 from actors.pool.ref import Location
-from actors.settings import ClusterSettings
+from actors.settings import ClusterSettings, ModelSettings
 from api.cluster import ModelInfo, SessionOptions, SessionSummary
 from api.errors import InvalidRequest, ModelLost, SessionNotFound, UnknownAdapter
 from api.inferlets import InferletSummary, State
@@ -99,6 +99,9 @@ class Directory:
 
     async def report_start(self, report: StartReport) -> None:
         self._models.report_start(report)
+
+    async def settings_of(self, model: ModelRef) -> ModelSettings | None:
+        return self._models.settings_of(model)
 
     async def starts(self) -> tuple[StartReport, ...]:
         return self._models.starts()

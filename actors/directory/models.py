@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from actors.directory.marks import Marks
@@ -22,11 +23,14 @@ class ModelTable:
     """
 
     MAX_MORE_TURNS = 8
+    MAX_REMEMBERED = 1024
+    """Actors whose settings are remembered for a restart."""
 
     def __init__(self, settings: ClusterSettings) -> None:
         self._settings = settings
         self._reports: dict[str, ModelReport] = {}
         self._told: dict[str, ModelReport] = {}
+        self._settings_of: OrderedDict[ModelRef, ModelSettings] = OrderedDict()
         self._heard_at: dict[str, float] = {}
         self._placed: dict[str, int] = {}
         self._starts: dict[str, tuple[float, StartReport]] = {}
@@ -46,6 +50,10 @@ class ModelTable:
         self._starts.pop(report.incarnation, None)
         self._reports[report.incarnation] = report
         self._told[report.name] = report
+        self._settings_of[report.model] = report.settings
+        self._settings_of.move_to_end(report.model)
+        if len(self._settings_of) > self.MAX_REMEMBERED:
+            self._settings_of.popitem(last=False)
         self._heard_at[report.incarnation] = time.monotonic()
         self._placed[report.incarnation] = 0
         self._changed.set()
@@ -54,6 +62,10 @@ class ModelTable:
         """Take note of an actor that starts, until it has started or says no more."""
         if report.incarnation not in self._reports:
             self._starts[report.incarnation] = time.monotonic(), report
+
+    def settings_of(self, model: ModelRef) -> ModelSettings | None:
+        """What this actor ran with when it last reported."""
+        return self._settings_of.get(model)
 
     def starts(self) -> tuple[StartReport, ...]:
         """Those that start, by recent reports."""

@@ -9,9 +9,9 @@ from actors.calls.interface import Interface
 from actors.calls.ray import RestartedActor
 from actors.directory.messages import InferletSeed, SessionSeed
 from actors.models.messages import StartReport
-from actors.models.ref import ModelReport, Placement
+from actors.models.ref import ModelRef, ModelReport, Placement
 from actors.pool.ref import Location
-from actors.settings import ClusterSettings
+from actors.settings import ClusterSettings, ModelSettings
 from api.cluster import ModelInfo, SessionOptions, SessionSummary
 from api.inferlets import InferletSummary
 
@@ -36,6 +36,10 @@ class DirectoryRef(Protocol):
 
     async def report_start(self, report: StartReport) -> None:
         """Take note of a model actor that starts; it says so again until it has started."""
+        ...
+
+    async def settings_of(self, model: ModelRef) -> ModelSettings | None:
+        """The settings that a model actor ran with when it last reported; None where it never has."""
         ...
 
     async def starts(self) -> tuple[StartReport, ...]:

@@ -306,6 +306,10 @@ class Engine(Protocol):
         """How much of a context is held; None where it is not."""
         ...
 
+    def limit_owners(self, share: float) -> None:
+        """Let one owner have this part of the queue from now on, and of each step while others have turns too."""
+        ...
+
     def capacity(self) -> Capacity:
         """Load and counters, now."""
         ...

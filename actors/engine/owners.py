@@ -27,22 +27,26 @@ Turn = TypeVar("Turn", bound=Owned)
 
 
 class Owners:
-    """Who has had turns lately. ``share`` is the part that one owner may have of the queue, and of a step while others
-    have turns too; 1 where there is one owner only."""
+    """Who has had turns lately.
+
+    Attributes:
+        share: the part that one owner may have of the queue, and of a step while others have turns too; 1 where there
+            is one owner only. May be set.
+    """
 
     def __init__(self, share: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._share = share
+        self.share = share
         self._clock = clock
         self._seen: dict[str, float] = {}
 
     def note(self, owner: str) -> None:
         """This owner has a turn now."""
-        if self._share < 1:
+        if self.share < 1:
             self._seen[owner] = self._clock()
 
     def share_of(self, total: int) -> int:
         """How many of so many one owner may have."""
-        return max(1, math.ceil(self._share * total))
+        return max(1, math.ceil(self.share * total))
 
     def are_several(self, going: Counter[str]) -> bool:
         """Whether more than one owner has turns, or had some lately; ``going`` counts the turns of each."""

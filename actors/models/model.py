@@ -19,7 +19,7 @@ from actors.models.ref import ModelRef, ModelReport
 from actors.models.startup import Progress
 from actors.models.turns import ModelTurns, TurnTokenizer
 from actors.settings import ModelSettings
-from api.errors import GreenroomError, ModelLost, Unsupported
+from api.errors import GreenroomError, InvalidRequest, ModelLost, Unsupported
 from api.logs import event_logger
 from api.tools import Tool
 from api.turns import Part, Role, Sampling, TurnStart
@@ -68,6 +68,10 @@ class Directory(Protocol):
         """Take note of a model actor that starts."""
         ...
 
+    async def settings_of(self, model: ModelRef) -> ModelSettings | None:
+        """The settings that a model actor ran with when it last reported; None where it never has."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -86,6 +90,7 @@ class Model:
 
     Life: made, ``start``ed (loads the model), running, perhaps draining, ended with its process. An engine that
     fails takes the process with it, and Ray starts another, with an empty cache: contexts are refilled by their owners.
+    Ray makes that one with the settings of the first; it takes those that the first had last from the directory.
     """
 
     def __init__(
@@ -178,6 +183,20 @@ class Model:
     async def token_bytes(self, ids: Sequence[int]) -> tuple[bytes, ...]:
         return (await self._ready()).tokenizer.token_bytes(ids)
 
+    async def reconfigure(self, settings: ModelSettings) -> None:
+        """Run with other settings from now on; turns that run go on.
+
+        Raises:
+            InvalidRequest: among those that differ is one of ``ModelSettings.FIXED``; nothing has changed.
+        """
+        loaded = await self._ready()
+        if fixed := [name for name in self._settings.differences(settings) if name in settings.FIXED]:
+            raise InvalidRequest(f"model {self._settings.name!r} must be started anew for another {', '.join(fixed)}")
+        self._settings = settings
+        loaded.engine.limit_owners(settings.owner_share)
+        loaded.turns.configure(settings)
+        await self._report(loaded)
+
     async def drain(self, timeout_s: float) -> None:
         """Take no new turns, and return when the running ones have ended, or after ``timeout_s``."""
         if self._loaded is None:
@@ -215,6 +234,7 @@ class Model:
 
     async def _start(self) -> Loaded:
         started_at = time.monotonic()
+        self._settings = await self._last_settings()
         log.info("loading", model=self._settings.name, path=self._settings.path)
         interval_s = self._settings.report_interval_s
         async with Progress(self._settings.name, self._incarnation, self._directory, interval_s) as progress:
@@ -228,6 +248,14 @@ class Model:
             self.scope.start(loop)
         log.info("ready", model=self._settings.name, seconds=round(time.monotonic() - started_at, 2))
         return loaded
+
+    async def _last_settings(self) -> ModelSettings:
+        try:
+            told = await self._directory.settings_of(self._own_ref()) if self._directory else None
+        except GreenroomError as error:
+            log.warning("the directory does not say which settings are the latest", error=str(error))
+            told = None
+        return told or self._settings
 
     async def _run(self, loaded: Loaded) -> None:
         try:
@@ -259,6 +287,7 @@ class Model:
             name=self._settings.name,
             incarnation=self._incarnation,
             model=self._own_ref(),
+            settings=self._settings,
             info=loaded.engine.info,
             capacity=loaded.engine.capacity(),
             bos_id=bos_id,

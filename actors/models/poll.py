@@ -24,6 +24,9 @@ class Pollers:
     is work in several processes up to the client's, and one that is twice as big costs the same. A reader has one poll
     at a time: the next one, with more turns or fewer, ends the one that waits. So a turn that begins is in the
     reader's poll at once, and a slow reader gets bigger frames instead of a backlog.
+
+    Attributes:
+        interval_s: may be set.
     """
 
     IDLE_S = 60.0
@@ -31,7 +34,7 @@ class Pollers:
     MAX_INTERVAL_S = 0.2
 
     def __init__(self, interval_s: float) -> None:
-        self._interval_s = interval_s
+        self.interval_s = interval_s
         self._readers: dict[str, _Reader] = {}
 
     async def poll(
@@ -92,4 +95,4 @@ class Pollers:
                 return PollReply()
 
     def _interval(self, num_turns: int) -> float:
-        return max(self._interval_s, min(num_turns * self.INTERVAL_PER_TURN_S, self.MAX_INTERVAL_S))
+        return max(self.interval_s, min(num_turns * self.INTERVAL_PER_TURN_S, self.MAX_INTERVAL_S))

@@ -10,6 +10,7 @@ from actors.calls.interface import Interface
 from actors.calls.ray import ActorGone, call
 from actors.engine.contract import Capacity, EngineInfo, Residency
 from actors.models.messages import AttachedTurn, PollReply, StartTurn, TurnOutput
+from actors.settings import ModelSettings
 from api.answers.formats import AnswerFormat
 from api.errors import ModelLost
 from api.tools import Tool
@@ -21,12 +22,13 @@ class ModelReport:
     """From a model actor to the directory: who it is and how loaded.
 
     ``incarnation`` is a random name of the process; a restarted actor has another, and holds no context.
-    ``sampling`` is what the checkpoint suggests.
+    ``sampling`` is what the checkpoint suggests, ``settings`` are those that it runs with now.
     """
 
     name: str
     incarnation: str
     model: ModelRef
+    settings: ModelSettings
     info: EngineInfo
     capacity: Capacity
     bos_id: int | None

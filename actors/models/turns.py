@@ -65,6 +65,12 @@ class ModelTurns:
         self._probation = Probation()
         self._warm = WarmContexts(engine, settings.max_warm_contexts, settings.owner_share)
 
+    def configure(self, settings: ModelSettings) -> None:
+        """Go on with other settings."""
+        self._settings = settings
+        self._pollers.interval_s = settings.poll_interval_s
+        self._warm.configure(settings.max_warm_contexts, settings.owner_share)
+
     async def start(self, message: StartTurn) -> TurnStart:
         """Have a turn admitted; the same attempt at the same turn again is the same turn; see ``ModelTurn.is_of``.
 

@@ -43,10 +43,16 @@ class WarmContexts:
 
     def __init__(self, engine: Engine, max_contexts: int, owner_share: float) -> None:
         self._engine = engine
-        self._max_contexts = max_contexts
-        self._max_of_owner = math.ceil(max_contexts * owner_share)
         self._contexts: OrderedDict[str, WarmContext] = OrderedDict()
         self._owners: OrderedDict[str, str] = OrderedDict()
+        self.configure(max_contexts, owner_share)
+
+    def configure(self, max_contexts: int, owner_share: float) -> None:
+        """Keep so many from now on; those that are too many are closed."""
+        self._max_contexts = max_contexts
+        self._max_of_owner = math.ceil(max_contexts * owner_share)
+        for owner in {warm.owner for warm in self._contexts.values()}:
+            self._close_oldest(owner)
 
     def admit(self, admission: Admission, keep_s: float = 0.0) -> Residency:
         """Have a turn admitted that brings all of its tokens; whether it is temporary, its admission says.
@@ -92,7 +98,7 @@ class WarmContexts:
             raise
         self._owners[context_id] = admission.owner
         self._owners.move_to_end(context_id)
-        if len(self._owners) > self._max_contexts:
+        while len(self._owners) > self._max_contexts:
             self._owners.popitem(last=False)
         return residency
 

@@ -119,6 +119,7 @@ class FakeEngine:
     resident: dict[str, int] = field(default_factory=dict)
     tenants: dict[str, str] = field(default_factory=dict)
     num_steps: int = 0
+    owner_share: float = 1.0
     calls: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -223,6 +224,10 @@ class FakeEngine:
         if context_id not in self.contexts:
             return None
         return Residency(len(self.contexts[context_id]), self.resident.get(context_id, 0))
+
+    def limit_owners(self, share: float) -> None:
+        """See ``Engine``."""
+        self.owner_share = share
 
     def capacity(self) -> Capacity:
         """See ``Engine``."""

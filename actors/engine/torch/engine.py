@@ -94,10 +94,11 @@ class TorchEngine(Engine):
         self._is_stepping = False
         self._runner = runner
         self._contexts = ContextStore(runner.num_blocks, settings.block_size, self._counters)
+        self._owners = Owners(settings.owner_share)
         self._scheduler = Scheduler(
             self._contexts,
             self._counters,
-            Owners(settings.owner_share),
+            self._owners,
             settings.max_batch_tokens,
             settings.max_running,
             settings.max_waiting,
@@ -212,6 +213,11 @@ class TorchEngine(Engine):
     def residency(self, context_id: str) -> Residency | None:
         context = self._contexts.get(context_id)
         return None if context is None else context.residency
+
+    @_locked
+    @override
+    def limit_owners(self, share: float) -> None:
+        self._owners.share = share
 
     @_locked
     @override

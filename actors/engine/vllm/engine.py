@@ -192,6 +192,10 @@ class VllmEngine(Engine):
         return None if context is None else context.residency
 
     @override
+    def limit_owners(self, share: float) -> None:
+        self._owners.share = share
+
+    @override
     def capacity(self) -> Capacity:
         num_started = sum(turn.has_started for turn in self._turns.values())
         num_used = round(self._num_blocks * self._cache_usage)

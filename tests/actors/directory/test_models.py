@@ -36,7 +36,8 @@ def report(
 ) -> ModelReport:
     capacity = Capacity(16, 10, free, 10 - free, 0, turns, 0)
     ref = model_ref(Actor(actor or incarnation))
-    return ModelReport(name, incarnation, ref, INFO, capacity, None, "", False, draining, Sampling())
+    settings = ModelSettings(name, "nowhere")
+    return ModelReport(name, incarnation, ref, settings, INFO, capacity, None, "", False, draining, Sampling())
 
 
 async def place(models: ModelTable, key: str = "", model: str | None = None, lost: str | None = None) -> str:
@@ -74,6 +75,17 @@ async def test_a_restarted_actor_replaces_its_earlier_self() -> None:
     models.report(report("a", actor="one"))
     models.report(report("b", actor="one"))
     assert [found.incarnation for found in models.reports()] == ["b"]
+
+
+async def test_what_an_actor_ran_with_is_remembered_for_its_restart() -> None:
+    models, told, other = table(), report("a", actor="one"), report("b", actor="two")
+    told = replace(told, settings=replace(told.settings, orphan_timeout_s=7))
+    for one in (told, other):
+        models.report(one)
+    await place(models, "x", lost="a")
+    assert models.settings_of(model_ref(Actor("one"))) == told.settings
+    assert models.settings_of(model_ref(Actor("two"))) == other.settings
+    assert models.settings_of(model_ref(Actor("three"))) is None
 
 
 async def test_a_draining_actor_gets_nothing_new() -> None:

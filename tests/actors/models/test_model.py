@@ -13,11 +13,11 @@ import pytest
 from actors.engine.contract import Admission, Feature, Hole, Output, Residency, tell_nobody, tokens_hash
 from actors.models.messages import StartReport, StartTurn, TurnOutput
 from actors.models.model import Model
-from actors.models.ref import ModelReport, model_ref
+from actors.models.ref import ModelRef, ModelReport, model_ref
 from actors.models.turns import ModelTurns
 from actors.settings import ModelSettings
 from api.constraints import Regex
-from api.errors import ContextLost, GreenroomError, TurnNotFound, Unavailable, Unsupported
+from api.errors import ContextLost, GreenroomError, InvalidRequest, TurnNotFound, Unavailable, Unsupported
 from api.turns import Stop, Tokens, TurnRequest
 from tests.actors.fake_engine import FakeEngine, FakeTokenizer, greedy
 
@@ -49,6 +49,9 @@ class StartsOnly:
 
     async def report(self, report: ModelReport) -> None:
         """Nothing."""
+
+    async def settings_of(self, model: ModelRef) -> None:
+        """It has never been told."""
 
 
 class SlowEngine(FakeEngine):
@@ -226,6 +229,34 @@ async def test_a_turn_that_nobody_reads_is_cancelled() -> None:
         assert turn.finish is not None
         assert (turn.finish.reason, turn.finish.orphaned) == ("cancelled", True)
         assert engine._turns == {}
+
+
+async def test_other_settings_are_taken_while_a_turn_runs() -> None:
+    async with running() as (model, engine):
+        message = start(count=1_000_000)
+        await model.start_turn(message)
+        settings = replace(SETTINGS, aliases=("another",), orphan_timeout_s=0.05, owner_share=0.5)
+        await model.reconfigure(settings)
+        assert (await model.health()).settings == settings
+        assert engine.owner_share == 0.5
+        turn = model._turns._turns[message.key]
+        await asyncio.wait_for(turn.log.wait_closed(), 30)
+        assert turn.finish is not None
+        assert turn.finish.orphaned
+
+
+@pytest.mark.parametrize(
+    ("other", "names"),
+    [
+        ({"engine_args": {"block_size": 32}, "aliases": ("another",)}, "engine_args"),
+        ({"path": "elsewhere", "embeddings": True}, "path, embeddings"),
+    ],
+)
+async def test_settings_that_take_another_engine_are_refused_by_name(other: dict[str, Any], names: str) -> None:
+    async with running() as (model, _):
+        with pytest.raises(InvalidRequest, match=f"^model 'fake' must be started anew for another {names}$"):
+            await model.reconfigure(replace(SETTINGS, **other))
+        assert (await model.health()).settings == SETTINGS
 
 
 async def test_an_ended_turn_is_forgotten_after_its_time() -> None:

@@ -183,3 +183,11 @@ async def test_what_is_to_be_kept_goes_after_the_others_and_no_longer_than_it_is
     for number in range(6, 12):
         await requests.answered([number] * 20, keep_s=60.0)
     assert len(requests.engine.contexts) == 3
+
+
+async def test_fewer_contexts_are_kept_from_now_on_and_the_last_used_stay() -> None:
+    requests = Requests(max_contexts=8)
+    kept = [await requests.end(requests.begin([number, 1, 2], owner)) for number in range(3) for owner in ("a", "b")]
+    assert set(kept) <= set(requests.engine.contexts)
+    requests.warm.configure(4, owner_share=0.25)
+    assert set(requests.engine.contexts) == set(kept[-2:])
