@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import selectors
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from contextlib import suppress
 from contextvars import Context, copy_context
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 from typing_extensions import override
 
@@ -35,6 +36,21 @@ NO_SUBPROCESS = (
     "a program cannot await a subprocess, since its output would not come at the same points again: "
     "use await asyncio.to_thread(subprocess.run, [...], capture_output=True)"
 )
+
+
+class LoopHost(Protocol):
+    """What the event loop of a program needs of its host."""
+
+    clock: Clock
+    waits: Waits
+
+    def on_idle(self) -> float | None:
+        """See ``IdleSelector``."""
+        ...
+
+    def sleeps_again(self) -> bool:
+        """See ``ProgramHost.sleeps_again``."""
+        ...
 
 
 class IdleSelector(selectors.DefaultSelector):
@@ -74,14 +90,28 @@ class Timer(asyncio.TimerHandle):
 class ProgramLoop(NumberingLoop):
     """An event loop whose timers and threads are waits of the program: each ends when ``on_idle`` says so, alone."""
 
-    def __init__(self, on_idle: Callable[[], float | None], clock: Clock, waits: Waits) -> None:
-        self._clock = clock
-        self._waits = waits
-        super().__init__(IdleSelector(on_idle))
+    _ready: deque[asyncio.Handle]
+
+    def __init__(self, host: LoopHost) -> None:
+        self._host = host
+        self._clock, self._waits = host.clock, host.waits
+        super().__init__(IdleSelector(host.on_idle))
+        pass_over_sleeps()
 
     @override
     def time(self) -> float:
         return self._clock.time()
+
+    def passes_over_sleep(self) -> bool:
+        """Whether the current task need not wait in ``sleep``: an earlier life did, and here too nothing else can run.
+
+        What is numbered has the same number afterwards.
+        """
+        task = asyncio.current_task(self)
+        if self._ready or task is None or task._must_cancel or not self._host.sleeps_again():  # type: ignore[attr-defined]
+            return False
+        self.next_number()
+        return True
 
     @override
     def call_at(
@@ -140,6 +170,26 @@ class ProgramLoop(NumberingLoop):
         return told
 
 
+def pass_over_sleeps() -> None:
+    """Have ``asyncio.sleep`` return at once in a program's loop that says so. Idempotent."""
+    if not hasattr(asyncio.sleep, "__wrapped__"):
+        asyncio.sleep = asyncio.tasks.sleep = _passed_over(asyncio.sleep)
+
+
+def _passed_over(original: Callable[..., Coroutine[Any, Any, Any]]) -> Any:
+    """A replay of timers would else go through the event loop and the system's ``select`` three times for each."""
+
+    @wraps(original)
+    async def sleep(delay: float, result: Any = None) -> Any:
+        if delay > 0:
+            loop = asyncio.get_running_loop()
+            if isinstance(loop, ProgramLoop) and loop.passes_over_sleep():
+                return result
+        return await original(delay, result)
+
+    return sleep
+
+
 def _tell(work: asyncio.Future[Answer], told: asyncio.Future[Answer]) -> None:
     if told.done():
         return
@@ -152,24 +202,22 @@ def _tell(work: asyncio.Future[Answer], told: asyncio.Future[Answer]) -> None:
 
 
 class ProgramThread:
-    """Runs one coroutine to its end. ``on_end`` is called on the outer loop, the others in the thread.
+    """Runs one coroutine to its end. ``on_end`` is called on the outer loop, the host in the thread.
 
-    For ``on_idle`` see ``IdleSelector``. Every method may be called from any thread.
+    Every method may be called from any thread.
     """
 
     def __init__(
         self,
         name: str,
         main: Callable[[], Coroutine[Any, Any, None]],
-        on_idle: Callable[[], float | None],
-        clock: Clock,
-        waits: Waits,
+        host: LoopHost,
         on_end: Callable[[], object],
     ) -> None:
         self._main = main
         self._on_end = on_end
         self._outer = asyncio.get_running_loop()
-        self._loop = ProgramLoop(on_idle, clock, waits)
+        self._loop = ProgramLoop(host)
         self._task: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 

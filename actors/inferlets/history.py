@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -19,8 +20,10 @@ from actors.inferlets.records import (
     Resumed,
     Returned,
     Sent,
+    Slept,
     Woken,
 )
+from actors.inferlets.timer_rows import ReplayedTimers
 from api.inferlet.host import Beginning
 
 
@@ -32,6 +35,7 @@ class Replay:
     """Answers by the number of the call, and the order in which the program was given them and woken.
 
     Calls are numbered in the order in which the program makes them, whichever of its tasks does; so are its waits.
+    Belongs to the program's thread, but for ``missing``.
 
     Attributes:
         last_call: the program has made so many calls, on nothing but the answers that are here.
@@ -43,7 +47,9 @@ class Replay:
         self._sent: dict[int, Sent | Logged] = {}
         self._answers: dict[int, Answer] = {}
         self._called: dict[int, Called] = {}
-        self._order: deque[int | Woken] = deque()
+        self._order: deque[int | Woken | Slept] = deque()
+        self._row: ReplayedTimers | None = None
+        self._ordering = threading.Lock()
         self.last_call = self.start.counts.num_calls
         for record in records:
             if isinstance(record, Sent | Logged):
@@ -53,9 +59,9 @@ class Replay:
             elif isinstance(record, Answer):
                 self._answers[record.call] = record
                 self._order.append(record.call)
-            elif isinstance(record, Woken):
+            elif isinstance(record, Woken | Slept):
                 self._order.append(record)
-            if isinstance(record, Given):
+            if isinstance(record, Given | Slept):
                 self.last_call = max(self.last_call, record.num_calls)
         self.last_call = max((self.last_call, *self._sent, *self._called))
         self.num_taken = 0
@@ -90,13 +96,31 @@ class Replay:
 
     def next(self) -> Given | None:
         """The next that is to be given; None once the program has caught up."""
-        while self._order:
-            first = self._order[0]
-            given = first if isinstance(first, Woken) else self._answers.get(first)
-            if given:
-                return given
-            self._order.popleft()
-        return None
+        with self._ordering:
+            while True:
+                if self._row and (given := self._row.next):
+                    return given
+                self._row = None
+                if not self._order:
+                    return None
+                first = self._order[0]
+                if isinstance(first, int) and (answer := self._answers.get(first)):
+                    return answer
+                self._order.popleft()
+                if not isinstance(first, int):
+                    self._row = ReplayedTimers(first)
+
+    def take_wait(self, wait: int, num_calls: int) -> float | None:
+        """When this wait was over, if that is next, after so many calls; the program is told."""
+        row = self._row
+        if row is None or row.num_given == len(row.waits):
+            self.next()
+            row = self._row
+        if row is None or row.waits[row.num_given] != wait or row.num_calls != num_calls:
+            return None
+        row.num_given += 1
+        self.num_taken += 1
+        return row.times[row.num_given - 1]
 
     def missing(self, num_calls: int) -> str | None:
         """What a program that has made so many calls has not done again yet; None once it has caught up."""
@@ -107,7 +131,8 @@ class Replay:
     def take(self, given: Given) -> None:
         """The program has been given this: an answer, or what is next."""
         if isinstance(given, Woken):
-            self._order.popleft()
+            assert self._row is not None, "it is the next one"
+            self._row.num_given += 1
         else:
             del self._answers[given.call]
         self.num_taken += 1
@@ -173,7 +198,7 @@ def standstill(records: Iterable[Record]) -> Standstill:
     """After these records. What a life does again, as ``Called``, is no progress."""
     found = Standstill()
     for record in records:
-        if isinstance(record, Given | Checkpointed | Continued | PutAway):
+        if isinstance(record, Given | Slept | Checkpointed | Continued | PutAway):
             found = Standstill()
         elif isinstance(record, Resumed):
             found = replace(found, num_deaths=found.num_deaths + 1)

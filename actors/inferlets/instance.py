@@ -18,6 +18,7 @@ from actors.inferlets.contexts import Contexts
 from actors.inferlets.digest import FORMAT
 from actors.inferlets.executor import EffectDesk
 from actors.inferlets.history import Replay, since_checkpoint, standstill
+from actors.inferlets.journal_lines import JournalLines
 from actors.inferlets.journal_use import JournalUse
 from actors.inferlets.lifetime import Lifetime
 from actors.inferlets.limits import Watch
@@ -42,7 +43,6 @@ from actors.inferlets.run_index import RunIndex
 from actors.inferlets.thread_desk import ThreadDesk
 from actors.inferlets.works import Works
 from actors.journal.contract import Acquired, IndexEntry
-from actors.journal.cuts import Passing
 from actors.journal.formats import check_format
 from actors.journal.keys import INFERLET, journal_key
 from actors.journal.writer import Recorder, expiry
@@ -88,11 +88,11 @@ class Instance(InferletCalls):
         self.scope = Scope()
         self._parts = parts
         self._created_at = acquired.info.created_at
-        passing = Passing(records.passes)
-        for position, record in zip(acquired.positions, history, strict=True):
-            passing.take(position, record)
-        indexed, expires_at, line_of, on_durable = self._indexed, self._expires_at, records.line_of, self._on_durable
-        self._recorder = Recorder(journal, acquired, indexed, expires_at, line_of, on_durable, self.scope, passing.take)
+        lines = JournalLines()
+        lines.recover(acquired.positions, history)
+        self._recorder = Recorder(
+            journal, acquired, self._indexed, self._expires_at, lines.take, self._on_durable, self.scope
+        )
         self._reception = Reception(instance_id, settings, parts.recovery_timeout_s, self._recorder, ended)
         results = [record.result for record in history if isinstance(record, Returned)]
         taken = [one.position for one in results if isinstance(one, effects.Received)]

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from actors.inferlets.codec import Codec
 from actors.inferlets.program import Source
-from actors.journal.cuts import Cut
+from actors.journal.cuts import Cut, Merged
 from api import errors, topics
 from api.answers.formats import AnswerFormat, CallFormat, ParameterFormat
 from api.cluster import ModelInfo, Retention
@@ -177,6 +177,21 @@ class Woken:
 
 
 @dataclass(frozen=True, slots=True)
+class Slept(Merged):
+    """As several ``Woken``, one after another, between which the program made no call.
+
+    Attributes:
+        waits, times: decimal numbers, with a space between two: of each the wait and the time, in microseconds, less
+            those of the one before it.
+    """
+
+    num_calls: int
+    waits: str
+    times: str
+    num_merged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Cancelled:
     """The program cancelled a call before it had a result."""
 
@@ -235,6 +250,7 @@ Record: TypeAlias = (
     | Printed
     | OutputCut
     | Given
+    | Slept
     | Called
     | Read
     | PutAway
@@ -242,7 +258,7 @@ Record: TypeAlias = (
     | Ended
 )
 
-_PASSING = (*get_args(Given), Called, PutAway, Resumed, Continued)
+_PASSING = (*get_args(Given), Slept, Called, PutAway, Resumed, Continued)
 
 _codec = Codec(
     (
@@ -267,11 +283,6 @@ _codec = Codec(
 )
 encode = _codec.encode
 decode = _codec.decode
-
-
-def line_of(record: Record) -> bytes | None:
-    """What the journal keeps of a record; None where it keeps nothing."""
-    return None if isinstance(record, Shown) else encode(record)
 
 
 def passes(record: Record) -> bool:

@@ -56,9 +56,11 @@ async def _outcome(host: ProgramHost, desk: _Desk, end: asyncio.Future[Ended], t
     num_before = host.replay.start.counts.num_calls
     num_calls, seen, seen_at = host.replay.last_call - num_before, host.progress, time.monotonic()
     while not end.done():
-        if host.missing is None and (desk.asked or host.is_dormant):
+        is_waiting = not host.waits.is_empty
+        if host.missing is None and (desk.asked or host.is_dormant or is_waiting):
             calls = " and ".join(f"call {call} ({name})" for call, name in sorted(desk.asked.items()))
-            then = f"waits in {calls}" if calls else "waits for nothing that a history has"
+            otherwise = "for a timer or a thread" if is_waiting else "for nothing that a history has"
+            then = f"waits in {calls}" if calls else f"waits {otherwise}"
             return Rehearsed(True, f"the program repeats its {num_calls} calls, and then {then}")
         if host.progress != seen:
             seen, seen_at = host.progress, time.monotonic()

@@ -87,6 +87,9 @@ class Desk(Protocol):
 class ProgramHost(Host):
     """See ``api.inferlet.host.Host``. Belongs to the program's thread, but for ``arrived``, ``tell`` and ``close``."""
 
+    MAX_PASSED_OVER = 1000
+    """Timers that a replay does not wait for."""
+
     def __init__(
         self, instance_id: str, replay: Replay, desk: Desk, output: Output, stream_format: int = FORMAT
     ) -> None:
@@ -208,6 +211,21 @@ class ProgramHost(Host):
             return 0.0
         self.clock.go()
         return self.waits.over_in_s if self.is_closed or self.missing is None else None
+
+    def sleeps_again(self) -> bool:
+        """Whether the program did nothing else, before it was given anything, than to wait for this timer.
+
+        Then it has waited; but now and then it does as the first time, so that it yields.
+        """
+        wait = self.waits.num_begun + 1
+        if self.is_closed or wait % self.MAX_PASSED_OVER == 0:
+            return False
+        at = self.replay.take_wait(wait, self._num_calls)
+        if at is None:
+            return False
+        self.waits.num_begun = wait
+        self.clock.put_to(at)
+        return True
 
     def close(self) -> None:
         """The program is over here: nothing that it still does counts."""

@@ -98,7 +98,7 @@ class ProgramRun:
         self._context = contextvars.copy_context()
         self._over = asyncio.Event()
         name = f"inferlet-{host.instance_id}"
-        self._thread = ProgramThread(name, self._main, host.on_idle, host.clock, host.waits, self._over.set)
+        self._thread = ProgramThread(name, self._main, host, self._over.set)
         desk.arrived = self._arrived
 
     @property

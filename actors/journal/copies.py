@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TypeAlias
 
-from actors.journal.cuts import Cut
+from actors.journal.cuts import Cut, Merged
 from actors.journal.file import with_logs
 from actors.journal.keys import parse_journal_key
 from actors.journal.rows import TABLES, Rows
@@ -121,14 +121,16 @@ async def _faults_of_records(rows: Rows, decoders: Mapping[str, Decode]) -> Asyn
                 yield f"records of {key!r}, which is no stream"
             decode = decoders.get(parse_journal_key(key)[0])
             for _, position, record in of_key:
-                if position != (end := ends.get(key, 0)):
-                    upto = f" to {position - 1}" if position > end + 1 else ""
-                    gaps.append(f"{key!r} has no record {end}{upto}")
-                ends[key] = position + 1
+                found: object = None
                 try:
-                    if decode and isinstance(decode(record), Cut):
-                        gaps.clear()
+                    found = decode(record) if decode else None
                 except (GreenroomError, ValueError, TypeError, KeyError) as error:
                     yield f"record {position} of {key!r} cannot be read: {reason_of(error)}"
+                end, ends[key] = ends.get(key, 0), position + 1
+                if isinstance(found, Cut):
+                    gaps.clear()
+                elif position - end > (found.num_merged if isinstance(found, Merged) else 0):
+                    upto = f" to {position - 1}" if position > end + 1 else ""
+                    gaps.append(f"{key!r} has no record {end}{upto}")
     for gap in gaps:
         yield gap

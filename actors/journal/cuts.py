@@ -1,4 +1,4 @@
-"""Records that begin a stream anew, and those that go with them."""
+"""Records that take the place of earlier ones: those that begin a stream anew, and those that stand for several."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ class Cut:
     """A record that begins its stream anew. Those before it that pass are removed as it is written."""
 
     __slots__ = ()
+
+
+class Merged:
+    """A record that also has what those at the ``num_merged`` positions before it had, which are removed with it."""
+
+    __slots__ = ()
+    num_merged: int
 
 
 class Passing(Generic[Record]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from actors.calls.scope import Scope
@@ -52,18 +53,31 @@ def expiry(after_s: float | None) -> float | None:
     return None if after_s is None else time.time() + after_s
 
 
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """What a stream gets for some records. ``drops`` has the positions of earlier ones that are removed with them.
+
+    ``num_merged_bytes``: of those that are removed since these lines have what they had.
+    """
+
+    lines: Sequence[bytes]
+    drops: Sequence[range] = ()
+    num_merged_bytes: int = 0
+
+
 class Recorder(Generic[Record]):
     """Writes the records of one stream in order, many to a write. Belongs to one event loop.
 
-    ``on_durable`` is given the records once they are written, and nobody outside sees what they say before. A record
-    that ``encode`` has no line for is not written, and takes its place among the others all the same. ``index`` is
-    given the records before, and says what they change in the index; ``expires_at`` says with each try to write them
-    when the stream expires; ``drops`` says of each, with its position, which earlier ones are removed with it.
+    ``on_durable`` is given the records once they are written, and nobody outside sees what they say before.
+    ``lines_of`` is given the records of a write, and the position of the first, once, and says what is kept of them.
+    ``index`` is given the records before, and says what they change in the index; ``expires_at`` says with each try to
+    write them when the stream expires.
 
     ``num_bytes`` counts what was written, by earlier lives too as far as it is still there.
     """
 
     RETRY_S = 0.2
+    HOLD_S = 1.0
     MAX_HELD = 1000
 
     def __init__(
@@ -72,10 +86,9 @@ class Recorder(Generic[Record]):
         acquired: Acquired,
         index: Callable[[Sequence[Record]], Sequence[IndexEntry]],
         expires_at: Callable[[], float | None],
-        encode: Callable[[Record], bytes | None],
+        lines_of: Callable[[int, Sequence[Record]], Lines],
         on_durable: Callable[[Sequence[Record]], object],
         scope: Scope,
-        drops: Callable[[int, Record], Sequence[range]] = lambda position, record: (),
     ) -> None:
         self._scope = scope
         self.is_fenced = False
@@ -83,11 +96,11 @@ class Recorder(Generic[Record]):
         self.num_bytes = sum(map(len, acquired.records))
         self._index = index
         self._expires_at = expires_at
-        self._encode = encode
+        self._lines_of = lines_of
         self._on_durable = on_durable
-        self._drops = drops
         self._waiting: list[Record] = []
         self._writing: asyncio.Task[None] | None = None
+        self._holding: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
         self._num_added = 0
         self._num_wanted = 0
@@ -107,12 +120,14 @@ class Recorder(Generic[Record]):
         self._write_all()
 
     def hold(self, record: Record) -> None:
-        """Write this with the next one that is added, or with others like it when they are many."""
+        """Write this with the next one that is added, with others like it when they are many, or ``HOLD_S`` later."""
         if self.is_fenced:
             return
         self._take(record)
         if len(self._waiting) >= self.MAX_HELD:
             self._write_all()
+        elif self._holding is None:
+            self._holding = asyncio.get_running_loop().call_later(self.HOLD_S, self._write_all)
 
     async def flushed(self, timeout_s: float | None = None) -> None:
         """All that was added before is durable.
@@ -143,6 +158,9 @@ class Recorder(Generic[Record]):
 
     def _write_all(self) -> None:
         self._num_wanted = self._num_added
+        if self._holding is not None:
+            self._holding.cancel()
+            self._holding = None
         if self._writing is None and self._waiting:
             self._writing = self._scope.start(self._write())
 
@@ -156,15 +174,11 @@ class Recorder(Generic[Record]):
             self._changed.set()
 
     async def _append(self, batch: Sequence[Record]) -> None:
-        lines, drops = list[bytes](), list[range]()
-        for record in batch:
-            if (line := self._encode(record)) is not None:
-                drops += self._drops(self._stream.end + len(lines), record)
-                lines.append(line)
+        kept = self._lines_of(self._stream.end, batch)
         entries = self._index(batch)
-        while lines:
+        while kept.lines:
             try:
-                await self._stream.append(lines, self._expires_at(), entries=entries, drops=drops)
+                await self._stream.append(kept.lines, self._expires_at(), entries=entries, drops=kept.drops)
                 break
             except Fenced:
                 self.is_fenced = True
@@ -175,6 +189,6 @@ class Recorder(Generic[Record]):
                 await asyncio.sleep(self.RETRY_S)
         self._obstacle = ""
         self._num_written += len(batch)
-        self.num_bytes += sum(map(len, lines))
+        self.num_bytes += sum(map(len, kept.lines)) - kept.num_merged_bytes
         self._on_durable(batch)
         self._changed.set()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from actors.calls.scope import Scope
-from actors.inferlets.records import Continued, Read, Record, Sent, Woken, decode, encode, passes
-from actors.journal.contract import Journal
-from actors.journal.cuts import Passing
+from actors.inferlets.journal_lines import JournalLines
+from actors.inferlets.records import Continued, Read, Record, Sent, Woken, decode
+from actors.journal.contract import Acquired, Journal
 from actors.journal.sqlite import SqliteJournal
 from actors.journal.writer import Recorder
 from api.errors import Unavailable
@@ -50,19 +51,14 @@ class Writes(list[list[Record]]):
 
     expires_at: float | None = None
 
-    async def recorder(
-        self, journal: Journal, drops: Callable[[int, Record], Sequence[range]] = lambda position, record: ()
-    ) -> Recorder[Record]:
-        return Recorder(
-            journal,
-            await journal.create("key", "", "", (), None),
-            lambda batch: (),
-            lambda: self.expires_at,
-            encode,
-            lambda one: self.append([*one]),
-            Scope(),
-            drops,
-        )
+    async def recorder(self, journal: Journal) -> Recorder[Record]:
+        return self.recorder_of(journal, await journal.create("key", "", "", (), None))
+
+    def recorder_of(self, journal: Journal, acquired: Acquired) -> Recorder[Record]:
+        lines = JournalLines()
+        lines.recover(acquired.positions, map(decode, acquired.records))
+        durable = lambda one: self.append([*one])  # noqa: E731
+        return Recorder(journal, acquired, lambda batch: (), lambda: self.expires_at, lines.take, durable, Scope())
 
 
 WOKEN = [Woken(number, 0, float(number)) for number in range(Recorder.MAX_HELD)]
@@ -107,6 +103,21 @@ async def test_what_is_held_is_written_once_it_is_much(journal: SlowJournal) -> 
     assert writes == [WOKEN]
 
 
+async def test_what_is_held_is_written_soon_where_nothing_else_comes(
+    journal: SlowJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Recorder, "HOLD_S", 0.01)
+    writes = Writes()
+    recorder = await writes.recorder(journal)
+    async with asyncio.timeout(10):
+        for record in WOKEN[:3]:
+            journal.began.clear()
+            recorder.hold(record)
+            await journal.began.wait()
+    await recorder.flushed()
+    assert writes == [[record] for record in WOKEN[:3]]
+
+
 async def test_what_is_written_after_an_outage_expires_as_long_after_that(journal: SlowJournal) -> None:
     writes = Writes()
     writes.expires_at = 100.0
@@ -125,8 +136,7 @@ async def test_what_is_written_after_an_outage_expires_as_long_after_that(journa
 
 async def test_what_passes_is_removed_with_the_record_that_begins_the_stream_anew(journal: SlowJournal) -> None:
     """In one write with it or before, once more after an outage, and in a later life."""
-    passing = Passing(passes)
-    recorder = await Writes().recorder(journal, passing.take)
+    recorder = await Writes().recorder(journal)
     sent, continued = [Sent(call, "", call, False) for call in range(4)], Continued(9, 0, 0, {}, 0, False, "state")
     recorder.add(WOKEN[0])
     await recorder.flushed()
@@ -138,10 +148,7 @@ async def test_what_passes_is_removed_with_the_record_that_begins_the_stream_ane
     kept: list[Record] = [sent[0], sent[1], continued, WOKEN[4], sent[2]]
     acquired = await journal.acquire("key")
     assert [decode(line) for line in acquired.records] == kept
-    again = Passing(passes)
-    for position, record in zip(acquired.positions, kept, strict=True):
-        again.take(position, record)
-    later = Recorder(journal, acquired, lambda batch: (), lambda: None, encode, lambda batch: None, Scope(), again.take)
+    later = Writes().recorder_of(journal, acquired)
     batch = [WOKEN[5], sent[3], continued]
     for record in batch:
         later.add(record)

@@ -1,0 +1,83 @@
+"""What the journal keeps of an instance's records, and which of them it keeps no longer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from actors.inferlets.records import Record, Woken, encode, passes
+from actors.inferlets.timer_rows import TimerRow
+from actors.journal.cuts import Passing
+from actors.journal.writer import Lines
+from api.inferlet.work_effects import Shown
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A row that is the record at this position, with so many before it merged into it, and of this size."""
+
+    row: TimerRow
+    position: int
+    num_merged: int
+    num_bytes: int
+
+
+class JournalLines:
+    """Takes an instance's records in their order.
+
+    A row of timers that run out between two calls is merged with the one before it, unless that has more: so there are
+    few rows, and each timer is written some ten times at most.
+    """
+
+    MAX_ROW = 1 << 14
+    """Timers of a row that is not merged any further."""
+
+    def __init__(self) -> None:
+        self._passing = Passing(passes)
+        self._rows: list[_Kept] = []
+
+    def recover(self, positions: Iterable[int], history: Iterable[Record]) -> None:
+        """The journal has these at these positions."""
+        for position, record in zip(positions, history, strict=True):
+            self._passing.take(position, record)
+
+    def take(self, position: int, records: Sequence[Record]) -> Lines:
+        """These come next, from this position on."""
+        lines, drops, num_merged_bytes = list[bytes](), list[range](), 0
+        kept = (record for record in records if not isinstance(record, Shown))
+        for num_calls, group in groupby(kept, lambda one: one.num_calls if isinstance(one, Woken) else None):
+            if num_calls is None:
+                for record in group:
+                    drops += self._passing.take(position + len(lines), record)
+                    lines.append(encode(record))
+                continue
+            row = TimerRow.of([one for one in group if isinstance(one, Woken)])
+            earlier = self._merged_with(position + len(lines), row)
+            drops += (range(one.position, one.position + 1) for one in earlier)
+            num_merged_bytes += sum(one.num_bytes for one in earlier)
+            lines.append(self._line(position + len(lines), row, earlier))
+        return Lines(lines, drops, num_merged_bytes)
+
+    def _merged_with(self, position: int, row: TimerRow) -> list[_Kept]:
+        """The rows immediately before this position that become one with this, the last first."""
+        num, earlier, last = row.num, list[_Kept](), self._rows[-1] if self._rows else None
+        if last and (last.position + 1, last.row.num_calls) != (position, row.num_calls):
+            self._rows.clear()
+        while self._rows and self._rows[-1].row.num <= num < self.MAX_ROW:
+            earlier.append(self._rows.pop())
+            num += earlier[-1].row.num
+        return earlier
+
+    def _line(self, position: int, row: TimerRow, earlier: Sequence[_Kept]) -> bytes:
+        for one in earlier:
+            row = one.row.followed_by(row)
+        num_merged = sum(1 + one.num_merged for one in earlier)
+        record = row.record(num_merged)
+        self._passing.take(position, record)
+        line = encode(record)
+        if row.num < self.MAX_ROW:
+            self._rows.append(_Kept(row, position, num_merged, len(line)))
+        else:
+            self._rows.clear()
+        return line
