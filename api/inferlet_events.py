@@ -1,7 +1,7 @@
 """What an instance has done, in order: its messages, what it printed, and its end.
 
-Every event has a position; positions grow by one. The last event is an end: ``Completed``, ``Failed``, ``Terminated``
-or ``Lost``.
+Every event has a position; positions grow by one, but for what ``Lagged`` stands for. The last event is an end:
+``Completed``, ``Failed``, ``Terminated`` or ``Lost``.
 """
 
 from __future__ import annotations
@@ -41,6 +41,13 @@ class Stderr(_Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Lagged(_Event):
+    """``missed`` events, the last of them at this position, are no longer kept: the program has continued as new."""
+
+    missed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Completed(_Event):
     """The program returned this."""
 
@@ -70,7 +77,7 @@ class Lost(_Event):
     is_end: ClassVar[bool] = True
 
 
-Event: TypeAlias = Message | Stdout | Stderr | Completed | Failed | Terminated | Lost
+Event: TypeAlias = Message | Stdout | Stderr | Lagged | Completed | Failed | Terminated | Lost
 KINDS: Mapping[str, type[Event]] = {kind.__name__.lower(): kind for kind in get_args(Event)}
 
 

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from actors.inferlets.mailbox import Inbox, Outbox
-from actors.inferlets.records import Delivered, Ended, Read, Record, Returned
+from actors.inferlets.records import Continued, Delivered, Ended, Read, Record, Returned
 from actors.journal.writer import Recorder
 from actors.settings import InferletSettings
 from api.errors import EndOfEvents, Fenced, InferletEnded, InvalidRequest, Moved, TooBusy
 from api.inferlet.effects import Received
-from api.inferlet_events import Event
+from api.inferlet_events import Event, Lagged
 from api.values import Value
 
 
@@ -56,6 +56,10 @@ class Reception:
 
     def recover(self, history: Sequence[Record], taken: Sequence[int]) -> None:
         """Take what earlier activations recorded, and the positions of the messages that the program received."""
+        continued = next((record for record in reversed(history) if isinstance(record, Continued)), None)
+        if continued:
+            self.inbox.start_at(continued.first_message)
+            self.outbox.start_at(continued.first_event)
         self.outbox.append(history)
         self.outbox.recover()
         for record in history:
@@ -63,6 +67,8 @@ class Reception:
                 self.inbox.put(record.key, record.value)
             elif isinstance(record, Read):
                 self.outbox.read_up_to(record.position)
+            elif isinstance(record, Continued):
+                self.outbox.read_up_to(record.num_read)
         self.inbox.forget(taken)
 
     def on_durable(self, written: Sequence[Record]) -> None:
@@ -73,6 +79,10 @@ class Reception:
             elif isinstance(record, Returned) and isinstance(record.result, Received):
                 self.inbox.used(record.result.position)
         self.outbox.append(written)
+        for record in written:
+            if isinstance(record, Continued):
+                self.inbox.start_at(record.first_message)
+                self.outbox.start_at(record.first_event)
 
     async def deliver(self, key: str, value: Value) -> int:
         """See ``InferletHandle.send``."""
@@ -97,6 +107,8 @@ class Reception:
 
     async def read(self, after: int, wait_s: float) -> tuple[Event, ...]:
         """Events after a position, once there are some, or none after ``wait_s``; not more than a batch.
+
+        Where the next ones are not kept any longer, ``Lagged`` comes in their place.
 
         Raises:
             EndOfEvents: the position is that of the last one.
@@ -123,8 +135,11 @@ class Reception:
             self.num_readers -= 1
             log.unwatch(grown)
             self.used_at = time.time()
-        events = tuple(log.read(position)[: self.MAX_BATCH]) if position < log.end else ()
-        self._num_shown = max(self._num_shown, position + len(events))
+        lost: tuple[Event, ...] = ()
+        if position < log.start:
+            lost, position = (Lagged(log.start - 1, log.start - position),), log.start
+        events = (*lost, *log.read(position)[: self.MAX_BATCH - len(lost)]) if position < log.end else lost
+        self._num_shown = max(self._num_shown, position + len(events) - len(lost))
         if self._recorder.is_fenced:
             raise self._moved()
         return events

@@ -141,9 +141,19 @@ class EffectDesk(Desk):
         if not self._crossing.is_closed:
             if isinstance(record, Returned) and self._received and self._received[0] == record.call:
                 self._next_may_receive()
-            self._recorder.add(record)
             if isinstance(record, Continued):
+                self._recorder.add(self._kept_after(record))
                 self._crossing.close()
+            else:
+                self._recorder.add(record)
+
+    def _kept_after(self, continued: Continued) -> Continued:
+        """With what is kept of the messages and events before it."""
+        inbox, outbox = self._inbox, self._outbox
+        first_message = inbox.first_kept(continued.num_received)
+        return replace(
+            continued, first_event=outbox.first_kept(), first_message=first_message, num_read=outbox.read_position
+        )
 
     def _hold(self, record: Record) -> None:
         if not self._crossing.is_closed:

@@ -96,8 +96,8 @@ class Instance(InferletCalls):
         self._reception = Reception(instance_id, settings, parts.recovery_timeout_s, self._recorder, ended)
         results = [record.result for record in history if isinstance(record, Returned)]
         taken = [one.position for one in results if isinstance(one, effects.Received)]
-        num_taken_before = since_checkpoint(history)[0].continued.num_received
-        self._reception.recover(history, [*range(num_taken_before), *taken])
+        before = since_checkpoint(history)[0].continued
+        self._reception.recover(history, [*range(before.first_message, before.num_received), *taken])
         self._journal_use = JournalUse(settings.max_journal_bytes, self._is_thread, history, acquired.records)
         self._thread = ThreadDesk(self._reception, parts.recovery_timeout_s)
         self._thread.log.append(history)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from actors.inferlets.records import Record, Woken, encode, passes
+from actors.inferlets.mailbox import is_event
+from actors.inferlets.records import Continued, Delivered, Record, Woken, encode, passes
 from actors.inferlets.timer_rows import TimerRow
 from actors.journal.cuts import Passing
 from actors.journal.writer import Lines
@@ -23,6 +25,24 @@ class _Kept:
     num_bytes: int
 
 
+class _Series:
+    """Numbered records, of which those before ``first`` are not kept any longer, and their positions."""
+
+    def __init__(self) -> None:
+        self.first = 0
+        self.positions: deque[int] = deque()
+
+    def forgotten(self, first: int) -> Iterator[range]:
+        """The positions of those before this one, which are kept no longer."""
+        while self.first < first:
+            begin = end = self.positions.popleft()
+            self.first += 1
+            while self.first < first and self.positions[0] == end + 1:
+                end = self.positions.popleft()
+                self.first += 1
+            yield range(begin, end + 1)
+
+
 class JournalLines:
     """Takes an instance's records in their order.
 
@@ -36,11 +56,14 @@ class JournalLines:
     def __init__(self) -> None:
         self._passing = Passing(passes)
         self._rows: list[_Kept] = []
+        self._events, self._messages = _Series(), _Series()
 
-    def recover(self, positions: Iterable[int], history: Iterable[Record]) -> None:
+    def recover(self, positions: Iterable[int], history: Sequence[Record]) -> None:
         """The journal has these at these positions."""
+        if continued := next((record for record in history if isinstance(record, Continued)), None):
+            self._events.first, self._messages.first = continued.first_event, continued.first_message
         for position, record in zip(positions, history, strict=True):
-            self._passing.take(position, record)
+            self._take(position, record)
 
     def take(self, position: int, records: Sequence[Record]) -> Lines:
         """These come next, from this position on."""
@@ -49,7 +72,7 @@ class JournalLines:
         for num_calls, group in groupby(kept, lambda one: one.num_calls if isinstance(one, Woken) else None):
             if num_calls is None:
                 for record in group:
-                    drops += self._passing.take(position + len(lines), record)
+                    drops += self._take(position + len(lines), record)
                     lines.append(encode(record))
                 continue
             row = TimerRow.of([one for one in group if isinstance(one, Woken)])
@@ -58,6 +81,18 @@ class JournalLines:
             num_merged_bytes += sum(one.num_bytes for one in earlier)
             lines.append(self._line(position + len(lines), row, earlier))
         return Lines(lines, drops, num_merged_bytes)
+
+    def _take(self, position: int, record: Record) -> list[range]:
+        """It has this position; returns those of earlier ones that are removed with it."""
+        drops = list(self._passing.take(position, record))
+        if is_event(record):
+            self._events.positions.append(position)
+        elif isinstance(record, Delivered):
+            self._messages.positions.append(position)
+        elif isinstance(record, Continued):
+            drops += self._events.forgotten(record.first_event)
+            drops += self._messages.forgotten(record.first_message)
+        return drops
 
     def _merged_with(self, position: int, row: TimerRow) -> list[_Kept]:
         """The rows immediately before this position that become one with this, the last first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import bisect
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from actors.inferlets.records import Ended, OutputCut, Printed, Record, Sent
 from actors.journal.log import Log
@@ -13,14 +14,20 @@ from api.values import Value, encode
 
 
 class Inbox:
-    """Messages for the program by position, each taken once; one that was not used after all goes back to its place."""
+    """Messages for the program by position, each taken once; one that was not used after all goes back to its place.
+
+    Attributes:
+        values: by position; of what a program that has continued as new received, as much as may wait.
+    """
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
-        self.values: list[Value] = []
+        self.values: dict[int, Value] = {}
         self._max_messages = max_messages
         self._max_bytes = max_bytes
         self._keys: dict[str, int] = {}
         self._sizes: dict[int, int] = {}
+        self._unused: set[int] = set()
+        self._start = self._end = self._num_durable = 0
         self._num_bytes = 0
         self._open: list[int] = []
         self._takers: list[asyncio.Future[int]] = []
@@ -33,7 +40,7 @@ class Inbox:
     @property
     def is_full(self) -> bool:
         """As much as may wait to be taken is here, or being recorded."""
-        return len(self._sizes) >= self._max_messages or self._num_bytes >= self._max_bytes
+        return len(self._unused) >= self._max_messages or self._num_bytes >= self._max_bytes
 
     def position_of(self, key: str) -> int | None:
         """Where the message of this key is; None where there is none."""
@@ -41,7 +48,9 @@ class Inbox:
 
     def reserve(self, key: str, value: Value) -> int:
         """The position of a message of this key that is being recorded."""
-        position = self._keys[key] = len(self._keys)
+        position = self._keys[key] = self._end
+        self._end += 1
+        self._unused.add(position)
         self._sizes[position] = len(encode(value))
         self._num_bytes += self._sizes[position]
         return position
@@ -49,8 +58,9 @@ class Inbox:
     def put(self, key: str, value: Value) -> None:
         """The next message, which is durable."""
         position = self._keys[key] if key in self._keys else self.reserve(key, value)
-        assert position == len(self.values), "messages are recorded in their order"
-        self.values.append(value)
+        assert position == self._num_durable, "messages are recorded in their order"
+        self._num_durable += 1
+        self.values[position] = value
         self.put_back(position)
 
     def forget(self, positions: Iterable[int]) -> None:
@@ -62,7 +72,26 @@ class Inbox:
 
     def used(self, position: int) -> None:
         """The message was taken, and will not be put back."""
-        self._num_bytes -= self._sizes.pop(position, 0)
+        if position in self._unused:
+            self._unused.discard(position)
+            self._num_bytes -= self._sizes[position]
+
+    def first_kept(self, num_received: int) -> int:
+        """The first that is kept where these have been received for good: of them, as much as may wait."""
+        first, num_bytes = self._start, sum(self._sizes.values())
+        while first < num_received and (self._end - first > self._max_messages or num_bytes > self._max_bytes):
+            num_bytes -= self._sizes[first]
+            first += 1
+        return first
+
+    def start_at(self, position: int) -> None:
+        """Keep none before this one; a message with the key of one of those is another one."""
+        forgotten = [key for key, known in islice(self._keys.items(), max(0, position - self._start))]
+        for key in forgotten:
+            known = self._keys.pop(key)
+            del self.values[known], self._sizes[known]
+        self._start = max(self._start, position)
+        self._end, self._num_durable = max(self._end, position), max(self._num_durable, position)
 
     async def take(self) -> int:
         """The position of the oldest message that is there; waits for one. Cancelled, it takes nothing."""
@@ -143,6 +172,18 @@ class Outbox:
             self._taken.append((num, num_bytes))
         self.log.append(placed)
 
+    def first_kept(self) -> int:
+        """The first event that is kept from now on: of those that were read, as much as may be unread."""
+        _, num_bytes = self._taken[-1]
+        first = self.log.start + bisect.bisect_left(self._taken, num_bytes - self._max_bytes, key=lambda one: one[1])
+        return max(self.log.start, min(self.read_position, max(first, self.log.end - self._max_messages)))
+
+    def start_at(self, position: int) -> None:
+        """Keep no event before this position, which all are read."""
+        del self._taken[: min(position - self.log.start, len(self._taken) - 1)]
+        self.log.start_at(position)
+        self.read_position = max(self.read_position, position)
+
     def recover(self) -> None:
         """What is there was sent in an earlier life."""
         self._num_sent, self._num_sent_bytes = self._taken[-1]
@@ -153,9 +194,14 @@ class Outbox:
         if position <= self.read_position:
             return False
         self.read_position = position
-        self._read = self._taken[position]
+        self._read = self._taken[position - self.log.start]
         self._room.set()
         return True
+
+
+def is_event(record: Record) -> bool:
+    """Whether its clients see it as an event."""
+    return isinstance(record, Sent | Printed | OutputCut | Ended)
 
 
 def _event(record: Record, position: int) -> Event | None:

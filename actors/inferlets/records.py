@@ -95,6 +95,8 @@ class Continued(Cut):
         num_received: how many messages of its clients it had received.
         places: where it was in topics.
         num_printed, is_output_cut: how many characters of its output are kept, and whether the rest is left out.
+        first_event, first_message: the first ones that are kept, of its events and of the messages for it.
+        num_read: how many of its events its clients had read. ``Read`` before it is not kept.
     """
 
     num_calls: int
@@ -104,6 +106,9 @@ class Continued(Cut):
     num_printed: int
     is_output_cut: bool
     state: Value
+    first_event: int = 0
+    first_message: int = 0
+    num_read: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +263,7 @@ Record: TypeAlias = (
     | Ended
 )
 
-_PASSING = (*get_args(Given), Slept, Called, PutAway, Resumed, Continued)
+_PASSING = (*get_args(Given), Slept, Called, Read, PutAway, Resumed, Continued)
 
 _codec = Codec(
     (

@@ -12,13 +12,14 @@ Record = TypeVar("Record")
 
 
 class Log(Generic[Record]):
-    """Records at positions 0, 1, 2, …; never changed, read from any position, until it is closed.
+    """Records at positions 0, 1, 2, …, from ``start`` on; never changed, read from any position, until it is closed.
 
     Belongs to one event loop. A reader holds its own cursor, so any number read, each at its own pace, and one that
     comes back misses nothing. ``watch`` an event to learn of growth in many logs with one wait.
     """
 
     def __init__(self) -> None:
+        self.start = 0
         self._records: list[Record] = []
         self._watchers: set[asyncio.Event] = set()
         self.is_closed = False
@@ -26,7 +27,7 @@ class Log(Generic[Record]):
     @property
     def end(self) -> int:
         """The position that the next record will get."""
-        return len(self._records)
+        return self.start + len(self._records)
 
     @property
     def last(self) -> Record:
@@ -50,9 +51,14 @@ class Log(Generic[Record]):
         Raises:
             InvalidRequest: the position lies outside the log.
         """
-        if not 0 <= position <= len(self._records):
-            raise InvalidRequest(f"position {position} lies outside 0..{len(self._records)}")
-        return self._records[position:]
+        if not self.start <= position <= self.end:
+            raise InvalidRequest(f"position {position} lies outside {self.start}..{self.end}")
+        return self._records[position - self.start :]
+
+    def start_at(self, position: int) -> None:
+        """Keep nothing before this position. A log that has ended before it, of which all is lost, goes on there."""
+        del self._records[: max(0, position - self.start)]
+        self.start = max(self.start, position)
 
     def watch(self, event: asyncio.Event) -> None:
         """Set the event whenever the log grows or closes. Idempotent."""

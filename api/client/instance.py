@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from api.client.remote_errors import error_of
 from api.client.retries import Patience
 from api.errors import Closed, GreenroomError, InferletEnded, InferletNotFound, Unavailable
-from api.inferlet_events import KINDS, Completed, Event, Failed, event_of, value_of
+from api.inferlet_events import KINDS, Completed, Event, Failed, Lagged, event_of, value_of
 from api.values import Value, snapshot, to_json
 from api.wire.inferlet_views import InferletView
 
@@ -200,7 +200,7 @@ class ClientInstance:
     async def _take_event(self, event: Event) -> None:
         if event.position <= self._came:
             return
-        if event.position != self._came + 1:
+        if event.position != self._came + (event.missed if isinstance(event, Lagged) else 1):
             raise Unavailable(f"event {event.position} came instead of {self._came + 1}")
         self._patience.renew()
         if not self._is_leaving:

@@ -1,8 +1,8 @@
 """Talking to one inferlet: ``WS /api/inferlets/{id}?after=``, JSON messages in both directions.
 
 From the server, every event of the inferlet after position ``after`` (all of them where it is left out), each once
-and in order: ``{"type": "message" | "stdout" | "stderr" | "completed" | "failed" | "terminated" | "lost", "position",
-…}``. With the inferlet's end the socket is closed (1000).
+and in order: ``{"type": "message" | "stdout" | "stderr" | "lagged" | "completed" | "failed" | "terminated" | "lost",
+"position", …}``. With the inferlet's end the socket is closed (1000).
 
 From the client, ``{"type": "message", "key"?, "text" | "bytes" (base64) | "json"}`` is a message for the program. It
 is answered ``{"type": "accepted", "key", "position"}`` once it is durable, or ``{"type": "error", "code", "message",

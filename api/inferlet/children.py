@@ -50,7 +50,7 @@ class Child:
         await host().begin(SendToChild(self.instance_id, snapshot(message)))
 
     async def recv(self, timeout_s: float | None = None) -> Any:
-        """The next message that it sent.
+        """The next message that it sent; of a child that continues as new, the next that is kept for late readers.
 
         Raises:
             TimeoutError: none came in time.

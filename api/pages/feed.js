@@ -83,7 +83,8 @@ export class TopicFeed {
 
 const ENDINGS = { completed: "Completed", failed: "Failed", terminated: "Terminated", lost: "Lost: its process died" };
 
-function entryOf({ type, position, isEnd, value }) {
+function entryOf({ type, position, isEnd, value, missed }) {
+  if (type === "lagged") return { kind: "note", value: `${count(missed, "event")} before this are no longer kept.` };
   if (isEnd) return { kind: "end", state: type, label: ENDINGS[type], value };
   return type === "message" ? { kind: "theirs", value, label: `Message ${position}` } : { kind: type, value, label: type };
 }

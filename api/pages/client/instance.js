@@ -10,11 +10,13 @@ const ENDS = new Set(["completed", "failed", "terminated", "lost"]);
 
 /**
  * What an inferlet did. `value` is what was sent ("message") or returned ("completed"), what was printed ("stdout",
- * "stderr"), or the program's traceback ("failed"); null for the other ends.
+ * "stderr"), or the program's traceback ("failed"); null for the other ends. "lagged": `missed` events, the last of them
+ * at this position, are no longer kept, since the program has continued as new.
  *
  * @typedef {object} InstanceEvent
- * @property {"message" | "stdout" | "stderr" | "completed" | "failed" | "terminated" | "lost"} type
+ * @property {"message" | "stdout" | "stderr" | "lagged" | "completed" | "failed" | "terminated" | "lost"} type
  * @property {number} position
+ * @property {number} [missed]
  * @property {boolean} isEnd
  * @property {import("./values.js").Value} value
  */
@@ -117,7 +119,7 @@ export class Instance {
           if (name === "error") throw errorOf(data);
           patience.renew();
           if (!data || data.position <= came) continue;
-          if (data.position !== came + 1) throw unreachable(new Error(`event ${data.position} came after ${came}`));
+          if (data.position !== came + (data.missed ?? 1)) throw unreachable(new Error(`event ${data.position} came after ${came}`));
           came = data.position;
           const event = eventOf(data);
           yield event;
@@ -138,5 +140,6 @@ function eventOf(data) {
   const { type, position } = data;
   const hasValue = type === "message" || type === "completed";
   const value = hasValue ? fromJson(data) : (data.text ?? data.error ?? null);
-  return { type, position, isEnd: ENDS.has(type), value };
+  const event = { type, position, isEnd: ENDS.has(type), value };
+  return type === "lagged" ? { ...event, missed: data.missed } : event;
 }

@@ -13,13 +13,14 @@ import pytest_asyncio
 
 from actors.inferlets.executor import EffectDesk
 from actors.inferlets.ports import InferletParts
-from actors.inferlets.records import Continued, Launched, PutAway, Record, decode, passes
+from actors.inferlets.records import Continued, Delivered, Launched, PutAway, Record, Sent, decode, passes
 from actors.inferlets.ref import InferletRef
 from actors.inferlets.rehearsal import rehearse
+from actors.journal.contract import Acquired
 from actors.settings import InferletSettings
 from api.errors import GreenroomError
 from api.inferlet import continue_as_new
-from api.inferlet_events import Completed, Event, Failed, Message, Stderr, Stdout, Terminated
+from api.inferlet_events import Completed, Event, Failed, Lagged, Message, Stderr, Stdout, Terminated
 from api.names import TopicId
 from tests.actors.inferlets.programs import all_events, launched, messages
 from tests.actors.small_cluster import SmallCluster
@@ -205,8 +206,80 @@ async def test_the_journal_has_nothing_of_the_runs_before_but_what_clients_know(
     while not isinstance((found := await recorded(cluster, instance))[-1], Continued):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     assert isinstance(found[0], Launched)
-    assert [record for record in found if passes(record)] == [Continued(60, 0, 30, {}, 0, False, 30)]
+    [continued] = [record for record in found if passes(record)]
+    assert isinstance(continued, Continued)
+    assert replace(continued, num_read=0) == Continued(60, 0, 30, {}, 0, False, 30)
     assert len(found) == 1 + 30 + 30 + 1
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_of_what_was_received_and_read_before_it_continued_as_much_is_kept_as_may_wait(
+    cluster: SmallCluster, dies: bool
+) -> None:
+    few = replace(cluster.settings.inferlets, max_inbox_messages=5, max_outbox_messages=6)
+    await cluster.directory.configure(replace(cluster.settings, inferlets=few))
+    instance = await launched(cluster, COUNTER)
+    for number in range(60):
+        assert await instance.send(number, f"key of {number}") == number
+        assert [one[:2] for one in await messages(instance, 1, after=number - 1)] == [[number + 1, number]]  # type: ignore[index]
+        if dies and number % 7 == 0:
+            cluster.kill_inferlet(instance.instance_id)
+    while not isinstance((found := await recorded(cluster, instance))[-1], Continued):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    sent = [record for record in found if isinstance(record, Sent)]
+    delivered = [record for record in found if isinstance(record, Delivered)]
+    assert len(found) == 2 + len(sent) + len(delivered)
+    assert 5 <= len(delivered) <= 5 + 3
+    assert 6 <= len(sent) <= 6 + 3
+    late = await messages_after_lagged(instance)
+    assert late == [[number + 1, number] for number in range(60 - len(sent), 60)]
+    assert await instance.send("again", "key of 59") == 59
+    assert await instance.send("exit", "key of 0") == 60
+    assert (await all_events(instance, after=59))[-1] == Completed(60, None)
+    assert faults_of(await cluster.journal.acquire(f"inferlet/{instance.instance_id}")) == []
+
+
+async def messages_after_lagged(instance: InferletRef) -> list[object]:
+    """What a late reader gets of the 60, after it has been told what it missed."""
+    found: list[object] = []
+    missed = 0
+    async for event in instance.events():
+        if isinstance(event, Lagged):
+            assert (event.position, found) == (event.missed - 1, [])
+            missed = event.missed
+        assert isinstance(event, Lagged | Message)
+        if isinstance(event, Message):
+            assert event.position == missed + len(found)
+            found.append(event.value[:2])  # type: ignore[index]
+        if missed + len(found) == 60:
+            return found
+    raise AssertionError("it goes on")
+
+
+def faults_of(acquired: Acquired) -> list[int]:
+    """Positions that are missing after the program last began."""
+    records = [decode(line) for line in acquired.records]
+    last = max(number for number, record in enumerate(records) if isinstance(record, Continued))
+    after = acquired.positions[last:]
+    return [position for position in range(after[0], after[-1]) if position not in after]
+
+
+async def test_what_nobody_has_read_is_kept_over_all_that_it_continues(cluster: SmallCluster) -> None:
+    few = replace(cluster.settings.inferlets, max_inbox_messages=5, max_outbox_messages=6)
+    await cluster.directory.configure(replace(cluster.settings, inferlets=few))
+    instance = await launched(
+        cluster,
+        """
+        @inferlet
+        async def main(args: Args) -> None:
+            run = args.state or 0
+            await send(run)
+            if run < 30:
+                await continue_as_new(run + 1)
+        """,
+    )
+    first = await messages(instance, 5)
+    assert first + await messages(instance, 26, after=4) == [*range(31)]
 
 
 async def test_only_what_came_since_counts_toward_the_limit_also_after_a_death(cluster: SmallCluster) -> None:

@@ -56,7 +56,7 @@ class Writes(list[list[Record]]):
 
     def recorder_of(self, journal: Journal, acquired: Acquired) -> Recorder[Record]:
         lines = JournalLines()
-        lines.recover(acquired.positions, map(decode, acquired.records))
+        lines.recover(acquired.positions, [decode(line) for line in acquired.records])
         durable = lambda one: self.append([*one])  # noqa: E731
         return Recorder(journal, acquired, lambda batch: (), lambda: self.expires_at, lines.take, durable, Scope())
 

@@ -28,7 +28,7 @@ from api.errors import (
     Unavailable,
 )
 from api.http.app import build_app
-from api.inferlet_events import Completed, Failed, Message, Stdout, Terminated
+from api.inferlet_events import Completed, Failed, Lagged, Message, Stdout, Terminated
 from api.settings import ApiSettings
 from api.values import Value
 from tests.api.cutting_proxy import proxying
@@ -55,6 +55,15 @@ async def launched(client: Client, cluster: FakeCluster, folder: Path) -> tuple[
     assert await client.program_exists(program)
     instance = await client.launch_instance(program, arguments=["a"])
     return instance, cluster.launched[instance.instance_id]
+
+
+async def test_a_late_client_is_told_what_it_has_missed_and_goes_on(
+    client: Client, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    instance, inferlet = await launched(client, cluster, tmp_path)
+    inferlet.add(Lagged(6, 7), Message(7, "kept"), Completed(8, None))
+    assert [event async for event, _ in instance] == inferlet.log
+    assert instance.position == 8
 
 
 async def test_events_are_received_in_order_and_then_the_end(
