@@ -115,7 +115,8 @@ class Journal(Protocol):
 
         Args:
             entries: of the index, which change with these records.
-            drops: positions of records that are removed with this write; all lie before a record that stays.
+            drops: positions of records that are removed with this write, all before a record that stays; none where
+                it does not begin at the end, as one that is repeated does not.
 
         Raises:
             Fenced: the epoch is not the stream's, or the stream is gone.

@@ -180,11 +180,9 @@ class SqliteJournal(Journal):
                 " SELECT key, ?, owner, ?, ?, ? FROM streams WHERE key = ?",
                 rows,
             )
-            self._has_deleted = self._has_deleted or bool(drops)
-            connection.executemany(
-                "DELETE FROM records WHERE key = ? AND position >= ? AND position < ?",
-                [(key, one.start, one.stop) for one in drops],
-            )
+            dropped = [(key, one.start, one.stop) for one in drops] if position == end else []
+            self._has_deleted = self._has_deleted or bool(dropped)
+            connection.executemany("DELETE FROM records WHERE key = ? AND position >= ? AND position < ?", dropped)
 
         await self._write(write)
 

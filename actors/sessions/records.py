@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
+from zlib import compress, decompress
 
+from actors.journal.cuts import Merged
 from actors.journal.formats import check_format, of_a_later_release, of_line, to_line
 from actors.models.messages import TurnOutput
 from actors.sessions.repeats import KeptIds, KeptParts
@@ -158,6 +161,23 @@ class Edited:
     kept: KeptParts | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Packed(Merged):
+    """As those of these lines, one after another: ``num_merged`` that were at the positions before it, and one more."""
+
+    lines: str
+    num_merged: int
+
+    @classmethod
+    def of(cls, lines: Sequence[bytes]) -> Packed:
+        """Those of these lines."""
+        return cls(b64encode(compress(b"\n".join(lines))).decode(), len(lines) - 1)
+
+    def records(self) -> Iterator[Record]:
+        """Those that it has."""
+        return map(decode, decompress(b64decode(self.lines)).split(b"\n"))
+
+
 FORMAT = 1
 """The format of new streams. Format 0 wrote none."""
 
@@ -175,7 +195,7 @@ Record = (
     | RolledBack
     | Edited
 )
-_RECORDS = {kind.__name__: kind for kind in get_args(Record)}
+_RECORDS: Mapping[str, Any] = {kind.__name__: kind for kind in (*get_args(Record), Packed)}
 
 _NAMES: Mapping[type, str] = {
     **{Text: "text", Tokens: "tokens", Message: "message", BeginningOfText: "bos", Earlier: "earlier"},
@@ -184,7 +204,7 @@ _NAMES: Mapping[type, str] = {
 """Of the types of fields that have several: such a value is a pair, of its type's name and of what it is made of."""
 
 
-def encode(record: Record) -> bytes:
+def encode(record: Record | Packed) -> bytes:
     """A record as one line of JSON."""
     fields = asdict(record)
     if isinstance(record, TurnQueued | TurnDismissed | TurnStarted | TurnKept):
@@ -200,8 +220,26 @@ def encode(record: Record) -> bytes:
     return to_line([type(record).__name__, fields])
 
 
+def decode_all(line: bytes) -> Iterator[Record]:
+    """The records of a line, in this release or an earlier one: those that were packed, or one; see ``decode``."""
+    record = decode_line(line)
+    return record.records() if isinstance(record, Packed) else iter((record,))
+
+
 def decode(line: bytes) -> Record:
-    """The record that ``encode`` wrote, in this release or an earlier one.
+    """The record of a line that has one; see ``decode_line``."""
+    record = decode_line(line)
+    assert not isinstance(record, Packed), "what is packed is packed once"
+    return record
+
+
+def is_packed(line: bytes) -> bool:
+    """Whether it has several records."""
+    return line.startswith(b'["Packed",')
+
+
+def decode_line(line: bytes) -> Record | Packed:
+    """What ``encode`` wrote, in this release or an earlier one.
 
     Raises:
         Unavailable: a later release wrote it.
@@ -213,13 +251,13 @@ def decode(line: bytes) -> Record:
         raise of_a_later_release(f"a session's record {name}", error) from error
 
 
-def _record(name: str, fields: dict[str, Any]) -> Record:
+def _record(name: str, fields: dict[str, Any]) -> Record | Packed:
     if name == Opened.__name__:
         check_format("a session", fields.get("format", 0), FORMAT)
     if "num_told" in fields:
         fields["num_before"] = num_told = fields.pop("num_told")
         del fields["request"]["prompt"][:num_told]
-    record: Record = _reader(_RECORDS[name])(fields)
+    record: Record | Packed = _reader(_RECORDS[name])(fields)
     return record
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from actors.directory.messages import SessionSeed
 from actors.journal.contract import Acquired, Journal, Listing
@@ -12,13 +13,16 @@ from actors.sessions.records import (
     FORMAT,
     Edited,
     Opened,
+    Packed,
     Record,
     Titled,
     TurnFailed,
     TurnHidden,
+    TurnQueued,
     TurnStarted,
-    decode,
+    decode_all,
     encode,
+    is_packed,
 )
 from actors.sessions.shortened import shortened, whole
 from actors.sessions.title import title_of
@@ -28,6 +32,9 @@ from api.errors import Fenced, Moved
 class SessionRecords:
     """The records of one session. The journal's epoch makes its holder the only one who writes them.
 
+    Now and then those at the end become one, as another is written that no client waits for: a long session is read in
+    few, small records.
+
     Attributes:
         history: what the records say.
         owner: whose session it is.
@@ -35,16 +42,23 @@ class SessionRecords:
         is_fenced: another actor has the session, or it has ended; nothing is written here any longer.
     """
 
+    PACKED, PACKED_BYTES = 256, 1 << 20
+    """Records that become one, or the bytes that they have together."""
+    MAX_UNPACKED = 4 * PACKED
+    """Of an earlier release's: those before its last ones stay as they are."""
+
     def __init__(self, journal: Journal, acquired: Acquired) -> None:
         self.history = History()
         for line in acquired.records:
-            self.history.apply(whole(self.history, decode(line)))
+            for record in decode_all(line):
+                self.history.apply(whole(self.history, record))
         self.owner = acquired.info.owner
         self.created_at = acquired.info.created_at
         self.is_fenced = False
         self._journal = journal
         self._stream = OwnedStream(journal, acquired)
         self._writing = asyncio.Lock()
+        self._unpacked = _unpacked(acquired, self.MAX_UNPACKED)
 
     @classmethod
     async def open(cls, journal: Journal, session_id: str, seed: SessionSeed | None) -> SessionRecords:
@@ -93,8 +107,15 @@ class SessionRecords:
 
     async def _append(self, record: Record) -> None:
         listing = _listing_after(self.history, record)
-        line = encode(shortened(self.history, record))
-        await self._stream.append([line], expiry(self.opened.idle_timeout_s), listing)
+        lines = [*self._unpacked, encode(shortened(self.history, record))]
+        line, drops = lines[-1], list[range]()
+        if not isinstance(record, TurnQueued | TurnStarted) and self._is_much(lines):
+            line, drops = encode(Packed.of(lines)), [range(self._stream.end - len(self._unpacked), self._stream.end)]
+        await self._stream.append([line], expiry(self.opened.idle_timeout_s), listing, drops=drops)
+        self._unpacked = [] if drops else lines
+
+    def _is_much(self, lines: Sequence[bytes]) -> bool:
+        return len(lines) > 1 and (len(lines) >= self.PACKED or sum(map(len, lines)) >= self.PACKED_BYTES)
 
     def check_here(self) -> None:
         """Whether the session is still here; raises ``Moved`` where it is not."""
@@ -108,6 +129,16 @@ class SessionRecords:
     async def delete(self) -> None:
         """End the session for good. Idempotent."""
         await self._journal.delete(self._stream.info.key)
+
+
+def _unpacked(acquired: Acquired, limit: int) -> list[bytes]:
+    """The last records, but for the first of the stream, which says what all are; none before one that is packed."""
+    found: list[bytes] = []
+    for position, line in zip(reversed(acquired.positions[-limit:]), reversed(acquired.records[-limit:]), strict=True):
+        if position == 0 or position != acquired.end - 1 - len(found) or is_packed(line):
+            break
+        found.append(line)
+    return found[::-1]
 
 
 def _listing_after(history: History, record: Record) -> Listing:

@@ -64,7 +64,12 @@ async def _faults(settings: JournalSettings) -> list[str]:
     from actors.inferlets.records import decode as decode_inferlet
     from actors.journal.copies import faults
     from actors.journal.keys import INFERLET, SESSION
-    from actors.sessions.records import decode as decode_session
+    from actors.sessions.records import decode_all, decode_line
+
+    def decode_session(line: bytes) -> object:
+        for _ in decode_all(line):
+            pass
+        return decode_line(line)
 
     return [fault async for fault in faults(settings, {SESSION: decode_session, INFERLET: decode_inferlet})]
 

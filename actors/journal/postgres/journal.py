@@ -311,8 +311,8 @@ async def _append(connection: Connection, batch: list[_Append], now: float) -> l
     answers = [_refusal(append, end) for append, end in zip(batch, ends, strict=True)]
     dropped = [
         (key, one.start, one.stop)
-        for key, answer, ranges in zip(keys, answers, drops, strict=True)
-        if answer is None
+        for key, position, end, ranges in zip(keys, positions, ends, drops, strict=True)
+        if position == end
         for one in ranges
     ]
     if dropped:

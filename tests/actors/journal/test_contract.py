@@ -210,6 +210,14 @@ async def test_records_are_dropped_with_a_write_and_positions_go_on(journal: Sto
     assert (await journal.acquire("b")).end == 5
 
 
+async def test_a_write_whose_place_is_taken_drops_nothing(journal: Store) -> None:
+    """What it would have had of the records that it drops stays."""
+    await journal.create("key", "", "", [b"0", b"1"], None)
+    await journal.append("key", 1, 2, [b"2"], None, drops=[range(1, 2)])
+    await journal.append("key", 1, 2, [b"other"], None, drops=[range(0, 1)])
+    assert await journal.records("key") == (b"0", b"2")
+
+
 async def test_a_write_that_is_refused_drops_nothing(journal: Store) -> None:
     for key in ("a", "b"):
         await journal.create(key, "ann", "pocket", [b"0", b"1"], None)

@@ -117,7 +117,7 @@ class Model:
         else:
             await appending
             known.records += new[end - position :]
-            for dropped in (number for one in drops for number in one):
+            for dropped in (number for one in drops for number in one if position == end):
                 known.records[dropped] = None
             known.expires_at = expires_at
             known.title = listing.title if listing else known.title
