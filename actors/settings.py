@@ -186,8 +186,10 @@ class InferletSettings:
         memory_limit_bytes: resident memory of the process; above it the inferlet fails (of a thread, its runs).
         time_limit_s: from launch to end; None for none.
         max_blocking_s: a program that has not yielded for so long fails (of a thread, its runs).
-        max_outbox_messages, max_outbox_bytes: sent and not read by anybody yet; more, and ``send`` waits.
-        max_inbox_messages, max_inbox_bytes: sent to it and not received yet; more are refused.
+        max_outbox_messages, max_outbox_bytes: sent and not read by anybody yet; more, and ``send`` waits. Of one that
+            has continued as new, so much of what was read before is kept.
+        max_inbox_messages, max_inbox_bytes: sent to it and not received yet; more are refused. Of one that has
+            continued as new, so much of what it had received is kept, and known by its keys.
         max_output_chars: of standard output and error together; the rest is not kept.
         max_journal_bytes: of all that is kept of one, to run it again; it grows with the program's life, and beyond
             this the program fails. Only what came after it last continued as new counts; of a thread, what came after

@@ -3,8 +3,8 @@
 ``python -m tests.benchmarks.recovery [--turns N] [--timers N] [--messages N] [--runs N] [--postgres]``
 
 Each is made once, in a journal of its own, and recovered in a process of its own: ``read`` is the time until its
-records are here, ``back`` that until it can go on, ``memory`` what the process has more then. No Ray is started. With
-``--postgres`` also from a copy in a PostgreSQL server (Debian's package) that it starts.
+records are here, ``back`` that until it can go on, ``core`` that of a processor then, ``memory`` what the process has
+more. No Ray is started. With ``--postgres`` also from a copy in a PostgreSQL server (Debian's package) that it starts.
 """
 
 from __future__ import annotations
@@ -132,8 +132,8 @@ class Alone:
         return ()
 
 
-async def recover(settings: JournalSettings) -> tuple[int, int, float, float, float]:
-    """Of the one stream of a journal: records, bytes, seconds to read, to recover, and MB of memory."""
+async def recover(settings: JournalSettings) -> tuple[int, int, float, float, float, float]:
+    """Of the one stream of a journal: records, bytes, seconds to read, to recover, of a processor, and MB of memory."""
     async with opened(settings) as journal:
         keys = [parse_journal_key(one.key) for one in await journal.streams()]
         [(kind, one_id)] = [one for one in keys if one[0] in (SESSION, INFERLET)]
@@ -143,13 +143,14 @@ async def recover(settings: JournalSettings) -> tuple[int, int, float, float, fl
         lines = await journal.records(key)
         read_s, size = time.perf_counter() - began, (len(lines), sum(map(len, lines)))
         del lines
-        began = time.perf_counter()
+        began, core_s = time.perf_counter(), time.process_time()
         open_it = activated(journal, one_id) if kind == INFERLET else SessionRecords.open(journal, one_id, None)
         kept: Any = await open_it
-        recovered_s, memory = time.perf_counter() - began, (process.memory_info().rss - before) / 1e6
+        recovered_s, core_s = time.perf_counter() - began, time.process_time() - core_s
+        memory = (process.memory_info().rss - before) / 1e6
         if kind == INFERLET:
             await kept.stop()
-        return *size, read_s, recovered_s, memory
+        return *size, read_s, recovered_s, core_s, memory
 
 
 async def activated(journal: Journal, instance_id: str) -> Instance:
@@ -163,7 +164,7 @@ async def activated(journal: Journal, instance_id: str) -> Instance:
     return instance
 
 
-def recovered(settings: JournalSettings) -> tuple[int, int, float, float, float]:
+def recovered(settings: JournalSettings) -> tuple[int, int, float, float, float, float]:
     """In this process."""
     return asyncio.run(recover(settings))
 
@@ -186,7 +187,7 @@ def main() -> None:
         ("messages, continued", make_counter, arguments.messages),
         ("runs of a thread", make_thread, arguments.runs),
     ]
-    titles = ("what", "number", "journal", "records", "MB", "read s", "back s", "memory MB")
+    titles = ("what", "number", "journal", "records", "MB", "read s", "back s", "core s", "memory MB")
     with printed(Table(*titles, title="Recovery"), Console()) as table, postgres_if(arguments.postgres) as server:
         for what, make, number in cases:
             if not number:
