@@ -12,6 +12,7 @@ from typing_extensions import override
 import actors.models.actor  # noqa: F401  Ray does when the first handle to one comes: not in a turn
 from actors.calls.priority import lower_priority
 from actors.calls.socket_server import listen
+from actors.inferlets.event_loop import pass_over_sleeps
 from actors.inferlets.instance import Instance
 from actors.inferlets.leftovers import ProcessState
 from actors.inferlets.messages import INFERLET_CALLS
@@ -37,6 +38,7 @@ class HostedInferlet(InferletSlot):
         super().__init__(name, replace(parts, clean_up=self.clean_up), directory)
         route_streams()
         order_sets()
+        pass_over_sleeps()
         self._before = ProcessState()
         gc.freeze()  # what is imported stays: a program's own objects are collected without a look at it
 
