@@ -216,7 +216,8 @@ def _ensure_brokers(settings: ClusterSettings) -> list[Any]:
 
 def _ensure_actors(settings: ClusterSettings) -> tuple[list[Any], Any, Any]:
     brokers = _ensure_brokers(settings)
-    journal = JournalActor.options(name=JOURNAL, **_options(settings)).remote(settings.journal)
+    cluster = ray.get_runtime_context().get_session_name()  # that of a head which is started again on the same Redis
+    journal = JournalActor.options(name=JOURNAL, **_options(settings)).remote(settings.journal, cluster)
     directory = DirectoryActor.options(name=DIRECTORY, **_options(settings)).remote(settings, journal, brokers)
     ray.get(directory.start.remote())
     return brokers, directory, journal

@@ -50,12 +50,12 @@ class HostedJournal:
     """The journal in an actor of its own; Ray restarts it when it dies, and its store has everything.
 
     While another server has the store, every call is refused after ``lock_timeout_s``, in which an earlier life of this
-    actor might end.
+    actor might end; that of a database is no other server's, where it runs on in the same ``cluster``.
     """
 
-    def __init__(self, settings: JournalSettings, lock_timeout_s: float = 5.0) -> None:
+    def __init__(self, settings: JournalSettings, cluster: str | None = None, lock_timeout_s: float = 5.0) -> None:
         self._journal = store_of(settings)
-        self._lock = lock_of(settings)
+        self._lock = lock_of(settings, cluster)
         self._lock_timeout_s = lock_timeout_s
         self._started = Started(self._start)
         self._metrics = JournalMetrics()

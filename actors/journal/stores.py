@@ -57,13 +57,13 @@ def store_of(settings: JournalSettings, name: StoreName = "journal") -> Store:
     return PostgresJournal(settings.url, SCHEMAS[name])
 
 
-def lock_of(settings: JournalSettings) -> Lock:
-    """Of all of them."""
+def lock_of(settings: JournalSettings, cluster: str | None = None) -> Lock:
+    """Of all of them. Processes of one cluster share that of a database; that of a file is one process's."""
     if settings.url is None:
         return JournalLock(files_of(settings)["journal"])
     from actors.journal.postgres.server import ServerLock
 
-    return ServerLock(settings.url)
+    return ServerLock(settings.url, cluster=cluster)
 
 
 def files_of(settings: JournalSettings) -> dict[StoreName, Path]:

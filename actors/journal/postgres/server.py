@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -48,15 +49,22 @@ async def _leave_as_it_is(connection: object) -> None:
 
 
 class ServerLock:
-    """One Greenroom at a time has a database: a lock of the server, held by a connection. See ``JournalLock``."""
+    """One Greenroom at a time has a database: a lock of the server, held by a connection. See ``JournalLock``.
+
+    Locks of one ``cluster`` share it (None: it is nobody else's). So an actor begins elsewhere while the server has not
+    noticed yet that the one before it died, or others cannot reach that: what it still writes, epochs fence.
+    """
 
     RETRY_S = 0.1
     ASK_AFTER_S = 2.0
     """So often it is asked whether the connection is still there: the server might have lost it."""
 
-    def __init__(self, url: str, schema: str = "greenroom", patience_s: float = 60.0) -> None:
+    def __init__(
+        self, url: str, schema: str = "greenroom", patience_s: float = 60.0, cluster: str | None = None
+    ) -> None:
         self._url = url
         self._name = f"lock {schema}"
+        self._cluster = cluster or secrets.token_hex(16)
         self._patience_s = patience_s
         self._connection: asyncpg.Connection[Any] | None = None
         self._asked_at = 0.0
@@ -100,11 +108,28 @@ class ServerLock:
         return True
 
     async def _connect(self) -> asyncpg.Connection[Any]:
-        return await asyncpg.connect(self._url, timeout=_CONNECT_S)
+        return await asyncpg.connect(self._url, timeout=_CONNECT_S, server_settings=_KEEPALIVE)
 
     async def _lock(self, connection: asyncpg.Connection[Any]) -> None:
-        if not await connection.fetchval("SELECT pg_try_advisory_lock(hashtext($1))", self._name):
-            raise _Taken
+        async with connection.transaction():
+            is_alone = await connection.fetchval("SELECT pg_try_advisory_xact_lock(hashtext($1))", self._name)
+            if not is_alone or not await connection.fetchval(_SHARE, self._name, self._cluster):
+                raise _Taken
+
+
+_KEEPALIVE = {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
+"""The server asks so soon whether the holder's machine is still there; by default after two hours."""
+
+_SHARE = """
+WITH mine AS (SELECT hashtext($1) AS name, hashtext($2) AS cluster)
+SELECT CASE WHEN EXISTS (
+    SELECT FROM pg_locks, mine
+    WHERE locktype = 'advisory' AND granted AND objsubid = 2
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND classid::bigint = name & x'ffffffff'::bigint AND objid::bigint <> cluster & x'ffffffff'::bigint
+) THEN false ELSE pg_try_advisory_lock_shared(name, cluster) END FROM mine
+"""
+"""Take a share, unless another cluster has one; whether it was taken."""
 
 
 class _Taken(Exception):

@@ -164,6 +164,42 @@ async def test_one_server_at_a_time_has_a_database(server: Server) -> None:
     second.release()
 
 
+async def test_an_actor_of_the_same_cluster_takes_over_where_the_death_of_the_last_is_not_noticed(
+    server: Server,
+) -> None:
+    url = server.new_database()
+    async with Wire(server.port) as wire:
+        before, after, other = (
+            ServerLock(where, cluster=name) for where, name in ((wire.url(url), "a"), (url, "a"), (url, "b"))
+        )
+        await before.take()
+        wire.is_cut = True
+        await after.take()
+        with pytest.raises(Unavailable, match="is in use by another server"):
+            await other.take()
+        after.release()
+        with pytest.raises(Unavailable, match="is in use by another server"):
+            await other.take(0.2)
+        before.release()
+    await other.take(10)
+    with pytest.raises(Unavailable, match="is in use by another server"):
+        await after.take()
+    other.release()
+
+
+async def test_two_clusters_do_not_look_for_each_other_at_one_time(server: Server) -> None:
+    """Both would find nobody."""
+    url = server.new_database()
+    connection, lock = await asyncpg.connect(url), ServerLock(url)
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(hashtext('lock greenroom'))")
+        with pytest.raises(Unavailable, match="is in use by another server"):
+            await lock.take(0.2)
+    await lock.take(0.2)
+    lock.release()
+    await connection.close()
+
+
 async def test_tables_of_a_later_release_are_refused_and_left_alone(
     opened: Opening,
 ) -> None:
