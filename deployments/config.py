@@ -160,10 +160,15 @@ class ModelConfig(_Config):
 
 
 class ListenConfig(_Config):
-    """Where gateways on the head node answer HTTP themselves; without it they take it from Serve's proxies."""
+    """Where gateways answer HTTP themselves; without it they take it from Serve's proxies."""
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65535)
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether it is at all addresses of a machine, which each has."""
+        return self.host in ("", "0.0.0.0", "::")
 
 
 class GreenroomConfig(_Config):
@@ -227,6 +232,11 @@ class GreenroomConfig(_Config):
         if self.inferlets.mcp_servers:
             raise ValueError(f"inferlets.mcp_servers: say it under agents.{MCP}")
         return self
+
+    @property
+    def gateways_need_head(self) -> bool:
+        """Whether they listen where only the head node can, or on the node that has the journal's file."""
+        return self.listen is not None and not (self.journal.url and self.listen.is_everywhere)
 
     @property
     def mcp_servers(self) -> dict[str, McpServer]:

@@ -27,7 +27,7 @@ GATEWAY = "Gateway"
 class ListeningGateway:
     """Listens for clients itself, in the event loop that does its work; Serve watches over it and replaces it.
 
-    Replicas on the head node share one address, so that a new one listens before the one that it replaces ends.
+    Replicas on one node share its address, so that a new one listens before the one that it replaces ends.
     """
 
     async def __init__(self, config: GreenroomConfig, pools: list[Any]) -> None:  # type: ignore[misc]
@@ -108,7 +108,7 @@ def gateway_deployment(config: GreenroomConfig, pools: list[serve.Application]) 
         num_replicas=config.num_gateways,
         max_ongoing_requests=10_000,
         max_surge_percent=100 if listens else 0,
-        ray_actor_options={"num_cpus": 0, "resources": HEAD if listens else {}},
+        ray_actor_options={"num_cpus": 0, "resources": HEAD if config.gateways_need_head else {}},
         health_check_period_s=1,
         graceful_shutdown_wait_loop_s=0.1,
         graceful_shutdown_timeout_s=10,

@@ -39,11 +39,12 @@ class Rise:
         self._record: Record | None = None
         self._has_started_ray = False
         self._has_deployed = False
+        self._found_at = ""
 
     @property
     def url(self) -> str:
-        """Where it answers on this machine."""
-        return local_url(self._plan.host, self._plan.port)
+        """Where it answers; until that is known, where it does on this machine."""
+        return self._found_at or local_url(self._plan.host, self._plan.port)
 
     def run(self, ray_port: int | None) -> None:
         """Everything; returns when a model can answer.
@@ -70,7 +71,7 @@ class Rise:
         state = f"{'started' if self._has_started_ray else 'runs'}, version {ray.__version__} at {record.address}"
         self._steps.done("Ray", state)
         check_resources(self._plan.config, ray.cluster_resources())
-        self._deploy(record, is_local=len(ray.nodes()) == 1)
+        self._deploy(record, [node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]])
 
     def undo(self) -> None:
         """Leave nothing that was not there before."""
@@ -103,7 +104,7 @@ class Rise:
         self._home.write(self._record)
         return self._record
 
-    def _deploy(self, record: Record, is_local: bool) -> None:
+    def _deploy(self, record: Record, nodes: list[str]) -> None:
         from actors.cluster.greenroom import check_shards  # takes seconds, as these do
         from deployments import serving
         from deployments.attached import running_address
@@ -117,13 +118,17 @@ class Rise:
         if is_update:
             asyncio.run(check_shards(self._plan.config.broker.num_shards))
             self._steps.say("Greenroom", f"runs already at {self.url}/: it is updated in place, its sessions stay")
-        elif is_local and not self._has_started_ray:
+        elif len(nodes) == 1 and not self._has_started_ray:
             self._check_local(has_port=listens_at is not None)
         started_serve = not runs or record.started_serve
-        self._home.write(replace(record, url=self.url, started_serve=started_serve))
+        record = replace(record, url=self.url, started_serve=started_serve)
+        self._home.write(record)
         self._has_deployed = not is_update
         serving.deploy(self._plan, is_proxied=proxies is not None)
-        asyncio.run(Rollout(self._plan.config, self.url, self._steps, self._deadline).follow())
+        is_anywhere = proxies is None and not self._plan.config.gateways_need_head
+        urls = [self.url, *(local_url(node, self._plan.port) for node in nodes if is_anywhere)]
+        self._found_at = asyncio.run(Rollout(self._plan.config, urls, self._steps, self._deadline).follow())
+        self._home.write(replace(record, url=self.url))
         if is_update:
             self._steps.done("Greenroom", "updated")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -49,18 +50,18 @@ def _part(deployment: str) -> str:
 
 
 class Rollout:
-    """Follows one deployment and tells of its steps."""
+    """Follows one deployment and tells of its steps. Gateways might answer at any of ``urls``."""
 
-    def __init__(self, config: GreenroomConfig, url: str, steps: Steps, deadline: float) -> None:
+    def __init__(self, config: GreenroomConfig, urls: Sequence[str], steps: Steps, deadline: float) -> None:
         self._config = config
-        self._url = url
+        self._urls = urls
         self._steps = steps
         self._deadline = deadline
         self._greenroom: Greenroom | None = None
         self._told: dict[str, StartReport] = {}
 
-    async def follow(self) -> None:
-        """Returns when the whole application runs and answers.
+    async def follow(self) -> str:
+        """Returns when the whole application runs and answers, and where.
 
         Raises:
             CommandFailed: a part of it cannot start, or it is not ready by the deadline.
@@ -69,8 +70,8 @@ class Rollout:
         while True:
             application = (await asyncio.to_thread(serve.status)).applications.get(APPLICATION)
             await self._look_at_actors()
-            if application and await self._is_ready(application):
-                return
+            if application and await self._is_ready(application) and (url := await self._answering()):
+                return url
             if time.monotonic() > self._deadline:
                 raise CommandFailed(f"not ready in time: {self._what_is_missing(application)}")
             await asyncio.sleep(_POLL_S)
@@ -93,9 +94,7 @@ class Rollout:
         self._check("the gateway", application.deployments.get(GATEWAY))
         if application.status == "DEPLOY_FAILED":
             raise CommandFailed(f"Serve cannot deploy Greenroom: {sentence_of_trace(application.message)}")
-        if application.status != "RUNNING" or self._greenroom is None:
-            return False
-        return await self._answers()
+        return application.status == "RUNNING" and self._greenroom is not None
 
     async def _tell_of_model(self, model: ModelConfig, deployment: Any) -> None:
         reports = await self._greenroom.directory.reports() if self._greenroom else ()
@@ -136,16 +135,18 @@ class Rollout:
         if _is_given_up(deployment):
             raise CommandFailed(f"{what} cannot start: {sentence_of_trace(deployment.message)}")
 
-    async def _answers(self) -> bool:
+    async def _answering(self) -> str | None:
         self._steps.say("Gateway", "starting")
-        try:
-            async with httpx.AsyncClient() as client:
-                answer = await client.get(f"{self._url}/readyz", timeout=5)
-        except httpx.TransportError:
-            return False
-        if answer.status_code == httpx.codes.OK:
-            self._steps.done("Gateway", f"ready at {self._url}/")
-        return answer.status_code == httpx.codes.OK
+        async with httpx.AsyncClient() as client:
+            for url in self._urls:
+                try:
+                    answer = await client.get(f"{url}/readyz", timeout=5)
+                except httpx.TransportError:
+                    continue
+                if answer.status_code == httpx.codes.OK:
+                    self._steps.done("Gateway", f"ready at {url}/")
+                    return url
+        return None
 
     def _what_is_missing(self, application: ApplicationStatusOverview | None) -> str:
         if application is None:

@@ -10,9 +10,13 @@ from typing import Any
 from rich.console import Console
 
 from actors.models.messages import StartReport
+from api.http.app import build_app
+from api.settings import ApiSettings
 from deployments.config import GreenroomConfig, ModelConfig
 from deployments.console import Steps
 from deployments.rollout import Rollout, problem_of
+from tests.api.fake_cluster import FakeCluster
+from tests.api.live_server import serving
 from tests.deployments.test_failures import FAILED_TO_START
 
 MODEL = ModelConfig(name="m", path="/models/m")
@@ -40,7 +44,7 @@ async def told(
     """The lines that come of looking at each of these moments twice."""
     greenroom, stream = Starting(), io.StringIO()
     with Steps(Console(file=stream, markup=False, soft_wrap=True)) as steps:
-        rollout = Rollout(GreenroomConfig(models=(model,)), "http://nowhere", steps, 0.0)
+        rollout = Rollout(GreenroomConfig(models=(model,)), ["http://nowhere"], steps, 0.0)
         rollout._greenroom = greenroom  # type: ignore[assignment]
         for moment in moments:
             greenroom.now = tuple(moment)
@@ -99,3 +103,12 @@ def test_why_an_application_cannot_run_is_one_sentence() -> None:
     assert problem_of(given_up).startswith("model 'm' cannot start: no model can be loaded from /models/m: ")
     ill = application("UNHEALTHY", Gateway=("UNHEALTHY", "RayError: out of memory"))
     assert problem_of(ill) == "the gateway cannot start: RayError: out of memory"
+
+
+async def test_it_answers_where_a_gateway_is_found_whichever_node_that_is_on() -> None:
+    stream = io.StringIO()
+    async with serving(build_app(FakeCluster(), ApiSettings())) as url:
+        with Steps(Console(file=stream, markup=False, soft_wrap=True)) as steps:
+            rollout = Rollout(GreenroomConfig(), ["http://127.0.0.1:1", url], steps, 0.0)
+            assert await rollout._answering() == url
+    assert f"Gateway: ready at {url}/" in stream.getvalue()
