@@ -135,6 +135,11 @@ class UnknownAdapter(InvalidRequest):
         there = f"there are: {', '.join(adapters)}" if adapters else "it has none"
         return cls(f"the model has no adapter {name!r}; {there}")
 
+    @classmethod
+    def unloaded(cls, name: str) -> UnknownAdapter:
+        """The model had it until now."""
+        return cls(f"the model's adapter {name!r} has been unloaded")
+
 
 class Unsupported(InvalidRequest):
     """The engine that runs this model cannot do what was asked."""

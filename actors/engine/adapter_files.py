@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -57,7 +58,7 @@ class AdapterFiles:
             raise InvalidRequest(f"adapter {name!r}: {path} is not a PEFT adapter: it has no {missing[0]}")
         try:
             settings = json.loads((path / _CONFIG).read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             settings = None
         if not isinstance(settings, dict) or settings.get("peft_type") != "LORA":
             raise InvalidRequest(f"adapter {name!r}: {path / _CONFIG} does not describe a LoRA adapter")
@@ -78,6 +79,21 @@ class AdapterFiles:
         if not isinstance(settings.get("lora_alpha"), int | float):
             raise InvalidRequest(f"adapter {name!r} cannot be served: it has no lora_alpha")
         return cls(name, path, max(ranks), settings)
+
+    def digest(self) -> str:
+        """What names its contents: equal where all that is computed with it is.
+
+        Raises:
+            InvalidRequest: they cannot be read.
+        """
+        found = hashlib.sha256()
+        try:
+            for file in (_CONFIG, WEIGHTS):
+                with (self.path / file).open("rb") as opened:
+                    found.update(hashlib.file_digest(opened, "sha256").digest())
+        except OSError as error:
+            raise InvalidRequest(f"adapter {self.name!r}: {self.path} cannot be read: {error.strerror}") from error
+        return found.hexdigest()
 
     def scale(self, module: str) -> float:
         """What the product for this module is multiplied by."""

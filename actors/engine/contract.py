@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
+from actors.engine.adapter_files import AdapterFiles
 from actors.engine.constraints.answers import EngineConstraint
 from api.errors import UnknownAdapter, Unsupported
 from api.turns import Finish, Sampling, Stop, TokenLogprobs
@@ -80,6 +81,14 @@ class EngineInfo:
         """
         if adapter is not None and adapter not in self.adapters:
             raise UnknownAdapter.among(self.adapters, adapter)
+
+    def with_adapter(self, name: str) -> EngineInfo:
+        """The same with one more."""
+        return replace(self, adapters=(*self.adapters, name))
+
+    def without_adapter(self, name: str) -> EngineInfo:
+        """The same without one."""
+        return replace(self, adapters=tuple(one for one in self.adapters if one != name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +216,7 @@ class Engine(Protocol):
     """Runs one model; holds the KV cache of many contexts.
 
     Attributes:
-        info: what it has loaded.
+        info: what it has loaded; another one once adapters change.
     """
 
     info: EngineInfo
@@ -304,6 +313,23 @@ class Engine(Protocol):
 
     def residency(self, context_id: str) -> Residency | None:
         """How much of a context is held; None where it is not."""
+        ...
+
+    async def load_adapter(self, files: AdapterFiles) -> None:
+        """Load an adapter under a name that no other one has now, while turns run. One call at a time.
+
+        Raises:
+            InvalidRequest: one sentence on why it cannot be served here.
+            Unavailable: the engine has failed.
+        """
+        ...
+
+    def unload_adapter(self, name: str) -> None:
+        """Forget an adapter; unknown: nothing happens.
+
+        Turns that run with it end with ``UnknownAdapter``. Contexts keep their ids and lose what was computed with it,
+        so that another adapter which is loaded under its name never goes on from that.
+        """
         ...
 
     def limit_owners(self, share: float) -> None:

@@ -31,6 +31,7 @@ class Turn:
         has_started: its prompt has been computed once.
         summed: (width,), float64: of the hidden states so far, of a turn that ends with their mean.
         finish: how it ended, when that is known before the next step: cancelled, or ended by its earlier output.
+        failure: what ended it before the next step.
     """
 
     admission: Admission
@@ -46,6 +47,12 @@ class Turn:
     has_started: bool = False
     summed: Tensor | None = None
     finish: Finish | None = None
+    failure: GreenroomError | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more is computed for it."""
+        return self.finish is not None or self.failure is not None
 
     def take(self, token_id: int) -> tuple[str, Finish | None]:
         """Take note of an output token: the text that it completes, and how the turn ended, if it did.

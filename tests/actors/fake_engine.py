@@ -7,7 +7,9 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from actors.engine.adapter_files import WEIGHTS, AdapterFiles
 from actors.engine.constraints.answers import EngineConstraint
 from actors.engine.contract import (
     Admission,
@@ -48,6 +50,14 @@ def distribution(tokens: Sequence[int]) -> Distribution:
     first = next_token(tokens)
     chances = ((first, 0.5), (first % (VOCABULARY - 1) + 1, 0.25), ((first + 1) % (VOCABULARY - 1) + 1, 0.25))
     return Distribution(tuple((token, math.log(chance)) for token, chance in chances), 1.5 * math.log(2))
+
+
+def write_adapter(folder: Path, weights: bytes = b"weights") -> Path:
+    """An adapter as far as a fake engine reads one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 4, "lora_alpha": 8}')
+    (folder / WEIGHTS).write_bytes(weights)
+    return folder
 
 
 class FakeTokenizer:
@@ -105,6 +115,7 @@ class _Turn:
     admission: Admission
     made: int
     is_cancelled: bool = False
+    is_unloaded: bool = False
 
 
 @dataclass
@@ -144,8 +155,7 @@ class FakeEngine:
 
     def admit(self, admission: Admission) -> Residency:
         """See ``Engine``."""
-        if admission.adapter is not None and admission.adapter not in self.adapters:
-            raise UnknownAdapter.among(self.adapters, admission.adapter)
+        self.info.require_adapter(admission.adapter)
         if any(turn.admission.context_id == admission.context_id for turn in self._turns.values()):
             raise TurnRunning(f"a turn is running on context {admission.context_id!r}")
         held = self.contexts.get(admission.context_id)
@@ -225,6 +235,16 @@ class FakeEngine:
             return None
         return Residency(len(self.contexts[context_id]), self.resident.get(context_id, 0))
 
+    async def load_adapter(self, files: AdapterFiles) -> None:
+        """See ``Engine``."""
+        self.info = self.info.with_adapter(files.name)
+
+    def unload_adapter(self, name: str) -> None:
+        """See ``Engine``."""
+        self.info = self.info.without_adapter(name)
+        for turn in self._turns.values():
+            turn.is_unloaded = turn.is_unloaded or turn.admission.adapter == name
+
     def limit_owners(self, share: float) -> None:
         """See ``Engine``."""
         self.owner_share = share
@@ -240,6 +260,9 @@ class FakeEngine:
         admission = turn.admission
         if turn.is_cancelled:
             return self._end(turn_id, (), Finish("cancelled"))
+        if turn.is_unloaded:
+            del self._turns[turn_id]
+            return Output(turn_id, error=UnknownAdapter.unloaded(admission.adapter or ""))
         tokens = self.contexts[admission.context_id]
         token = next_token(tokens, admission.adapter)
         if admission.distribution:

@@ -57,7 +57,6 @@ class Admissions:
         if admission.embedding:
             self._info.require("embedding")
         check_length(admission, self._info)
-        self._info.require_adapter(admission.adapter)
         holes = admission.holes
         if context is not None and admission.base_length:
             holes = holes_within(context.holes, admission.base_length)

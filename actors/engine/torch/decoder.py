@@ -11,6 +11,7 @@ from typing_extensions import override
 from actors.engine.torch.adapted_layers import AdaptedLayers
 from actors.engine.torch.attention import Attention
 from actors.engine.torch.batch import Inputs
+from actors.engine.torch.low_rank import Adapters
 
 
 class Decoder(Protocol):
@@ -18,9 +19,11 @@ class Decoder(Protocol):
 
     Attributes:
         has_states: it gives the sums of hidden states too.
+        adapters: those that a batch's rows can be computed with.
     """
 
     has_states: bool
+    adapters: Adapters
 
     def logits(self, inputs: Inputs, attention: Attention) -> Tensor:
         """One forward pass: (rows, vocab), unnormalised."""
@@ -51,7 +54,7 @@ class TransformersDecoder(Decoder):
 
     def __init__(self, model: Any, layers: AdaptedLayers) -> None:
         self._model = model
-        self._layers = layers
+        self.adapters = self._layers = layers
 
     @override
     def logits(self, inputs: Inputs, attention: Attention) -> Tensor:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import wraps
+from functools import partial, wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 from typing_extensions import override
 
+from actors.engine.adapter_files import AdapterFiles
 from actors.engine.constraints.answers import EngineConstraint
 from actors.engine.constraints.grammars import Grammars
 from actors.engine.context import closest, forked
@@ -42,7 +43,7 @@ from actors.engine.torch.runner import Runner
 from actors.engine.torch.scheduler import Scheduler
 from actors.engine.torch.settings import TorchSettings
 from actors.engine.torch.step_thread import StepThread
-from api.errors import ContextLost, InvalidRequest, TurnRunning
+from api.errors import ContextLost, InvalidRequest, TurnRunning, UnknownAdapter, reason_of
 
 __all__ = ["TorchEngine", "TorchSettings"]
 
@@ -72,7 +73,8 @@ class TorchEngine(Engine):
 
     The lock is held by every call that reads or changes contexts and turns, and by the thread while it plans and
     settles, not while it computes. Blocks are handed out only while planning, so that whatever is freed while a step is
-    in flight is not written to by another context before that step has ended.
+    in flight is not written to by another context before that step has ended. The model's adapters change between two
+    steps.
     """
 
     def __init__(self, settings: TorchSettings, tokenizer: Tokenizer, runner: Runner) -> None:
@@ -93,6 +95,8 @@ class TorchEngine(Engine):
         self._counters: Counter[str] = Counter()
         self._is_stepping = False
         self._runner = runner
+        self._adapters = loaded.decoder.adapters
+        self._changes: deque[Callable[[], object]] = deque()
         self._contexts = ContextStore(runner.num_blocks, settings.block_size, self._counters)
         self._owners = Owners(settings.owner_share)
         self._scheduler = Scheduler(
@@ -114,7 +118,7 @@ class TorchEngine(Engine):
     ) -> TorchEngine:
         """An engine that has loaded its model; see ``OpenEngine``."""
         tell("torch loads the weights")
-        engine = cls(settings, tokenizer, await _load_in_passing(settings))
+        engine = cls(settings, tokenizer, await _in_passing(_load, settings))
         engine._thread.start()
         return engine
 
@@ -130,6 +134,7 @@ class TorchEngine(Engine):
     @_locked
     @override
     def admit(self, admission: Admission) -> Residency:
+        self.info.require_adapter(admission.adapter)
         turn = self._admissions.admit(admission)
         context = turn.context
         self._counters["prompt_tokens"] += len(admission.tokens)
@@ -191,7 +196,9 @@ class TorchEngine(Engine):
     @override
     def refill(self, context_id: str) -> None:
         context = self._contexts.get(context_id)
-        if context is not None and context.turn_id is None and context.num_missing:
+        if context is None or context.adapter not in (None, *self.info.adapters):
+            return
+        if context.turn_id is None and context.num_missing:
             self._counters["refills"] += not context.wants_refill
             self._contexts.touch(context)
             self._scheduler.add_refill(context)
@@ -213,6 +220,33 @@ class TorchEngine(Engine):
     def residency(self, context_id: str) -> Residency | None:
         context = self._contexts.get(context_id)
         return None if context is None else context.residency
+
+    @override
+    async def load_adapter(self, files: AdapterFiles) -> None:
+        assert files.name not in self.info.adapters
+        try:
+            put = await _in_passing(self._adapters.prepare, files)
+        except (RuntimeError, MemoryError) as error:
+            raise InvalidRequest(f"adapter {files.name!r} cannot be loaded: {reason_of(error)}") from error
+        with self._lock:
+            self._changes.append(put)
+            self.info = self.info.with_adapter(files.name)
+
+    @_locked
+    @override
+    def unload_adapter(self, name: str) -> None:
+        if name not in self.info.adapters:
+            return
+        self.info = self.info.without_adapter(name)
+        for context in self._contexts:
+            if context.adapter == name:
+                turn = self._scheduler.get(context.turn_id) if context.turn_id is not None else None
+                if turn is not None and not turn.is_over:
+                    turn.failure = UnknownAdapter.unloaded(name)
+                self._scheduler.remove_refill(context)
+                self._contexts.keep_resident(context, 0)
+        self._changes.append(partial(self._adapters.remove, name))
+        self._thread.wake()
 
     @_locked
     @override
@@ -243,7 +277,9 @@ class TorchEngine(Engine):
 
     def _advance(self) -> Sequence[Output] | None:
         with self._lock:
-            ended = [self._settlement.end(turn) for turn in self._scheduler.turns() if turn.finish is not None]
+            while self._changes:
+                self._changes.popleft()()
+            ended = [self._settlement.end(turn) for turn in self._scheduler.turns() if turn.is_over]
             rows = [] if ended else self._scheduler.plan()
             if not rows:
                 assert ended or not self._scheduler.num_turns, "turns wait, but none of them can get on"
@@ -279,15 +315,15 @@ def _features(loaded: LoadedModel) -> frozenset[Feature]:
     return _FEATURES - {feature for feature, has_it in found.items() if not has_it}
 
 
-async def _load_in_passing(settings: TorchSettings) -> Runner:
-    """In a thread that ends: its share of OpenMP's threads would count against those that compute the steps.
+async def _in_passing(work: Callable[Arguments, Answer], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
+    """Run it in a thread that ends: its share of OpenMP's threads would count against those that compute the steps.
 
     Where more are alive than cores they sleep between two operations instead of waiting awake: on two threads of an
     AMD EPYC (torch 2.13) a step of a model of 21M parameters took 10.2 ms so, and 5.7 without.
     """
     loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model-loader")
     try:
-        return await asyncio.get_running_loop().run_in_executor(loader, _load, settings)
+        return await asyncio.get_running_loop().run_in_executor(loader, partial(work, *args, **kwargs))
     finally:
         loader.shutdown(wait=False)
 

@@ -11,7 +11,7 @@ as fast with the embedded one of 1M.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,13 +23,14 @@ from actors.engine.adapter_files import AdapterFiles
 from actors.engine.torch.attention import Attention
 from actors.engine.torch.batch import Inputs
 from actors.engine.torch.decoder import Decoder
-from actors.engine.torch.low_rank import AdaptedRows, Adapter, LowRank
+from actors.engine.torch.low_rank import Adapter, Adapters, LowRank
 from actors.engine.torch.plain_checkpoint import PlainConfig
 from actors.engine.torch.projection import Projection
 
 _QUERY_KEY_VALUE = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 _GATE_UP = ("mlp.gate_proj", "mlp.up_proj")
 _OUTPUT, _DOWN = "self_attn.o_proj", "mlp.down_proj"
+_BEFORE_ATTENTION, _BEFORE_MLP = _NORMS = ("input_layernorm.weight", "post_attention_layernorm.weight")
 
 
 class _Weights:
@@ -61,15 +62,15 @@ class _Adapted:
     down: LowRank | None
 
     @classmethod
-    def of(cls, adapter: Adapter, prefix: str, config: PlainConfig, weights: _Weights) -> _Adapted:
+    def of(cls, adapter: Adapter, prefix: str, config: PlainConfig, kept: _Kept) -> _Adapted:
         """For the layer whose names begin so."""
 
         def joined(names: Sequence[str], norm: str) -> LowRank | None:
-            widths = [len(weights[f"{name}.weight"]) for name in names]
-            found = adapter.side_by_side([f"{prefix}{name}" for name in names], widths)
-            return None if found is None else LowRank(found.down * weights[norm].unsqueeze(1), found.up)
+            full = [f"{prefix}{name}" for name in names]
+            found = adapter.side_by_side(full, [kept.shapes[name][0] for name in full])
+            return None if found is None else LowRank(found.down * kept.norms[f"{prefix}{norm}"].unsqueeze(1), found.up)
 
-        query_key_value = joined(_QUERY_KEY_VALUE, "input_layernorm.weight")
+        query_key_value = joined(_QUERY_KEY_VALUE, _BEFORE_ATTENTION)
         if query_key_value is not None:
             turned = (config.num_query_heads + config.num_heads) * config.head_width
             rows = query_key_value.up.t()
@@ -78,9 +79,49 @@ class _Adapted:
         return cls(
             query_key_value=query_key_value,
             output=adapter.layers.get(f"{prefix}{_OUTPUT}"),
-            gate_up=joined(_GATE_UP, "post_attention_layernorm.weight"),
+            gate_up=joined(_GATE_UP, _BEFORE_MLP),
             down=adapter.layers.get(f"{prefix}{_DOWN}"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What adapters are made to fit: the shapes of the linear layers, (out, in), and the norms before them, by name."""
+
+    shapes: Mapping[str, Sequence[int]]
+    norms: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, config: PlainConfig, weights: Mapping[str, Tensor]) -> _Kept:
+        """Of these weights."""
+        norms = [f"model.layers.{index}.{norm}" for index in range(config.num_layers) for norm in _NORMS]
+        shapes = {name: weights[f"{name}.weight"].shape for name in _linear_layers(config)}
+        return cls(shapes, {name: weights[name] for name in norms})
+
+
+class _LeanAdapters(Adapters):
+    """The adapters of a ``LeanDecoder``.
+
+    Attributes:
+        layers: what each adds in each layer, by its name.
+    """
+
+    def __init__(self, config: PlainConfig, weights: Mapping[str, Tensor]) -> None:
+        self.layers: dict[str, Sequence[_Adapted]] = {}
+        self._config = config
+        self._kept = _Kept.of(config, weights)
+
+    @override
+    def prepare(self, files: AdapterFiles) -> Callable[[], object]:
+        config, kept = self._config, self._kept
+        adapter = Adapter.load(files, kept.shapes, torch.device("cpu"), torch.float32)
+        prefixes = [f"model.layers.{index}." for index in range(config.num_layers)]
+        layers = [_Adapted.of(adapter, prefix, config, kept) for prefix in prefixes]
+        return lambda: self.layers.update({files.name: layers})
+
+    @override
+    def remove(self, name: str) -> None:
+        del self.layers[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +130,6 @@ class _Layer:
 
     Attributes:
         head_norms: (query heads + heads, width): of the norms on each query and key head.
-        adapted: by the adapter's name.
     """
 
     index: int
@@ -102,10 +142,9 @@ class _Layer:
     num_heads: int
     width: int
     window: int | None
-    adapted: Mapping[str, _Adapted]
 
     @classmethod
-    def of(cls, index: int, config: PlainConfig, weights: _Weights, adapters: Sequence[Adapter]) -> _Layer:
+    def of(cls, index: int, config: PlainConfig, weights: _Weights) -> _Layer:
         """The layer of this index."""
         width = config.head_width
         query_key_value = weights.joined([f"{name}.weight" for name in _QUERY_KEY_VALUE], interleave=width)
@@ -115,13 +154,13 @@ class _Layer:
         return cls(
             index=index,
             query_key_value=Projection(
-                query_key_value * weights["input_layernorm.weight"],
+                query_key_value * weights[_BEFORE_ATTENTION],
                 weights.joined([f"{name}.bias" for name in _QUERY_KEY_VALUE], interleave=width),
             ),
             head_norms=_head_norms(config, weights),
             output=Projection(weights[f"{_OUTPUT}.weight"], weights.joined([f"{_OUTPUT}.bias"])),
             gate_up=Projection(
-                gate_up * weights["post_attention_layernorm.weight"],
+                gate_up * weights[_BEFORE_MLP],
                 weights.joined([f"{name}.bias" for name in _GATE_UP]),
             ),
             down=Projection(weights[f"{_DOWN}.weight"], weights.joined([f"{_DOWN}.bias"])),
@@ -129,9 +168,6 @@ class _Layer:
             num_heads=config.num_heads,
             width=width,
             window=config.windows[index],
-            adapted={
-                adapter.name: _Adapted.of(adapter, f"model.layers.{index}.", config, weights) for adapter in adapters
-            },
         )
 
 
@@ -149,15 +185,14 @@ class LeanDecoder(Decoder):
             KeyError: one is missing.
             InvalidRequest: an adapter is not for this model.
         """
-        shapes = {name: weights[f"{name}.weight"].shape for name in _linear_layers(config)} if adapters else {}
-        loaded = [Adapter.load(files, shapes, torch.device("cpu"), torch.float32) for files in adapters]
+        self.adapters = self._adapters = _LeanAdapters(config, weights)
+        for files in adapters:
+            self.adapters.prepare(files)()
         self._embedding = weights["model.embed_tokens.weight"]
         width = config.head_width
         exponents = torch.arange(0, width, 2, dtype=torch.int64).float() / width
         self._inverse_frequencies = 1.0 / config.rope_base**exponents
-        self._layers = [
-            _Layer.of(index, config, _Weights(weights, index), loaded) for index in range(config.num_layers)
-        ]
+        self._layers = [_Layer.of(index, config, _Weights(weights, index)) for index in range(config.num_layers)]
         head = weights.get("lm_head.weight", self._embedding)  # where a checkpoint has one it is taken, tied or not
         self._norm = weights["model.norm.weight"]
         self._head = Projection(head * self._norm)
@@ -178,8 +213,10 @@ class LeanDecoder(Decoder):
         hidden = embedding(inputs.input_ids[0], self._embedding)
         angles = torch.outer(inputs.position_ids[0].float(), self._inverse_frequencies)
         rotation = torch.polar(torch.ones(()).expand_as(angles), angles).unsqueeze(1)
+        adapted = [(self._adapters.layers[rows.adapter], rows.where) for rows in inputs.adapted]
         for layer in self._layers:
-            _run_layer(layer, hidden, rotation, attention, self._epsilon, inputs.adapted)
+            additions = [(layers[layer.index], where) for layers, where in adapted]
+            _run_layer(layer, hidden, rotation, attention, self._epsilon, additions)
         return hidden
 
     def _logits(self, hidden: Tensor, inputs: Inputs) -> Tensor:
@@ -194,10 +231,9 @@ def _run_layer(
     rotation: Tensor,
     attention: Attention,
     epsilon: Tensor,
-    adapted: Sequence[AdaptedRows],
+    additions: Sequence[tuple[_Adapted, Tensor]],
 ) -> None:
-    """Add a layer's output to ``hidden``, (tokens, hidden), in place."""
-    additions = [(layer.adapted[rows.adapter], rows.where) for rows in adapted]
+    """Add a layer's output to ``hidden``, (tokens, hidden), in place; and what adapters add for some of the tokens."""
     num_tokens, num_query_heads = hidden.shape[0], layer.num_query_heads
     normed = _normalised(hidden, epsilon)
     packed = layer.query_key_value(normed)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -87,6 +88,22 @@ class Adapter:
             return None
         up = [torch.zeros(0, width) if layer is None else layer.up for layer, width in zip(found, widths, strict=True)]
         return LowRank(torch.cat(down, dim=1), torch.block_diag(*up))
+
+
+class Adapters(Protocol):
+    """The adapters of a decoder, which change between two forward passes."""
+
+    def prepare(self, files: AdapterFiles) -> Callable[[], object]:
+        """Read one, which takes a while and may go on beside forward passes; what is returned has the decoder have it.
+
+        Raises:
+            InvalidRequest: one sentence on why it cannot be served with this model.
+        """
+        ...
+
+    def remove(self, name: str) -> None:
+        """Have it no longer."""
+        ...
 
 
 def _read(files: AdapterFiles) -> dict[str, Tensor]:

@@ -53,7 +53,7 @@ class Settlement:
         if turn is None:
             self._settle_refill(row, result.error)
             return None
-        if turn.finish is not None:
+        if turn.is_over:
             return self.end(turn)
         if result.error is not None:
             return self._fail(turn, result.error)
@@ -66,7 +66,9 @@ class Settlement:
             return self._fail(turn, error)
 
     def end(self, turn: Turn) -> Output:
-        """The last output of a turn that has a ``finish``."""
+        """The last output of a turn that is over."""
+        if turn.failure is not None:
+            return self._fail(turn, turn.failure)
         self._leave(turn)
         return Output(turn.turn_id, finish=turn.finish)
 

@@ -38,7 +38,7 @@ class RowDecoder(Decoder):
             pads: contexts of different lengths may be computed together.
         """
         self._model = model
-        self._layers = layers
+        self.adapters = self._layers = layers
         self._longest = _PADDED if pads else 1
         self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
 

@@ -34,7 +34,6 @@ class Admissions:
         if admission.holes:
             self._info.require("mask")
         check_length(admission, self._info)
-        self._info.require_adapter(admission.adapter)
         check_constraint(admission, self._grammars)
         if context is None:
             context = self._contexts.create(admission.context_id)

@@ -30,8 +30,8 @@ from actors.engine.vllm.outcome import outcome
 from actors.engine.vllm.outputs import Outputs
 from actors.engine.vllm.parameters import refill_parameters, turn_parameters
 from actors.engine.vllm.requests import Requests
-from actors.engine.vllm.settings import sentence_of, vllm_config
-from api.errors import CapacityExhausted, GreenroomError, IdTaken, Unavailable
+from actors.engine.vllm.settings import Places, sentence_of, vllm_config
+from api.errors import CapacityExhausted, GreenroomError, IdTaken, Unavailable, UnknownAdapter
 from api.logs import event_logger
 
 log = event_logger("greenroom.engine")
@@ -71,6 +71,7 @@ class VllmEngine(Engine):
         self._num_unclaimed = 0
         self._num_blocks = int(cache.num_gpu_blocks) - 1
         self._contexts = Contexts(int(cache.block_size), link.call)
+        self._places = Places.of(config)
         self._gate = Gate(owners, int(scheduler.max_num_seqs), int(scheduler.max_num_batched_tokens))
         self._grammars = Grammars(rules, self.info.vocab_size, self._compiler)
         self._admissions = Admissions(self._contexts, self.info, rules, self._grammars)
@@ -105,6 +106,7 @@ class VllmEngine(Engine):
     @override
     def admit(self, admission: Admission) -> Residency:
         self._outputs.check()
+        self.info.require_adapter(admission.adapter)
         if admission.turn_id in self._turns:
             raise IdTaken(f"turn {admission.turn_id!r} is running")
         if len(self._turns) >= MAX_WAITING:
@@ -169,6 +171,8 @@ class VllmEngine(Engine):
         context = self._contexts.get(context_id)
         if context is None or context.turn_id is not None or context.wants_refill:
             return
+        if context.adapter not in (None, *self.info.adapters):
+            return
         tokens = context.ids[: self.info.max_context_tokens]
         if context.num_resident < self._contexts.in_blocks(len(tokens)):
             self._counters["refills"] += 1
@@ -190,6 +194,30 @@ class VllmEngine(Engine):
     def residency(self, context_id: str) -> Residency | None:
         context = self._contexts.get(context_id)
         return None if context is None else context.residency
+
+    @override
+    async def load_adapter(self, files: AdapterFiles) -> None:
+        assert files.name not in self.info.adapters
+        self._places.check(files, len(self.info.adapters))
+        try:
+            await self._link.add_adapter(files)
+        except EngineDeadError as error:
+            raise Unavailable(f"the engine is broken: {sentence_of(error)}") from error
+        self.info = self.info.with_adapter(files.name)
+
+    @override
+    def unload_adapter(self, name: str) -> None:
+        if name not in self.info.adapters:
+            return
+        self.info = self.info.without_adapter(name)
+        for turn in [turn for turn in self._turns.values() if turn.context.adapter == name]:
+            self._abort(turn)
+            self._end(turn, Output(turn.turn_id, error=UnknownAdapter.unloaded(name)))
+        for context in self._contexts:
+            if context.adapter == name:
+                self._stop_refill(context)
+                self._contexts.drop(context)
+        self._link.remove_adapter(name)
 
     @override
     def limit_owners(self, share: float) -> None:

@@ -40,6 +40,7 @@ class Link:
     def __init__(self, config: Any, adapters: Sequence[AdapterFiles]) -> None:
         self._config = config
         self._files = adapters
+        self._num_adapters = 0
         self._take: Callable[[str, Any], object] = _nobody
         self._note: Callable[[Any], object] = _nobody
         self._calls: asyncio.Queue[Callable[[], Awaitable[None]]] = asyncio.Queue()
@@ -93,16 +94,17 @@ class Link:
             if not all(math.isfinite(entry.logprob) for entry in drawn):
                 path = self._config.model_config.model
                 raise InvalidRequest(f"no model can be loaded from {path}: what it computes are not numbers")
-        for number, files in enumerate(self._files, start=1):
-            await self.add_adapter(files, number)
+        for files in self._files:
+            await self.add_adapter(files)
 
-    async def add_adapter(self, files: AdapterFiles, number: int) -> None:
-        """Load one; its number, from 1 on, is its own as long as vLLM runs.
+    async def add_adapter(self, files: AdapterFiles) -> None:
+        """Load one, between two steps. To vLLM, whose cache goes by its name, each has a name of its own.
 
         Raises:
             InvalidRequest: vLLM does not take it.
         """
-        adapter = LoRARequest(files.name, number, str(files.path))
+        self._num_adapters += 1
+        adapter = LoRARequest(f"{files.name}#{self._num_adapters}", self._num_adapters, str(files.path))
         try:
             await self._llm.add_lora(adapter)
         except EngineDeadError:
@@ -110,6 +112,11 @@ class Link:
         except Exception as error:
             raise InvalidRequest(f"vLLM does not take adapter {files.name!r}: {sentence_of(error)}") from error
         self._adapters[files.name] = adapter
+
+    def remove_adapter(self, name: str) -> None:
+        """Forget one, after the requests with it have been aborted."""
+        adapter = self._adapters.pop(name)
+        self._calls.put_nowait(partial(self._remove_adapter, adapter))
 
     async def stop(self) -> None:
         """End vLLM. Idempotent."""
@@ -170,6 +177,10 @@ class Link:
         finally:
             self._collectors.pop(request_id, None)
             self._readers.pop(request_id, None)
+
+    async def _remove_adapter(self, adapter: LoRARequest) -> None:
+        with suppress(EngineDeadError):  # which every request is told
+            await self._llm.remove_lora(adapter.lora_int_id)
 
     async def _abort(self, request_id: str) -> None:
         reader, collector = self._readers.get(request_id), self._collectors.get(request_id)

@@ -34,11 +34,20 @@ OURS: Mapping[str, Any] = {
 REFUSED = ("model", "tokenizer", "speculative_config", "data_parallel_size")
 """Arguments that are said elsewhere, or that this engine cannot do."""
 
-ADAPTERS = ("enable_lora", "max_loras", "max_cpu_loras", "max_lora_rank")
-"""Arguments that follow from the adapters of the model."""
+ADAPTERS = ("enable_lora", "max_cpu_loras")
+"""Arguments that follow from the places for adapters."""
+
+PLACES, RANK = "max_loras", "max_lora_rank"
+"""Arguments that say how many adapters there is room for, and of which rank."""
+
+SPARE_PLACES = 2
+"""For adapters that are loaded later, where a model has some at its start. Each takes the memory of an adapter."""
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM's ``max_lora_rank`` may be."""
+
+USUAL_RANK = 16
+"""Where there are places, and no adapters yet."""
 
 ON_A_CPU: Mapping[str, Any] = {
     "dtype": "float32",
@@ -93,7 +102,7 @@ def vllm_config(model_path: Path, engine_args: Mapping[str, Any], adapters: Sequ
         for name, value in ENVIRONMENT_ON_A_CPU.items():
             os.environ.setdefault(name, value)
     try:
-        lora = _lora_arguments(adapters, current_platform.is_cpu())
+        lora = lora_arguments(adapters, engine_args, current_platform.is_cpu())
         workers = _worker_arguments(engine_args, current_platform.is_cpu())
         arguments = AsyncEngineArgs(model=str(model_path), **{**defaults, **engine_args, **workers, **OURS, **lora})
         config = arguments.create_engine_config()
@@ -140,19 +149,59 @@ def check_placement(parallel: Any, device: str) -> None:
         )
 
 
-def _lora_arguments(adapters: Sequence[AdapterFiles], is_cpu: bool) -> dict[str, Any]:
-    """Room for all of them at once.
+def lora_arguments(adapters: Sequence[AdapterFiles], engine_args: Mapping[str, Any], is_cpu: bool) -> dict[str, Any]:
+    """Places for adapters, all of which are there at once; none where the model has none and none were asked for.
 
     On the CPU vLLM 0.32 numbers a row without an adapter -1, and so computes it with what is in the last place for one:
     there that stays empty.
     """
-    if not adapters:
+    num_places = engine_args.get(PLACES, len(adapters) + SPARE_PLACES if adapters else 0)
+    if not isinstance(num_places, int) or num_places < len(adapters):
+        raise InvalidRequest(f"engine_args.{PLACES} is {num_places!r}, and the model has {len(adapters)} adapters")
+    if not num_places:
         return {}
-    largest = max(adapters, key=lambda files: files.rank)
-    rank = next((rank for rank in RANKS if rank >= largest.rank), None)
-    if rank is None:
-        raise InvalidRequest(f"adapter {largest.name!r}: vLLM serves ranks up to {RANKS[-1]}, not {largest.rank}")
-    return {"enable_lora": True, "max_loras": len(adapters) + is_cpu, "max_lora_rank": rank}
+    rank = max((files.rank for files in adapters), default=USUAL_RANK)
+    found = engine_args.get(RANK) or next((one for one in RANKS if one >= rank), RANKS[-1])
+    places = Places(num_places, found)
+    for files in adapters:
+        places.check(files, 0)
+    return {"enable_lora": True, PLACES: num_places + is_cpu, RANK: found}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Places:
+    """The room for adapters that vLLM was started with; it has none where LoRA is not enabled."""
+
+    number: int
+    rank: int
+
+    @classmethod
+    def of(cls, config: Any) -> Places:
+        """As in vLLM's configuration, which has one more on a CPU."""
+        lora = config.lora_config
+        return cls(0, 0) if lora is None else cls(lora.max_loras - _is_cpu(config), lora.max_lora_rank)
+
+    def check(self, files: AdapterFiles, num_taken: int) -> None:
+        """Whether there is one for an adapter.
+
+        Raises:
+            InvalidRequest: there is none; says what to set.
+        """
+        if files.rank > RANKS[-1]:
+            raise InvalidRequest(f"adapter {files.name!r}: vLLM serves ranks up to {RANKS[-1]}, not {files.rank}")
+        if not self.number:
+            raise InvalidRequest(f"vLLM was started without places for adapters: set engine_args.{PLACES} and .{RANK}")
+        if num_taken >= self.number:
+            raise InvalidRequest(f"all {self.number} places for adapters are taken: set a larger engine_args.{PLACES}")
+        if files.rank > self.rank:
+            raise InvalidRequest(
+                f"adapter {files.name!r} has rank {files.rank}, and the places for adapters are of rank {self.rank}: "
+                f"set a larger engine_args.{RANK}"
+            )
+
+
+def _is_cpu(config: Any) -> bool:
+    return str(config.device_config.device_type) == "cpu"
 
 
 def sentence_of(error: Exception) -> str:

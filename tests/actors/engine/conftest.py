@@ -135,8 +135,10 @@ async def shared_vllm(checkpoint: Callable[[str], Path], adapters: AdapterMaker)
 async def driving(shared_vllm: SharedVllm) -> AsyncIterator[Driver]:
     """vLLM, left as it was found."""
     engine = await shared_vllm.engine()
-    driver = Driver(engine, whole_blocks=VLLM_BLOCK, max_context=255)
+    driver, adapters = Driver(engine, whole_blocks=VLLM_BLOCK, max_context=255), engine.info.adapters
     yield driver
+    for name in set(engine.info.adapters) - set(adapters):
+        engine.unload_adapter(name)
     for context in list(engine._contexts):
         engine.close(context.context_id)
     await driver.finish(*driver.outputs)

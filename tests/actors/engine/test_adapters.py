@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +175,125 @@ async def test_an_adapter_for_something_else_is_refused_at_start(
     (files.path / WEIGHTS).write_bytes(b"nothing")
     with pytest.raises(InvalidRequest, match=f"adapter 'wide': {WEIGHTS} cannot be read"):
         await start_engine(base, adapters=(files,), is_lean=is_lean)
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """An adapter that an engine was not started with, and what it computes."""
+
+    files: AdapterFiles
+    oracle: Oracle
+
+
+@pytest.fixture(scope="module")
+def late(checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Late]:
+    """Those of each rank, all of one name."""
+
+    @cache
+    def make(rank: int) -> Late:
+        base, folder = checkpoint("llama"), tmp_path_factory.mktemp(f"rank {rank}")
+        path = make_adapter(base, folder / "adapter", rank=rank)
+        return Late(AdapterFiles.read("late", path), Oracle(merge_adapter(base, path, folder / "merged")))
+
+    return make
+
+
+async def test_adapters_come_and_go_while_other_turns_run(
+    driver: Driver, merged: Merged, late: Callable[[int], Late]
+) -> None:
+    for name in ("all", None):
+        driver.begin(f"beside {name}", prompt(17), 60, adapter=name)
+    await driver.step()
+    with pytest.raises(UnknownAdapter):
+        driver.begin("late", prompt(17), adapter="late")
+    await driver.engine.load_adapter(late(5).files)
+    assert driver.engine.info.adapters == ("all", "few", "late")
+    driver.begin("late", prompt(17), 12, adapter="late")
+    await driver.finish("late")
+    assert driver.output_ids("late") == late(5).oracle.greedy(prompt(17), 12)
+    driver.engine.unload_adapter("late")
+    await driver.finish("beside all", "beside None")
+    for name in ("all", None):
+        assert driver.output_ids(f"beside {name}") == merged("llama", name).greedy(prompt(17), 60)
+
+
+async def test_unloading_ends_its_turns_and_no_others(
+    driver: Driver, merged: Merged, late: Callable[[int], Late]
+) -> None:
+    await driver.engine.load_adapter(late(5).files)
+    for name in ("late", "few"):
+        driver.begin(name, prompt(40), 60, adapter=name)
+    driver.begin("waits", prompt(40, seed=1), adapter="late")
+    await driver.step()
+    driver.engine.unload_adapter("late")
+    await driver.finish("late", "few", "waits")
+    assert driver.output_ids("few") == merged("llama", "few").greedy(prompt(40), 60)
+    for name in ("late", "waits"):
+        with pytest.raises(UnknownAdapter, match="^the model's adapter 'late' has been unloaded$"):
+            raise driver.outputs[name][-1].error or AssertionError(name)
+    assert driver.engine.info.adapters == ("all", "few")
+    with pytest.raises(UnknownAdapter, match="no adapter 'late'; there are: all, few"):
+        driver.begin("late", prompt(3), turn_id="again", adapter="late")
+    driver.engine.refill("late")
+    assert (await driver.run("beside", prompt(9), 3)) == merged("llama", None).greedy(prompt(9), 3)
+    assert driver.resident("late") == 0
+
+
+async def test_of_another_adapter_under_the_same_name_nothing_is_computed_with_the_first(
+    driver: Driver, late: Callable[[int], Late]
+) -> None:
+    await driver.engine.load_adapter(late(5).files)
+    first = await driver.run("context", prompt(100), 8, adapter="late")
+    assert first == late(5).oracle.greedy(prompt(100), 8)
+    driver.fork("context", "fork", 99)
+    driver.engine.unload_adapter("late")
+    await driver.engine.load_adapter(late(6).files)
+    driver.fork("context", "later fork", 98)
+    for name, num_kept in (("context", 108), ("fork", 99), ("later fork", 98)):
+        before = [*driver.ids[name], *prompt(3)]
+        assert len(before) == num_kept + 3
+        driver.begin(name, prompt(3), 8, turn_id=f"second of {name}", adapter="late")
+        await driver.finish(f"second of {name}")
+        assert driver.output_ids(f"second of {name}") == late(6).oracle.greedy(before, 8)
+    driver.begin("same tokens", prompt(100), 8, adapter="late")
+    await driver.finish("same tokens")
+    assert driver.output_ids("same tokens") == late(6).oracle.greedy(prompt(100), 8)
+
+
+async def test_what_cannot_be_loaded_leaves_everything_as_it_is(
+    driver: Driver, merged: Merged, tmp_path: Path, checkpoint: Callable[[str], Path]
+) -> None:
+    driver.begin("beside", prompt(17), 60, adapter="all")
+    await driver.step()
+    files = AdapterFiles.read("late", make_adapter(checkpoint("llama"), tmp_path / "adapter"))
+    (files.path / WEIGHTS).write_bytes(b"nothing")
+    with pytest.raises(InvalidRequest, match="adapter 'late'"):
+        await driver.engine.load_adapter(files)
+    assert driver.engine.info.adapters == ("all", "few")
+    await driver.finish("beside")
+    assert driver.output_ids("beside") == merged("llama", "all").greedy(prompt(17), 60)
+
+
+@pytest.mark.parametrize("architecture", ["llama as transformers has it", "stablelm"])
+async def test_over_the_modules_of_transformers(
+    architecture: str, checkpoint: Callable[[str], Path], tmp_path: Path, merged: Merged
+) -> None:
+    """Two for some of the same layers, the first of which goes again."""
+    name, base = architecture.split()[0], checkpoint(architecture.split()[0])
+    driver = TorchDriver(await start_engine(base, is_lean=False))
+    oracles = {}
+    for rank, targets in ((5, ("q_proj", "up_proj")), (6, ("q_proj", "v_proj"))):
+        path = make_adapter(base, tmp_path / f"{rank}", targets, rank)
+        await driver.engine.load_adapter(AdapterFiles.read(f"rank {rank}", path))
+        oracles[rank] = Oracle(merge_adapter(base, path, tmp_path / f"merged {rank}"))
+    for rank in oracles:
+        driver.begin(f"{rank}", prompt(17), 12, adapter=f"rank {rank}")
+    await driver.finish("5", "6")
+    driver.engine.unload_adapter("rank 5")
+    driver.begin("plain", prompt(17), 12)
+    driver.begin("again", prompt(17), 12, adapter="rank 6")
+    await driver.finish("plain", "again")
+    assert driver.output_ids("5") == oracles[5].greedy(prompt(17), 12)
+    assert driver.output_ids("6") == driver.output_ids("again") == oracles[6].greedy(prompt(17), 12)
+    assert driver.output_ids("plain") == merged(name, None).greedy(prompt(17), 12)
+    await driver.engine.stop()

@@ -27,6 +27,7 @@ class Poisoned:
 
     def __init__(self, decoder: Decoder, computes_nothing: bool) -> None:
         self.fails_always = False
+        self.adapters = decoder.adapters
         self._decoder = decoder
         self._computes_nothing = computes_nothing
 

@@ -267,7 +267,7 @@ async def test_adapters_that_vllm_does_not_take_are_refused_in_a_sentence(
     save_file(tensors, norm / WEIGHTS)
     engine = cast("VllmEngine", vllm_driver.engine)
     with pytest.raises(InvalidRequest, match=r"vLLM does not take adapter 'norm': .*model\.norm") as refused:
-        await engine._link.add_adapter(AdapterFiles.read("norm", norm), number=9)
+        await engine.load_adapter(AdapterFiles.read("norm", norm))
     assert "\n" not in str(refused.value)
 
 
