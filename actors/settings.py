@@ -39,15 +39,7 @@ class ModelSettings:
         max_warm_contexts: that an actor keeps for requests without a session, which begin as an earlier one did.
     """
 
-    FIXED: ClassVar[tuple[str, ...]] = (
-        "name",
-        "path",
-        "engine",
-        "engine_args",
-        "tool_format",
-        "embeddings",
-        "adapters",
-    )
+    FIXED: ClassVar[tuple[str, ...]] = ("name", "path", "engine", "engine_args", "tool_format", "embeddings")
     """What an actor is started with; it takes the others while it runs."""
 
     name: str

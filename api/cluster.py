@@ -61,6 +61,16 @@ RetentionPolicy = Literal["keep", "drop", "adaptive", "predictive"]
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterInfo:
+    """A LoRA adapter of a model; ``num_ready`` counts the model actors that have it now."""
+
+    name: str
+    path: str
+    is_configured: bool
+    num_ready: int
+
+
+@dataclass(frozen=True, slots=True)
 class Retention:
     """What happens to a context's KV cache between turns.
 
@@ -395,6 +405,42 @@ class Cluster(Inferlets, Protocol):
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """The models, the default one first."""
+        ...
+
+    async def adapters(self, model: str | None) -> tuple[AdapterInfo, ...]:
+        """The adapters of a model: those of the configuration, then those that were loaded.
+
+        Raises:
+            ModelNotFound: no such name or alias.
+        """
+        ...
+
+    async def load_adapter(self, model: str | None, name: str, path: str) -> None:
+        """Load an adapter on all actors of a model, while turns run. The same again changes nothing.
+
+        Actors that start later have it too, until it is unloaded. Durable on return.
+
+        Args:
+            path: a directory on the disks of their machines, absolute.
+
+        Raises:
+            ModelNotFound: no such name or alias.
+            InvalidRequest: one sentence on why it cannot be served; no actor has it.
+            NameTaken: the model has another adapter of this name.
+            Unavailable: no actor of the model could be had in time.
+        """
+        ...
+
+    async def unload_adapter(self, model: str | None, name: str) -> bool:
+        """Unload an adapter that was loaded; False where none of this name was.
+
+        Turns that run with it end with ``UnknownAdapter``, and so do later ones of the sessions and programs that have
+        it, until one of this name is loaded. Durable on return.
+
+        Raises:
+            ModelNotFound: no such name or alias.
+            InvalidRequest: it is of the configuration.
+        """
         ...
 
     async def tokenize(self, model: str | None, text: str) -> tuple[int, ...]:

@@ -29,7 +29,7 @@ from actors.settings import NAMESPACE, ClusterSettings
 from actors.topics.actor import BrokerActor
 from actors.topics.ref import BrokerRef
 from api.callers.agent_ref import AgentRef
-from api.cluster import Cluster, ModelInfo, Retention, SessionOptions, SessionSummary, Warmth
+from api.cluster import AdapterInfo, Cluster, ModelInfo, Retention, SessionOptions, SessionSummary, Warmth
 from api.errors import InvalidRequest, ModelLost, Unavailable
 from api.topics import Topics
 from api.turns import TurnRequest
@@ -117,6 +117,18 @@ class Greenroom(Inferlets, Cluster):
     @override
     async def models(self) -> tuple[ModelInfo, ...]:
         return await self.directory.models()
+
+    @override
+    async def adapters(self, model: str | None) -> tuple[AdapterInfo, ...]:
+        return await self.directory.adapters(model)
+
+    @override
+    async def load_adapter(self, model: str | None, name: str, path: str) -> None:
+        await self.directory.load_adapter(model, name, path)
+
+    @override
+    async def unload_adapter(self, model: str | None, name: str) -> bool:
+        return await self.directory.unload_adapter(model, name)
 
     @override
     async def tokenize(self, model: str | None, text: str) -> tuple[int, ...]:

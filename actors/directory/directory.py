@@ -10,18 +10,19 @@ from typing import Protocol
 
 from actors.calls.scope import Scope
 from actors.calls.started import Started
+from actors.directory.adapters import AdapterTable
 from actors.directory.inferlets import InferletTable
 from actors.directory.messages import InferletSeed, SessionSeed
 from actors.directory.models import ModelTable
 from actors.directory.registry import Registry
 from actors.journal.contract import Journal, StreamInfo
 from actors.journal.keys import INFERLET, PROMPT_KEY, SESSION, parse_journal_key
-from actors.models.messages import StartReport
+from actors.models.messages import LoadedAdapters, StartReport
 from actors.models.ref import ModelRef, ModelReport, Placement
 from actors.pool.pool import SlotPool
 from actors.pool.ref import Location
 from actors.settings import ClusterSettings, ModelSettings
-from api.cluster import ModelInfo, SessionOptions, SessionSummary
+from api.cluster import AdapterInfo, ModelInfo, SessionOptions, SessionSummary
 from api.errors import InvalidRequest, ModelLost, SessionNotFound, UnknownAdapter
 from api.inferlets import InferletSummary, State
 from api.logs import event_logger
@@ -65,6 +66,7 @@ class Directory:
         self._metrics = metrics
         self._clock = clock
         self._models = ModelTable(settings)
+        self._adapters = AdapterTable(journal, self._models)
         self._sessions = Registry(
             SESSION,
             journal,
@@ -94,8 +96,9 @@ class Directory:
     async def settings(self) -> ClusterSettings:
         return self._settings
 
-    async def report(self, report: ModelReport) -> None:
+    async def report(self, report: ModelReport) -> LoadedAdapters | None:
         self._models.report(report)
+        return self._adapters.missed(report)
 
     async def report_start(self, report: StartReport) -> None:
         self._models.report_start(report)
@@ -111,6 +114,22 @@ class Directory:
 
     async def reports(self) -> tuple[ModelReport, ...]:
         return self._models.reports()
+
+    async def loaded_adapters(self, model: str) -> LoadedAdapters:
+        await self.start()
+        return self._adapters.of(model)
+
+    async def adapters(self, model: str | None) -> tuple[AdapterInfo, ...]:
+        await self.start()
+        return self._adapters.infos(self._models.find(model))
+
+    async def load_adapter(self, model: str | None, name: str, path: str) -> None:
+        await self.start()
+        await self._adapters.load(self._models.find(model), name, path)
+
+    async def unload_adapter(self, model: str | None, name: str) -> bool:
+        await self.start()
+        return await self._adapters.unload(self._models.find(model), name)
 
     async def place(
         self, model: str | None, key: str, lost: str | None = None, marks: Sequence[bytes] = ()
@@ -220,6 +239,7 @@ class Directory:
         await self._inferlets.close(instance_id)
 
     async def _start(self) -> None:
+        await self._adapters.recover()
         await self._sessions.recover(await self._streams(SESSION))
         await self._inferlets.recover(await self._streams(INFERLET))
         self.scope.start(self._sweep())

@@ -90,7 +90,7 @@ class ModelTable:
         self, model: str | None, key: str, lost: str | None = None, marks: Sequence[bytes] = ()
     ) -> Placement:
         """See ``DirectoryRef.place``; waits for an actor as long as recovery may take."""
-        settings = self._find(model)
+        settings = self.find(model)
         if lost:
             self._drop(lost)
         deadline = time.monotonic() + self._settings.recovery_timeout_s
@@ -124,6 +124,22 @@ class ModelTable:
         """The context is gone."""
         self._settled.pop(key, None)
 
+    def find(self, model: str | None) -> ModelSettings:
+        """The configured model of this name or alias, the default one for None.
+
+        Raises:
+            ModelNotFound: there is none.
+            Unavailable: none is configured.
+        """
+        if not self._settings.models:
+            raise Unavailable("no model is configured")
+        if model is None:
+            return self._settings.models[0]
+        for settings in self._settings.models:
+            if model == settings.name or model in settings.aliases:
+                return settings
+        raise ModelNotFound(model)
+
     def forget_silent(self) -> None:
         """Forget actors that have not reported for long."""
         live = {report.incarnation for report in self.reports()}
@@ -151,16 +167,6 @@ class ModelTable:
     def _drop(self, incarnation: str) -> None:
         for table in (self._reports, self._heard_at, self._placed):
             table.pop(incarnation, None)
-
-    def _find(self, model: str | None) -> ModelSettings:
-        if not self._settings.models:
-            raise Unavailable("no model is configured")
-        if model is None:
-            return self._settings.models[0]
-        for settings in self._settings.models:
-            if model == settings.name or model in settings.aliases:
-                return settings
-        raise ModelNotFound(model)
 
     def _info(self, model: ModelSettings) -> ModelInfo:
         ready = sum(report.name == model.name and not report.is_draining for report in self.reports())

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 from actors.calls.interface import Interface
 from actors.calls.ray import RestartedActor
 from actors.directory.messages import InferletSeed, SessionSeed
-from actors.models.messages import StartReport
+from actors.models.messages import LoadedAdapters, StartReport
 from actors.models.ref import ModelRef, ModelReport, Placement
 from actors.pool.ref import Location
 from actors.settings import ClusterSettings, ModelSettings
-from api.cluster import ModelInfo, SessionOptions, SessionSummary
+from api.cluster import AdapterInfo, ModelInfo, SessionOptions, SessionSummary
 from api.inferlets import InferletSummary
 
 
@@ -30,8 +30,8 @@ class DirectoryRef(Protocol):
         """The settings that it was given last."""
         ...
 
-    async def report(self, report: ModelReport) -> None:
-        """Take note of a model actor."""
+    async def report(self, report: ModelReport) -> LoadedAdapters | None:
+        """Take note of a model actor; the adapters that it is to have, where it has missed a change."""
         ...
 
     async def report_start(self, report: StartReport) -> None:
@@ -52,6 +52,22 @@ class DirectoryRef(Protocol):
 
     async def reports(self) -> tuple[ModelReport, ...]:
         """The model actors that report."""
+        ...
+
+    async def loaded_adapters(self, model: str) -> LoadedAdapters:
+        """The adapters that actors of a model are to have beside those of their settings."""
+        ...
+
+    async def adapters(self, model: str | None) -> tuple[AdapterInfo, ...]:
+        """See ``Cluster.adapters``."""
+        ...
+
+    async def load_adapter(self, model: str | None, name: str, path: str) -> None:
+        """See ``Cluster.load_adapter``."""
+        ...
+
+    async def unload_adapter(self, model: str | None, name: str) -> bool:
+        """See ``Cluster.unload_adapter``."""
         ...
 
     async def place(

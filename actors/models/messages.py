@@ -99,6 +99,26 @@ class PollReply:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadedAdapter:
+    """An adapter, and the directory of its files; ``digest`` is what these must have, "" for whatever is there."""
+
+    name: str
+    path: str
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedAdapters:
+    """From the directory: the adapters that a model is to have beside those of its settings.
+
+    ``revision`` grows with each change.
+    """
+
+    revision: int = 0
+    adapters: tuple[LoadedAdapter, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class StartReport:
     """From a model actor to the directory while it starts: what it has come to so far, in order."""
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Protocol
 
 from actors.calls.scope import Scope
+from actors.engine.adapter_files import AdapterFiles
 from actors.engine.contract import Engine, EngineInfo, Feature, OpenEngine, Residency
 from actors.engine.generation_config import suggested_sampling
-from actors.models.messages import AttachedTurn, PollReply, StartReport, StartTurn, TurnOutput
+from actors.models.adapters import ModelAdapters
+from actors.models.messages import AttachedTurn, LoadedAdapters, PollReply, StartReport, StartTurn, TurnOutput
 from actors.models.metrics import ModelMetrics
 from actors.models.ref import ModelRef, ModelReport
 from actors.models.startup import Progress
@@ -60,8 +62,12 @@ class PromptTokenizer(TurnTokenizer, Protocol):
 class Directory(Protocol):
     """What a model actor needs of the directory."""
 
-    async def report(self, report: ModelReport) -> None:
-        """Take note of a model actor."""
+    async def report(self, report: ModelReport) -> LoadedAdapters | None:
+        """Take note of a model actor; the adapters that it is to have, where it has missed a change."""
+        ...
+
+    async def loaded_adapters(self, model: str) -> LoadedAdapters:
+        """The adapters that actors of a model are to have beside those of their settings."""
         ...
 
     async def report_start(self, report: StartReport) -> None:
@@ -81,6 +87,7 @@ class Loaded:
     tokenizer: PromptTokenizer
     sampling: Sampling
     turns: ModelTurns
+    adapters: ModelAdapters
 
 
 class Model:
@@ -127,6 +134,8 @@ class Model:
             name = self._settings.name
             raise Unsupported(f"model {name!r} is not configured for embeddings (embeddings: true in cluster.yaml)")
         _require_features(loaded.engine.info, message)
+        if message.adapter not in (None, *loaded.engine.info.adapters):
+            await self._catch_up(loaded.adapters)  # it may have been loaded while this actor started
         return await loaded.turns.start(message)
 
     async def poll(self, reader_id: str, cursors: Mapping[str, int], wait_s: float) -> PollReply:
@@ -164,6 +173,15 @@ class Model:
     async def residency(self, context_id: str) -> Residency | None:
         return (await self._ready()).engine.residency(context_id)
 
+    async def digest_adapter(self, name: str, path: str) -> str:
+        return await asyncio.to_thread(lambda: AdapterFiles.read(name, Path(path)).digest())
+
+    async def take_adapters(self, adapters: LoadedAdapters) -> Mapping[str, InvalidRequest]:
+        loaded = await self._ready()
+        failures = await loaded.adapters.take(adapters)
+        await self._report(loaded)
+        return failures
+
     async def tokenize(self, text: str) -> tuple[int, ...]:
         return tuple((await self._ready()).tokenizer.encode(text))
 
@@ -187,11 +205,13 @@ class Model:
         """Run with other settings from now on; turns that run go on.
 
         Raises:
-            InvalidRequest: among those that differ is one of ``ModelSettings.FIXED``; nothing has changed.
+            InvalidRequest: among those that differ is one of ``ModelSettings.FIXED``, or an adapter cannot be loaded;
+                nothing has changed.
         """
         loaded = await self._ready()
         if fixed := [name for name in self._settings.differences(settings) if name in settings.FIXED]:
             raise InvalidRequest(f"model {self._settings.name!r} must be started anew for another {', '.join(fixed)}")
+        await loaded.adapters.configure(settings.adapters)
         self._settings = settings
         loaded.engine.limit_owners(settings.owner_share)
         loaded.turns.configure(settings)
@@ -242,7 +262,9 @@ class Model:
             sampling = await asyncio.to_thread(suggested_sampling, Path(self._settings.path))
             engine = await open_engine(progress.reached)
         turns = ModelTurns(self._settings, engine, tokenizer, engine.info.max_context_tokens, self._metrics)
-        self._loaded = loaded = Loaded(engine, tokenizer, sampling, turns)
+        adapters = ModelAdapters(engine, self._settings.adapters)
+        await self._catch_up(adapters)
+        self._loaded = loaded = Loaded(engine, tokenizer, sampling, turns, adapters)
         loops = self._run(loaded), turns.sweep(), self._keep_reporting(loaded)
         for loop in loops:
             self.scope.start(loop)
@@ -256,6 +278,16 @@ class Model:
             log.warning("the directory does not say which settings are the latest", error=str(error))
             told = None
         return told or self._settings
+
+    async def _catch_up(self, adapters: ModelAdapters, missed: LoadedAdapters | None = None) -> None:
+        """Have the adapters that the directory names; those that cannot be loaded are left out."""
+        try:
+            if missed is None and self._directory:
+                missed = await self._directory.loaded_adapters(self._settings.name)
+            if missed is not None:
+                await adapters.take(missed)
+        except GreenroomError as error:
+            log.warning("the model might lack adapters", model=self._settings.name, error=str(error))
 
     async def _run(self, loaded: Loaded) -> None:
         try:
@@ -277,7 +309,8 @@ class Model:
             self._metrics.capacity(report.capacity)
         if self._directory:
             try:
-                await self._directory.report(report)
+                if missed := await self._directory.report(report):
+                    self.scope.start(self._catch_up(loaded.adapters, missed))
             except GreenroomError as error:
                 log.warning("the directory does not take reports", error=str(error))
 
@@ -296,6 +329,7 @@ class Model:
             answers=tokenizer.answers,
             is_draining=loaded.turns.is_draining,
             sampling=loaded.sampling,
+            adapters_revision=loaded.adapters.revision,
         )
 
 

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 from actors.calls.interface import Interface
 from actors.calls.ray import ActorGone, call
 from actors.engine.contract import Capacity, EngineInfo, Residency
-from actors.models.messages import AttachedTurn, PollReply, StartTurn, TurnOutput
+from actors.models.messages import AttachedTurn, LoadedAdapters, PollReply, StartTurn, TurnOutput
 from actors.settings import ModelSettings
 from api.answers.formats import AnswerFormat
-from api.errors import ModelLost
+from api.errors import InvalidRequest, ModelLost
 from api.tools import Tool
 from api.turns import Part, Role, Sampling, TurnStart
 
@@ -22,7 +22,8 @@ class ModelReport:
     """From a model actor to the directory: who it is and how loaded.
 
     ``incarnation`` is a random name of the process; a restarted actor has another, and holds no context.
-    ``sampling`` is what the checkpoint suggests, ``settings`` are those that it runs with now.
+    ``sampling`` is what the checkpoint suggests, ``settings`` are those that it runs with now, and
+    ``adapters_revision`` says which ``LoadedAdapters`` it has.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ModelReport:
     is_draining: bool
     sampling: Sampling
     answers: AnswerFormat = AnswerFormat()
+    adapters_revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,21 @@ class ModelRef(Protocol):
 
     async def residency(self, context_id: str) -> Residency | None:
         """See ``Engine.residency``."""
+        ...
+
+    async def digest_adapter(self, name: str, path: str) -> str:
+        """What names the contents of an adapter's directory.
+
+        Raises:
+            InvalidRequest: one sentence on why no adapter in it can be served.
+        """
+        ...
+
+    async def take_adapters(self, adapters: LoadedAdapters) -> Mapping[str, InvalidRequest]:
+        """Have these adapters beside those of the settings, unless later ones were taken before.
+
+        Returns why some cannot be loaded, by their names.
+        """
         ...
 
     async def tokenize(self, text: str) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from actors.sessions.title import title_of
 from api.cluster import (
+    AdapterInfo,
     Edit,
     ModelInfo,
     SessionDescription,
@@ -23,6 +24,7 @@ from api.errors import (
     GreenroomError,
     InvalidRequest,
     ModelNotFound,
+    NameTaken,
     NotLast,
     SessionNotFound,
     TooBusy,
@@ -68,6 +70,7 @@ class FakeCluster(FakeInferlets):
         temporary_ids: token ids of the contexts of turns without a session, oldest first.
         owners, warmths, hints, keeps_s: of these turns.
         topics: the broker.
+        loaded: paths of the adapters that were loaded, by model and name.
     """
 
     def __init__(self, *models: ModelInfo, max_sessions: int = 100, max_queued_turns: int = 16) -> None:
@@ -85,6 +88,7 @@ class FakeCluster(FakeInferlets):
         self.hints: list[str] = []
         self.keeps_s: list[float] = []
         self.topics = FakeTopics()
+        self.loaded: dict[str, dict[str, str]] = {}
         self.agents: Agents = NoAgents()
         self.max_queued_turns = max_queued_turns
         self._max_sessions = max_sessions
@@ -92,6 +96,35 @@ class FakeCluster(FakeInferlets):
     async def models(self) -> tuple[ModelInfo, ...]:
         """As given."""
         return self.infos
+
+    async def adapters(self, model: str | None) -> tuple[AdapterInfo, ...]:
+        """Those that were loaded are the last ones."""
+        info, loaded = self.info(model), self.loaded.get(self.info(model).name, {})
+        configured = [AdapterInfo(name, f"/adapters/{name}", True, 1) for name in info.adapters if name not in loaded]
+        return (*configured, *(AdapterInfo(name, path, False, 1) for name, path in loaded.items()))
+
+    async def load_adapter(self, model: str | None, name: str, path: str) -> None:
+        """Whatever the path is."""
+        info, loaded = self.info(model), self.loaded.setdefault(self.info(model).name, {})
+        if loaded.get(name) == path:
+            return
+        if name in info.adapters:
+            raise NameTaken(f"another adapter is loaded as {name!r}: unload it first")
+        loaded[name] = path
+        self._replace(replace(info, adapters=(*info.adapters, name)))
+
+    async def unload_adapter(self, model: str | None, name: str) -> bool:
+        """Not those that were there from the beginning."""
+        info = self.info(model)
+        if self.loaded.get(info.name, {}).pop(name, None) is None:
+            if name in info.adapters:
+                raise InvalidRequest(f"adapter {name!r} is of the configuration")
+            return False
+        self._replace(replace(info, adapters=tuple(one for one in info.adapters if one != name)))
+        return True
+
+    def _replace(self, changed: ModelInfo) -> None:
+        self.infos = tuple(changed if info.name == changed.name else info for info in self.infos)
 
     async def tokenize(self, model: str | None, text: str) -> tuple[int, ...]:
         """Bytes and three special tokens."""

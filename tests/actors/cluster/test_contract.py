@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from api.cluster import Cluster, Edit, SessionHandle, SessionOptions, TurnRecord, TurnStream
+from api.cluster import AdapterInfo, Cluster, Edit, SessionHandle, SessionOptions, TurnRecord, TurnStream
 from api.errors import (
     AgentNotFound,
     Closed,
@@ -22,6 +22,7 @@ from api.errors import (
     InvalidRequest,
     LengthExceeded,
     ModelNotFound,
+    NameTaken,
     NotLast,
     ProgramNotFound,
     SessionNotFound,
@@ -41,6 +42,7 @@ from api.topics import Subscription, TopicMessage, Topics
 from api.turns import Earlier, Finish, Frame, Stop, Text, Tokens, TurnRequest
 from api.turns import Message as Said
 from tests.actors.cluster.sides import ECHO, MAX_QUEUED, MAX_SESSIONS, Side, fake, real
+from tests.actors.fake_engine import write_adapter
 
 PROMPTLY_S = 60.0
 
@@ -358,6 +360,25 @@ async def test_an_adapter_is_the_sessions_and_its_forks(cluster: Cluster) -> Non
     assert [(await one.describe()).adapter for one in (session, await session.fork(0))] == [adapter, adapter]
     with pytest.raises(UnknownAdapter, match=f"'none'.*{adapter}"):
         await cluster.open_session(SessionOptions(adapter="none"), "")
+
+
+async def test_an_adapter_comes_and_goes_while_its_model_runs(cluster: Cluster, tmp_path: Path) -> None:
+    (model, *_) = await cluster.models()
+    alias, path = model.aliases[0], str(write_adapter(tmp_path / "late"))
+    with pytest.raises(ModelNotFound):
+        await cluster.load_adapter("nothing", "late", path)
+    assert not await cluster.unload_adapter(alias, "late")
+    for _ in range(2):
+        await cluster.load_adapter(alias, "late", path)
+        assert (await cluster.adapters(model.name))[-1] == AdapterInfo("late", path, False, 1)
+    with pytest.raises(NameTaken, match="'late'"):
+        await cluster.load_adapter(None, "late", str(write_adapter(tmp_path / "other")))
+    session = await cluster.open_session(SessionOptions(adapter="late"), "")
+    assert (await session.describe()).adapter == "late"
+    assert await cluster.unload_adapter(model.name, "late")
+    assert "late" not in [adapter.name for adapter in await cluster.adapters(None)]
+    with pytest.raises(UnknownAdapter, match="'late'"):
+        await cluster.open_session(SessionOptions(adapter="late"), "")
 
 
 async def test_an_owner_sees_its_own_sessions_the_latest_used_first(cluster: Cluster) -> None:

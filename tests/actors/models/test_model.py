@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from actors.engine.contract import Admission, Feature, Hole, Output, Residency, tell_nobody, tokens_hash
-from actors.models.messages import StartReport, StartTurn, TurnOutput
+from actors.models.messages import LoadedAdapters, StartReport, StartTurn, TurnOutput
 from actors.models.model import Model
 from actors.models.ref import ModelRef, ModelReport, model_ref
 from actors.models.turns import ModelTurns
@@ -49,6 +49,10 @@ class StartsOnly:
 
     async def report(self, report: ModelReport) -> None:
         """Nothing."""
+
+    async def loaded_adapters(self, model: str) -> LoadedAdapters:
+        """None."""
+        return LoadedAdapters()
 
     async def settings_of(self, model: ModelRef) -> None:
         """It has never been told."""

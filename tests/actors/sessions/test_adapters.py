@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from api.http.app import build_app
 from api.inferlet_events import Completed, Failed
 from api.settings import ApiSettings
 from api.turns import Stop, Tokens, TurnRequest
-from tests.actors.fake_engine import greedy
+from tests.actors.fake_engine import greedy, write_adapter
 from tests.actors.inferlets.programs import all_events, launched
 from tests.actors.small_cluster import SmallCluster
 
@@ -89,6 +90,29 @@ async def test_a_turn_on_a_model_that_has_lost_the_adapter_is_refused_and_the_se
     cluster.kill_model()
     await cluster.start_model(0)
     assert await say(cluster, session["id"], "b", 7) == greedy([7], 5, "pirate")
+
+
+async def test_a_session_waits_for_its_adapter_and_goes_on(
+    cluster: SmallCluster, http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    body = {"name": "late", "path": str(write_adapter(tmp_path / "late"))}
+    loaded = await http.post("/api/models/fake/adapters", json=body)
+    assert (loaded.status_code, loaded.json()) == (201, {"name": "late", "is_configured": False, "num_ready": 1})
+    session_id = (await http.post("/api/sessions", json={"adapter": "late"})).json()["id"]
+    first = await say(cluster, session_id, "a", 7)
+    cluster.engines[0].hold.clear()
+    running = asyncio.create_task(say(cluster, session_id, "b", 8))
+    async with asyncio.timeout(30):
+        while not cluster.engines[0]._turns:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert (await http.delete("/api/models/fake/adapters/late")).status_code == 204
+    cluster.engines[0].hold.set()
+    with pytest.raises(UnknownAdapter, match="^the model's adapter 'late' has been unloaded$"):
+        await running
+    with pytest.raises(UnknownAdapter, match="no adapter 'late'"):
+        await say(cluster, session_id, "c", 8)
+    assert (await http.post("/api/models/fake/adapters", json=body)).status_code == 201
+    assert await say(cluster, session_id, "d", 8) == greedy([7, *first, 8], 5, "late")
 
 
 async def test_a_program_chooses_an_adapter_for_a_context_its_forks_and_its_exports(cluster: SmallCluster) -> None:
