@@ -100,8 +100,9 @@ class ApiSettings(_Settings):
             runs and queues. Who has no key is told from others by the client's address.
         cors_origins: origins, beside its own, whose pages may use this server; "*" is any.
         api_keys: empty leaves the server open, with one owner whose name is "".
-        allow_upload: programs, which are code that runs on the cluster, may be uploaded with any key. Without
-            it only where the server listens on loopback, by programs of this machine and the server's own page.
+        allow_upload: programs, which are code that runs on the cluster, may be uploaded with any key, and adapters
+            loaded. Without it only where the server listens on loopback, by programs of this machine and the server's
+            own page.
     """
 
     max_body_bytes: int = Field(default=8 << 20, ge=1024)

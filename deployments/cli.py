@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from api.errors import GreenroomError, reason_of
-from deployments.commands import journal, queues, sessions, topics
+from deployments.commands import adapters, journal, queues, sessions, topics
 from deployments.commands.agents import agents, prompt, threads
 from deployments.commands.chat import chat
 from deployments.commands.check import check
@@ -66,6 +66,7 @@ for command in (
     down,
 ):
     app.command()(command)
+app.add_typer(adapters.app, name="adapters")
 app.add_typer(journal.app, name="journal")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(topics.app, name="topics")

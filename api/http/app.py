@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute
 
 from api.cluster import Cluster
 from api.errors import GreenroomError
+from api.http.adapter_routes import adapter_routes
 from api.http.agent_routes import agent_routes
 from api.http.agents.agui.routes import agui_routes
 from api.http.agents.ui.routes import ui_routes
@@ -63,6 +64,7 @@ def build_app(
         *petals_routes(cluster),
         *openai_routes(),
         *session_routes(),
+        *adapter_routes(),
         *topic_routes(),
         *queue_routes(),
         *inferlet_routes(),

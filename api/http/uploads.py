@@ -1,4 +1,4 @@
-"""Who may upload a program, which is code that runs on the cluster: see ``ApiSettings.allow_upload``."""
+"""Who may do what is an operator's act, as to upload a program, which is code: see ``ApiSettings.allow_upload``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from api.loopback import is_loopback
 _SIGNS_OF_A_PROXY = ("forwarded", "x-forwarded-for", "via")
 
 
-def check_upload(request: HTTPConnection) -> None:
-    """Whether this client may upload programs.
+def check_upload(request: HTTPConnection, act: str = "programs may be uploaded") -> None:
+    """Whether this client may upload programs, or do another act, which is for the refusal.
 
     Without ``allow_upload`` it takes a server that listens on loopback only (``state.host``), a client on this machine
     that comes through no proxy, and no page of another site: any page that the operator's browser shows can send
@@ -27,9 +27,9 @@ def check_upload(request: HTTPConnection) -> None:
     if settings_of(request).allow_upload:
         return
     if not (is_loopback(request.app.state.host) and _is_local(request)):
-        raise Forbidden("programs may be uploaded from this machine only: elsewhere it takes allow_upload and API keys")
+        raise Forbidden(f"{act} from this machine only: elsewhere it takes allow_upload and API keys")
     if not _is_own_page(request):
-        raise Forbidden("a page of another site may not upload programs: that takes allow_upload and API keys")
+        raise Forbidden(f"{act} by no page of another site: that takes allow_upload and API keys")
 
 
 def _is_local(request: HTTPConnection) -> bool:

@@ -151,6 +151,20 @@ class SessionView(View):
     title: str = ""
 
 
+class AdapterView(View):
+    """An adapter of a model; ``num_ready`` counts the model actors that have it now."""
+
+    name: str
+    is_configured: bool
+    num_ready: int
+
+
+class AdaptersView(View):
+    """``GET /api/models/{model}/adapters``."""
+
+    adapters: tuple[AdapterView, ...]
+
+
 class ModelsView(View):
     """``GET /api/models``, the default one first."""
 

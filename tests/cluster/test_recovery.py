@@ -6,10 +6,13 @@ import asyncio
 import random
 import statistics
 import uuid
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from tests.actors.engine.adapters import make_adapter, merge_adapter
 from tests.cluster.deployed import MODEL, Deployed
 from tests.cluster.native import say
 from tests.cluster.three_turns import FIRST, SECOND, THIRD, conversation, open_session, undisturbed
@@ -51,3 +54,15 @@ def test_a_kill_between_turns_changes_no_token(deployed: Deployed, undisturbed: 
         return answers
 
     assert asyncio.run(run()) == undisturbed
+
+
+def test_an_adapter_that_was_loaded_outlives_its_model_actor(deployed: Deployed, tmp_path: Path) -> None:
+    adapter = make_adapter(Path(MODEL), tmp_path / "adapter")
+    expected = undisturbed(str(merge_adapter(Path(MODEL), adapter, tmp_path / "merged")))
+    adapters = f"{deployed.url}/api/models/pocket/adapters"
+    httpx.post(adapters, json={"name": "late", "path": str(adapter)}, timeout=60).raise_for_status()
+    try:
+        answers = asyncio.run(conversation(deployed, "model", kill_after=20, adapter="late"))
+    finally:
+        httpx.delete(f"{adapters}/late", timeout=60).raise_for_status()
+    assert [answer.ids for answer in answers] == expected

@@ -60,9 +60,11 @@ def _prompt(tokenizer: Any, context: list[int], turn: dict[str, Any]) -> list[in
     return ids
 
 
-async def conversation(deployed: Deployed, what: str | None = None, kill_after: int = 0) -> list[Answer]:
+async def conversation(
+    deployed: Deployed, what: str | None = None, kill_after: int = 0, adapter: str | None = None
+) -> list[Answer]:
     """The three turns, with ``what``, if anything, killed behind the second one's first ``kill_after`` tokens."""
-    session_id = await open_session(deployed)
+    session_id = await open_session(deployed, adapter)
     first = await say(deployed.url, session_id, {**FIRST, "turn_id": uuid.uuid4().hex})
     second = Answer()
     running = asyncio.create_task(say(deployed.url, session_id, {**SECOND, "turn_id": uuid.uuid4().hex}, second))
@@ -82,12 +84,12 @@ def _kill(pids: list[int]) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-async def open_session(deployed: Deployed) -> str:
+async def open_session(deployed: Deployed, adapter: str | None = None) -> str:
     """A session's id, as soon as one can be opened."""
     async with httpx.AsyncClient(base_url=deployed.url, timeout=60) as client:
         for _ in range(200):
             try:
-                response = await client.post("/api/sessions", json={})
+                response = await client.post("/api/sessions", json={"adapter": adapter})
                 if response.status_code == 201:
                     return str(response.json()["id"])
             except httpx.HTTPError:
