@@ -37,6 +37,9 @@ class ModelSettings:
         log_retention_s: how long an ended turn's output stays readable when nobody has read it to its end.
         poll_interval_s: least time between two frames of a running turn to one reader.
         max_warm_contexts: that an actor keeps for requests without a session, which begin as an earlier one did.
+        passivate_after_s: its actors leave memory when nobody has used them for so long, and the next request waits for
+            one; None for never.
+        start_timeout_s: that request waits so long.
     """
 
     FIXED: ClassVar[tuple[str, ...]] = ("name", "path", "engine", "engine_args", "tool_format", "embeddings")
@@ -57,6 +60,8 @@ class ModelSettings:
     report_interval_s: float = 0.5
     sweep_interval_s: float = 1.0
     max_warm_contexts: int = 256
+    passivate_after_s: float | None = None
+    start_timeout_s: float = 300.0
 
     def differences(self, other: ModelSettings) -> tuple[str, ...]:
         """The names of the settings in which they differ."""

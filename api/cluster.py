@@ -26,6 +26,8 @@ class ModelInfo:
         adapters: names of the LoRA adapters that a context may have.
         sampling: what the checkpoint suggests.
         answers: what its answers look like: for ``api.answers.parser.AnswerParser``.
+        is_passive: it has left memory since nobody used it; the next request starts it, and waits for that.
+        problem: why it could not be started when it was last used; "" where it could.
     """
 
     name: str
@@ -41,6 +43,13 @@ class ModelInfo:
     adapters: tuple[str, ...] = ()
     sampling: Sampling = Sampling(temperature=1.0)
     answers: AnswerFormat = AnswerFormat()
+    is_passive: bool = False
+    problem: str = ""
+
+    @property
+    def has_to_start(self) -> bool:
+        """What it is will only be known once it has been started, which the next use of it does."""
+        return not self.max_context_tokens and (self.is_passive or bool(self.problem))
 
     def known(self) -> ModelInfo:
         """This, where an actor has told what the model is.

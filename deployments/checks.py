@@ -130,7 +130,8 @@ def check_adapters(models: Sequence[ModelConfig]) -> None:
 
 
 def check_memory(models: Sequence[ModelConfig], available: int | None = None) -> None:
-    """That the models on the CPU fit into this machine's memory; those on GPUs are left to their engines.
+    """That the models on the CPU fit into this machine's memory, of those that may leave it each for itself; those on
+    GPUs are left to their engines.
 
     Args:
         available: bytes; None asks the machine.
@@ -143,20 +144,21 @@ def check_memory(models: Sequence[ModelConfig], available: int | None = None) ->
         checkpoint = read_checkpoint(model)
         if model.num_gpus:
             continue
-        need = checkpoint.bytes_of_actor(model) * _num_actors(model)
+        need = checkpoint.bytes_of_actor(model) * max(1, _num_actors(model))
         if need > left:
             raise CommandFailed(_too_large(model, checkpoint, need, left))
-        left -= need
+        left -= 0 if model.is_passive else need
 
 
 def check_resources(config: GreenroomConfig, resources: Mapping[str, float]) -> None:
-    """That the Ray cluster has what the models ask for.
+    """That the Ray cluster has what the models ask for; those that may leave memory one after another.
 
     Raises:
         CommandFailed: it has not.
     """
     for name in ("GPU", "CPU"):
         wanted = sum(reservation_of(model)[name] * _num_actors(model) for model in config.models)
+        wanted += max((reservation_of(model)[name] for model in config.models if model.is_passive), default=0)
         there = resources.get(name, 0)
         if wanted > there:
             raise CommandFailed(f"the models ask for {wanted:g} {name}s, and this Ray cluster has {there:g}")

@@ -59,14 +59,19 @@ class AutoscalingSettings(_Config):
     Load is turns (running and waiting) against ``target_turns``, or the KV of turns and of contexts that are to be
     kept against ``target_kv_use``, whichever asks for more. Open connections do not count, nor does the KV of idle
     contexts that may be evicted: a cache is meant to be full.
+
+    Attributes:
+        min_replicas: with 0, the actors leave memory when nobody has used the model for ``passivate_after_s``. The next
+            request starts one, and waits for it.
     """
 
-    min_replicas: int = Field(1, ge=1)
+    min_replicas: int = Field(1, ge=0)
     max_replicas: int = Field(1, ge=1)
     target_turns: float = Field(16, gt=0)
     target_kv_use: float = Field(0.8, gt=0, le=1)
     upscale_delay_s: float = Field(10, ge=0)
     downscale_delay_s: float = Field(300, ge=0)
+    passivate_after_s: Seconds = 300.0
 
     @model_validator(mode="after")
     def _ordered(self) -> AutoscalingSettings:
@@ -87,7 +92,8 @@ class ModelConfig(_Config):
         adapters: LoRA adapters by name: local directories in PEFT's form, the same on every node.
         tool_format: how it writes calls of tools: a name of ``CALL_FORMATS``; None finds it out.
         embeddings: answer ``/v1/embeddings`` with it, which the torch engine can.
-        start_timeout_s: an actor that is away for longer is given up and replaced.
+        start_timeout_s: an actor that is away for longer is given up and replaced; requests to a model that has left
+            memory wait so long.
     """
 
     name: str = Field(min_length=1, max_length=200)
@@ -142,8 +148,14 @@ class ModelConfig(_Config):
             raise ValueError(f"model {self.name!r}: {wanted}, and num_gpus is {self.num_gpus:g}")
         return self
 
+    @property
+    def is_passive(self) -> bool:
+        """It is in memory only while it is used."""
+        return self.autoscaling is not None and self.autoscaling.min_replicas == 0
+
     def settings(self, share: float) -> ModelSettings:
         """For the actors; ``share`` is one owner's."""
+        passivate_after_s = self.autoscaling.passivate_after_s if self.autoscaling and self.is_passive else None
         return ModelSettings(
             name=self.name,
             path=self.path,
@@ -156,6 +168,8 @@ class ModelConfig(_Config):
             orphan_timeout_s=self.orphan_timeout_s,
             owner_share=share,
             max_warm_contexts=self.max_warm_contexts,
+            passivate_after_s=passivate_after_s,
+            start_timeout_s=self.start_timeout_s,
         )
 
 

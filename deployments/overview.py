@@ -25,6 +25,7 @@ class ModelOverview:
 
     Attributes:
         num_ready, num_draining: its actors.
+        is_passive: there is none since nobody uses it.
         max_context: tokens.
         kv_use: the part of the attention cache that is in use, 0 to 1.
         counters: see ``Capacity.counters``; of live actors.
@@ -41,6 +42,7 @@ class ModelOverview:
     num_waiting: int
     kv_use: float
     counters: Mapping[str, int]
+    is_passive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ async def overview_of(greenroom: Greenroom, ray_address: str) -> Overview:
     """
     settings = await greenroom.directory.settings()
     reports = await greenroom.directory.reports()
+    infos = await greenroom.models()
+    passive, problems = {info.name for info in infos if info.is_passive}, [info.problem for info in infos]
     states = Counter(session.state for session in await greenroom.directory.sessions(None))
     application = serve.status().applications.get(APPLICATION)
     gateway = application.deployments.get(GATEWAY) if application else None
@@ -89,12 +93,12 @@ async def overview_of(greenroom: Greenroom, ray_address: str) -> Overview:
         journal=settings.journal.place,
         num_active=states["active"],
         num_passive=states["passive"],
-        models=tuple(model_overview(model, reports) for model in settings.models),
-        problem=problem_of(application) if application else "",
+        models=tuple(model_overview(model, reports, model.name in passive) for model in settings.models),
+        problem=(problem_of(application) if application else "") or next(filter(None, problems), ""),
     )
 
 
-def model_overview(model: ModelSettings, reports: Sequence[ModelReport]) -> ModelOverview:
+def model_overview(model: ModelSettings, reports: Sequence[ModelReport], is_passive: bool = False) -> ModelOverview:
     """Add up what a model's actors report."""
     mine = [report for report in reports if report.name == model.name]
     capacities = [report.capacity for report in mine]
@@ -115,4 +119,5 @@ def model_overview(model: ModelSettings, reports: Sequence[ModelReport]) -> Mode
         num_waiting=sum(capacity.num_waiting for capacity in capacities),
         kv_use=1 - num_free / num_blocks if num_blocks else 0.0,
         counters=dict(counters),
+        is_passive=is_passive,
     )

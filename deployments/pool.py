@@ -12,18 +12,22 @@ import ray
 from ray import serve
 from ray.exceptions import ActorUnavailableError
 from ray.serve.config import AutoscalingContext
-from ray.util.placement_group import PlacementGroup
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from actors.calls.ray import ask
+from actors.calls.ray import ActorGone, ask
+from actors.calls.scope import Scope
 from actors.cluster.greenroom import Greenroom
 from actors.models.actor import ModelActor
+from actors.models.presence import Presence
 from actors.models.ref import ModelReport
 from actors.settings import NAMESPACE
+from api.errors import GreenroomError, Unavailable
 from api.logs import event_logger, start_logging
 from deployments.config import AutoscalingSettings, ModelConfig
+from deployments.failures import sentence_of_trace
 from deployments.handle_port import keep_handle_port_closed
-from deployments.placement import bundles_of
+from deployments.placement import bundles_of, reservation_of
 
 log = event_logger("greenroom.pool")
 
@@ -36,42 +40,80 @@ class ModelPool:
 
     The actor is restarted by Ray when its process dies; a replica whose actor stays away fails its health checks
     and is replaced by Serve. It knows its own model only, so that a change to another one does not restart it.
+
+    Where the model may leave memory, the replica stays, and starts and ends the actor as ``Presence`` has it do. Were
+    there no replica, Serve 2.60 would give the model up for good after two starts that fail, or would try without end.
+
+    Args:
+        is_passive: the actor is not started before somebody uses the model.
     """
 
     CONNECT_TIMEOUT_S = 120.0
 
-    async def __init__(self, model: ModelConfig, share: float) -> None:  # type: ignore[misc]
+    async def __init__(self, model: ModelConfig, share: float, is_passive: bool = False) -> None:  # type: ignore[misc]
         start_logging()
         keep_handle_port_closed()
-        self._model = model
-        greenroom = await Greenroom.connect(wait_s=self.CONNECT_TIMEOUT_S)
-        options = ModelActor.options(
-            name=f"model-{model.name}-{uuid.uuid4().hex[:8]}",
-            namespace=NAMESPACE,
-            max_restarts=-1,
-            max_concurrency=10_000,
-            enable_task_events=False,
-            **actor_resources(model, ray.util.get_current_placement_group()),
-        )
-        self._actor = await asyncio.to_thread(options.remote, model.settings(share), greenroom.directory)
-        await ask(self._actor.start.remote())
-        self._report: ModelReport = await ask(self._actor.health.remote())
+        self._model, self._share = model, share
+        self._actor: Any = None
+        self._group: PlacementGroup | None = None
+        self._report: ModelReport | None = None
         self._healthy_at = time.monotonic()
+        self._directory = (await Greenroom.connect(wait_s=self.CONNECT_TIMEOUT_S)).directory
+        if not is_passive:
+            await self._start_actor()
+        self._scope = Scope()
+        self._scope.start(Presence(model.name, self, self._directory).keep())
+
+    @property
+    def is_there(self) -> bool:
+        """See ``Host``."""
+        return self._actor is not None
+
+    async def start(self) -> None:
+        """See ``Host``."""
+        try:
+            async with asyncio.timeout(self._model.start_timeout_s):
+                await self._start_actor()
+        except GreenroomError:
+            raise
+        except TimeoutError:
+            raise Unavailable(await self._why_so_long()) from None
+        except ActorGone:
+            raise Unavailable("its process ended while it started") from None
+        except Exception as error:
+            raise Unavailable(sentence_of_trace(str(error))) from None
+
+    async def end_unused(self, idle_s: float) -> None:
+        """See ``Host``."""
+        actor = self._actor
+        try:
+            may_end = await ask(actor.retire.remote(idle_s))
+        except ActorGone:  # Ray restarts it
+            return
+        if may_end:
+            self._actor, self._report = None, None
+            await asyncio.to_thread(self._end, actor)
 
     async def check_health(self) -> None:
         """Serve calls this; raises when the actor is gone for good, or has been away for longer than a start takes.
 
         A replica that gave up at once would take the actor with it while Ray is restarting that.
         """
+        actor = self._actor
         try:
-            self._report = await ask(self._actor.health.remote())
+            self._report = None if actor is None else await ask(actor.health.remote())
             self._healthy_at = time.monotonic()
         except ActorUnavailableError:
             if time.monotonic() - self._healthy_at > self._model.start_timeout_s:
                 raise
+        except ActorGone:
+            if actor is self._actor:
+                raise
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Serve calls this; see ``ByLoad``."""
+        if self._report is None:
+            return {"turns": 0.0, "kv_use": 0.0}
         capacity = self._report.capacity
         return {
             "turns": float(capacity.num_running + capacity.num_waiting),
@@ -80,9 +122,46 @@ class ModelPool:
 
     async def __del__(self) -> None:
         """Serve calls this when the replica is to go: running turns end first, contexts move when next used."""
-        actor = getattr(self, "_actor", None)
-        if actor is not None:
+        if scope := getattr(self, "_scope", None):
+            scope.cancel()
+        if actor := getattr(self, "_actor", None):
             await ask(actor.drain.remote(self._model.drain_timeout_s))
+
+    async def _start_actor(self) -> None:
+        actor = await asyncio.to_thread(self._make, ray.util.get_current_placement_group())
+        try:
+            await ask(actor.start.remote())
+            self._report = await ask(actor.health.remote())
+        except BaseException:
+            await asyncio.shield(asyncio.to_thread(self._end, actor))
+            raise
+        self._actor, self._healthy_at = actor, time.monotonic()
+
+    def _make(self, group: PlacementGroup | None) -> Any:
+        """A new actor. A replica that begins without one has no placement group for workers: it is made here."""
+        if group is None and (bundles := bundles_of(self._model)):
+            group = self._group = placement_group(bundles, strategy_of(self._model))
+        options = ModelActor.options(
+            name=f"model-{self._model.name}-{uuid.uuid4().hex[:8]}",
+            namespace=NAMESPACE,
+            max_restarts=-1,
+            max_concurrency=10_000,
+            enable_task_events=False,
+            **actor_resources(self._model, group),
+        )
+        return options.remote(self._model.settings(self._share), self._directory)
+
+    def _end(self, actor: Any) -> None:
+        ray.kill(actor, no_restart=True)
+        if self._group is not None:
+            remove_placement_group(self._group)
+            self._group = None
+
+    async def _why_so_long(self) -> str:
+        if any(start.name == self._model.name for start in await self._directory.starts()):
+            return f"it took more than {self._model.start_timeout_s:g} s"
+        wanted = " and ".join(f"{amount:g} {name}" for name, amount in reservation_of(self._model).items() if amount)
+        return f"Ray had no room for {wanted or 'its actor'} within {self._model.start_timeout_s:g} s"
 
 
 class ByLoad:
@@ -119,7 +198,7 @@ def scaling_options(scaling: AutoscalingSettings) -> dict[str, Any]:
     }
     return {
         "autoscaling_config": {
-            "min_replicas": scaling.min_replicas,
+            "min_replicas": max(1, scaling.min_replicas),
             "max_replicas": scaling.max_replicas,
             "upscale_delay_s": scaling.upscale_delay_s,
             "downscale_delay_s": scaling.downscale_delay_s,
@@ -136,13 +215,18 @@ def actor_resources(model: ModelConfig, group: PlacementGroup | None) -> dict[st
     return {"num_cpus": 0, "num_gpus": 0, "scheduling_strategy": strategy}
 
 
-def placement_options(model: ModelConfig) -> dict[str, Any]:
-    """Serve's options for a replica with a placement group, which Serve removes with it: on as few nodes as hold it,
-    and on CPUs, where vLLM's workers share memory, on one.
+def strategy_of(model: ModelConfig) -> str:
+    """Where the bundles of a placement group go: on as few nodes as hold them, and on CPUs, where vLLM's workers share
+    memory, on one.
     """
-    bundles = bundles_of(model)
-    strategy = "PACK" if model.num_gpus else "STRICT_PACK"
-    return {"placement_group_bundles": bundles, "placement_group_strategy": strategy} if bundles else {}
+    return "PACK" if model.num_gpus else "STRICT_PACK"
+
+
+def placement_options(model: ModelConfig) -> dict[str, Any]:
+    """Serve's options for a replica with a placement group, which Serve removes with it."""
+    if model.is_passive or not (bundles := bundles_of(model)):
+        return {}
+    return {"placement_group_bundles": bundles, "placement_group_strategy": strategy_of(model)}
 
 
 def pool_deployment(model: ModelConfig, share: float = 1.0) -> serve.Application:
@@ -159,4 +243,4 @@ def pool_deployment(model: ModelConfig, share: float = 1.0) -> serve.Application
         **options,
         **placement_options(model),
     )
-    return deployment.bind(model.model_copy(update={"num_replicas": 1, "autoscaling": None}), share)
+    return deployment.bind(model.model_copy(update={"num_replicas": 1, "autoscaling": None}), share, model.is_passive)

@@ -104,6 +104,8 @@ class Rollout:
             times = f"{len(mine)} actors, " if len(mine) > 1 else ""
             state = f"ready: {times}{info.engine} on {info.device}, {info.max_context_tokens} tokens of context"
             self._steps.done(f"Model {model.name}", state)
+        elif deployment and deployment.status == "HEALTHY" and model.is_passive:
+            self._steps.done(f"Model {model.name}", "not in memory: its first request starts it")
         else:
             await self._tell_of_start(model)
             self._tell_of_waiting(model, deployment)

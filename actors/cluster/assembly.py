@@ -37,6 +37,7 @@ class RayMetrics(DirectoryMetrics):
         self._activations = Counter("greenroom_activations_total", "Sessions put on an actor, by reason", {}, reasons)
         self._sessions = Gauge("greenroom_sessions", "Sessions, by state", tag_keys=("state",))
         self._inferlets = Gauge("greenroom_inferlets", "Inferlets and agents' threads, by state", tag_keys=("state",))
+        self._wakes: dict[str, tuple[Counter, Counter]] = {}
 
     @override
     def activated(self, reason: str) -> None:
@@ -51,6 +52,21 @@ class RayMetrics(DirectoryMetrics):
     def inferlets(self, counts: Mapping[State, int]) -> None:
         for state, number in counts.items():
             self._inferlets.set(number, tags={"state": state})
+
+    @override
+    def serves(self, model: str) -> None:
+        if model not in self._wakes:
+            tags, results = {"model": model}, {"result": ("ready", "failed")}
+            self._wakes[model] = (
+                Counter("greenroom_model_wakes_total", "Starts of a model that requests waited for", tags, results),
+                Counter("greenroom_model_wake_seconds_total", "What the first of them waited, together", tags, {}),
+            )
+
+    @override
+    def woken(self, model: str, waited_s: float | None) -> None:
+        wakes, seconds = self._wakes[model]
+        wakes.inc(result="failed" if waited_s is None else "ready")
+        seconds.inc(waited_s or 0.0)
 
 
 class HostedDirectory(Directory):

@@ -132,8 +132,13 @@ class Greenroom(Inferlets, Cluster):
 
     @override
     async def tokenize(self, model: str | None, text: str) -> tuple[int, ...]:
-        placement = await self.directory.place(model, "")
-        return await placement.model.tokenize(text)
+        async def attempt() -> tuple[int, ...]:
+            return await (await self.directory.place(model, "")).model.tokenize(text)
+
+        try:
+            return await patiently(attempt, ModelLost, self.timeout_s)
+        except ModelLost:
+            raise Unavailable("no model actor answers") from None
 
     @override
     async def token_bytes(self, model: str | None, ids: Sequence[int]) -> tuple[bytes, ...]:

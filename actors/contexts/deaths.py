@@ -62,6 +62,10 @@ class Deaths:
         self._starting.add(incarnation)
         self._check(len(self._starting) >= self.MAX_STARTING)
 
+    def retired(self, incarnation: str) -> None:
+        """The model actor of this incarnation had not died: it was drained before it was ended."""
+        self._starting.discard(incarnation)
+
     def _check(self, are_too_many: bool) -> None:
         if are_too_many:
             self.are_too_many = True

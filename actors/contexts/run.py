@@ -86,6 +86,8 @@ class TurnRun:
         is_resident = self.placement is not None and self._attempt == 1
         while True:
             placement = self.placement = await self._context.place(lost)
+            if lost and placement.has_lost_retired:
+                self.deaths.retired(lost)
             try:
                 start = await placement.model.start_turn(self._message(is_resident))
                 self._started(start)

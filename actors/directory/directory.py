@@ -12,7 +12,7 @@ from actors.calls.scope import Scope
 from actors.calls.started import Started
 from actors.directory.adapters import AdapterTable
 from actors.directory.inferlets import InferletTable
-from actors.directory.messages import InferletSeed, SessionSeed
+from actors.directory.messages import Demand, InferletSeed, SessionSeed
 from actors.directory.models import ModelTable
 from actors.directory.registry import Registry
 from actors.journal.contract import Journal, StreamInfo
@@ -45,6 +45,14 @@ class DirectoryMetrics(Protocol):
         """How many inferlets there are, by state; those of agents' threads among them."""
         ...
 
+    def serves(self, model: str) -> None:
+        """There is a model of this name."""
+        ...
+
+    def woken(self, model: str, waited_s: float | None) -> None:
+        """A model that was not in memory has started for who waited, or has not (None)."""
+        ...
+
 
 class Directory:
     """Finds things. Everything in it can be made again from the journal, the reports and the live actors.
@@ -65,7 +73,7 @@ class Directory:
         self._journal = journal
         self._metrics = metrics
         self._clock = clock
-        self._models = ModelTable(settings)
+        self._models = ModelTable(settings, metrics.woken)
         self._adapters = AdapterTable(journal, self._models)
         self._sessions = Registry(
             SESSION,
@@ -81,6 +89,7 @@ class Directory:
             self.scope.adopt(pool.scope)
         self._inferlets = InferletTable(settings.inferlets, journal, pools[INFERLET], metrics, self._models, self.scope)
         self._started = Started(self._start)
+        self._count_models()
 
     async def start(self) -> None:
         """Find what there is; every call waits for it. Idempotent."""
@@ -90,6 +99,7 @@ class Directory:
         await self.start()
         self._settings = settings
         self._models.configure(settings)
+        self._count_models()
         self._sessions.configure(settings.sessions)
         self._inferlets.configure(settings.inferlets)
 
@@ -136,21 +146,32 @@ class Directory:
     ) -> Placement:
         return await self._models.place(model, key, lost, marks)
 
+    async def demand(self, model: str, is_there: bool, wait_s: float) -> Demand:
+        return await self._models.demand(model, is_there, wait_s)
+
+    async def start_failed(self, model: str, reason: str) -> None:
+        self._models.start_failed(model, reason)
+
     async def open(self, session_id: str, owner: str, options: SessionOptions) -> Location:
         await self.start()
         if options.max_context is not None and options.max_context < 1:
             raise InvalidRequest("max_context must be >= 1")
-        placement = await self._models.place(options.model, session_id)
-        limit = placement.max_context_tokens
-        if options.adapter is not None and options.adapter not in placement.adapters:
+        placement = None
+        model = self._models.told(options.model)  # a passive one need not be there before the first turn
+        if model is None:
+            placement = await self._models.place(options.model, session_id)
+        found = placement or model
+        assert found is not None
+        limit = found.max_context_tokens
+        if options.adapter is not None and options.adapter not in found.adapters:
             self._models.unsettle(session_id)
-            raise UnknownAdapter.among(placement.adapters, options.adapter)
+            raise UnknownAdapter.among(found.adapters, options.adapter)
         idle_timeout_s = options.idle_timeout_s or self._settings.sessions.idle_timeout_s
         return await self.adopt(
             SessionSeed(
                 session_id,
                 owner,
-                placement.name,
+                found.name,
                 options.retention,
                 min(options.max_context or limit, limit),
                 idle_timeout_s,
@@ -254,6 +275,10 @@ class Directory:
         """The journal's streams of one kind by id, the latest used first."""
         named = [(parse_journal_key(stream.key), stream) for stream in await self._journal.streams(owner)]
         return {tenant_id: stream for (found, tenant_id), stream in named if found == kind}
+
+    def _count_models(self) -> None:
+        for model in self._settings.models:
+            self._metrics.serves(model.name)
 
     async def _sweep(self) -> None:
         while True:

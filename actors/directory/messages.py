@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from actors.models.ref import Placement
@@ -43,3 +44,11 @@ class InferletSeed:
     parent: str | None = None
     origin: tuple[str, int] | None = None
     idle_timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Whether an actor of a model should be there; one that has not been used for ``idle_s`` need not."""
+
+    is_there: bool
+    idle_s: float = math.inf

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
 from actors.directory.marks import Marks
+from actors.directory.messages import Demand
+from actors.directory.wakes import Wakes
 from actors.models.messages import StartReport
 from actors.models.ref import ModelRef, ModelReport, Placement
 from actors.settings import ClusterSettings, ModelSettings
@@ -20,13 +24,22 @@ class ModelTable:
 
     Load is turns running and waiting, then KV in use; placements since the last report count as turns. A prompt goes
     where one that begins in the same way went, unless that actor has ``MAX_MORE_TURNS`` more turns than another.
+
+    Args:
+        woken: see ``Wakes``.
     """
 
     MAX_MORE_TURNS = 8
     MAX_REMEMBERED = 1024
     """Actors whose settings are remembered for a restart."""
+    MAX_RETIRED = 1024
+    """The latest ones are remembered."""
+    GRACE_S = 5.0
+    """A pool says why its actor is not there in time; those who wait leave it so long for that."""
 
-    def __init__(self, settings: ClusterSettings) -> None:
+    def __init__(
+        self, settings: ClusterSettings, woken: Callable[[str, float | None], object] = lambda model, waited_s: None
+    ) -> None:
         self._settings = settings
         self._reports: dict[str, ModelReport] = {}
         self._told: dict[str, ModelReport] = {}
@@ -37,10 +50,13 @@ class ModelTable:
         self._settled: dict[str, str] = {}
         self._marks = Marks()
         self._changed = asyncio.Event()
+        self._retired: deque[str] = deque(maxlen=self.MAX_RETIRED)
+        self._wakes = Wakes(woken)
 
     def configure(self, settings: ClusterSettings) -> None:
         """Take new settings."""
         self._settings = settings
+        self._changed.set()
 
     def report(self, report: ModelReport) -> None:
         """Take note; a report of another incarnation of the same actor replaces it."""
@@ -56,6 +72,10 @@ class ModelTable:
             self._settings_of.popitem(last=False)
         self._heard_at[report.incarnation] = time.monotonic()
         self._placed[report.incarnation] = 0
+        if not report.is_draining:
+            self._wakes.started(report.name)
+        elif report.incarnation not in self._retired:
+            self._retired.append(report.incarnation)
         self._changed.set()
 
     def report_start(self, report: StartReport) -> None:
@@ -89,23 +109,40 @@ class ModelTable:
     async def place(
         self, model: str | None, key: str, lost: str | None = None, marks: Sequence[bytes] = ()
     ) -> Placement:
-        """See ``DirectoryRef.place``; waits for an actor as long as recovery may take."""
+        """See ``DirectoryRef.place``; waits for as long as recovery may take, or a model's start."""
         settings = self.find(model)
         if lost:
             self._drop(lost)
-        deadline = time.monotonic() + self._settings.recovery_timeout_s
-        while (report := self._choose(settings.name, key, marks)) is None:
-            self._changed.clear()
-            try:
-                await asyncio.wait_for(self._changed.wait(), max(0.0, deadline - time.monotonic()))
-            except TimeoutError:
-                raise Unavailable(f"no actor of model {settings.name!r} can answer now") from None
+        report = self._choose(settings.name, key, marks) or await self._wait_for(settings, key, marks)
         self._placed[report.incarnation] += 1
         if key:
             self._settled[key] = report.incarnation
         self._marks.put(marks, report.incarnation)
-        info = report.info
-        return Placement(report.name, report.incarnation, report.model, info.max_context_tokens, info.adapters)
+        info, incarnation = report.info, report.incarnation
+        return Placement(
+            report.name, incarnation, report.model, info.max_context_tokens, info.adapters, lost in self._retired
+        )
+
+    async def demand(self, model: str, is_there: bool, wait_s: float) -> Demand:
+        """See ``DirectoryRef.demand``."""
+        deadline = time.monotonic() + wait_s
+        while True:
+            demand = self._demand(model, is_there)
+            left_s = deadline - time.monotonic()
+            if demand.is_there != is_there or left_s <= 0:
+                return demand
+            with suppress(TimeoutError):
+                await self._change(left_s)
+
+    def start_failed(self, model: str, reason: str) -> None:
+        """See ``DirectoryRef.start_failed``."""
+        self._wakes.failed(model, reason)
+        self._changed.set()
+
+    def told(self, model: str | None) -> ModelInfo | None:
+        """What a passive model is, where that is known; None for others."""
+        info = self._info(self.find(model))
+        return info if info.is_passive and info.max_context_tokens else None
 
     def settle(self, key: str, incarnation: str) -> None:
         """The context is there already."""
@@ -146,8 +183,48 @@ class ModelTable:
         for incarnation in set(self._reports) - live:
             self._drop(incarnation)
 
+    async def _wait_for(self, settings: ModelSettings, key: str, marks: Sequence[bytes]) -> ModelReport:
+        """The actor that comes first."""
+        wait_s = self._settings.recovery_timeout_s
+        if settings.passivate_after_s is not None:
+            wait_s = settings.start_timeout_s + self.GRACE_S
+        deadline = time.monotonic() + wait_s
+        with self._wakes.waiting(settings.name) as wake:
+            if wake.num_waiting == 1:
+                self._changed.set()
+            while (report := self._choose(settings.name, key, marks)) is None:
+                try:
+                    await self._change(deadline - time.monotonic())
+                except TimeoutError:
+                    raise Unavailable(f"no actor of model {settings.name!r} can answer now") from None
+                wake.check()
+            return report
+
+    async def _change(self, timeout_s: float) -> None:
+        """Wait for the next one, of which none is missed from this call on.
+
+        Raises:
+            TimeoutError: there was none.
+        """
+        self._changed.clear()
+        async with asyncio.timeout(timeout_s):
+            await self._changed.wait()
+
+    def _demand(self, model: str, is_there: bool) -> Demand:
+        settings = next((settings for settings in self._settings.models if settings.name == model), None)
+        if settings is None:
+            return Demand(is_there)
+        limit_s = settings.passivate_after_s
+        if limit_s is None or self._wakes.is_wanted(model):
+            return Demand(True)
+        idle_s = min((found.idle_s for found in self._answering(model)), default=None)
+        return Demand(is_there if idle_s is None else idle_s < limit_s, limit_s)
+
+    def _answering(self, name: str) -> list[ModelReport]:
+        return [report for report in self.reports() if report.name == name and not report.is_draining]
+
     def _choose(self, name: str, key: str, marks: Sequence[bytes]) -> ModelReport | None:
-        reports = [report for report in self.reports() if report.name == name and not report.is_draining]
+        reports = self._answering(name)
         for report in reports:
             if key and report.incarnation == self._settled.get(key):
                 return report
@@ -169,9 +246,11 @@ class ModelTable:
             table.pop(incarnation, None)
 
     def _info(self, model: ModelSettings) -> ModelInfo:
-        ready = sum(report.name == model.name and not report.is_draining for report in self.reports())
+        num_ready, problem = len(self._answering(model.name)), self._wakes.problem(model.name)
+        is_passive = model.passivate_after_s is not None and not num_ready and not problem
         if model.name not in self._told:
-            return ModelInfo(model.name, model.aliases, model.engine, 0, 0, None, (), False, ready)
+            info = ModelInfo(model.name, model.aliases, model.engine, 0, 0, None, (), False, num_ready)
+            return replace(info, is_passive=is_passive, problem=problem)
         told = self._told[model.name]
         return ModelInfo(
             model.name,
@@ -182,9 +261,11 @@ class ModelTable:
             told.bos_id,
             told.info.eos_ids,
             told.has_chat_template,
-            ready,
+            num_ready,
             told.bos_text,
             told.info.adapters,
             told.sampling,
             told.answers,
+            is_passive,
+            problem,
         )

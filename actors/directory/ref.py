@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from actors.calls.interface import Interface
 from actors.calls.ray import RestartedActor
-from actors.directory.messages import InferletSeed, SessionSeed
+from actors.directory.messages import Demand, InferletSeed, SessionSeed
 from actors.models.messages import LoadedAdapters, StartReport
 from actors.models.ref import ModelRef, ModelReport, Placement
 from actors.pool.ref import Location
@@ -83,8 +83,21 @@ class DirectoryRef(Protocol):
 
         Raises:
             ModelNotFound: no such name or alias.
-            Unavailable: no model actor could be had in time.
+            Unavailable: no model actor could be had in time, or one cannot start.
+            TooBusy: too many wait for the model.
         """
+        ...
+
+    async def demand(self, model: str, is_there: bool, wait_s: float) -> Demand:
+        """Whether an actor of a model should be there, once that is other than it is, or after ``wait_s``.
+
+        Where a model may leave memory (``ModelSettings.passivate_after_s``), one should be there while requests wait
+        for it, and while any actor of the model has been used not long ago: all of them go, or none.
+        """
+        ...
+
+    async def start_failed(self, model: str, reason: str) -> None:
+        """An actor of a model cannot be started: those who wait for one are told why."""
         ...
 
     async def open(self, session_id: str, owner: str, options: SessionOptions) -> Location:

@@ -118,6 +118,7 @@ class Model:
         self._incarnation = secrets.token_hex(8)
         self._starting: asyncio.Task[Loaded] | None = None
         self._loaded: Loaded | None = None
+        self._used_at = time.monotonic()
         self.scope = Scope()
 
     async def start(self) -> EngineInfo:
@@ -129,7 +130,7 @@ class Model:
         return (await self._ready()).engine.info
 
     async def start_turn(self, message: StartTurn) -> TurnStart:
-        loaded = await self._ready()
+        loaded = await self._use()
         if message.request.embedding and not self._settings.embeddings:
             name = self._settings.name
             raise Unsupported(f"model {name!r} is not configured for embeddings (embeddings: true in cluster.yaml)")
@@ -154,10 +155,10 @@ class Model:
         await self._turns.acquit(key)
 
     async def fork(self, source_id: str, target_id: str, length: int, prefix_hash: bytes) -> None:
-        (await self._ready()).engine.fork(source_id, target_id, length, prefix_hash)
+        (await self._use()).engine.fork(source_id, target_id, length, prefix_hash)
 
     async def mask(self, context_id: str, start: int, end: int, length: int, prefix_hash: bytes) -> None:
-        loaded = await self._ready()
+        loaded = await self._use()
         loaded.engine.info.require("mask")
         loaded.engine.mask(context_id, start, end, length, prefix_hash)
 
@@ -183,7 +184,7 @@ class Model:
         return failures
 
     async def tokenize(self, text: str) -> tuple[int, ...]:
-        return tuple((await self._ready()).tokenizer.encode(text))
+        return tuple((await self._use()).tokenizer.encode(text))
 
     async def encode(
         self,
@@ -193,13 +194,13 @@ class Model:
         opens_answer: bool,
         tools: Sequence[Tool] = (),
     ) -> tuple[int, ...]:
-        return tuple((await self._ready()).tokenizer.encode_parts(parts, last_id, after, opens_answer, tools))
+        return tuple((await self._use()).tokenizer.encode_parts(parts, last_id, after, opens_answer, tools))
 
     async def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
-        return (await self._ready()).tokenizer.decode(ids, skip_special_tokens)
+        return (await self._use()).tokenizer.decode(ids, skip_special_tokens)
 
     async def token_bytes(self, ids: Sequence[int]) -> tuple[bytes, ...]:
-        return (await self._ready()).tokenizer.token_bytes(ids)
+        return (await self._use()).tokenizer.token_bytes(ids)
 
     async def reconfigure(self, settings: ModelSettings) -> None:
         """Run with other settings from now on; turns that run go on.
@@ -228,6 +229,14 @@ class Model:
         except TimeoutError:
             log.warning("draining took too long", timeout_s=timeout_s)
 
+    async def retire(self, idle_s: float) -> bool:
+        """Whether nobody has used it for so long, nor does now. Then it takes no new turns, and may be ended."""
+        if self._loaded is None or self._idle_s(self._loaded) < idle_s:
+            return False
+        self._loaded.turns.refuse_new()
+        await self._report(self._loaded)
+        return True
+
     async def health(self) -> ModelReport:
         """The state of this actor, once it has loaded.
 
@@ -247,6 +256,17 @@ class Model:
             raise ModelLost("the model actor has just been started")
         return self._loaded.turns
 
+    async def _use(self) -> Loaded:
+        """What it has loaded, for a caller that counts as its user."""
+        loaded = await self._ready()
+        self._used_at = time.monotonic()
+        return loaded
+
+    def _idle_s(self, loaded: Loaded) -> float:
+        if loaded.turns.are_running:
+            self._used_at = time.monotonic()
+        return time.monotonic() - self._used_at
+
     async def _ready(self) -> Loaded:
         if self._starting is None:
             self._starting = self.scope.start(self._start())
@@ -264,6 +284,7 @@ class Model:
         turns = ModelTurns(self._settings, engine, tokenizer, engine.info.max_context_tokens, self._metrics)
         adapters = ModelAdapters(engine, self._settings.adapters)
         await self._catch_up(adapters)
+        self._used_at = time.monotonic()
         self._loaded = loaded = Loaded(engine, tokenizer, sampling, turns, adapters)
         loops = self._run(loaded), turns.sweep(), self._keep_reporting(loaded)
         for loop in loops:
@@ -330,6 +351,7 @@ class Model:
             is_draining=loaded.turns.is_draining,
             sampling=loaded.sampling,
             adapters_revision=loaded.adapters.revision,
+            idle_s=self._idle_s(loaded),
         )
 
 

@@ -23,7 +23,7 @@ class ModelReport:
 
     ``incarnation`` is a random name of the process; a restarted actor has another, and holds no context.
     ``sampling`` is what the checkpoint suggests, ``settings`` are those that it runs with now, and
-    ``adapters_revision`` says which ``LoadedAdapters`` it has.
+    ``adapters_revision`` says which ``LoadedAdapters`` it has. ``idle_s``: for so long nobody has used it.
     """
 
     name: str
@@ -39,17 +39,22 @@ class ModelReport:
     sampling: Sampling
     answers: AnswerFormat = AnswerFormat()
     adapters_revision: int = 0
+    idle_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """From the directory: the model actor that a context belongs on, and the names of its model's adapters."""
+    """From the directory: the model actor that a context belongs on, and the names of its model's adapters.
+
+    ``has_lost_retired``: the one that was said to be lost had been drained, and was ended on purpose.
+    """
 
     name: str
     incarnation: str
     model: ModelRef
     max_context_tokens: int
     adapters: tuple[str, ...] = ()
+    has_lost_retired: bool = False
 
 
 class ModelRef(Protocol):

@@ -153,6 +153,11 @@ class ModelTurns:
         """Until all that run now have ended."""
         await asyncio.gather(*(turn.log.wait_closed() for turn in self._turns.values() if not turn.is_ended))
 
+    @property
+    def are_running(self) -> bool:
+        """One runs, or waits to."""
+        return bool(self._beginning) or any(not turn.is_ended for turn in self._turns.values())
+
     def take(self, outputs: Iterable[Output]) -> None:
         """Append what a step has made."""
         now = time.monotonic()

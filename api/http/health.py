@@ -14,7 +14,7 @@ from api.http.operations import JsonObject, Operation
 def health_routes() -> list[BaseRoute]:
     """``/healthz``: the process lives; ``/readyz``: a model can answer, ``/readyz?model=NAME``: this one can.
 
-    Neither asks for a key.
+    A passive model can: it starts with the next request. Neither asks for a key.
     """
     return [
         Operation("GET", "/healthz", check_health, answers={200: JsonObject}, is_open=True),
@@ -33,6 +33,6 @@ async def check_readiness(request: Request) -> JSONResponse:
         if not models:
             raise ModelNotFound(name)
     ready = {model.name: model.num_ready for model in models}
-    if not any(ready.values()):
+    if not any(model.num_ready or model.is_passive for model in models):
         raise Unavailable("no model can answer yet" if name is None else f"model {name!r} cannot answer yet")
     return JSONResponse({"ok": True, "models": ready})

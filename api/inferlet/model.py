@@ -91,7 +91,7 @@ def get_auto_model() -> LanguageModel:
     models = get_all_models()
     if not models:
         raise Unavailable("no model is served here")
-    return LanguageModel(models[0].info.known())
+    return _started(models[0])
 
 
 def get_model(name: str) -> LanguageModel:
@@ -103,5 +103,13 @@ def get_model(name: str) -> LanguageModel:
     """
     for model in get_all_models():
         if name == model.name or name in model.info.aliases:
-            return LanguageModel(model.info.known())
+            return _started(model)
     raise ModelNotFound(name)
+
+
+def _started(model: LanguageModel) -> LanguageModel:
+    """This model, once it is known what it is; one that has never been in memory is started for that."""
+    if model.info.has_to_start:
+        model.tokenize("")
+        return next(LanguageModel(other.info.known()) for other in get_all_models() if other.name == model.name)
+    return LanguageModel(model.info.known())

@@ -204,7 +204,8 @@ async function followSessions() {
 async function refreshModels() {
   models = await client.models();
   const names = models.map((model) => model.name);
-  const label = (model) => (model.num_ready ? model.name : `${model.name} (not ready)`);
+  const state = (model) => (model.is_passive ? " (starts when used)" : " (not ready)");
+  const label = (model) => (model.num_ready ? model.name : model.name + state(model));
   byId("model").replaceChildren(...models.map((model) => make("option", { value: model.name }, label(model))));
   byId("model").value = names.includes(settings.model) ? settings.model : (names[0] ?? "");
   showState();

@@ -31,7 +31,11 @@ def called(field: str, *attribute: str) -> Any:
 
 
 class ModelView(View):
-    """An entry of ``GET /api/models``; ``num_ready`` counts the model actors that can answer now."""
+    """An entry of ``GET /api/models``; ``num_ready`` counts the model actors that can answer now.
+
+    ``is_passive``: there is none since nobody uses the model; the next request starts one, and waits for it. What a
+    model is that has never been in memory is not known: 0 and nothing.
+    """
 
     name: str
     aliases: tuple[str, ...]
@@ -41,6 +45,7 @@ class ModelView(View):
     has_chat_template: bool
     num_ready: int
     adapters: tuple[str, ...] = ()
+    is_passive: bool = False
 
 
 class SummaryView(View):

@@ -76,7 +76,8 @@ def _table(models: tuple[ModelOverview, ...]) -> Table:
     for name in ("ready", "context", "contexts", "running", "waiting", "KV in use"):
         table.add_column(name, justify="right")
     for model in models:
-        ready = f"{model.num_ready} (+{model.num_draining} draining)" if model.num_draining else str(model.num_ready)
+        ready = "passive" if model.is_passive else str(model.num_ready)
+        ready += f" (+{model.num_draining} draining)" if model.num_draining else ""
         table.add_row(
             model.name,
             f"{model.engine} on {', '.join(model.devices)}" if model.devices else model.engine,

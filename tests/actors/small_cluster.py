@@ -119,6 +119,12 @@ class _NoMetrics:
     def inferlets(self, counts: Mapping[State, int]) -> None:
         """Nothing."""
 
+    def serves(self, model: str) -> None:
+        """Nothing."""
+
+    def woken(self, model: str, waited_s: float | None) -> None:
+        """Nothing."""
+
 
 def kill_instance(instance: Instance) -> None:
     """Like the death of its process: what is not in the journal is gone, and nothing more is done."""

@@ -26,10 +26,13 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
 
 @pytest.fixture(scope="session")
 def several(deployed: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
-    """The same with two actors of pocket, two models more, and three gateways. The tests that need it come last."""
+    """The same with two actors of pocket, three models more, of which one is in memory only while it is used, and three
+    gateways. The tests that need it come last.
+    """
     pocket = {"name": "pocket", "path": MODEL, "num_replicas": 2}
     endless = {"name": "endless", "path": str(make_endless_model(tmp_path_factory.mktemp("endless")))}
     long = {"name": "long", "path": str(long_pocket(tmp_path_factory.mktemp("long"))), "engine_args": ENGINE_ARGS}
-    deployed.deploy(models=[pocket, {**endless, "aliases": ["another"]}, long], num_gateways=3)
-    deployed.wait(lambda: deployed.num_ready() == {"pocket": 2, "endless": 1, "long": 1}, 180)
+    seldom = {"name": "seldom", "path": MODEL, "autoscaling": {"min_replicas": 0, "passivate_after_s": 2}}
+    deployed.deploy(models=[pocket, {**endless, "aliases": ["another"]}, long, seldom], num_gateways=3)
+    deployed.wait(lambda: deployed.num_ready() == {"pocket": 2, "endless": 1, "long": 1, "seldom": 0}, 180)
     return deployed

@@ -7,13 +7,15 @@ import os
 import signal
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import httpx
 import psutil
 import pytest
 
 from actors.cluster.greenroom import Greenroom
-from api.cluster import SessionOptions
+from api.cluster import Retention, SessionOptions
 from api.turns import Stop, Tokens, TurnRequest
 from tests.cluster.deployed import MODEL, Deployed, processes
 from tests.cluster.native import Answer, say
@@ -50,7 +52,35 @@ def test_each_model_answers_under_its_names(several: Deployed) -> None:
         "pocket",
         "endless",
         "long",
+        "seldom",
     ]
+
+
+def test_a_model_that_nobody_uses_leaves_memory_and_the_first_request_brings_it_back(several: Deployed) -> None:
+    def is_gone() -> bool:
+        return len(several.pids("model")) == 4
+
+    _complete(several, "seldom")  # then it is known what it is
+    several.wait(is_gone, 30)
+    oracle, session = (several.run(partial(_session_of, model)) for model in ("pocket", "seldom"))
+    assert is_gone(), "a session is opened without its model"
+    for _ in range(2):
+        turn = {**TURN, "max_tokens": 40, "turn_id": uuid.uuid4().hex}
+        expected = asyncio.run(say(several.url, oracle, turn))
+        began_at = time.monotonic()
+        with ThreadPoolExecutor() as pool:
+            asked = [pool.submit(_complete, several, "seldom") for _ in range(4)]
+            answer = asyncio.run(say(several.url, session, turn))
+            texts = {one.result() for one in asked}
+        answered_at = time.monotonic()
+        assert len(several.pids("model")) == 5
+        assert answer.ids == expected.ids
+        assert texts == {_complete(several, "pocket")}
+        several.wait(is_gone, 30)
+        models = httpx.get(several.url + "/api/models").json()["models"]
+        assert [model["is_passive"] for model in models] == [False, False, False, True]
+        back_s, away_s = answered_at - began_at, time.monotonic() - answered_at
+        print(f"\nanswered after {back_s:.1f} s, away again {away_s:.1f} s later")  # noqa: T201
 
 
 def test_a_turn_moves_to_another_actor_when_its_own_is_killed(several: Deployed) -> None:
@@ -67,7 +97,7 @@ def test_a_turn_moves_to_another_actor_when_its_own_is_killed(several: Deployed)
     answer = asyncio.run(disturbed())
     assert answer.ids == undisturbed
     print(f"\nkill -9 of one of two model actors: pause {answer.pause_s:.2f} s")  # noqa: T201
-    several.wait(lambda: several.num_ready() == {"pocket": 2, "endless": 1, "long": 1}, 120)
+    several.wait(lambda: several.num_ready() == {"pocket": 2, "endless": 1, "long": 1, "seldom": 0}, 120)
 
 
 def test_scaling_down_drains_and_changes_no_token(several: Deployed) -> None:
@@ -114,6 +144,16 @@ def test_load_makes_another_actor_and_rest_takes_it_away(deployed: Deployed) -> 
         deployed.wait(lambda: deployed.num_ready() == {"pocket": 1}, 120)
     finally:
         deployed.deploy()
+
+
+async def _session_of(model: str, greenroom: Greenroom) -> str:
+    return (await greenroom.open_session(SessionOptions(model, Retention("keep")))).session_id
+
+
+def _complete(deployed: Deployed, model: str) -> str:
+    body = {"model": model, "prompt": "Hello", "max_tokens": 10, "temperature": 0}
+    answer = httpx.post(deployed.url + "/v1/completions", json=body, timeout=60).raise_for_status()
+    return str(answer.json()["choices"][0]["text"])
 
 
 async def _turn(deployed: Deployed, answer: Answer | None = None) -> Answer:

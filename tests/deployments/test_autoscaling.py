@@ -9,8 +9,8 @@ from ray.serve._private.autoscaling_state import _resolve_policy_callable
 from ray.serve._private.common import DeploymentID, ReplicaID
 from ray.serve.config import AutoscalingConfig, AutoscalingContext, AutoscalingPolicy
 
-from deployments.config import AutoscalingSettings
-from deployments.pool import ByLoad, scaling_options
+from deployments.config import AutoscalingSettings, GreenroomConfig, ModelConfig
+from deployments.pool import ByLoad, pool_deployment, scaling_options
 
 
 def context(num_replicas: int, turns: list[float], kv_use: list[float]) -> AutoscalingContext:
@@ -51,3 +51,16 @@ def test_serve_takes_our_policy_with_its_targets() -> None:
     assert isinstance(config.policy, AutoscalingPolicy)
     decided, _ = _resolve_policy_callable(config.policy)(context(1, [8], [0]))
     assert decided == 2
+
+
+@pytest.mark.parametrize(("scaling", "passivate_after_s"), [({"min_replicas": 0}, 300.0), ({"min_replicas": 1}, None)])
+def test_where_none_need_be_there_serve_has_one_replica_and_its_actor_may_go(
+    scaling: dict[str, Any], passivate_after_s: float | None
+) -> None:
+    fields = {"name": "m", "start_timeout_s": 17, "autoscaling": {"max_replicas": 2, **scaling}}
+    model = ModelConfig.model_validate(fields)
+    replica = pool_deployment(model)._bound_deployment
+    assert replica._deployment_config.autoscaling_config.min_replicas == 1
+    assert replica.init_args[2] is model.is_passive is (passivate_after_s is not None)
+    [settings] = GreenroomConfig(models=(model,)).settings().models
+    assert (settings.passivate_after_s, settings.start_timeout_s) == (passivate_after_s, 17)

@@ -110,6 +110,23 @@ def test_every_actor_of_every_model_counts_and_those_on_a_gpu_do_not(tmp_path: P
         check_memory([model(path, num_replicas=2), model(path)], available=3 * need - 1)
 
 
+def test_models_that_may_leave_memory_have_to_fit_one_at_a_time(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path, [[1000]])
+    need = 4000 + CACHE_BYTES + PROCESS_BYTES
+    passive = model(path, autoscaling=AutoscalingSettings(min_replicas=0, max_replicas=2))
+    check_memory([model(path), passive, passive], available=2 * need)
+    with pytest.raises(CommandFailed, match="not enough memory"):
+        check_memory([model(path), passive], available=2 * need - 1)
+    fields = {"path": str(path), "num_gpus": 1}
+    scaling = {"autoscaling": {"min_replicas": 0, "max_replicas": 3}}
+    config = GreenroomConfig.model_validate(
+        {"models": [{"name": "a", **fields}, {"name": "b", **fields, **scaling}, {"name": "c", **fields, **scaling}]}
+    )
+    check_resources(config, {"GPU": 2})
+    with pytest.raises(CommandFailed, match="the models ask for 2 GPUs, and this Ray cluster has 1"):
+        check_resources(config, {"GPU": 1})
+
+
 def test_vllm_has_names_of_its_own_and_a_process_more(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path, [[1000]])
     given = model(path, engine="vllm", engine_args={"kv_cache_memory_bytes": 12345})

@@ -79,7 +79,6 @@ LEFT_OUT = {
     "InferletSettings.mcp_servers",
     *("InferletSettings.linger_s", "InferletSettings.replay_timeout_s"),
     *("InferletSettings.max_inbox_bytes", "InferletSettings.max_outbox_bytes"),
-    "ModelConfig.start_timeout_s",
 }
 """Settings that the file does not show: hardly anybody needs them."""
 

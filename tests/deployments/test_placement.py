@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 from ray.util.placement_group import PlacementGroup
 
-from deployments.config import ModelConfig
+from deployments.config import AutoscalingSettings, ModelConfig
 from deployments.placement import bundles_of, reservation_of
 from deployments.pool import actor_resources, pool_deployment
 
@@ -44,6 +44,12 @@ def test_each_worker_that_ray_places_has_a_bundle(config: ModelConfig, bundles: 
     replica = pool_deployment(config)._bound_deployment._replica_config
     assert (replica.placement_group_bundles or []) == bundles
     assert replica.placement_group_strategy == (None if not bundles else "PACK" if config.num_gpus else "STRICT_PACK")
+
+
+def test_a_replica_that_begins_without_an_actor_keeps_no_bundles_for_it() -> None:
+    passive = model(num_gpus=2, **HALVES).model_copy(update={"autoscaling": AutoscalingSettings(min_replicas=0)})
+    assert pool_deployment(passive)._bound_deployment._replica_config.placement_group_bundles is None
+    assert bundles_of(passive) == [{"GPU": 1}, {"GPU": 1}]
 
 
 def test_a_model_takes_what_its_workers_take_or_its_actor() -> None:

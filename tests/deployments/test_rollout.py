@@ -12,7 +12,7 @@ from rich.console import Console
 from actors.models.messages import StartReport
 from api.http.app import build_app
 from api.settings import ApiSettings
-from deployments.config import GreenroomConfig, ModelConfig
+from deployments.config import AutoscalingSettings, GreenroomConfig, ModelConfig
 from deployments.console import Steps
 from deployments.rollout import Rollout, problem_of
 from tests.api.fake_cluster import FakeCluster
@@ -64,6 +64,13 @@ async def test_a_model_that_ray_has_no_room_for_is_told_to_wait() -> None:
     assert await told([[], []], wide, slow) == ["Model m: loading /models/m", f"Model m: {waits}"]
     assert await told([[report("loads")], []], wide, slow) == ["Model m: loading /models/m", "Model m: loads"]
     assert await told([[]], MODEL, slow) == ["Model m: loading /models/m"]
+
+
+async def test_a_model_that_need_not_be_in_memory_is_not_waited_for() -> None:
+    passive = MODEL.model_copy(update={"autoscaling": AutoscalingSettings(min_replicas=0)})
+    healthy, starting = (SimpleNamespace(status=status, message="") for status in ("HEALTHY", "UPDATING"))
+    assert await told([[]], passive, healthy) == ["Model m: not in memory: its first request starts it"]
+    assert await told([[]], passive, starting) == ["Model m: loading /models/m"]
 
 
 async def test_each_stage_is_told_once_and_none_is_left_out() -> None:

@@ -27,6 +27,15 @@ async def test_it_is_not_ready_when_no_model_can_answer() -> None:
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
 
 
+async def test_a_passive_model_can_answer_and_one_that_failed_to_start_cannot() -> None:
+    passive, broken = replace(TOY, num_ready=0, is_passive=True), replace(TOY, name="b", num_ready=0, problem="no disk")
+    async with shell(cluster=FakeCluster(passive, broken)) as client:
+        answers = [await client.get("/readyz", params=query) for query in ({}, {"model": "toy"}, {"model": "b"})]
+    assert [answer.status_code for answer in answers] == [200, 200, 503]
+    assert answers[0].json() == {"ok": True, "models": {"toy": 0, "b": 0}}
+    assert "no disk" not in answers[2].text, "nobody is asked for a key here"
+
+
 @pytest.mark.parametrize(("name", "status"), [("b", 200), ("bee", 200), ("toy", 503), ("c", 404), ("", 404)])
 async def test_one_model_can_be_asked_after_by_name_or_alias(name: str, status: int) -> None:
     waiting, ready = replace(TOY, num_ready=0), replace(TOY, name="b", aliases=("bee",), num_ready=2)

@@ -6,6 +6,7 @@ import asyncio
 
 from api.answers.formats import AnswerFormat
 from api.cluster import Cluster, ModelInfo
+from api.http.models import find_model
 from api.http.openai.scores import TokenTexts
 
 
@@ -23,7 +24,10 @@ class Models:
         async with self._asking:
             if self._infos is None:
                 self._infos = await self._cluster.models()
-        return next((info.answers for info in self._infos if info.name == name), AnswerFormat())
+        for info in self._infos:
+            if info.name == name:
+                return (await find_model(self._cluster, name) if info.has_to_start else info).answers
+        return AnswerFormat()
 
     def texts(self, name: str) -> TokenTexts:
         """The texts of its tokens."""
