@@ -26,7 +26,7 @@ class ModelSettings:
     """One model: where it is, which engine runs it, and the limits of its actors.
 
     Attributes:
-        path: a local directory, the same on every node.
+        path: a local directory or GGUF file, the same on every node; or a model of the hub, ``hf://ORG/NAME@COMMIT``.
         engine: "torch", "vllm", or "auto": vllm where it is installed and a GPU is there, else torch.
         engine_args: settings of the engine, by their own names.
         adapters: the directories of its LoRA adapters, by name.

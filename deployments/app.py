@@ -28,5 +28,10 @@ def build(args: dict[str, Any]) -> serve.Application:
 
 
 def application(config: GreenroomConfig) -> serve.Application:
-    """A gateway, and a pool for each model."""
+    """A gateway, and a pool for each model.
+
+    Raises:
+        InvalidRequest: a model of the hub cannot be found.
+    """
+    config = config.pinned()
     return gateway_deployment(config, [pool_deployment(model, config.share) for model in config.models])

@@ -1,4 +1,4 @@
-"""A model directory as it lies on the disk: whether it is one, and how much memory it takes."""
+"""A model as it lies on the disk, or at the hub: whether it is one, and how much memory it takes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from actors.engine.checkpoints.gguf_config import config_of
+from actors.engine.checkpoints.gguf_header import GgufHeader
+from actors.engine.checkpoints.hub import Snapshot, download_config, look_up
+from actors.engine.checkpoints.place import HubModel, check_path, place_of
 from actors.engine.vllm.workers import num_workers
+from api.errors import InvalidRequest, reason_of
 from deployments.config import ModelConfig
 from deployments.failures import CommandFailed
 
@@ -29,10 +34,15 @@ _LONGEST_HEADER = 100_000_000
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What is known without loading it: ``num_parameters``, and the text model's ``config``."""
+    """What is known without loading it: ``num_parameters``, and the text model's ``config``.
+
+    Attributes:
+        snapshot: what there is of it in the cache of this machine; None for what is no model of the hub.
+    """
 
     num_parameters: int
     config: Mapping[str, Any]
+    snapshot: Snapshot | None = None
 
     def weight_bytes(self, model: ModelConfig) -> int:
         """Of the weights on the CPU, where they are float32 unless the settings say otherwise."""
@@ -69,23 +79,44 @@ def process_bytes(model: ModelConfig) -> int:
 
 
 def read_checkpoint(model: ModelConfig) -> Checkpoint:
-    """Look at a model's directory.
+    """Look at a model's directory, file, or repository at the hub, of which no weights are downloaded.
 
     Raises:
         CommandFailed: one sentence on why there is no model in it.
     """
-    path = Path(model.path)
-    if not path.is_dir():
-        raise CommandFailed(f"model {model.name!r}: there is no directory {path}")
-    if not (path / "config.json").is_file():
-        raise CommandFailed(f"model {model.name!r}: no model in {path}: it has no config.json")
+    try:
+        place = place_of(model.path)
+        if isinstance(place, HubModel):
+            return _at_the_hub(place)
+        check_path(place)
+        if place.is_file():
+            header = GgufHeader.read(place)
+            return Checkpoint(header.num_parameters, config_of(header))
+    except InvalidRequest as error:
+        raise CommandFailed(f"model {model.name!r}: {reason_of(error)}") from None
+    return _in_directory(model.name, place)
+
+
+def _at_the_hub(model: HubModel) -> Checkpoint:
+    snapshot = look_up(model)
+    config = _text_config(_read_object(download_config(snapshot.model)))
+    dtype = config.get("dtype") or config.get("torch_dtype")
+    return Checkpoint(snapshot.weight_bytes // _DTYPE_BYTES.get(str(dtype), 2), config, snapshot)
+
+
+def _in_directory(name: str, path: Path) -> Checkpoint:
     config = _read_object(path / "config.json")
     if not config.get("model_type"):
-        raise CommandFailed(f"model {model.name!r}: {path}/config.json names no model_type")
-    if not any((path / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
-        raise CommandFailed(f"model {model.name!r}: {path} has no tokenizer (tokenizer.json)")
+        raise CommandFailed(f"model {name!r}: {path}/config.json names no model_type")
+    if not any((path / file).is_file() for file in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+        raise CommandFailed(f"model {name!r}: {path} has no tokenizer (tokenizer.json)")
+    return Checkpoint(_num_parameters(name, path), _text_config(config))
+
+
+def _text_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Of a model that also sees or hears, the part that is about texts."""
     text = config.get("text_config")
-    return Checkpoint(_num_parameters(model.name, path), text if isinstance(text, dict) else config)
+    return text if isinstance(text, dict) else config
 
 
 def _num_parameters(name: str, path: Path) -> int:

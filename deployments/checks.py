@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from actors.engine.adapter_files import AdapterFiles
-from actors.engine.choice import require_vllm
+from actors.engine.choice import NO_GGUF_IN_VLLM, require_vllm
 from actors.engine.torch.settings import TorchSettings
 from actors.journal.lock import JournalLock
 from actors.settings import JournalSettings
@@ -110,6 +110,8 @@ def check_engines(models: Sequence[ModelConfig]) -> None:
     """
     for model in models:
         with _refusing(f"model {model.name!r}: "):
+            if model.engine == "vllm" and Path(model.path).is_file():
+                raise InvalidRequest(NO_GGUF_IN_VLLM)
             if model.engine == "torch":
                 TorchSettings.of(Path(model.path), (), 1.0, model.engine_args)
     if any(model.engine == "vllm" for model in models):

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
+from actors.engine.checkpoints.hub import pinned
+from actors.engine.checkpoints.place import HubModel, place_of
 from actors.engine.vllm.workers import are_placed, num_workers
 from actors.settings import (
     AtLeastOne,
@@ -84,7 +86,8 @@ class ModelConfig(_Config):
     """One model.
 
     Attributes:
-        path: a local directory (the same on every node), or "pocket" for the embedded model.
+        path: a local directory or GGUF file (the same on every node), a model of the hub (``ORG/NAME``,
+            ``ORG/NAME@REVISION``), or "pocket" for the embedded model; as text that ``place_of`` takes for the same.
         num_gpus, num_cpus: what Ray reserves for each actor of this model, in equal parts for its workers if Ray places
             them.
         engine: "auto" takes vllm where it is installed and a GPU is there, else torch.
@@ -116,7 +119,10 @@ class ModelConfig(_Config):
     @field_validator("path")
     @classmethod
     def _resolve(cls, path: str) -> str:
-        return embedded_model() if path == EMBEDDED else str(Path(path).expanduser().resolve())
+        try:
+            return embedded_model() if path == EMBEDDED else str(place_of(path))
+        except InvalidRequest as error:
+            raise ValueError(reason_of(error)) from None
 
     @field_validator("adapters")
     @classmethod
@@ -152,6 +158,15 @@ class ModelConfig(_Config):
     def is_passive(self) -> bool:
         """It is in memory only while it is used."""
         return self.autoscaling is not None and self.autoscaling.min_replicas == 0
+
+    def pinned(self) -> ModelConfig:
+        """The same, by its commit where it is a model of the hub.
+
+        Raises:
+            InvalidRequest: neither the hub nor the cache knows it.
+        """
+        place = place_of(self.path)
+        return self.model_copy(update={"path": str(pinned(place))}) if isinstance(place, HubModel) else self
 
     def settings(self, share: float) -> ModelSettings:
         """For the actors; ``share`` is one owner's."""
@@ -246,6 +261,14 @@ class GreenroomConfig(_Config):
         if self.inferlets.mcp_servers:
             raise ValueError(f"inferlets.mcp_servers: say it under agents.{MCP}")
         return self
+
+    def pinned(self) -> GreenroomConfig:
+        """The same with each model pinned: so all of a model's actors have the same weights, whenever they start.
+
+        Raises:
+            InvalidRequest: a model of the hub cannot be found.
+        """
+        return self.model_copy(update={"models": tuple(model.pinned() for model in self.models)})
 
     @property
     def gateways_need_head(self) -> bool:

@@ -11,6 +11,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from actors.engine.checkpoints.place import HubModel, place_of, short_name
+from api.errors import InvalidRequest, reason_of
 from deployments.config import EMBEDDED, GreenroomConfig, ListenConfig
 from deployments.failures import CommandFailed, sentence_of_validation, shortened
 
@@ -28,7 +30,7 @@ def local_url(host: str, port: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of the command line; None where one was not given. ``models``: "pocket", DIR or NAME=DIR.
+    """The options of the command line; None where one was not given. ``models``: "pocket", PLACE or NAME=PLACE.
 
     ``aliases`` are further names of the default model.
     """
@@ -150,12 +152,16 @@ def _resolved(text: str) -> Path:
 def _model(text: str) -> dict[str, Any]:
     """A ``--model`` option as an entry of ``models``."""
     name, equals, path = text.partition("=")
-    if not equals:
-        path = text
-        name = EMBEDDED if text == EMBEDDED else _resolved(text).name
-    if not name or not path:
-        raise CommandFailed(f"--model {text}: say pocket, a directory, or NAME=DIRECTORY")
-    return {"name": name, "path": path}
+    if text == EMBEDDED or (equals and name and path):
+        return {"name": name, "path": path or text}
+    if equals or not text:
+        raise CommandFailed(f"--model {text}: say pocket, a directory, a GGUF file, ORG/NAME, or NAME=any of them")
+    try:
+        place = place_of(text)
+    except InvalidRequest as error:
+        raise CommandFailed(reason_of(error)) from None
+    aliases = [place.repo_id] if isinstance(place, HubModel) else []
+    return {"name": short_name(place), "path": text, "aliases": aliases}
 
 
 def _validated(arguments: dict[str, Any], path: Path | None) -> GreenroomConfig:

@@ -55,6 +55,7 @@ class Rise:
         Raises:
             CommandFailed: with the reason.
         """
+        self._plan = replace(self._plan, config=self._plan.config.pinned())
         for model in self._plan.config.models:
             read_checkpoint(model)
         check_adapters(self._plan.config.models)

@@ -12,6 +12,8 @@ from ray import serve
 from ray.serve.schema import ApplicationStatusOverview
 
 from actors.cluster.greenroom import Greenroom
+from actors.engine.checkpoints.hub import DOWNLOADING
+from actors.engine.checkpoints.place import SCHEME
 from actors.models.messages import StartReport
 from api.errors import GreenroomError
 from deployments.config import GreenroomConfig, ModelConfig
@@ -25,6 +27,9 @@ APPLICATION = "greenroom"
 """Its name in Serve."""
 
 _POLL_S = 0.5
+_SILENCE_S = 120.0
+"""How long a download may go on without a word, whatever the deadline is: that is for what this machine does."""
+
 _FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
 _GIVEN_UP = "failed to start 3 times"
 _SLOW = "taken more than"
@@ -115,7 +120,7 @@ class Rollout:
         name = f"Model {model.name}"
         if model.name not in self._told:
             self._told[model.name] = StartReport(model.name, "", ())
-            self._steps.say(name, f"loading {model.path}")
+            self._steps.say(name, f"loading {model.path.removeprefix(SCHEME)}")
         told = self._told[model.name]
         starts = await self._greenroom.directory.starts() if self._greenroom else ()
         mine = {start.incarnation: start for start in starts if start.name == model.name}
@@ -123,6 +128,8 @@ class Rollout:
         num_told = len(told.stages) if start.incarnation == told.incarnation else 0
         for stage in start.stages[num_told:]:
             self._steps.say(name, stage)
+            if stage.startswith(DOWNLOADING):
+                self._deadline = max(self._deadline, time.monotonic() + _SILENCE_S)
         self._told[model.name] = start
 
     def _tell_of_waiting(self, model: ModelConfig, deployment: Any) -> None:

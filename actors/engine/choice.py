@@ -10,6 +10,9 @@ ENGINES = ("auto", "torch", "vllm")
 """What ``ModelSettings.engine`` may be."""
 
 
+NO_GGUF_IN_VLLM = "vLLM 0.32 reads no GGUF files: take the torch engine, or a directory or model of the hub"
+
+
 def has_vllm() -> bool:
     """Whether vLLM is installed."""
     return find_spec("vllm") is not None

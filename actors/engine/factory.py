@@ -6,7 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from actors.engine.adapter_files import AdapterFiles
-from actors.engine.choice import ENGINES, has_vllm, require_vllm
+from actors.engine.checkpoints.place import check_path
+from actors.engine.choice import ENGINES, NO_GGUF_IN_VLLM, has_vllm, require_vllm
 from actors.engine.contract import OpenEngine
 from actors.engine.text.tokenizer import Tokenizer
 from actors.settings import ModelSettings
@@ -17,17 +18,18 @@ def build_engine(settings: ModelSettings) -> tuple[OpenEngine, Tokenizer]:
     """What makes the engine for a model, and its tokenizer. Imports what they need, which takes seconds.
 
     Raises:
-        InvalidRequest: one sentence on what is wrong with the directory or the settings.
+        InvalidRequest: one sentence on what is wrong with the directory, the file or the settings.
     """
     path = Path(settings.path)
-    if not (path / "config.json").is_file():
-        raise InvalidRequest(f"no model in {path}: it has no config.json")
+    check_path(path)
     if settings.engine not in ENGINES:
         raise InvalidRequest(f"no engine is called {settings.engine!r}; there are: {', '.join(ENGINES)}")
     adapters = tuple(AdapterFiles.read(name, Path(place)) for name, place in settings.adapters.items())
     if settings.embeddings and settings.engine == "vllm":
         raise InvalidRequest(f"model {settings.name!r}: embeddings need the torch engine")
-    is_auto = settings.engine == "auto" and not settings.embeddings
+    if settings.engine == "vllm" and path.is_file():
+        raise InvalidRequest(NO_GGUF_IN_VLLM)
+    is_auto = settings.engine == "auto" and not settings.embeddings and path.is_dir()
     if settings.engine == "vllm" or (is_auto and has_vllm() and _has_gpu()):
         return _vllm(settings, path, adapters)
     return _torch(settings, path, adapters)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from actors.engine.checkpoints.gguf_config import sampling_of
+from actors.engine.checkpoints.gguf_header import GgufHeader
 from actors.engine.json_files import read_object
 from api.errors import InvalidRequest, reason_of
 from api.turns import BOUNDS, Sampling
@@ -12,7 +14,7 @@ _FIELDS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 
 
 def suggested_sampling(model_path: Path) -> Sampling:
-    """The sampling of a model directory's ``generation_config.json``.
+    """The sampling of a model directory's ``generation_config.json``, or of a GGUF file's metadata.
 
     Where it says nothing: temperature 1 and no filter. ``do_sample: false`` is a temperature of 0.
 
@@ -21,6 +23,8 @@ def suggested_sampling(model_path: Path) -> Sampling:
     """
     path = model_path / "generation_config.json"
     config = read_object(path) if path.is_file() else {}
+    if model_path.is_file():
+        path, config = model_path, sampling_of(GgufHeader.read(model_path))
     fields = {name: config[name] for name in _FIELDS if config.get(name) is not None}
     if config.get("do_sample") is False:
         fields["temperature"] = 0.0

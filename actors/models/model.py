@@ -6,12 +6,12 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from actors.calls.scope import Scope
 from actors.engine.adapter_files import AdapterFiles
+from actors.engine.checkpoints.hub import local_path
 from actors.engine.contract import Engine, EngineInfo, Feature, OpenEngine, Residency
 from actors.engine.generation_config import suggested_sampling
 from actors.models.adapters import ModelAdapters
@@ -278,8 +278,10 @@ class Model:
         log.info("loading", model=self._settings.name, path=self._settings.path)
         interval_s = self._settings.report_interval_s
         async with Progress(self._settings.name, self._incarnation, self._directory, interval_s) as progress:
-            open_engine, tokenizer = await asyncio.to_thread(self._build, self._settings)
-            sampling = await asyncio.to_thread(suggested_sampling, Path(self._settings.path))
+            path = await asyncio.to_thread(local_path, self._settings.path, progress.reached)
+            settings = replace(self._settings, path=str(path))
+            open_engine, tokenizer = await asyncio.to_thread(self._build, settings)
+            sampling = await asyncio.to_thread(suggested_sampling, path)
             engine = await open_engine(progress.reached)
         turns = ModelTurns(self._settings, engine, tokenizer, engine.info.max_context_tokens, self._metrics)
         adapters = ModelAdapters(engine, self._settings.adapters)

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from deployments.checkpoint import read_checkpoint
+from actors.engine.checkpoints.hub import Snapshot
+from deployments.checkpoint import Checkpoint, read_checkpoint
 from deployments.checks import check_adapters, check_engines
 from deployments.console import new_console
 from deployments.failures import CommandFailed, sentence_of_validation
@@ -19,10 +20,15 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="cluster.yaml, or jus
 
 def check(file: File) -> None:
     """Check a configuration: its settings, its keys, and that this machine has its models and engines."""
-    new_console().print(_summary(file, checked_plan(file)))
+    console = new_console()
+    plan, checkpoints = checked_plan(file)
+    for model, checkpoint in zip(plan.config.models, checkpoints, strict=True):
+        if checkpoint.snapshot:
+            console.print(f"model {model.name!r}: {_state(checkpoint.snapshot)}")
+    console.print(_summary(file, plan))
 
 
-def checked_plan(file: Path) -> Plan:
+def checked_plan(file: Path) -> tuple[Plan, list[Checkpoint]]:
     """What the file says, once everything that can be known without starting anything is known to be right.
 
     Raises:
@@ -30,11 +36,17 @@ def checked_plan(file: Path) -> Plan:
     """
     _check_file(file)
     plan = read_plan(Options(config=file))
-    for model in plan.config.models:
-        read_checkpoint(model)
+    checkpoints = [read_checkpoint(model) for model in plan.config.models]
     check_adapters(plan.config.models)
     check_engines(plan.config.models)
-    return plan
+    return plan, checkpoints
+
+
+def _state(snapshot: Snapshot) -> str:
+    where = "is in the cache of this machine"
+    if snapshot.missing_bytes:
+        where = f"{snapshot.missing_bytes / 1e6:,.0f} MB would be downloaded by each node that runs it"
+    return f"{snapshot.model.name}: {where}"
 
 
 def _check_file(file: Path) -> None:

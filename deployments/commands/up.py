@@ -20,7 +20,10 @@ from deployments.private import OTHERS, close_journal, close_to_others
 from deployments.ray_head import token_file
 from deployments.rise import Rise
 
-_MODEL_HELP = "A model: pocket (the embedded one), a directory, or NAME=DIRECTORY. Repeatable; the first is default."
+_MODEL_HELP = (
+    "A model: pocket (the embedded one), a directory, a GGUF file, ORG/NAME[@REVISION] of the Hugging Face hub, or "
+    "NAME=any of them. Repeatable; the first is default."
+)
 
 
 def up(

@@ -7,9 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from actors.engine.checkpoints.gguf_config import eos_ids
+from actors.engine.checkpoints.gguf_header import GgufHeader
 from actors.engine.json_files import read_object
 from actors.engine.text.answer_format import answer_format
 from actors.engine.text.chat_template import ChatTemplate
+from actors.engine.text.gguf_tokenizer import read_gguf_tokenizer
 from actors.engine.text.plain_tokenizer import PlainTokenizer
 from actors.engine.text.vocabulary import Vocabulary
 from actors.engine.words import sentence_of
@@ -44,7 +47,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, model_path: Path, tool_format: str | None = None) -> Tokenizer:
-        """Read a tokenizer from a model directory.
+        """Read a tokenizer from a model directory, or from a GGUF file.
 
         Args:
             tool_format: the name of the model's format of tool calls; None to find it out.
@@ -53,6 +56,9 @@ class Tokenizer:
             InvalidRequest: there is no tokenizer that ``transformers`` can read.
         """
         try:
+            if model_path.is_file():
+                header = GgufHeader.read(model_path)
+                return cls(read_gguf_tokenizer(header), eos_ids(header), tool_format)
             tokenizer: Any = PlainTokenizer.read(model_path)
             if tokenizer is None:
                 from transformers import AutoTokenizer

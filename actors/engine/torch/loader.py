@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 
+from actors.engine.checkpoints.place import check_path
 from actors.engine.torch.decoder import Decoder
+from actors.engine.torch.gguf_checkpoint import GgufWeights
 from actors.engine.torch.key_values import KeyValues, LayerShape, block_bytes
 from actors.engine.torch.lean_decoder import LeanDecoder
 from actors.engine.torch.memory import free_memory, is_out_of_memory
@@ -68,26 +70,33 @@ def load_model(settings: TorchSettings) -> LoadedModel:
         InvalidRequest: one sentence on what is wrong with the directory, the settings or the architecture.
     """
     path = settings.model_path
-    if not (path / "config.json").is_file():
-        raise InvalidRequest(f"no model in {path}: it has no config.json")
+    check_path(path)
     device, dtype = _device(settings.device), _dtype(settings.dtype)
-    config = PlainConfig.read(path) if settings.is_lean else None
-    if config is not None and device.type == "cpu" and dtype in (None, torch.float32):
-        loaded = _load_lean(settings, config, device)
+    is_on_cpu = device.type == "cpu"
+    gguf = None
+    if path.is_file():
+        gguf = GgufWeights.open(path, dtype or (torch.float32 if is_on_cpu else torch.bfloat16))
+    if settings.is_lean and is_on_cpu and dtype in (None, torch.float32):
+        config = PlainConfig.of(gguf.config) if gguf else PlainConfig.read(path)
+        loaded = _load_lean(settings, config, gguf, device) if config else None
         if loaded is not None:
             return loaded
-    return _load_transformers(path, device, dtype or (torch.float32 if device.type == "cpu" else "auto"), settings)
+    return _load_transformers(gguf or path, device, dtype or (torch.float32 if is_on_cpu else "auto"), settings)
 
 
-def _load_lean(settings: TorchSettings, config: PlainConfig, device: torch.device) -> LoadedModel | None:
-    """With a decoder of ours; None where the weights are not in safetensors files."""
+def _load_lean(
+    settings: TorchSettings, config: PlainConfig, gguf: GgufWeights | None, device: torch.device
+) -> LoadedModel | None:
+    """With a decoder of ours; None where the weights are neither in safetensors files nor in a GGUF file."""
     path = settings.model_path
     try:
-        weights = read_weights(path)
+        weights = read_weights(path) if gguf is None else gguf
         if weights is None:
             return None
-        check_names(path, *config.faults({name: tuple(tensor.shape) for name, tensor in weights.items()}))
-        check_numbers(path, weights.items())
+        shapes = gguf.shapes if gguf else {name: tuple(tensor.shape) for name, tensor in weights.items()}
+        check_names(path, *config.faults(shapes))
+        if gguf is None:
+            check_numbers(path, weights.items())
         decoder = LeanDecoder(config, weights, settings.adapters)
     except (OSError, ValueError, TypeError, LookupError, RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
@@ -104,13 +113,16 @@ def _load_lean(settings: TorchSettings, config: PlainConfig, device: torch.devic
 
 
 def _load_transformers(
-    path: Path, device: torch.device, dtype: torch.dtype | str, settings: TorchSettings
+    source: Path | GgufWeights, device: torch.device, dtype: torch.dtype | str, settings: TorchSettings
 ) -> LoadedModel:
     """With the modules of ``transformers``, whose import takes seconds."""
     from actors.engine.torch.decoder_choice import choose_decoder
-    from actors.engine.torch.transformers_checkpoint import read_model
+    from actors.engine.torch.transformers_checkpoint import read_gguf_model, read_model
 
-    model = read_model(path, device, dtype)
+    if isinstance(source, GgufWeights):
+        model = read_gguf_model(source, device)
+    else:
+        model = read_model(source, device, dtype)
     config = model.config.get_text_config()
     _refuse_changing_positions(config)
     vocab_size = int(model.get_input_embeddings().weight.shape[0])

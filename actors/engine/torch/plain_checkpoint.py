@@ -72,7 +72,14 @@ class PlainConfig:
     def read(cls, model_path: Path) -> PlainConfig | None:
         """The configuration in a model directory; None where it is not plain, or not known to be."""
         try:
-            config: dict[str, Any] = json.loads((model_path / "config.json").read_text())
+            return cls.of(json.loads((model_path / "config.json").read_text()))
+        except ValueError:
+            return None
+
+    @classmethod
+    def of(cls, config: dict[str, Any]) -> PlainConfig | None:
+        """What is in a ``config.json``; None as above."""
+        try:
             return cls._of(config) if _is_plain(config) else None
         except (ValueError, KeyError, TypeError, AttributeError):
             return None

@@ -42,8 +42,9 @@ def check_names(
     hint = ""
     if _OUTPUT in missing:
         hint = "; where the output layer is the embedding, tie_word_embeddings must be true"
+    source = "its metadata says" if path.is_file() else "config.json says"
     raise InvalidRequest(
-        f"no model can be loaded from {path}: its weights are not what config.json says: {'; '.join(faults)}{hint}"
+        f"no model can be loaded from {path}: its weights are not what {source}: {'; '.join(faults)}{hint}"
     )
 
 

@@ -98,6 +98,14 @@ _OWN: dict[str, Callable[[], Any]] = {
 OWN_ATTENTION = tuple(_OWN)
 """Architectures whose attention is more than ours."""
 
+_USUAL = _SIZES | {"hidden_size": 128, "intermediate_size": 96}
+_CONFIGS |= {
+    "usual llama": lambda: LlamaConfig(**_USUAL),
+    "usual qwen2": lambda: Qwen2Config(**_USUAL),
+    "usual qwen3": lambda: Qwen3Config(**_USUAL | {"head_dim": 128}),
+}
+"""With heads as ``transformers`` guesses them where a file does not say."""
+
 _CONFIGS |= _OWN
 _CONFIGS["llama with many positions"] = lambda: LlamaConfig(**(_SIZES | {"max_position_embeddings": 8192}))
 

@@ -1,0 +1,1 @@
+"""Where a model comes from: a directory, the hub, or a GGUF file."""
