@@ -17,6 +17,7 @@ from deployments.commands.check import check
 from deployments.commands.deploy import deploy
 from deployments.commands.down import down
 from deployments.commands.inferlets import attach, kill, launch, ps
+from deployments.commands.models import models
 from deployments.commands.replay import replay
 from deployments.commands.status import status
 from deployments.commands.topics import pub, sub
@@ -52,6 +53,7 @@ for command in (
     check,
     deploy,
     status,
+    models,
     chat,
     launch,
     attach,

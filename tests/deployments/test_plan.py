@@ -129,7 +129,9 @@ def test_only_the_first_problems_of_many_are_told() -> None:
 def test_a_file_that_is_not_there_and_a_model_without_a_name_are_refused() -> None:
     with pytest.raises(CommandFailed, match="nowhere.yaml cannot be read: No such file"):
         make_plan(Options(config=Path("nowhere.yaml")))
-    with pytest.raises(CommandFailed, match="--model =x: say pocket, a directory, or NAME=DIRECTORY"):
+    with pytest.raises(
+        CommandFailed, match="--model =x: say pocket, a directory, a GGUF file, ORG/NAME, or NAME=any of them"
+    ):
         make_plan(Options(models=("=x",)))
 
 
