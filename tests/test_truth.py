@@ -9,6 +9,7 @@ ROOT = Path(__file__).parent.parent
 
 SIZED = {
     "api/inferlet/sampling.py:Candidates",  # programs take its length; it is never None
+    "actors/engine/torch/gguf_checkpoint.py:GgufWeights",  # a decoder takes a mapping; it is compared with None
     "actors/engine/text/plain_tokenizer.py:PlainTokenizer",  # its protocol is that of transformers
 }
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from api.errors import InvalidRequest
+from api.errors import InvalidRequest, reason_of
 
 Value = int | float | bool | str
 """Arrays are left out: only a tokenizer's are long, and its reader reads them itself."""
@@ -96,7 +96,7 @@ class GgufHeader:
         except OSError as error:
             raise InvalidRequest(f"{path} cannot be read: {error.strerror}") from error
         except (struct.error, ValueError, OverflowError, MemoryError) as error:
-            raise InvalidRequest(f"{path} is no GGUF file, or damaged: {error}") from error
+            raise InvalidRequest(f"{path} is no GGUF file, or damaged: {reason_of(error)}") from error
 
     @property
     def num_parameters(self) -> int:

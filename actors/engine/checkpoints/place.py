@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from api.errors import InvalidRequest
+from api.errors import InvalidRequest, reason_of
 
 SCHEME = "hf://"
 """What a model of the hub may begin with, and does where it has been parsed: ``hf://org/name@revision``."""
@@ -65,7 +65,7 @@ def place_of(text: str) -> Place:
         exists = path.exists()
         path = path.resolve()
     except (RuntimeError, ValueError, OSError) as error:
-        raise InvalidRequest(f"{text!r} is no path: {error}") from None
+        raise InvalidRequest(f"{text!r} is no path: {reason_of(error)}") from None
     found = None if exists or path.suffix == ".gguf" else _ON_THE_HUB.fullmatch(text)
     return path if found is None else HubModel(*found.groups())
 

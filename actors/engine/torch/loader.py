@@ -77,11 +77,13 @@ def load_model(settings: TorchSettings) -> LoadedModel:
     if path.is_file():
         gguf = GgufWeights.open(path, dtype or (torch.float32 if is_on_cpu else torch.bfloat16))
     if settings.is_lean and is_on_cpu and dtype in (None, torch.float32):
-        config = PlainConfig.of(gguf.config) if gguf else PlainConfig.read(path)
+        config = PlainConfig.of(gguf.config) if gguf is not None else PlainConfig.read(path)
         loaded = _load_lean(settings, config, gguf, device) if config else None
         if loaded is not None:
             return loaded
-    return _load_transformers(gguf or path, device, dtype or (torch.float32 if is_on_cpu else "auto"), settings)
+    return _load_transformers(
+        path if gguf is None else gguf, device, dtype or (torch.float32 if is_on_cpu else "auto"), settings
+    )
 
 
 def _load_lean(
@@ -93,7 +95,7 @@ def _load_lean(
         weights = read_weights(path) if gguf is None else gguf
         if weights is None:
             return None
-        shapes = gguf.shapes if gguf else {name: tuple(tensor.shape) for name, tensor in weights.items()}
+        shapes = gguf.shapes if gguf is not None else {name: tuple(tensor.shape) for name, tensor in weights.items()}
         check_names(path, *config.faults(shapes))
         if gguf is None:
             check_numbers(path, weights.items())

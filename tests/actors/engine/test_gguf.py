@@ -10,7 +10,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, modeling_utils
 
 from actors.engine.checkpoints.gguf_header import BLOCKS, GgufHeader
 from actors.engine.generation_config import suggested_sampling
@@ -29,9 +29,10 @@ ARCHITECTURES = ("usual llama", "usual qwen2", "usual qwen3")
 
 
 class GgufOracle(Oracle):
-    """A file as ``transformers`` reads and runs it."""
+    """A file as ``transformers`` reads and runs it. It asks for ``accelerate`` before, and then does not use it."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(modeling_utils, "is_accelerate_available", lambda: True)
         self.model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
 
 
@@ -69,10 +70,10 @@ def test_blocks_of_every_type_are_the_numbers_that_gguf_says(kind: int) -> None:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 async def test_greedy_tokens_are_those_of_transformers_on_the_same_file(
-    checkpoint: Callable[[str], Path], tmp_path: Path, architecture: str
+    checkpoint: Callable[[str], Path], tmp_path: Path, architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write_gguf(checkpoint(architecture), tmp_path / "m.gguf", Type.Q8_0)
-    expected = GgufOracle(file).greedy(prompt(17), 24)
+    expected = GgufOracle(file, monkeypatch).greedy(prompt(17), 24)
     for is_lean in (True, False):
         engine = await start_engine(file, is_lean=is_lean)
         assert await Driver(engine).run("a", prompt(17), 24) == expected
