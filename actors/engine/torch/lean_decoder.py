@@ -95,7 +95,8 @@ class _Kept:
     def of(cls, config: PlainConfig, weights: Mapping[str, Tensor]) -> _Kept:
         """Of these weights."""
         norms = [f"model.layers.{index}.{norm}" for index in range(config.num_layers) for norm in _NORMS]
-        shapes = {name: weights[f"{name}.weight"].shape for name in _linear_layers(config)}
+        asked = dict(config.tensors())
+        shapes = {name: asked[f"{name}.weight"] for name in _linear_layers(config)}
         return cls(shapes, {name: weights[name] for name in norms})
 
 

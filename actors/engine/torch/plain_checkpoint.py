@@ -106,7 +106,7 @@ class PlainConfig:
 
     def faults(self, shapes: Mapping[str, Shape]) -> tuple[set[str], dict[str, tuple[Shape, Shape]], set[str]]:
         """Which weights are missing, which have another shape than is asked for (both), and which are unknown."""
-        asked = dict(self._tensors())
+        asked = dict(self.tensors())
         if self.has_tied_embeddings and _OUTPUT in shapes:
             asked[_OUTPUT] = (self.vocab_size, self.hidden_size)
         there = {name: shape for name, shape in shapes.items() if not name.endswith(_IGNORED)}
@@ -115,7 +115,7 @@ class PlainConfig:
         }
         return asked.keys() - there.keys(), mismatched, there.keys() - asked.keys()
 
-    def _tensors(self) -> Iterator[tuple[str, Shape]]:
+    def tensors(self) -> Iterator[tuple[str, Shape]]:
         """All that a checkpoint has, with their shapes."""
         hidden, inner = self.hidden_size, self.inner_size
         query, key = self.num_query_heads * self.head_width, self.num_heads * self.head_width
