@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
+from json import JSONDecoder
 from typing import Any
 
 from actors.journal.formats import of_a_later_release, of_line, to_line
@@ -18,6 +19,7 @@ class Codec:
 
     def __init__(self, classes: Iterable[type]) -> None:
         self._classes = {kind.__name__: kind for kind in classes}
+        self._decoder = JSONDecoder(object_hook=self._restored)
 
     def encode(self, value: object) -> bytes:
         """The value as one line of JSON."""
@@ -29,7 +31,7 @@ class Codec:
         Raises:
             Unavailable: a later release wrote it.
         """
-        return of_line(line, self._restored)
+        return of_line(line, self._decoder)
 
     def _plain(self, value: Any) -> Any:
         if isinstance(value, tuple):

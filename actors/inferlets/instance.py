@@ -78,10 +78,7 @@ class Instance(InferletCalls):
         settings, journal = parts.settings, parts.surroundings.journal
         self._lifetime = Lifetime(settings)
         self._lifetime.take(history)
-        self._index = RunIndex()
         self._launched = history[0]
-        if self._is_thread:
-            self._index.take(history)
         self.id = instance_id
         self.owner = acquired.info.owner
         self.is_spent = False
@@ -96,11 +93,13 @@ class Instance(InferletCalls):
         self._reception = Reception(instance_id, settings, parts.recovery_timeout_s, self._recorder, ended)
         results = [record.result for record in history if isinstance(record, Returned)]
         taken = [one.position for one in results if isinstance(one, effects.Received)]
-        before = since_checkpoint(history)[0].continued
-        self._reception.recover(history, [*range(before.first_message, before.num_received), *taken])
+        before = since_checkpoint(history)[0]
+        first, end = before.continued.first_message, before.counts.num_received or before.continued.num_received
+        self._reception.recover(history, [*range(first, end), *taken])
         self._journal_use = JournalUse(settings.max_journal_bytes, self._is_thread, history, acquired.records)
         self._thread = ThreadDesk(self._reception, parts.recovery_timeout_s)
         self._thread.log.append(history)
+        self._index = RunIndex(self._thread.log.active.values())
         self._run: ProgramRun | None = None
         self._is_restarting = False
         self._finishing: asyncio.Task[None] | None = None

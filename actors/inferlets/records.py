@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
+from typing_extensions import override
+
 from actors.inferlets.codec import Codec
 from actors.inferlets.program import Source
 from actors.journal.cuts import Cut, Merged
@@ -70,11 +72,12 @@ class Logged:
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpointed:
+class Checkpointed(Cut):
     """A later life begins here, with the note, instead of from the program's start. The program waited for nothing.
 
     The numbers are those that calls, ids, waits and tasks had come to; ``at`` is what the program's clock stood at.
     ``is_addition``: the note says what has changed since that of the checkpoint before; in earlier releases, all.
+    ``num_received``: messages that the program had received; None where that is not known, as in earlier releases.
     """
 
     num_calls: int
@@ -84,6 +87,12 @@ class Checkpointed:
     at: float
     note: Any
     is_addition: bool = False
+    num_received: int | None = None
+
+    @property
+    @override
+    def cuts(self) -> bool:
+        return self.num_received is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +300,7 @@ decode = _codec.decode
 
 
 def passes(record: Record) -> bool:
-    """Whether it is needed only to repeat what the program did before it continued as new."""
+    """Whether it is needed only to repeat what the program did before it took note of where it was, or continued."""
     return isinstance(record, _PASSING)
 
 

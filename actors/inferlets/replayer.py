@@ -97,7 +97,7 @@ class ProgramHost(Host):
         continued = replay.start.continued
         self.places = {topic: Place(cursor) for topic, cursor in continued.places.items()}
         self.replay = replay
-        self._num_received = continued.num_received
+        self._num_received = replay.start.counts.num_received or continued.num_received
         self.output = output
         self.diverged: Diverged | None = None
         self.is_dormant = False
@@ -162,7 +162,8 @@ class ProgramHost(Host):
             future.cancel()
             self._desk.cancel(call)
         counts = self._num_calls, self._num_ids, self.waits.num_begun, _loop().num_numbered
-        self._desk.emit(Checkpointed(*counts, self.clock.time(), note, is_addition=True))
+        num_received = self._num_received or None
+        self._desk.emit(Checkpointed(*counts, self.clock.time(), note, is_addition=True, num_received=num_received))
         return True
 
     @override

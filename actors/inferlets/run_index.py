@@ -16,10 +16,14 @@ MAX_PROMPT_CHARS = 500
 
 
 class RunIndex:
-    """Follows the records of one thread, those that are written next too. Runs below other runs are not shown."""
+    """Follows the records of one thread that are written next. Runs below other runs are not shown.
 
-    def __init__(self) -> None:
-        self._active: dict[str, Run] = {}
+    Args:
+        active: the runs that have not ended.
+    """
+
+    def __init__(self, active: Iterable[Run]) -> None:
+        self._active = {run.id: run for run in active if not run.parent_run_id}
 
     def take(self, records: Sequence[Record]) -> tuple[IndexEntry, ...]:
         """These come next: the runs that they change, as they are then."""

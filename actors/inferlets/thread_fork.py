@@ -161,6 +161,7 @@ class ThreadFork:
             num_tasks=max(counts.num_tasks, MIN_TASKS),
             note=fork.note(f"{self._fork_id}.{num_ids}"),
             is_addition=True,
+            num_received=0,
         )
 
     @property

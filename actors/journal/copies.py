@@ -127,7 +127,7 @@ async def _faults_of_records(rows: Rows, decoders: Mapping[str, Decode]) -> Asyn
                 except (GreenroomError, ValueError, TypeError, KeyError) as error:
                     yield f"record {position} of {key!r} cannot be read: {reason_of(error)}"
                 end, ends[key] = ends.get(key, 0), position + 1
-                if isinstance(found, Cut):
+                if isinstance(found, Cut) and found.cuts:
                     gaps.clear()
                 elif position - end > (found.num_merged if isinstance(found, Merged) else 0):
                     upto = f" to {position - 1}" if position > end + 1 else ""

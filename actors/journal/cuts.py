@@ -9,9 +9,14 @@ Record = TypeVar("Record")
 
 
 class Cut:
-    """A record that begins its stream anew. Those before it that pass are removed as it is written."""
+    """A record that begins its stream anew. Those before it that pass are removed as it is written, if it ``cuts``."""
 
     __slots__ = ()
+
+    @property
+    def cuts(self) -> bool:
+        """Those of earlier releases might not."""
+        return True
 
 
 class Merged:
@@ -31,7 +36,7 @@ class Passing(Generic[Record]):
     def take(self, position: int, record: Record) -> Sequence[range]:
         """This record has this position, after all that were taken before; returns what is removed with it."""
         removed = list[range]()
-        if isinstance(record, Cut):
+        if isinstance(record, Cut) and record.cuts:
             removed, self._positions = self._positions, []
         if self._passes(record):
             begin = position

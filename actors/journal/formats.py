@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 from api.errors import Unavailable
+
+_DECODER = json.JSONDecoder()
 
 
 def check_format(what: str, found: int, newest: int) -> None:
@@ -40,6 +41,6 @@ def to_line(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="surrogatepass")
 
 
-def of_line(line: bytes, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
-    """The value of a line; see ``json.loads``."""
-    return json.loads(line.decode(errors="surrogatepass"), object_hook=object_hook)
+def of_line(line: bytes, decoder: json.JSONDecoder = _DECODER) -> Any:
+    """The value of a line."""
+    return decoder.decode(line.decode(errors="surrogatepass"))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from actors.inferlets.records import Logged, Record, Returned, decode
+from actors.inferlets.records import Checkpointed, Delivered, Launched, Logged, Record, Returned, decode
 from api.inferlet.context_effects import Generated
 from api.inferlet_events import Completed
 from tests.actors.inferlets.programs import all_events, launched
@@ -162,3 +162,22 @@ def logged_of(records: Sequence[Record], run_id: str) -> list[Any]:
     """What was logged of a run."""
     values: list[Any] = [record.value for record in records if isinstance(record, Logged)]
     return [value for value in values if value["log"] == "run" and value["run"]["id"] == run_id]
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_what_a_run_has_repeated_its_calls_for_is_removed_when_the_thread_takes_note_of_it(
+    small: SmallCluster, dies: bool
+) -> None:
+    thread_id = None
+    async with calling(small) as caller:
+        for number in range(4):
+            answer = await caller.prompt(f"say {number}", thread_id)
+            assert text_of(answer["blocks"][-1]) == f"{number}"
+            thread_id = answer["thread_id"]
+            if dies:
+                small.kill_inferlet(thread_id)
+    found = [decode(line) for line in await small.inferlets.recorded(thread_id or "")]
+    last = max(number for number, record in enumerate(found) if isinstance(record, Checkpointed))
+    assert {type(record) for record in found[:last]} == {Launched, Delivered, Logged, Checkpointed}
+    logged: list[Any] = [record.value for record in found if isinstance(record, Logged)]
+    assert [one["position"] for one in logged if one["log"] == "outcome"] == [*range(4)]
