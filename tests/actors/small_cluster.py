@@ -134,6 +134,7 @@ def kill_instance(instance: Instance) -> None:
     if run:
         run.host.close()
         run.desk._crossing.close()
+        run.desk._works.stop()  # no function that waits for an answer keeps the tests' own process from ending
         run._thread.cancel()
 
 
