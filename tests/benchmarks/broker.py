@@ -13,17 +13,14 @@ import argparse
 import asyncio
 import platform
 import statistics
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
-import redis.asyncio
+import redis
 from rich.console import Console
 from rich.table import Table
 
@@ -31,8 +28,8 @@ from actors.cluster.greenroom import Greenroom
 from actors.settings import BrokerSettings, ClusterSettings, JournalSettings, SessionSettings, TopicSettings
 from tests.benchmarks.bus import BUSES, Bus, open_bus
 from tests.benchmarks.report import printed, require
-from tests.cluster.deployed import free_port
 from tests.cluster.own_ray import start_ray
+from tests.redis_server import redis_server
 
 NUM_PROCESSES = 2
 NUM_SPACED, SPACING_S = 200, 0.005
@@ -135,31 +132,6 @@ async def benchmark(table: Table, address: str, subscribers: list[int], num_deli
                 f"{row.median_s * 1e3:.1f}",
                 f"{row.p95_s * 1e3:.1f}",
             )
-
-
-@contextmanager
-def redis_server() -> Iterator[str]:
-    """The URL of a Redis that keeps nothing on disk, while it runs."""
-    port = free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        url = f"redis://127.0.0.1:{port}"
-        asyncio.run(_wait_for_redis(url))
-        yield url
-    finally:
-        server.terminate()
-        server.wait()
-
-
-async def _wait_for_redis(url: str) -> None:
-    async with asyncio.timeout(10), redis.asyncio.from_url(url) as client:
-        while True:
-            try:
-                await client.ping()
-                return
-            except redis.ConnectionError:
-                await asyncio.sleep(0.05)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +29,12 @@ class Answer:
 
 
 async def say(
-    url: str, session_id: str, turn: dict[str, Any], answer: Answer | None = None, timeout_s: float = 240
+    url: str,
+    session_id: str,
+    turn: dict[str, Any],
+    answer: Answer | None = None,
+    timeout_s: float = 240,
+    headers: Mapping[str, str] | None = None,
 ) -> Answer:
     """Run a turn to its end, over as many connections as it takes. ``answer`` fills while it runs."""
     answer = answer or Answer()
@@ -37,7 +43,7 @@ async def say(
         began = last = time.monotonic()
         while answer.reason is None:
             try:
-                async with connect(address) as socket:
+                async with connect(address, additional_headers=headers) as socket:
                     answer.num_connections += 1
                     await socket.send(json.dumps(_opening(turn, answer)))
                     async for message in socket:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -26,15 +27,15 @@ SECOND = {
 THIRD = {"messages": [{"role": "user", "content": "What is my name?"}], "max_tokens": 24}
 
 
-def undisturbed(path: str) -> list[list[int]]:
-    """What plain transformers says, greedily, to the three turns."""
+def undisturbed(path: str, turns: Sequence[dict[str, Any]] = (FIRST, SECOND, THIRD)) -> list[list[int]]:
+    """What plain transformers says, greedily, to these turns."""
     model, tokenizer = (
         AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32),
         AutoTokenizer.from_pretrained(path),
     )
     context: list[int] = []
     answers = []
-    for turn in (FIRST, SECOND, THIRD):
+    for turn in turns:
         prompt = _prompt(tokenizer, context, turn)
         ids = torch.tensor([[*context, *prompt]])
         made = model.generate(
