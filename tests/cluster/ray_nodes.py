@@ -47,6 +47,7 @@ class Node:
                 *(f"--{name}-port={port}" for name, port in ports),
                 *("--min-worker-port=0", "--max-worker-port=0", f"--temp-dir={self._folder}"),
                 *("--object-store-memory=100000000", "--num-cpus=4", "--disable-usage-stats", "--log-color=false"),
+                *("--include-dashboard=false", "--include-log-monitor=false", "--no-monitor"),
             ]
             environment = {**self._environment, _MARK: self._name}
             done = subprocess.run(
@@ -93,7 +94,7 @@ class Node:
 
 def head(folder: Path, port: int, redis_url: str, password: str, environment: Mapping[str, str]) -> Node:
     """A head at this port, with what its cluster is kept in this Redis."""
-    arguments = ["--head", f"--port={port}", f"--redis-password={password}", "--include-dashboard=false"]
+    arguments = ["--head", f"--port={port}", f"--redis-password={password}"]
     address = {"RAY_REDIS_ADDRESS": redis_url.removeprefix("redis://")}
     return Node(folder, arguments, {**environment, **address})
 
@@ -110,7 +111,8 @@ def environment_of(folder: Path, **more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "GREENROOM_"))}
     ours = {"PYTHONPATH": str(ROOT), "GREENROOM_HOME": f"{folder}/home", "RAY_TMPDIR": str(folder)}
     path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    return {**kept, **path, **RAY_ENVIRONMENT, **SERVE_ENVIRONMENT, **LOOPBACK_ONLY, SWITCH: "0", **ours, **more}
+    hook = {"RAY_START_HOOK": "deployments.ray_head.without_client_server", "RAY_gcs_server_port_wait_time_s": "120"}
+    return {**kept, **path, **hook, **RAY_ENVIRONMENT, **SERVE_ENVIRONMENT, **LOOPBACK_ONLY, SWITCH: "0", **ours, **more}
 
 
 def _mark_of(process: psutil.Process) -> str | None:
