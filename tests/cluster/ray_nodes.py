@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -66,17 +65,16 @@ class Node:
                     process.kill()
             psutil.wait_procs(living, timeout=5)
 
-    def kill_gcs(self) -> psutil.Process:
-        """Kill -9 the GCS server; what it was."""
+    def kill_gcs(self) -> None:
+        """Kill -9 the GCS server."""
         (gcs,) = (process for process in self.processes() if process.name() == _GCS)
         self._gcs = gcs.cmdline(), gcs.environ()
-        os.kill(gcs.pid, signal.SIGKILL)
-        return gcs
+        gcs.kill()
 
     def start_gcs(self) -> None:
         """Start the GCS server again, as it was started."""
         command, environment = self._gcs
-        subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["setsid", "--fork", *command], env=environment, stdout=subprocess.DEVNULL, check=True)
 
     def runs(self, title: str) -> bool:
         """Whether a process of this title, as Ray gives it, is on this node."""
@@ -112,7 +110,19 @@ def environment_of(folder: Path, **more: str) -> dict[str, str]:
     ours = {"PYTHONPATH": str(ROOT), "GREENROOM_HOME": f"{folder}/home", "RAY_TMPDIR": str(folder)}
     path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     hook = {"RAY_START_HOOK": "deployments.ray_head.without_client_server", "RAY_gcs_server_port_wait_time_s": "120"}
-    return {**kept, **path, **hook, **RAY_ENVIRONMENT, **SERVE_ENVIRONMENT, **LOOPBACK_ONLY, SWITCH: "0", **ours, **more}
+    waits = {"RAY_gcs_rpc_server_reconnect_timeout_s": "600"}
+    return {
+        **kept,
+        **path,
+        **hook,
+        **waits,
+        **RAY_ENVIRONMENT,
+        **SERVE_ENVIRONMENT,
+        **LOOPBACK_ONLY,
+        SWITCH: "0",
+        **ours,
+        **more,
+    }
 
 
 def _mark_of(process: psutil.Process) -> str | None:
