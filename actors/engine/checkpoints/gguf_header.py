@@ -108,6 +108,15 @@ class GgufHeader:
         """In llama.cpp's words."""
         return str(self.metadata.get("general.architecture", ""))
 
+    def floats(self, name: str) -> tuple[float, ...]:
+        """The numbers of a tensor of type F32."""
+        tensor = self.tensors[name]
+        if tensor.type != 0:
+            raise InvalidRequest(f"{self.path}: {name} is not of the type F32")
+        with self.path.open("rb") as file:
+            file.seek(tensor.start)
+            return struct.unpack(f"<{tensor.num_parameters}f", file.read(tensor.num_bytes))
+
     def integer(self, key: str) -> int | None:
         """A whole number of the metadata; None where there is none."""
         value = self.metadata.get(key)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from actors.engine.checkpoints.gguf_config import config_of
+from actors.engine.checkpoints.gguf_config import ROPE_FACTORS, config_of
 from actors.engine.checkpoints.gguf_header import BLOCKS, GgufHeader, GgufTensor
 from actors.engine.torch.weight_faults import check_numbers
 
@@ -53,7 +53,7 @@ class GgufWeights(Mapping[str, Tensor]):
         self.config = config = config_of(header)
         self.dtype = dtype
         self._header = header
-        self._tensors = {_name(name): tensor for name, tensor in header.tensors.items()}
+        self._tensors = {_name(name): tensor for name, tensor in header.tensors.items() if name != ROPE_FACTORS}
         self._num_heads = {}
         if header.architecture in ("llama", "mistral"):
             heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}

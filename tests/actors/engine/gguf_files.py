@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,12 +23,14 @@ def write_gguf(
     file: Path,
     kind: Type = Type.F32,
     has_bos: bool = False,
+    rope_factors: Sequence[float] = (),
     **metadata: Any,
 ) -> Path:
     """Write a checkpoint's model and tokenizer into a file.
 
     Args:
         kind: of the matrices whose rows it fits; the others, norms and biases are F32.
+        rope_factors: of Llama 3.1.
         has_bos: texts begin with a token of their own.
         metadata: keys that are written otherwise, or beside the others, with dots as ``__``.
     """
@@ -51,6 +54,8 @@ def write_gguf(
         wanted = kind if tensor.ndim > 1 and fits else Type.F32
         data = gguf.quants.quantize(np.ascontiguousarray(tensor, dtype=np.float32), wanted)
         writer.add_tensor(target, data, raw_dtype=wanted)
+    if rope_factors:
+        writer.add_tensor("rope_freqs.weight", np.array(rope_factors, dtype=np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,17 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, modeling_utils
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, modeling_utils
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from actors.engine.checkpoints.gguf_header import BLOCKS, GgufHeader
+from actors.engine.factory import build_engine
 from actors.engine.generation_config import suggested_sampling
 from actors.engine.text.tokenizer import Tokenizer
 from actors.engine.torch.gguf_checkpoint import GgufWeights, numbers_of
 from actors.engine.torch.loader import load_model
 from actors.engine.torch.settings import TorchSettings
+from actors.settings import ModelSettings
 from api.errors import InvalidRequest
 from api.turns import BeginningOfText, Message, Sampling
 from tests.actors.engine.checkpoints import Oracle
@@ -121,6 +125,37 @@ def test_the_sampling_that_its_makers_suggest_is_in_the_file(checkpoint: Callabl
     }
     file = write_gguf(checkpoint("usual llama"), tmp_path / "m.gguf", **suggested)
     assert suggested_sampling(file) == Sampling(temperature=0.5, top_k=7, top_p=0.25)
+
+
+def test_the_stretched_positions_of_llama_3_are_known_by_their_factors(
+    checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    stretched = {
+        "rope_type": "llama3",
+        "rope_theta": 500_000.0,
+        "factor": 32.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    }
+    config = LlamaConfig(head_dim=32, rope_parameters=stretched, max_position_embeddings=131_072)
+    frequencies, _ = ROPE_INIT_FUNCTIONS["llama3"](config, torch.device("cpu"))
+    plain = 500_000.0 ** (-torch.arange(0, 32, 2).float() / 32)
+    factors = [float(factor) for factor in plain / frequencies]
+    metadata: dict[str, Any] = {"llama__rope__freq_base": 500_000.0}
+    write = partial(write_gguf, checkpoint("usual llama"), tmp_path / "m.gguf", **metadata)
+    weights = GgufWeights.open(write(rope_factors=factors), torch.float32)
+    assert weights.config["rope_parameters"] == stretched
+    assert load_model(TorchSettings(weights.path, kv_cache_bytes=1 << 20)).vocab_size == 384
+    for others in (factors[::-1], factors[:-1], [2.0] * 16):
+        with pytest.raises(InvalidRequest, match="rotary positions scaled otherwise than Llama 3.1's"):
+            GgufWeights.open(write(rope_factors=others), torch.float32)
+
+
+def test_vllm_is_not_given_a_file(checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
+    file = write_gguf(checkpoint("usual llama"), tmp_path / "m.gguf")
+    with pytest.raises(InvalidRequest, match="^vLLM 0.32 reads no GGUF files: take the torch engine"):
+        build_engine(ModelSettings("m", str(file), engine="vllm"))
 
 
 @pytest.mark.parametrize(
