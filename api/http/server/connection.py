@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
+from api.http.limits import is_stream
 from api.http.server.pending import Awaited, Expiring, PendingConnections
 
 
@@ -86,6 +87,17 @@ class Connection(HttpToolsProtocol, Expiring):
             self._pending.set(self, awaited)
         else:
             self._end(HTTPStatus.REQUEST_TIMEOUT)
+
+    @override
+    def shutdown(self) -> None:
+        """Of answers that have begun, streams that are read with GET end here: who reads one asks another server for
+        what comes next. All else goes on to its end.
+        """
+        super().shutdown()
+        cycle = self.cycle
+        is_begun = cycle is not None and cycle.response_started and not cycle.response_complete
+        if is_begun and cycle.scope["method"] == "GET" and is_stream(dict(cycle.scope)):
+            self.transport.close()
 
     @override
     def make_room(self) -> None:
