@@ -173,7 +173,7 @@ class ModelTable:
         if model is None:
             return self._settings.models[0]
         for settings in self._settings.models:
-            if model == settings.name or model in settings.aliases:
+            if model == settings.name or model in self._aliases(settings):
                 return settings
         raise ModelNotFound(model)
 
@@ -245,16 +245,20 @@ class ModelTable:
         for table in (self._reports, self._heard_at, self._placed):
             table.pop(incarnation, None)
 
+    def _aliases(self, model: ModelSettings) -> tuple[str, ...]:
+        """As an actor of it has last told: its pool may give it others than this table was configured with."""
+        return self._told[model.name].settings.aliases if model.name in self._told else model.aliases
+
     def _info(self, model: ModelSettings) -> ModelInfo:
         num_ready, problem = len(self._answering(model.name)), self._wakes.problem(model.name)
         is_passive = model.passivate_after_s is not None and not num_ready and not problem
         if model.name not in self._told:
-            info = ModelInfo(model.name, model.aliases, model.engine, 0, 0, None, (), False, num_ready)
+            info = ModelInfo(model.name, self._aliases(model), model.engine, 0, 0, None, (), False, num_ready)
             return replace(info, is_passive=is_passive, problem=problem)
         told = self._told[model.name]
         return ModelInfo(
             model.name,
-            model.aliases,
+            self._aliases(model),
             told.info.engine,
             told.info.max_context_tokens,
             told.info.vocab_size,

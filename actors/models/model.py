@@ -120,6 +120,7 @@ class Model:
         self._starting: asyncio.Task[Loaded] | None = None
         self._loaded: Loaded | None = None
         self._used_at = time.monotonic()
+        self._problem = ""
         self.scope = Scope()
 
     async def start(self) -> EngineInfo:
@@ -217,7 +218,12 @@ class Model:
         self._settings = settings
         loaded.engine.limit_owners(settings.owner_share)
         loaded.turns.configure(settings)
-        await self._report(loaded)
+        await self.tell_problem("")
+
+    async def tell_problem(self, problem: str) -> None:
+        """Have reports say from now on why settings that came were not taken, until others are."""
+        self._problem = problem
+        await self._report(await self._ready())
 
     async def drain(self, timeout_s: float) -> None:
         """Take no new turns, and return when the running ones have ended, or after ``timeout_s``."""
@@ -355,6 +361,7 @@ class Model:
             sampling=loaded.sampling,
             adapters_revision=loaded.adapters.revision,
             idle_s=self._idle_s(loaded),
+            problem=self._problem,
         )
 
 

@@ -22,8 +22,9 @@ class ModelReport:
     """From a model actor to the directory: who it is and how loaded.
 
     ``incarnation`` is a random name of the process; a restarted actor has another, and holds no context.
-    ``sampling`` is what the checkpoint suggests, ``settings`` are those that it runs with now, and
-    ``adapters_revision`` says which ``LoadedAdapters`` it has. ``idle_s``: for so long nobody has used it.
+    ``sampling`` is what the checkpoint suggests, ``settings`` are those that it runs with now, and ``problem`` says why
+    it has not taken those that came last ("" where it has). ``adapters_revision`` says which ``LoadedAdapters`` it has.
+    ``idle_s``: for so long nobody has used it.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ModelReport:
     answers: AnswerFormat = AnswerFormat()
     adapters_revision: int = 0
     idle_s: float = 0.0
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

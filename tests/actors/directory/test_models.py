@@ -36,7 +36,7 @@ def report(
 ) -> ModelReport:
     capacity = Capacity(16, 10, free, 10 - free, 0, turns, 0)
     ref = model_ref(Actor(actor or incarnation))
-    settings = ModelSettings(name, "nowhere")
+    settings = ModelSettings(name, "nowhere", (f"{name}-alias",))
     return ModelReport(name, incarnation, ref, settings, INFO, capacity, None, "", False, draining, Sampling())
 
 
@@ -75,6 +75,17 @@ async def test_a_restarted_actor_replaces_its_earlier_self() -> None:
     models.report(report("a", actor="one"))
     models.report(report("b", actor="one"))
     assert [found.incarnation for found in models.reports()] == ["b"]
+
+
+async def test_a_model_has_the_aliases_that_its_actor_tells() -> None:
+    models = table()
+    assert models.infos()[0].aliases == ("m-alias",)
+    told = report("a")
+    models.report(replace(told, settings=replace(told.settings, aliases=("tiny",))))
+    assert models.infos()[0].aliases == ("tiny",)
+    assert await place(models, model="tiny") == "a"
+    with pytest.raises(ModelNotFound):
+        await place(models, model="m-alias")
 
 
 async def test_what_an_actor_ran_with_is_remembered_for_its_restart() -> None:

@@ -263,6 +263,14 @@ async def test_settings_that_take_another_engine_are_refused_by_name(other: dict
         assert (await model.health()).settings == SETTINGS
 
 
+async def test_why_settings_were_not_taken_is_told_until_others_are() -> None:
+    async with running() as (model, _):
+        await model.tell_problem("there is no such adapter")
+        assert (await model.health()).problem == "there is no such adapter"
+        await model.reconfigure(replace(SETTINGS, aliases=("another",)))
+        assert (await model.health()).problem == ""
+
+
 async def test_an_ended_turn_is_forgotten_after_its_time() -> None:
     settings = replace(SETTINGS, log_retention_s=0.01)
     async with running(settings) as (model, _):
