@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
@@ -245,6 +246,11 @@ class JournalSettings:
     def place(self) -> str:
         """What is said of it to people."""
         return self.url or self.path
+
+    def is_at(self, other: JournalSettings) -> bool:
+        """Whether both are the same file of this machine, or the same database."""
+        files = (Path(settings.path).expanduser().resolve() for settings in (self, other))
+        return self.url == other.url and (self.url is not None or next(files) == next(files))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from deployments.ray_connection import connect, find_cluster
 
 if TYPE_CHECKING:
     from actors.cluster.greenroom import Greenroom
+    from actors.settings import ClusterSettings
 
 ANSWER_S = 15.0
 NO_CLUSTER = "no Ray cluster runs here: `greenroom up` starts one, RAY_ADDRESS names another"
@@ -51,8 +52,8 @@ def with_cluster(scenario: Callable[[Record], Coroutine[Any, Any, Answer]]) -> A
         ray.shutdown()
 
 
-async def running_address() -> tuple[str, int] | None:
-    """Where the gateway of the connected Greenroom listens; None where proxies of Serve's do.
+async def running_settings() -> ClusterSettings:
+    """Those of the connected Greenroom.
 
     Raises:
         Unavailable: there is none, or it does not answer.
@@ -60,4 +61,4 @@ async def running_address() -> tuple[str, int] | None:
     from actors.cluster.greenroom import Greenroom
 
     greenroom = await Greenroom.connect(ANSWER_S)
-    return (await greenroom.directory.settings()).listens_at
+    return await greenroom.directory.settings()

@@ -21,6 +21,7 @@ from api.loopback import is_loopback
 from deployments.checkpoint import Checkpoint, process_bytes, read_checkpoint
 from deployments.config import GreenroomConfig, ModelConfig
 from deployments.failures import CommandFailed
+from deployments.overlay import overlaid_config, overlaid_model
 from deployments.placement import reservation_of
 from deployments.plan import Plan
 from deployments.ports import try_to_listen
@@ -129,6 +130,28 @@ def check_adapters(models: Sequence[ModelConfig]) -> None:
         for name, path in model.adapters.items():
             with _refusing(f"model {model.name!r}: "):
                 AdapterFiles.read(name, Path(path))
+
+
+def check_overlays(plan: Plan) -> None:
+    """That each ``user_config`` can be laid over the settings, and that its adapters are there.
+
+    Raises:
+        CommandFailed: one cannot; says which deployment, and what is wrong.
+    """
+    from deployments.gateway import GATEWAY  # takes seconds, as this does
+    from deployments.pool import pool_name
+
+    models = {pool_name(model): model for model in plan.config.models}
+    for name, said in plan.overlays.items():
+        with _refusing(f"deployments: {name}: "):
+            if name == GATEWAY:
+                overlaid_config(plan.config, said)
+                if said and "models" in said:  # there is what the directory knows of them, which is made of ``args``
+                    raise InvalidRequest(f"user_config: models: say it of {', '.join(models)}")
+            elif name in models:
+                check_adapters([overlaid_model(models[name], said)])
+            else:
+                raise InvalidRequest(f"there is no such deployment, but {', '.join((GATEWAY, *models))}")
 
 
 def check_memory(models: Sequence[ModelConfig], available: int | None = None) -> None:

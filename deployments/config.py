@@ -95,6 +95,7 @@ class ModelConfig(_Config):
         adapters: LoRA adapters by name: local directories in PEFT's form, the same on every node.
         tool_format: how it writes calls of tools: a name of ``CALL_FORMATS``; None finds it out.
         embeddings: answer ``/v1/embeddings`` with it, which the torch engine can.
+        owner_share: what part of it one owner may have; None: ``api.owner_share`` where there are keys, else all.
         start_timeout_s: an actor that is away for longer is given up and replaced; requests to a model that has left
             memory wait so long.
     """
@@ -107,6 +108,7 @@ class ModelConfig(_Config):
     adapters: dict[Annotated[str, Field(min_length=1, max_length=200)], str] = Field(default_factory=dict)
     tool_format: str | None = None
     embeddings: bool = False
+    owner_share: float | None = Field(None, gt=0, le=1)
     num_replicas: int = Field(1, ge=1)
     autoscaling: AutoscalingSettings | None = None
     num_gpus: float = Field(0, ge=0)
@@ -169,7 +171,7 @@ class ModelConfig(_Config):
         return self.model_copy(update={"path": str(pinned(place))}) if isinstance(place, HubModel) else self
 
     def settings(self, share: float) -> ModelSettings:
-        """For the actors; ``share`` is one owner's."""
+        """For the actors; ``share`` is one owner's, where the operator does not say it."""
         passivate_after_s = self.autoscaling.passivate_after_s if self.autoscaling and self.is_passive else None
         return ModelSettings(
             name=self.name,
@@ -181,7 +183,7 @@ class ModelConfig(_Config):
             tool_format=self.tool_format,
             embeddings=self.embeddings,
             orphan_timeout_s=self.orphan_timeout_s,
-            owner_share=share,
+            owner_share=self.owner_share or share,
             max_warm_contexts=self.max_warm_contexts,
             passivate_after_s=passivate_after_s,
             start_timeout_s=self.start_timeout_s,
@@ -216,7 +218,7 @@ class GreenroomConfig(_Config):
     agents: dict[AgentName, str | dict[str, dict[str, Any]]] = Field(default_factory=dict)
     journal: JournalSettings = JournalSettings()
     api: ApiSettings = ApiSettings()
-    num_gateways: int = Field(1, ge=1)
+    num_gateways: int = Field(2, ge=1)
     recovery_timeout_s: Seconds = _CLUSTER.recovery_timeout_s
 
     @model_validator(mode="after")

@@ -45,6 +45,10 @@ class Steps:
         if self._progress:
             self._progress.stop()
 
+    def tell(self, sentence: str) -> None:
+        """What stays there, above all steps."""
+        self._console.print(sentence)
+
     def say(self, name: str, state: str) -> None:
         """How far a step is."""
         self._show(name, state, is_done=False)

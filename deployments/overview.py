@@ -94,7 +94,7 @@ async def overview_of(greenroom: Greenroom, ray_address: str) -> Overview:
         num_active=states["active"],
         num_passive=states["passive"],
         models=tuple(model_overview(model, reports, model.name in passive) for model in settings.models),
-        problem=(problem_of(application) if application else "") or next(filter(None, problems), ""),
+        problem=(problem_of(application, reports) if application else "") or next(filter(None, problems), ""),
     )
 
 

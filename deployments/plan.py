@@ -53,12 +53,14 @@ class Plan:
         logging: Serve's ``logging_config`` of the application; None for Serve's own.
         asks_for: which of "host" and "port" somebody wrote down.
         unheeded: settings of the file that only ``serve deploy`` heeds.
+        overlays: the ``user_config`` of each deployment that is named in the file, None where it says none.
     """
 
     config: GreenroomConfig
     logging: Mapping[str, Any] | None = None
     asks_for: frozenset[str] = frozenset()
     unheeded: tuple[str, ...] = ()
+    overlays: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def host(self) -> str:
@@ -74,6 +76,12 @@ class Plan:
         """The same, elsewhere."""
         return replace(self, config=self.config.model_copy(update={"listen": ListenConfig(host=host, port=port)}))
 
+    def for_one_machine(self) -> Plan:
+        """The same with one gateway, unless somebody wrote how many."""
+        if "num_gateways" in self.config.model_fields_set:
+            return self
+        return replace(self, config=self.config.model_copy(update={"num_gateways": 1}))
+
     @property
     def _listen(self) -> ListenConfig:
         assert self.config.listen is not None
@@ -88,6 +96,7 @@ class _File:
     address: dict[str, Any] = field(default_factory=dict)
     logging: dict[str, Any] | None = None
     unheeded: tuple[str, ...] = ()
+    overlays: dict[str, Any] = field(default_factory=dict)
 
 
 def make_plan(options: Options) -> Plan:
@@ -127,7 +136,7 @@ def read_plan(options: Options) -> Plan:
         arguments["journal"] = {**journal, **place}
     given = {name: value for name, value in (("host", options.host), ("port", options.port)) if value is not None}
     listen = arguments["listen"] = {**file.address, **(arguments.get("listen") or {}), **given}
-    return Plan(_validated(arguments, options.config), file.logging, frozenset(listen), file.unheeded)
+    return Plan(_validated(arguments, options.config), file.logging, frozenset(listen), file.unheeded, file.overlays)
 
 
 def _address(options: Any, path: Path) -> dict[str, Any]:
@@ -208,7 +217,8 @@ def _of_serve(path: Path, content: dict[str, Any]) -> _File:
     address = _address(http, path)
     unheeded |= {f"http_options.{name}" for name in set(http) - {"host", "port"}}
     logging = ours[0].get("logging_config") or content.get("logging_config")
-    return _File(ours[0].get("args") or {}, address, logging, tuple(sorted(unheeded)))
+    overlays = {entry.get("name"): entry.get("user_config") for entry in ours[0].get("deployments") or ()}
+    return _File(ours[0].get("args") or {}, address, logging, tuple(sorted(unheeded)), overlays)
 
 
 def _yaml_problem(error: Exception) -> str:

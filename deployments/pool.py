@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 import uuid
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -27,7 +28,9 @@ from api.logs import event_logger, start_logging
 from deployments.config import AutoscalingSettings, ModelConfig
 from deployments.failures import sentence_of_trace
 from deployments.handle_port import keep_handle_port_closed
+from deployments.overlay import MODEL_SETTINGS, SCALE, model_settings, overlaid_model
 from deployments.placement import bundles_of, reservation_of
+from deployments.version import files_of, version_of
 
 log = event_logger("greenroom.pool")
 
@@ -50,19 +53,51 @@ class ModelPool:
 
     CONNECT_TIMEOUT_S = 120.0
 
-    async def __init__(self, model: ModelConfig, share: float, is_passive: bool = False) -> None:  # type: ignore[misc]
-        start_logging()
+    def __init__(self, model: ModelConfig, is_passive: bool = False) -> None:
         keep_handle_port_closed()
-        self._model, self._share = model, share
+        self._given = self._model = model
+        self._is_passive = is_passive
         self._actor: Any = None
         self._group: PlacementGroup | None = None
         self._report: ModelReport | None = None
+        self._scope: Scope | None = None
+        self._healthy_at = time.monotonic()
+
+    async def reconfigure(self, user_config: Any, rank: Any = None) -> None:
+        """Serve calls this before all else, and when ``user_config`` is another; for ``rank`` see the gateway.
+
+        Wrong settings are not taken: a replica that runs keeps those that it has, and a new one does not start.
+        """
+        try:
+            model = overlaid_model(self._given, user_config)
+            if self._scope is None:
+                await self._begin(model)
+            elif self._actor is not None:
+                await self._apply(self._actor, model)
+        except GreenroomError as error:
+            if self._scope is None:
+                raise
+            log.warning("these settings are not taken, the earlier ones hold", model=self._model.name, error=str(error))
+            if self._actor is not None:
+                with suppress(ActorGone):
+                    await ask(self._actor.tell_problem.remote(str(error)))
+        else:
+            self._model = model
+
+    async def _begin(self, model: ModelConfig) -> None:
+        start_logging()
+        self._model = model
         self._healthy_at = time.monotonic()
         self._directory = (await Greenroom.connect(wait_s=self.CONNECT_TIMEOUT_S)).directory
-        if not is_passive:
+        if not self._is_passive:
             await self._start_actor()
         self._scope = Scope()
         self._scope.start(Presence(model.name, self, self._directory).keep())
+
+    async def _apply(self, actor: Any, model: ModelConfig) -> None:
+        """Give a model actor these settings; one that is away gets them when it is back."""
+        with suppress(ActorGone):
+            await ask(actor.reconfigure.remote(model.settings(1.0)))
 
     @property
     def is_there(self) -> bool:
@@ -101,7 +136,10 @@ class ModelPool:
         """
         actor = self._actor
         try:
-            self._report = None if actor is None else await ask(actor.health.remote())
+            report: ModelReport | None = None if actor is None else await ask(actor.health.remote())
+            if report and self._report and report.incarnation != self._report.incarnation:
+                await self._apply(actor, self._model)  # Ray has restarted it
+            self._report = report
             self._healthy_at = time.monotonic()
         except ActorUnavailableError:
             if time.monotonic() - self._healthy_at > self._model.start_timeout_s:
@@ -122,12 +160,13 @@ class ModelPool:
 
     async def __del__(self) -> None:
         """Serve calls this when the replica is to go: running turns end first, contexts move when next used."""
-        if scope := getattr(self, "_scope", None):
-            scope.cancel()
-        if actor := getattr(self, "_actor", None):
-            await ask(actor.drain.remote(self._model.drain_timeout_s))
+        if self._scope is not None:
+            self._scope.cancel()
+        if self._actor is not None:
+            await ask(self._actor.drain.remote(self._model.drain_timeout_s))
 
     async def _start_actor(self) -> None:
+        model = self._model
         actor = await asyncio.to_thread(self._make, ray.util.get_current_placement_group())
         try:
             await ask(actor.start.remote())
@@ -136,6 +175,8 @@ class ModelPool:
             await asyncio.shield(asyncio.to_thread(self._end, actor))
             raise
         self._actor, self._healthy_at = actor, time.monotonic()
+        if self._model != model:
+            await self._apply(actor, self._model)
 
     def _make(self, group: PlacementGroup | None) -> Any:
         """A new actor. A replica that begins without one has no placement group for workers: it is made here."""
@@ -149,7 +190,7 @@ class ModelPool:
             enable_task_events=False,
             **actor_resources(self._model, group),
         )
-        return options.remote(self._model.settings(self._share), self._directory)
+        return options.remote(self._model.settings(1.0), self._directory)
 
     def _end(self, actor: Any) -> None:
         ray.kill(actor, no_restart=True)
@@ -230,17 +271,25 @@ def placement_options(model: ModelConfig) -> dict[str, Any]:
 
 
 def pool_deployment(model: ModelConfig, share: float = 1.0) -> serve.Application:
-    """The pool of one model, of which one owner may have a share."""
+    """The pool of one model, of which one owner may have a share.
+
+    One replica after another restarts where the model itself is another one, and takes all else in place.
+    """
+    model = model.model_copy(update={"owner_share": model.owner_share or share})
     replicas = {"num_replicas": model.num_replicas}
     options = scaling_options(model.autoscaling) if model.autoscaling else replicas
+    itself = model.model_dump(mode="json", exclude={"name", *MODEL_SETTINGS, *SCALE})
     deployment = serve.deployment(ModelPool).options(
         name=pool_name(model),
+        version=version_of({**itself, "files": files_of(model.path), "placement": placement_options(model)}),
+        user_config=model_settings(model),
         ray_actor_options={"num_cpus": 0},
         health_check_period_s=5,
         health_check_timeout_s=model.start_timeout_s,
         graceful_shutdown_timeout_s=model.drain_timeout_s + 10,
         max_constructor_retry_count=2,
+        _internal=True,  # a version of our own
         **options,
         **placement_options(model),
     )
-    return deployment.bind(model.model_copy(update={"num_replicas": 1, "autoscaling": None}), share, model.is_passive)
+    return deployment.bind(model.model_copy(update={"num_replicas": 1, "autoscaling": None}), model.is_passive)

@@ -7,6 +7,7 @@ import os
 import time
 from dataclasses import replace
 
+from actors.settings import ClusterSettings
 from deployments.checkpoint import read_checkpoint
 from deployments.checks import (
     check_adapters,
@@ -46,11 +47,12 @@ class Rise:
         """Where it answers; until that is known, where it does on this machine."""
         return self._found_at or local_url(self._plan.host, self._plan.port)
 
-    def run(self, ray_port: int | None) -> None:
+    def run(self, ray_port: int | None, is_dry: bool = False) -> None:
         """Everything; returns when a model can answer.
 
         Args:
             ray_port: start Ray there, even where another runs; None takes the one that runs.
+            is_dry: check, tell what would change on the Ray cluster that runs, and change nothing.
 
         Raises:
             CommandFailed: with the reason.
@@ -72,7 +74,8 @@ class Rise:
         state = f"{'started' if self._has_started_ray else 'runs'}, version {ray.__version__} at {record.address}"
         self._steps.done("Ray", state)
         check_resources(self._plan.config, ray.cluster_resources())
-        self._deploy(record, [node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]])
+        nodes = [node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]]
+        self._deploy(record, nodes, is_dry)
 
     def undo(self) -> None:
         """Leave nothing that was not there before."""
@@ -105,22 +108,28 @@ class Rise:
         self._home.write(self._record)
         return self._record
 
-    def _deploy(self, record: Record, nodes: list[str]) -> None:
+    def _deploy(self, record: Record, nodes: list[str], is_dry: bool) -> None:
         from actors.cluster.greenroom import check_shards  # takes seconds, as these do
         from deployments import serving
-        from deployments.attached import running_address
+        from deployments.attached import running_settings
         from deployments.listening import proxy_address, runs_serve
         from deployments.rollout import Rollout
 
         runs, is_update, proxies = runs_serve(), serving.is_deployed(), proxy_address()
-        listens_at = proxies or (asyncio.run(running_address()) if is_update else None)
+        running = asyncio.run(running_settings()) if is_update else None
+        listens_at = proxies or (running.listens_at if running else None)
         if listens_at:
             self._listen_at(*listens_at, is_update)
-        if is_update:
+        if running:
             asyncio.run(check_shards(self._plan.config.broker.num_shards))
-            self._steps.say("Greenroom", f"runs already at {self.url}/: it is updated in place, its sessions stay")
+            self._check_update(running, is_local=len(nodes) == 1)
+            self._steps.say("Greenroom", f"runs already at {self.url}/, its sessions stay")
+            for sentence in serving.changes(self._plan, is_proxied=proxies is not None):
+                self._steps.tell(sentence)
         elif len(nodes) == 1 and not self._has_started_ray:
             self._check_local(has_port=listens_at is not None)
+        if is_dry:
+            return
         started_serve = not runs or record.started_serve
         record = replace(record, url=self.url, started_serve=started_serve)
         self._home.write(record)
@@ -132,6 +141,13 @@ class Rise:
         self._home.write(replace(record, url=self.url))
         if is_update:
             self._steps.done("Greenroom", "updated")
+
+    def _check_update(self, running: ClusterSettings, is_local: bool) -> None:
+        names = {model.name for model in running.models}
+        if is_local:
+            check_memory([model for model in self._plan.config.models if model.name not in names])
+        if not self._plan.config.journal.is_at(running.journal):
+            self._steps.tell(f"Journal: stays {running.journal.place}; for another one run `greenroom down` first")
 
     def _check_local(self, has_port: bool) -> None:
         if not has_port:

@@ -15,6 +15,7 @@ from actors.cluster.greenroom import Greenroom
 from actors.engine.checkpoints.hub import DOWNLOADING
 from actors.engine.checkpoints.place import SCHEME
 from actors.models.messages import StartReport
+from actors.models.ref import ModelReport
 from api.errors import GreenroomError
 from deployments.config import GreenroomConfig, ModelConfig
 from deployments.console import Steps
@@ -35,14 +36,15 @@ _GIVEN_UP = "failed to start 3 times"
 _SLOW = "taken more than"
 
 
-def problem_of(application: ApplicationStatusOverview) -> str:
-    """Why an application, or a part of it, cannot run, in a sentence; "" where nothing says that it cannot."""
+def problem_of(application: ApplicationStatusOverview, reports: Sequence[ModelReport] = ()) -> str:
+    """Why an application, or a part of it, cannot run, or not as it should, in a sentence; "" where nothing says so."""
     for name, deployment in application.deployments.items():
         if _is_given_up(deployment):
             return f"{_part(name)} cannot start: {sentence_of_trace(deployment.message)}"
     if application.status in _FAILED:
         return f"Serve cannot deploy Greenroom: {sentence_of_trace(application.message)}"
-    return ""
+    refused = (report for report in reports if report.problem)
+    return next((f"model {one.name!r} keeps its earlier settings: {one.problem}" for one in refused), "")
 
 
 def _is_given_up(deployment: Any) -> bool:
@@ -99,7 +101,11 @@ class Rollout:
         self._check("the gateway", application.deployments.get(GATEWAY))
         if application.status == "DEPLOY_FAILED":
             raise CommandFailed(f"Serve cannot deploy Greenroom: {sentence_of_trace(application.message)}")
-        return application.status == "RUNNING" and self._greenroom is not None
+        if application.status != "RUNNING" or self._greenroom is None:
+            return False
+        if problem := problem_of(application, await self._greenroom.directory.reports()):
+            raise CommandFailed(problem)
+        return True
 
     async def _tell_of_model(self, model: ModelConfig, deployment: Any) -> None:
         reports = await self._greenroom.directory.reports() if self._greenroom else ()

@@ -9,11 +9,13 @@ from typing import Any
 import ray
 from ray import serve
 from ray.exceptions import RayError
+from ray.serve.context import _get_global_client
 from ray.serve.exceptions import RayServeException
 
 from actors.cluster.greenroom import DIRECTORY, JOURNAL
 from actors.settings import NAMESPACE
 from deployments.app import application
+from deployments.changes import Part, sentences
 from deployments.failures import CommandFailed, sentence_of_trace
 from deployments.plan import Plan
 from deployments.rollout import APPLICATION, problem_of
@@ -45,6 +47,13 @@ def other_actors() -> list[str]:
     return sorted(actor["name"] for actor in _named_actors() if actor["namespace"] not in ours)
 
 
+def changes(plan: Plan, is_proxied: bool) -> list[str]:
+    """What ``deploy`` would change, a sentence for each part of the application."""
+    gateway = _application(plan, is_proxied)._bound_deployment
+    pools = (pool._bound_deployment for pool in gateway.init_args[1])
+    return sentences(_deployed(), [Part.wanted(deployment) for deployment in (gateway, *pools)])
+
+
 def deploy(plan: Plan, is_proxied: bool) -> None:
     """Send the application to Serve, started where it does not run; returns before anything of it does.
 
@@ -56,8 +65,7 @@ def deploy(plan: Plan, is_proxied: bool) -> None:
     """
     try:
         serve.start(proxy_location="Disabled")
-        config = plan.config.model_copy(update={"listen": None}) if is_proxied else plan.config
-        target = serve.RunTarget(application(config), APPLICATION, logging_config=_mutable(plan.logging))
+        target = serve.RunTarget(_application(plan, is_proxied), APPLICATION, logging_config=_mutable(plan.logging))
         serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
     except (RayServeException, RayError, RuntimeError, ValueError, TimeoutError) as error:
         raise CommandFailed(f"Serve does not take the application: {sentence_of_trace(str(error))}") from error
@@ -81,6 +89,17 @@ def remove_actors() -> int:
         except ValueError:
             continue
     return len(names)
+
+
+def _application(plan: Plan, is_proxied: bool) -> serve.Application:
+    return application(plan.config.model_copy(update={"listen": None}) if is_proxied else plan.config)
+
+
+def _deployed() -> list[Part]:
+    """What Serve was given last."""
+    client = _get_global_client(raise_if_no_controller_running=False)
+    infos = ray.get(client._controller.list_deployments_internal.remote()) if client else {}
+    return [Part.deployed(key.name, info) for key, (info, _) in infos.items() if key.app_name == APPLICATION]
 
 
 def _named_actors() -> list[Mapping[str, str]]:

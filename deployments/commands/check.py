@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from actors.engine.checkpoints.hub import Snapshot
 from deployments.checkpoint import Checkpoint, read_checkpoint
-from deployments.checks import check_adapters, check_engines
+from deployments.checks import check_adapters, check_engines, check_overlays
 from deployments.console import new_console
 from deployments.failures import CommandFailed, sentence_of_validation
 from deployments.plan import Options, Plan, read_plan, read_yaml
@@ -39,6 +39,8 @@ def checked_plan(file: Path) -> tuple[Plan, list[Checkpoint]]:
     checkpoints = [read_checkpoint(model) for model in plan.config.models]
     check_adapters(plan.config.models)
     check_engines(plan.config.models)
+    if plan.overlays:
+        check_overlays(plan)
     return plan, checkpoints
 
 

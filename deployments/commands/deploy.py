@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Annotated
 
@@ -18,12 +19,20 @@ from deployments.rise import Rise
 
 
 def deploy(
-    file: File, timeout: Annotated[float, typer.Option(min=1, help="Seconds until everything must be ready.")] = 300
+    file: File,
+    address: Annotated[
+        str | None, typer.Option(envvar="RAY_ADDRESS", help="Of the Ray cluster: HOST:PORT, from a machine of it.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, tell what would change, and stop.")] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds until everything must be ready.")] = 300,
 ) -> None:
     """Deploy a configuration on the Ray cluster that runs, or update what is deployed; fails with the reason.
 
-    Unlike `serve deploy` it checks the file first, and Serve keeps no copy of it to show.
+    It tells first what changes in place and what restarts. Only what has to restart does: a model that is another one.
+    Unlike `serve deploy` it checks the file before, and Serve keeps no copy of it to show.
     """
+    if address:
+        os.environ["RAY_ADDRESS"] = address
     checked_plan(file)
     plan, home = make_plan(Options(config=file)), Home.of_environment()
     if find_cluster(home) is None:
@@ -31,8 +40,9 @@ def deploy(
     with Steps(new_console()) as steps:
         rise = Rise(plan, home, steps, time.monotonic() + timeout)
         try:
-            rise.run(ray_port=None)
+            rise.run(ray_port=None, is_dry=dry_run)
         except BaseException:
             rise.undo()
             raise
-    new_console().print(f"Deployed at {rise.url}/")
+    if not dry_run:
+        new_console().print(f"Deployed at {rise.url}/")

@@ -44,7 +44,7 @@ def up(
     foreground: Annotated[bool, typer.Option("--foreground", "--block", help="Stay; Ctrl-C takes it down.")] = False,
 ) -> None:
     """Bring Greenroom up on this machine, or update the one that runs. Ray is started where none runs."""
-    plan = make_plan(Options(model or (), config, engine, host, port, journal, alias or ()))
+    plan = make_plan(Options(model or (), config, engine, host, port, journal, alias or ())).for_one_machine()
     os.umask(OTHERS)
     home = Home.of_environment()
     home.close()

@@ -53,6 +53,7 @@ class Deployed:
             "models": [{"name": "pocket", "path": MODEL}],
             "journal": {"path": str(journal)},
             "listen": {"port": port},
+            "num_gateways": 1,
             **config,
         }
         self.raylet: int | None = None

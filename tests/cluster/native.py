@@ -16,7 +16,7 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 @dataclass
 class Answer:
     """A turn as its client saw it. ``pause_s`` is the longest wait for anything, ``num_connections`` how often it had
-    to connect."""
+    to connect, ``waits`` for each message with tokens but the first when it came and how long after the one before."""
 
     ids: list[int] = field(default_factory=list)
     text: str = ""
@@ -26,6 +26,7 @@ class Answer:
     first_s: float = 0.0
     pause_s: float = 0.0
     num_connections: int = 0
+    waits: list[tuple[float, float]] = field(default_factory=list)
 
 
 async def say(
@@ -48,6 +49,8 @@ async def say(
                     await socket.send(json.dumps(_opening(turn, answer)))
                     async for message in socket:
                         now = time.monotonic()
+                        if answer.ids and b"ids" in _bytes(message):
+                            answer.waits.append((now, now - last))
                         answer.pause_s, last = max(answer.pause_s, now - last), now
                         answer.first_s = answer.first_s or (now - began if b"ids" in _bytes(message) else 0.0)
                         _take(answer, json.loads(message))

@@ -153,6 +153,12 @@ def test_sessions_are_shown_closed_and_purged(operator: Operator) -> None:
     assert operator.run("sessions", "list", "--json").out.strip() == "[]"
 
 
+def replicas(operator: Operator) -> set[int]:
+    """Process ids of gateways, model pools and model actors."""
+    titles = ("ray::ServeReplica:greenroom", "ray::HostedModel")
+    return {one.pid for one in operator.processes() if " ".join(one.cmdline()).startswith(titles)}
+
+
 def test_a_second_up_updates_in_place_and_keeps_the_sessions(operator: Operator) -> None:
     _, session = chat(operator, "Hello")
     elsewhere = operator.run("up", "--port", "1025")
@@ -161,9 +167,11 @@ def test_a_second_up_updates_in_place_and_keeps_the_sessions(operator: Operator)
         f"greenroom: Greenroom runs already and listens on host 127.0.0.1, port {operator.port}, not port 1025: "
         "end it first with `greenroom down`, or leave that out\n"
     )
+    before = replicas(operator)
     updated = operator.up("--model", "pocket", "--model", f"second={embedded_model()}")
     assert updated.code == 0
-    assert "it is updated in place" in updated.out
+    assert "Model second: is added" in updated.out.splitlines()
+    assert before < replicas(operator), "what ran before runs on"
     assert session in listed(operator)
     models = httpx.get(f"{operator.url}/api/models").json()["models"]
     assert [(model["name"], model["num_ready"]) for model in models] == [("pocket", 1), ("second", 1)]

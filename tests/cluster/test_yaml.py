@@ -119,6 +119,34 @@ def test_serve_deploy_serves_it_on_a_cluster_that_runs(operator: Operator, tmp_p
         shown = "".join(asked(operator, address, command) for command in ("status", "config"))
         assert "deployments.app:build" in shown
         assert SECRET not in shown
+        gateways = pids_of_gateways(operator)
+        file.write_text(f"{file.read_text()}{OVERLAID}")
+        deploy(operator, file, address, process)
+        wait_until_refused(operator, b"x" * 4096)
+        assert pids_of_gateways(operator) == gateways
+        assert answers(operator, {"Authorization": f"Bearer {SECRET}"})
+
+
+OVERLAID = "    deployments: [{name: Gateway, user_config: {api: {max_body_bytes: 2048}}}]\n"
+
+
+def pids_of_gateways(operator: Operator) -> set[int]:
+    found = {
+        one.pid for one in operator.processes() if "ray::ServeReplica:greenroom:Gateway" in " ".join(one.cmdline())
+    }
+    assert found
+    return found
+
+
+def wait_until_refused(operator: Operator, body: bytes) -> None:
+    """All gateways refuse it as too large: twenty calls in a row, each on a connection of its own."""
+    deadline, num_refused = time.monotonic() + 120, 0
+    while num_refused < 20:
+        answer = httpx.post(
+            f"{operator.url}/api/sessions", content=body, headers={"Authorization": f"Bearer {SECRET}"}, timeout=60
+        )
+        num_refused = num_refused + 1 if answer.status_code == 413 else 0
+        assert time.monotonic() < deadline, answer.text
 
 
 def keep(directory: Path) -> Path:

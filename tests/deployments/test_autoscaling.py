@@ -61,6 +61,6 @@ def test_where_none_need_be_there_serve_has_one_replica_and_its_actor_may_go(
     model = ModelConfig.model_validate(fields)
     replica = pool_deployment(model)._bound_deployment
     assert replica._deployment_config.autoscaling_config.min_replicas == 1
-    assert replica.init_args[2] is model.is_passive is (passivate_after_s is not None)
+    assert replica.init_args[1] is model.is_passive is (passivate_after_s is not None)
     [settings] = GreenroomConfig(models=(model,)).settings().models
     assert (settings.passivate_after_s, settings.start_timeout_s) == (passivate_after_s, 17)

@@ -51,3 +51,49 @@ def test_a_wrong_file_is_refused_in_one_sentence(
         assert err.startswith("greenroom: ")
         assert err.count("\n") == 1
         assert sentence in err
+
+
+OVERLAID = """
+    deployments:
+      - name: Gateway
+        user_config: {api: {max_sockets: 7}}
+      - name: Model-pocket
+        num_replicas: 2
+        user_config: {aliases: [tiny]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("", "", ""),
+        (
+            "api: {max_sockets: 7}",
+            "models: [{name: a}]",
+            "deployments: Gateway: user_config: models: say it of Model-po",
+        ),
+        ("max_sockets: 7", "max_sockets: many", "deployments: Gateway: user_config: api.max_sockets: input should be"),
+        (
+            "{aliases: [tiny]}",
+            "{path: /elsewhere}",
+            "deployments: Model-pocket: user_config: path: cannot change in place",
+        ),
+        ("{aliases: [tiny]}", "{adapters: {a: /nowhere}}", "adapter"),
+        (
+            "Model-pocket",
+            "Model-large",
+            "deployments: Model-large: there is no such deployment, but Gateway, Model-pocket",
+        ),
+    ],
+)
+def test_what_is_laid_over_the_arguments_is_checked_too(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, old: str, new: str, sentence: str
+) -> None:
+    file = tmp_path / "cluster.yaml"
+    overlaid = (ROOT / "cluster.yaml").read_text() + OVERLAID
+    file.write_text(overlaid.replace(old, new) if old else overlaid)
+    code, out, err = run(capsys, "check", str(file))
+    assert (code, sentence in err) == (1 if sentence else 0, True)
+    assert err.count("\n") == (1 if sentence else 0)
+    if not sentence:
+        assert "can be deployed with `serve deploy`" in out

@@ -79,6 +79,7 @@ LEFT_OUT = {
     "InferletSettings.mcp_servers",
     *("InferletSettings.linger_s", "InferletSettings.replay_timeout_s"),
     *("InferletSettings.max_inbox_bytes", "InferletSettings.max_outbox_bytes"),
+    "ModelConfig.owner_share",
 }
 """Settings that the file does not show: hardly anybody needs them."""
 

@@ -119,3 +119,13 @@ async def test_it_answers_where_a_gateway_is_found_whichever_node_that_is_on() -
             rollout = Rollout(GreenroomConfig(), ["http://127.0.0.1:1", url], steps, 0.0)
             assert await rollout._answering() == url
     assert f"Gateway: ready at {url}/" in stream.getvalue()
+
+
+def test_a_model_that_keeps_its_earlier_settings_is_a_problem() -> None:
+    runs = application("RUNNING", Gateway=("HEALTHY", ""))
+    reports: Any = [
+        SimpleNamespace(name="m", problem=""),
+        SimpleNamespace(name="n", problem="there is no such adapter"),
+    ]
+    assert problem_of(runs, reports[:1]) == ""
+    assert problem_of(runs, reports) == "model 'n' keeps its earlier settings: there is no such adapter"
