@@ -128,7 +128,7 @@ def training_batch(
     for index in range(num_rows):
         chance = random.Random(f"{seed} {index} form")
         talk = dialogue(f"{seed} {index}", num_exchanges, mixture)
-        if chance.random() < mixture.old_clients:
+        if not talk.has_tools and chance.random() < mixture.old_clients:
             row = encoded_as_old_client(tokenizer, talk, num_tokens, chance)
         else:
             row = encoded(tokenizer, talk, num_tokens)

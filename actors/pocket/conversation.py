@@ -8,20 +8,23 @@ from typing import Literal
 from actors.pocket import phrases, remarks, words
 from actors.pocket.draw import Draw
 from actors.pocket.remarks import Remark
+from actors.pocket.results import drawn_result
 from actors.pocket.slots import AFTERTHOUGHTS, NAME, Slot
 from actors.pocket.small_talk import CHAT
+from actors.pocket.tools import Tool, call, shown
 from actors.pocket.topics import TOPICS, Topic
 
 Kind = Literal[
     "greeting", "goodbye", "chat", "decline", "identity", "tell", "correct", "recall", "unknown", "summary",
-    "topic", "topic_more", "topic_recall", "count", "count_words", "add", "echo",
+    "topic", "topic_more", "topic_recall", "count", "count_words", "add", "echo", "call", "result", "no_tool",
 ]  # fmt: skip
 NAME_OF_MODEL = "Pocket"
+NO_TOOL = "I have no tool for that."
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What the user says and what the model should answer.
+    """What the user says, or a tool, and what the model should answer.
 
     Attributes:
         truth: the part of the reply that must occur in any right answer.
@@ -31,6 +34,7 @@ class Exchange:
     prompt: str
     reply: str
     truth: str
+    role: Literal["user", "tool"] = "user"
 
 
 @dataclass(slots=True)
@@ -47,12 +51,18 @@ class Conversation:
     def __init__(self, draw: Draw) -> None:
         self.draw = draw
         self.system: list[str] = []
+        self.tools: tuple[Tool, ...] = ()
         self.exchanges: list[Exchange] = []
         self.facts: dict[str, Fact] = {}
         self.topic: Topic | None = None
         self.num_lines_said = 0
         self.assistant = NAME_OF_MODEL
         self.is_brief = False
+
+    def system_text(self) -> str:
+        """What the system says, with the tools behind it as the chat template shows them; "" for nothing."""
+        said = " ".join(self.system)
+        return "\n".join(part for part in (said, shown(self.tools) if self.tools else "") if part)
 
     def name_assistant(self) -> None:
         """The system prompt gives the model another name."""
@@ -147,9 +157,9 @@ class Conversation:
         reply = " ".join(known) if known else "You have not told me anything yet."
         self._add("summary", self.draw.phrase(phrases.SUMMARIES), reply, reply)
 
-    def chat(self, remark: Remark | None = None) -> None:
-        """Small talk."""
-        self._remark("chat", remark or self.draw.item(CHAT))
+    def chat(self, remark: Remark | None = None, noun: str = "") -> None:
+        """Small talk; of this thing, where one is given."""
+        self._remark("chat", remark or self.draw.item(CHAT), noun=noun)
 
     def ask_too_much(self, remark: Remark | None = None) -> None:
         """The user asks for what a tiny model cannot do."""
@@ -247,10 +257,25 @@ class Conversation:
         text = " ".join(parts)
         self._add("echo", self.draw.phrase(phrases.ECHOES, text=text), text, text)
 
-    def _remark(self, kind: Kind, remark: Remark, truth: str | None = None) -> None:
+    def ask_tool(self, tool: Tool) -> None:
+        """The user asks for what one of the tools does; the model calls it."""
+        prompt, arguments = tool.asked(self.draw)
+        self._add("call", prompt, call(self.tools, tool, arguments), tool.name)
+
+    def take_result(self, tool: Tool) -> None:
+        """The tool that was called answers, and the model answers the user."""
+        result = drawn_result(self.draw, tool, self.is_brief)
+        self.exchanges.append(Exchange("result", result.text, result.reply, result.truth, role="tool"))
+
+    def ask_missing_tool(self, tool: Tool) -> None:
+        """The user asks for what none of the tools does."""
+        self._add("no_tool", tool.asked(self.draw)[0], NO_TOOL, NO_TOOL)
+
+    def _remark(self, kind: Kind, remark: Remark, truth: str | None = None, noun: str = "") -> None:
         fields: dict[str, str] = {name: self.draw.item(values) for name, values in remarks.FIELDS.items()}
         fields |= {name: self.draw.invented_word() for name in ("word", "word2", "word3")}
         fields |= {"place": self.draw.value("place"), "person": self.draw.value("person")}
+        fields |= {"noun": noun} if noun else {}
         reply = remark.reply.format(assistant=self.assistant)
         self._add(kind, self.draw.phrase(remark.prompts, **fields), reply, truth or reply)
 

@@ -9,6 +9,7 @@ from actors.pocket.conversation import Conversation, Exchange
 from actors.pocket.draw import Draw
 from actors.pocket.possessions import drawn_slot
 from actors.pocket.slots import HOME, NAME, ORIGIN
+from actors.pocket.tool_talk import talk_with_tools
 from api.turns import Message
 
 
@@ -18,6 +19,7 @@ class Dialogue:
 
     system: str
     exchanges: tuple[Exchange, ...]
+    has_tools: bool = False
 
     def messages(self) -> list[Message]:
         """The dialogue as chat messages, in order."""
@@ -25,7 +27,7 @@ class Dialogue:
         return first + [
             message
             for exchange in self.exchanges
-            for message in (Message("user", exchange.prompt), Message("assistant", exchange.reply))
+            for message in (Message(exchange.role, exchange.prompt), Message("assistant", exchange.reply))
         ]
 
 
@@ -38,12 +40,14 @@ class Mixture:
         topics: of exchanges that open, go on with or ask for a topic.
         number_words: of exchanges that count in words.
         old_clients: of dialogues that are written as old clients write them.
+        tools: of dialogues whose system prompt has tools; these are never written as old clients do.
     """
 
     copying: float = 0.0
     topics: float = 0.0
     number_words: float = 0.0
     old_clients: float = 0.0
+    tools: float = 0.0
 
 
 def dialogue(
@@ -63,6 +67,8 @@ def dialogue(
     draw = Draw(seed, held_out_values, held_out_phrases)
     conversation = Conversation(draw)
     _prompt_system(conversation)
+    if mixture.tools and draw.chance(mixture.tools):
+        talk_with_tools(conversation, num_exchanges, lambda: _anything(conversation))
     is_about_numbers = draw.chance(0.12)
     while len(conversation.exchanges) < num_exchanges:
         if mixture.number_words and draw.chance(mixture.number_words):
@@ -81,7 +87,7 @@ def dialogue(
             conversation.part()
         else:
             _anything(conversation)
-    return Dialogue(" ".join(conversation.system), tuple(conversation.exchanges[:num_exchanges]))
+    return Dialogue(conversation.system_text(), tuple(conversation.exchanges[:num_exchanges]), bool(conversation.tools))
 
 
 def _prompt_system(conversation: Conversation) -> None:

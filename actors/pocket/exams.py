@@ -7,10 +7,19 @@ from dataclasses import dataclass
 
 from actors.pocket.conversation import Conversation, Exchange
 from actors.pocket.draw import Draw
-from actors.pocket.judging import ends_and_is_right, is_right_answer
+from actors.pocket.judging import (
+    calls_right_tool,
+    calls_rightly,
+    ends_and_is_right,
+    is_right_answer,
+    opens_call,
+    opens_no_call,
+)
 from actors.pocket.possessions import possession
 from actors.pocket.remarks import IDENTITY
 from actors.pocket.slots import HOME, NAME, Slot
+from actors.pocket.tools import Tool
+from actors.pocket.unseen_tools import UNSEEN_TOOLS
 from actors.pocket.words import FAVOURITES
 
 NAMED = tuple(remark for remark in IDENTITY if "{assistant}" in remark.reply)
@@ -122,6 +131,43 @@ def _old_client(conversation: Conversation) -> None:
     conversation.draw.item((lambda: conversation.recall(NAME), conversation.add, conversation.chat))()
 
 
+def _show_tools(conversation: Conversation) -> tuple[Tool, Tool]:
+    """Three of them, after one exchange; one of them, and one that is not there."""
+    *shown, missing = conversation.draw.random.sample(UNSEEN_TOOLS, 4)
+    conversation.tools = tuple(shown)
+    _pass_time(conversation, 1)
+    return conversation.draw.item(shown), missing
+
+
+def _asked_tool(conversation: Conversation) -> None:
+    conversation.ask_tool(_show_tools(conversation)[0])
+
+
+def _result_taken(conversation: Conversation) -> None:
+    tool, _ = _show_tools(conversation)
+    conversation.ask_tool(tool)
+    conversation.take_result(tool)
+
+
+def _missing_tool(conversation: Conversation) -> None:
+    conversation.ask_missing_tool(_show_tools(conversation)[1])
+
+
+def _other_talk(conversation: Conversation) -> None:
+    _show_tools(conversation)
+    conversation.draw.item(
+        (
+            conversation.greet,
+            lambda: conversation.tell(NAME),
+            lambda: conversation.recall(HOME),
+            conversation.open_topic,
+            lambda: _pass_time(conversation, 1),
+            lambda: _pass_time(conversation, 1),
+            lambda: _pass_time(conversation, 1),
+        )
+    )()
+
+
 EXAMS = (
     Exam("greets", Conversation.greet, 100),
     Exam("keeps to the topic", _kept_topic),
@@ -139,5 +185,11 @@ EXAMS = (
     Exam("admits that it is tiny", Conversation.ask_too_much, 100),
     Exam("takes its name from the system prompt", _system_name),
     Exam("is brief when told so", _brief),
+    Exam("calls a tool when asked for what it does", _asked_tool, 100, judge=opens_call),
+    Exam("calls the right one of three tools", _asked_tool, 100, judge=calls_right_tool),
+    Exam("calls it with the right arguments", _asked_tool, 100, judge=calls_rightly),
+    Exam("calls no tool when no tool does it", _missing_tool, 100, judge=opens_no_call),
+    Exam("calls no tool in other talk", _other_talk, 100, judge=opens_no_call),
+    Exam("answers from a tool's result", _result_taken, 100),
     Exam("answers an old client's prompt, and stops", _old_client, 50, judge=ends_and_is_right, is_old_client=True),
 )

@@ -2,7 +2,8 @@
 
 The model talks for itself: it is given the user's side, and its own answers stay in the context. An answer is right
 when the truth, as the generator knows it, occurs in it as whole words; of a count or a sum, when its numbers are those
-of the perfect answer, no more and no fewer; to an old client, when it also stops. Greedy, with plain ``transformers``.
+of the perfect answer, no more and no fewer; to an old client, when it also stops. A call is written freely, without the
+engine's constraint to the tools that there are. Greedy, with plain ``transformers``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from actors.pocket import CHECKPOINT
-from actors.pocket.conversation import Conversation
+from actors.pocket.conversation import Conversation, Exchange
 from actors.pocket.dialogues import Dialogue
 from actors.pocket.exams import EXAMS, Exam
 from actors.pocket.old_clients import STOP, as_old_client
@@ -85,23 +86,24 @@ class Candidate:
 
     def _as_chat(self, talk: Conversation) -> list[str]:
         """Each prompt in the chat template; the system prompt before the first one."""
-        prompts = [self._prompt(exchange.prompt) for exchange in talk.exchanges]
+        prompts = [self._prompt(exchange) for exchange in talk.exchanges]
         return [self._opening(talk) + prompts[0], *prompts[1:]]
 
     def _as_old_client(self, talk: Conversation) -> list[str]:
-        dialogue = Dialogue(" ".join(talk.system), tuple(talk.exchanges))
+        dialogue = Dialogue(talk.system_text(), tuple(talk.exchanges))
         return [segment.prompt for segment in as_old_client(dialogue, random.Random(talk.exchanges[-1].prompt))]
 
     def _opening(self, talk: Conversation) -> str:
-        if not talk.system:
+        system = talk.system_text()
+        if not system:
             return str(self.tokenizer.bos_token)
-        messages = [{"role": "system", "content": " ".join(talk.system)}]
+        messages = [{"role": "system", "content": system}]
         rendered: str = self.tokenizer.apply_chat_template(messages, tokenize=False)
         return rendered
 
-    def _prompt(self, content: str) -> str:
+    def _prompt(self, exchange: Exchange) -> str:
         rendered: str = self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+            [{"role": exchange.role, "content": exchange.prompt}], tokenize=False, add_generation_prompt=True
         )
         return rendered.removeprefix(self.tokenizer.bos_token)
 

@@ -5,8 +5,7 @@ tokenised alike at the start of a message, behind a space and behind a bracket, 
 Numbers up to 99 are one token each, and so is the ``###`` of old clients' prompts.
 
 The marks of a call to a tool (``<tool_call>``, ``</tool_call>``, the role ``<|tool|>``) and pairs of signs that JSON is
-written with are one token each too, although the model was not trained on them: one that calls tools can keep this
-tokenizer.
+written with are one token each too.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from actors.pocket.chat_template import CALL_BEGIN, CALL_END, CHAT_TEMPLATE
 from actors.pocket.dialogues import dialogue
 
 VOCAB_SIZE = 1024
 MAX_CONTEXT_TOKENS = 2048
 BEGIN, END = "<s>", "</s>"
-CALL_BEGIN, CALL_END = "<tool_call>", "</tool_call>"
 ROLES = {"system": "<|system|>", "user": "<|user|>", "assistant": "<|assistant|>", "tool": "<|tool|>"}
 FIRST_SPECIALS = [BEGIN, END, ROLES["system"], ROLES["user"], ROLES["assistant"]]
 LAST_MERGES = (("#", "#"), ("##", "#"), ('"', ":"), ("Ġ", '"'), ("{", '"'), ('"', ","))
@@ -31,39 +30,6 @@ LAST_TOKENS = (AddedToken(CALL_BEGIN, normalized=False), AddedToken(CALL_END, no
 """As other models have them, the marks of a call are no special tokens: they are part of the text."""
 NUM_LAST = len(LAST_MERGES) + len(LAST_TOKENS) + 1
 WORDS = Regex(r" ?[a-z]+|'[a-z]+|\p{Lu}?[\p{L}\p{M}]+|[0-9]{1,2}(?![0-9])|[0-9]| ?[^\s\p{L}\p{M}0-9']+|\s|.")
-CHAT_TEMPLATE = (
-    "{{- bos_token -}}"
-    "{%- set system = messages[0]['content'] if messages and messages[0]['role'] == 'system' else '' -%}"
-    "{%- if tools -%}"
-    "{{- '<|system|>' + (system + '\n' if system else '') + 'Tools:' -}}"
-    "{%- for tool in tools -%}"
-    "{%- set function = tool['function'] if 'function' in tool else tool -%}"
-    "{%- set properties = (function['parameters'] or {})['properties'] or {} -%}"
-    "{{- '\n' + function['name'] + '(' + properties.keys() | join(', ') + ')' -}}"
-    "{%- if function['description'] -%}"
-    "{{- ': ' + (function['description'] | replace('\n', ' '))[:120] -}}"
-    "{%- endif -%}"
-    "{%- endfor -%}"
-    "{{- eos_token -}}"
-    "{%- endif -%}"
-    "{%- for message in messages -%}"
-    "{%- if message['role'] not in ['system', 'user', 'assistant', 'tool'] -%}"
-    "{{- raise_exception('pocket knows the roles system, user, assistant and tool') -}}"
-    "{%- endif -%}"
-    "{%- if not (tools and loop.first and message['role'] == 'system') -%}"
-    "{{- '<|' + message['role'] + '|>' + (message['content'] or '') -}}"
-    "{%- for call in message['tool_calls'] or [] -%}"
-    "{%- set function = call['function'] if 'function' in call else call -%}"
-    "{%- set arguments = function['arguments'] -%}"
-    "{{- '<tool_call>{\"name\": ' + function['name'] | tojson + ', \"arguments\": ' -}}"
-    "{{- (arguments if arguments is string else arguments | tojson) + '}</tool_call>' -}}"
-    "{%- endfor -%}"
-    "{{- eos_token -}}"
-    "{%- endif -%}"
-    "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"
-)
-"""Tools stand at the end of the system text, one a line; the model has not been trained on them, nor on calls."""
 
 
 def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
@@ -114,11 +80,22 @@ def training_texts(num_dialogues: int = 6000) -> Iterator[str]:
             yield message.content
 
 
-def build_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
+def build_tokenizer(directory: Path) -> None:
     """Train the tokenizer and save it in a checkpoint directory."""
-    tokenizer = train_tokenizer(training_texts())
+    _save(train_tokenizer(training_texts()), directory)
+
+
+def keep_tokenizer(checkpoint: Path, directory: Path) -> None:
+    """Save the tokenizer of this checkpoint, with the chat template as it is now, in another directory."""
+    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(checkpoint)
+    tokenizer.chat_template = CHAT_TEMPLATE
+    _save(tokenizer, directory)
+
+
+def _save(tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
     tokenizer.save_pretrained(directory)
     path = directory / "tokenizer_config.json"
     settings = json.loads(path.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    for loaded in ("is_local", "local_files_only"):
+        settings.pop(loaded, None)
     path.write_text(json.dumps(settings, indent=2) + "\n")
-    return tokenizer

@@ -1,7 +1,8 @@
 """Train ``pocket`` from nothing on dialogues made as it goes: ``python -m actors.pocket.train --steps 3400 --out DIR``.
 
 Every step makes its own dialogues from its number, so that a run that is stopped can be taken up again: DIR holds the
-state, and from every report a checkpoint of the averaged weights. Matrices are multiplied in bfloat16.
+state, and from every report a checkpoint of the averaged weights. Matrices are multiplied in bfloat16, or in float32
+where the processor cannot do that: ``--float32``.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from torch.nn import functional as F
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from actors.pocket.batches import Batch, batch_of, encoded, training_batch
+from actors.pocket.chat_template import CALL_BEGIN
 from actors.pocket.dialogues import Mixture, dialogue
 from actors.pocket.model import hidden_states, new_model
 from actors.pocket.muon import Muon
-from actors.pocket.tokenizer import build_tokenizer
+from actors.pocket.tokenizer import ROLES, build_tokenizer, keep_tokenizer
 from actors.pocket.wiring import lay_copying_circuit, lay_number_line
 
 LENGTHS = (64, 128, 256, 512, 1024, 2000)
@@ -32,11 +34,20 @@ LENGTHS = (64, 128, 256, 512, 1024, 2000)
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What is learned for ``num_steps`` steps, or to their end; ``weights``: how often each of ``LENGTHS`` is drawn."""
+    """What is learned for ``num_steps`` steps, or to their end.
+
+    Attributes:
+        weights: how often each of ``LENGTHS`` is drawn.
+        rate: after the main training, the factor of the learning rate from which it falls.
+        decision_weight: of the first token of an answer, and of the one after the opening of a call; others have 1.
+    """
 
     num_steps: int
     weights: tuple[float, ...]
     mixture: Mixture
+    rate: float = 0.5
+    batch_tokens: int = 2048
+    decision_weight: float = 1.0
 
 
 CURRICULUM = (
@@ -55,16 +66,30 @@ ADDITIONS = (
     Lesson(350, (1, 4, 5, 2, 0.3, 0.1), Mixture(0.35, topics=0.3, number_words=0.08, old_clients=0.2)),
     *[ADDITION] * 8,
 )
-"""After these, for what they do not show at all: number words, and the prompts of old clients.
+"""After these, for what they do not show at all: number words, and the prompts of old clients."""
+TOOLS = (
+    Lesson(
+        1600, (0, 0.7, 4, 3, 0, 0), Mixture(0.35, 0.3, number_words=0.1, old_clients=0.3, tools=0.7), rate=1.0,
+        batch_tokens=1024, decision_weight=8,
+    ),
+    *[
+        Lesson(
+            300, (0.3, 2, 5, 4, 0.3, 0.1), Mixture(0.4, 0.25, number_words=0.1, old_clients=0.25, tools=0.45),
+            decision_weight=4,
+        )
+    ] * 4,
+)  # fmt: skip
+"""After these, to call tools. ``--start`` takes them alone, from a checkpoint that has had all else.
 
-The shipped checkpoint took them with ``--start``, from one whose tokenizer had other words in place of its last tokens.
+The shipped checkpoint has not had them; see ``README.md`` for what a run of 600 steps showed.
 """
-REVISION_RATE = 0.5
-"""In each revision and addition the rate rises to this once more, and falls to nothing."""
-BATCH_TOKENS = 2048
+LATER = (*REVISIONS, *ADDITIONS, *TOOLS)
+"""In each of these the rate rises once more, and falls to nothing."""
 REPORT_INTERVAL = 250
-REPORTED = Mixture(copying=0.4, number_words=0.05)
+REPORTED = Mixture(copying=0.4, number_words=0.05, tools=0.4)
 NUM_WARM_UP_STEPS = 60
+ALIKE = 0.98
+"""The cosine between embeddings from which on they are those of unused tokens."""
 DECAY_SHARE = 0.5
 """The last part of all steps, in which the learning rate falls."""
 
@@ -72,15 +97,19 @@ DECAY_SHARE = 0.5
 class Training:
     """The model, its optimisers and its average, and how far they have come."""
 
-    def __init__(self, directory: Path, total_steps: int) -> None:
+    def __init__(self, directory: Path, total_steps: int, start: Path | None = None, is_float32: bool = False) -> None:
         self.directory = directory
         self.total_steps = total_steps
         self.num_steps = 0
         self.num_tokens = 0
+        self.precision = torch.float32 if is_float32 else torch.bfloat16
         directory.mkdir(parents=True, exist_ok=True)
-        if not (directory / "tokenizer.json").exists():
+        if start is not None:
+            keep_tokenizer(start, directory)
+        elif not (directory / "tokenizer.json").exists():
             build_tokenizer(directory)
         self.tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(directory)
+        self.decisions = torch.tensor(self.tokenizer.convert_tokens_to_ids([ROLES["assistant"], CALL_BEGIN]))
         torch.manual_seed(0)
         self.model = new_model(self.tokenizer)
         lay_copying_circuit(self.model)
@@ -89,35 +118,27 @@ class Training:
         matrices = [value for value in self.model.model.layers.parameters() if value.ndim == 2]
         others = [value for name, value in self.model.named_parameters() if value.ndim == 1 or "embed" in name]
         self.optimisers = (
-            Muon(matrices, lr=0.01, weight_decay=0.01),
+            Muon(matrices, lr=0.01, weight_decay=0.01, precision=self.precision),
             torch.optim.AdamW(others, lr=0.0012, betas=(0.9, 0.98), weight_decay=0.0),
         )
         self.rates = [optimiser.param_groups[0]["lr"] for optimiser in self.optimisers]
         self._load()
 
     def start_from(self, checkpoint: Path) -> None:
-        """Take the additions alone, from a checkpoint that has had all else; nothing where steps were taken.
-
-        Tokens that its tokenizer does not have begin as the mean of all.
-        """
+        """Take the lessons on tools alone, from a checkpoint that has had all else; nothing where steps were taken."""
         if self.num_steps:
             return
-        self.num_steps = self.total_steps + sum(lesson.num_steps for lesson in REVISIONS)
-        known = AutoTokenizer.from_pretrained(checkpoint).get_vocab()
+        self.num_steps = self.total_steps + sum(lesson.num_steps for lesson in (*REVISIONS, *ADDITIONS))
         earlier = LlamaForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
-        old = earlier.model.embed_tokens.weight.detach()
-        fresh = self.model.model.embed_tokens.weight.detach().clone()
         self.model.load_state_dict(earlier.state_dict())
-        embedding = self.model.model.embed_tokens.weight.detach()
-        for token, index in self.tokenizer.get_vocab().items():
-            embedding[index] = old[known[token]] if token in known else old.mean(0) + fresh[index]
+        renew_unused(self.model.model.embed_tokens.weight)
         for name, value in self.model.named_parameters():
             self.average[name].copy_(value.detach())
 
     def run(self) -> None:
         """Train until all steps are taken."""
         losses: list[float] = []
-        last_step = self.total_steps + sum(lesson.num_steps for lesson in (*REVISIONS, *ADDITIONS))
+        last_step = self.total_steps + sum(lesson.num_steps for lesson in LATER)
         while self.num_steps < last_step:
             losses.append(self._step())
             if self.num_steps % REPORT_INTERVAL == 0 or self.num_steps == last_step:
@@ -129,9 +150,9 @@ class Training:
         seed = f"train {self.num_steps}"
         lesson, rate_scale = lesson_at(self.num_steps, self.total_steps)
         length = random.Random(seed).choices(LENGTHS, lesson.weights)[0]
-        batch = training_batch(self.tokenizer, seed, BATCH_TOKENS // length, length, lesson.mixture)
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = batch_loss(self.model, batch)
+        batch = training_batch(self.tokenizer, seed, lesson.batch_tokens // length, length, lesson.mixture)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == torch.bfloat16):
+            loss = batch_loss(self.model, batch, self.decisions, lesson.decision_weight)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimiser, rate in zip(self.optimisers, self.rates, strict=True):
@@ -186,14 +207,14 @@ class Training:
 def lesson_at(step: int, total_steps: int) -> tuple[Lesson, float]:
     """The lesson of a step, and the factor of the learning rate: rising, constant, then falling in a line to nothing.
 
-    In each revision and addition it rises and falls once more.
+    In each later lesson it rises and falls once more.
     """
     if step < total_steps:
         lesson, _ = _lesson_of(CURRICULUM, step)
         fall = (total_steps - step) / (total_steps * DECAY_SHARE)
         return lesson, min(1.0, (step + 1) / NUM_WARM_UP_STEPS, fall)
-    lesson, step = _lesson_of((*REVISIONS, *ADDITIONS), step - total_steps)
-    return lesson, REVISION_RATE * min((step + 1) / NUM_WARM_UP_STEPS, 1 - step / lesson.num_steps)
+    lesson, step = _lesson_of(LATER, step - total_steps)
+    return lesson, lesson.rate * min((step + 1) / NUM_WARM_UP_STEPS, 1 - step / lesson.num_steps)
 
 
 def _lesson_of(lessons: Sequence[Lesson], step: int) -> tuple[Lesson, int]:
@@ -205,10 +226,32 @@ def _lesson_of(lessons: Sequence[Lesson], step: int) -> tuple[Lesson, int]:
     return lessons[-1], step
 
 
-def batch_loss(model: LlamaForCausalLM, batch: Batch) -> torch.Tensor:
-    """Mean cross-entropy of the tokens to be learned, in nats."""
+@torch.no_grad()
+def renew_unused(embedding: torch.Tensor) -> None:
+    """Draw the embeddings of tokens that no training has shown so far anew: all of these have become alike.
+
+    Args:
+        embedding: (vocabulary, hidden), float32; changed in place.
+    """
+    directions = F.normalize(embedding - embedding.mean(0), dim=1)
+    unused = (directions @ directions.T).fill_diagonal_(0).amax(1) > ALIKE
+    shown = embedding[~unused]
+    drawn = torch.randn(int(unused.sum()), embedding.shape[1], generator=torch.Generator().manual_seed(0))
+    embedding[unused] = shown.mean(0) + drawn * shown.std(0)
+
+
+def batch_loss(
+    model: LlamaForCausalLM, batch: Batch, decisions: torch.Tensor, decision_weight: float = 1.0
+) -> torch.Tensor:
+    """Mean cross-entropy of the tokens to be learned, in nats.
+
+    Args:
+        decisions: (count,), int64: the tokens after which the next one has ``decision_weight`` in the mean.
+    """
     hidden = hidden_states(model, batch.ids, batch.positions)
-    return F.cross_entropy(model.lm_head(hidden[batch.learned]), batch.targets)
+    losses = F.cross_entropy(model.lm_head(hidden[batch.learned]), batch.targets, reduction="none")
+    weights = torch.where(torch.isin(batch.ids[batch.learned], decisions), decision_weight, 1.0)
+    return (losses * weights).sum() / weights.sum()
 
 
 @torch.no_grad()
@@ -240,10 +283,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3400)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="take only the additions, from here")
+    parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="take only the lessons on tools, from here")
+    parser.add_argument("--float32", action="store_true", help="multiply matrices in float32")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    training = Training(arguments.out, arguments.steps)
+    training = Training(arguments.out, arguments.steps, arguments.start, arguments.float32)
     if arguments.start:
         training.start_from(arguments.start)
     training.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -11,7 +12,10 @@ from actors.pocket.conversation import Conversation, is_held_out_sum
 from actors.pocket.dialogues import Dialogue, Mixture, dialogue
 from actors.pocket.draw import Draw, held_out_part, training_part
 from actors.pocket.exams import EXAMS
+from actors.pocket.invented_tools import drawn_tools
 from actors.pocket.slots import HOME, NAME
+from actors.pocket.tools import keywords
+from actors.pocket.unseen_tools import UNSEEN_TOOLS, UNSEEN_WORDS
 
 
 def training_dialogues(count: int) -> list[Dialogue]:
@@ -149,3 +153,54 @@ def test_an_exam_is_the_same_every_time_and_its_answer_is_the_truth(exam: object
 def test_the_questions_of_an_exam_take_equally_many_turns() -> None:
     for exam in EXAMS:
         assert len({len(exam.sit(index, held_out_phrases=False).exchanges) for index in range(6)}) == 1
+
+
+def test_training_never_shows_what_a_tool_of_the_exams_is_about() -> None:
+    names = {tool.name for tool in UNSEEN_TOOLS}
+    assert len(names) == len(UNSEEN_TOOLS)
+    for seed in range(400):
+        for tool in drawn_tools(Draw(seed), 5):
+            assert tool.name not in names
+            assert not UNSEEN_WORDS & {*tool.noun.split(), *keywords(tool)}, tool
+
+
+def tool_dialogues(count: int) -> list[Dialogue]:
+    return [dialogue(f"tools {index}", 12, Mixture(tools=1)) for index in range(count)]
+
+
+def test_a_call_is_of_a_tool_that_is_there_and_its_arguments_are_in_the_request() -> None:
+    num_calls = 0
+    for talk in tool_dialogues(200):
+        for exchange in talk.exchanges:
+            if exchange.kind != "call":
+                assert "<tool_call>" not in exchange.reply
+                continue
+            num_calls += 1
+            mark, written = exchange.reply.removeprefix("<tool_call>").removesuffix("</tool_call>").split("{", 1)
+            found = json.loads("{" + written)
+            line = f"\n{mark}{found['name']}{mark}({', '.join(found['arguments'])}):"
+            assert line in talk.system
+            for value in found["arguments"].values():
+                assert str(value) in exchange.prompt
+    assert num_calls > 500
+
+
+def test_a_request_has_a_word_of_its_tool_and_none_where_no_tool_does_it() -> None:
+    for talk in tool_dialogues(200):
+        shown = {word[:-1] for word in re.findall(r"\S+[&%$@~^|;](?= |\n|$)", talk.system)}
+        for exchange in talk.exchanges:
+            said = set(re.findall(r"\w+", exchange.prompt.lower()))
+            if exchange.kind == "call" and said.isdisjoint(shown):
+                assert any(exchange.truth.lower().startswith(word) or word in exchange.truth.lower() for word in said)
+
+
+def test_an_answer_from_a_result_has_it_whole() -> None:
+    num_results = 0
+    for talk in tool_dialogues(100):
+        for exchange in talk.exchanges:
+            if exchange.kind == "result":
+                num_results += 1
+                assert exchange.role == "tool"
+                assert exchange.truth in exchange.prompt
+                assert exchange.truth in exchange.reply
+    assert num_results > 200

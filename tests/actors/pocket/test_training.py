@@ -15,7 +15,7 @@ from actors.pocket.dialogues import Mixture, dialogue
 from actors.pocket.model import hidden_states, new_model
 from actors.pocket.muon import Muon, orthogonalise
 from actors.pocket.tokenizer import MAX_CONTEXT_TOKENS
-from actors.pocket.train import ADDITIONS, REVISIONS, lesson_at
+from actors.pocket.train import LATER, lesson_at, renew_unused
 from actors.pocket.wiring import lay_copying_circuit, lay_number_line
 
 
@@ -33,14 +33,14 @@ def model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 def test_a_row_is_what_the_chat_template_renders(tokenizer: PreTrainedTokenizerFast) -> None:
     for seed in range(20):
-        talk = dialogue(seed, 6)
+        talk = dialogue(seed, 6, Mixture(tools=0.5))
         messages = [{"role": message.role, "content": message.content} for message in talk.messages()]
         rendered = tokenizer.apply_chat_template(messages, tokenize=False)
         assert encoded(tokenizer, talk, 4000).ids == tokenizer.encode(rendered)
 
 
 def test_only_replies_are_learned(tokenizer: PreTrainedTokenizerFast) -> None:
-    talk = dialogue("learned", 5)
+    talk = dialogue("learned", 5, Mixture(tools=1))
     batch = batch_of([encoded(tokenizer, talk, 4000)])
     replies = [exchange.reply + "</s>" for exchange in talk.exchanges]
     assert tokenizer.decode(batch.targets) == "".join(replies)
@@ -60,7 +60,7 @@ def test_a_row_of_an_old_client_is_its_prompts_and_answers_of_which_only_answers
 
 
 def test_each_lesson_takes_its_steps_and_the_rate_ends_at_nothing() -> None:
-    later = [*REVISIONS, *ADDITIONS]
+    later = list(LATER)
     lessons = [lesson_at(step, 3400) for step in range(3400 + sum(lesson.num_steps for lesson in later))]
     assert [lesson for lesson, _ in lessons[3400:]] == [lesson for lesson in later for _ in range(lesson.num_steps)]
     for last in accumulate((lesson.num_steps for lesson in later), initial=3399):
@@ -139,3 +139,13 @@ def test_numbers_lie_on_circles_so_that_only_their_difference_matters(
         torch.testing.assert_close(likeness.diagonal(difference), likeness[0, difference].expand(100 - difference))
     assert float(likeness[0, 1:].max()) < 0.95 * float(likeness[0, 0])
     assert int(embedding.any(dim=1).sum()) == 100
+
+
+def test_tokens_that_were_never_shown_get_embeddings_of_their_own() -> None:
+    shown = torch.randn(20, 64, generator=torch.Generator().manual_seed(1)) + 0.5
+    embedding = torch.cat((shown, torch.full((10, 64), -0.3) + 1e-4 * torch.randn(10, 64)))
+    renew_unused(embedding)
+    torch.testing.assert_close(embedding[:20], shown)
+    directions = torch.nn.functional.normalize(embedding[20:] - embedding.mean(0), dim=1)
+    assert float((directions @ directions.T).fill_diagonal_(0).max()) < 0.6
+    assert abs(float(embedding[20:].mean()) - 0.5) < 0.2
