@@ -53,7 +53,10 @@ class AdapterFiles:
         Raises:
             InvalidRequest: one sentence on why no adapter in it can be served.
         """
-        missing = [file for file in (_CONFIG, WEIGHTS) if not (path / file).is_file()]
+        try:
+            missing = [file for file in (_CONFIG, WEIGHTS) if not (path / file).is_file()]
+        except OSError as error:
+            raise InvalidRequest(f"adapter {name!r}: {path} cannot be read: {error.strerror}") from error
         if missing:
             raise InvalidRequest(f"adapter {name!r}: {path} is not a PEFT adapter: it has no {missing[0]}")
         try:

@@ -76,6 +76,8 @@ class Adapter:
             fits = down is not None and up is not None and down.dim() == up.dim() == 2
             if down is None or up is None or not fits or (up.shape[0], down.shape[1]) != tuple(shapes[name]):
                 raise InvalidRequest(f"adapter {files.name!r} is for another model: its {name} has another shape")
+            if down.shape[0] != up.shape[1]:
+                raise InvalidRequest(f"adapter {files.name!r} cannot be served: the halves of its {name} do not fit")
             scaled = up.to(torch.float32) * files.scale(name)
             layers[name] = LowRank(down.t().to(device, dtype).contiguous(), scaled.t().to(device, dtype).contiguous())
         return cls(files.name, layers)

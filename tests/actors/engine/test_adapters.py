@@ -172,6 +172,9 @@ async def test_an_adapter_for_something_else_is_refused_at_start(
     save_file({f"{key}A.weight": torch.zeros(4, 64), f"{key}B.weight": torch.zeros(128, 4)}, files.path / WEIGHTS)
     with pytest.raises(InvalidRequest, match="adapter 'wide' is for another model: its .*q_proj has another shape"):
         await start_engine(base, adapters=(files,), is_lean=is_lean)
+    save_file({f"{key}A.weight": torch.zeros(4, 32), f"{key}B.weight": torch.zeros(128, 5)}, files.path / WEIGHTS)
+    with pytest.raises(InvalidRequest, match="adapter 'wide' cannot be served: the halves of its .*q_proj do not fit"):
+        await start_engine(base, adapters=(files,), is_lean=is_lean)
     (files.path / WEIGHTS).write_bytes(b"nothing")
     with pytest.raises(InvalidRequest, match=f"adapter 'wide': {WEIGHTS} cannot be read"):
         await start_engine(base, adapters=(files,), is_lean=is_lean)

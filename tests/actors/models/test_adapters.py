@@ -69,9 +69,15 @@ async def test_what_one_actor_cannot_load_none_keeps(
     assert having(cluster, "late") == [True, True]
 
 
-async def test_what_is_no_adapter_is_refused(cluster: SmallCluster, tmp_path: Path) -> None:
-    with pytest.raises(InvalidRequest, match="adapter 'late': .* is not a PEFT adapter: it has no adapter_config.json"):
-        await cluster.greenroom.load_adapter(None, "late", str(tmp_path))
+async def test_what_is_no_adapter_is_refused(cluster: SmallCluster, late: Path) -> None:
+    (late / "adapter_config.json").write_text("[" * 100_000)
+    for path, sentence in (
+        (late.parent, "is not a PEFT adapter: it has no adapter_config.json"),
+        (late.parent / ("a" * 300), "cannot be read: File name too long"),
+        (late, "does not describe a LoRA adapter"),
+    ):
+        with pytest.raises(InvalidRequest, match=f"^adapter 'late': .* {sentence}$"):
+            await cluster.greenroom.load_adapter(None, "late", str(path))
     assert await cluster.greenroom.adapters(None) == ()
 
 
