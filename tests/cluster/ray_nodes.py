@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psutil
@@ -33,7 +34,7 @@ class Node:
 
     def __init__(self, folder: Path, arguments: list[str], environment: Mapping[str, str]) -> None:
         self._name = uuid4().hex[:6]
-        self._folder = folder / self._name
+        self._folder, self._log = folder / self._name, folder / f"{self._name}.log"
         self._arguments = arguments
         self._environment = environment
 
@@ -48,14 +49,20 @@ class Node:
                 *("--object-store-memory=100000000", "--num-cpus=4", "--disable-usage-stats", "--log-color=false"),
                 *("--include-dashboard=false", "--include-log-monitor=false", "--no-monitor"),
             ]
-            environment = {**self._environment, _MARK: self._name}
-            done = subprocess.run(
-                command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-            )
-            if done.returncode == 0:
+            if self._has_run(command):
                 return
             self.kill()
-        raise AssertionError(f"Ray did not start: {done.stdout}{done.stderr}")
+        raise AssertionError(f"Ray did not start: {self._log.read_text()}")
+
+    def _has_run(self, command: list[str]) -> bool:
+        """Whether it ended well in time. What it starts keeps the output open, which is therefore no pipe."""
+        environment = {**self._environment, _MARK: self._name}
+        with self._log.open("w") as log, suppress(subprocess.TimeoutExpired):
+            output: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
+            return not subprocess.run(
+                command, env=environment, cwd=ROOT, timeout=_TIMEOUT_S, check=False, **output
+            ).returncode
+        return False
 
     def kill(self) -> None:
         """Kill -9 all of it. Idempotent."""
