@@ -10,6 +10,7 @@ import ray
 from ray.util.metrics import Gauge
 from typing_extensions import override
 
+from actors.calls.latest import keep, latest
 from actors.calls.ray import ask
 from actors.calls.socket_server import listen
 from actors.counters import Counter
@@ -19,6 +20,7 @@ from actors.inferlets.actor import InferletActor, end_process
 from actors.inferlets.launcher import InferletFamily
 from actors.inferlets.ports import InferletParts, Surroundings
 from actors.journal.actor import journal_ref
+from actors.journal.contract import Journal
 from actors.journal.keys import INFERLET, SESSION
 from actors.pool.pool import SlotPool
 from actors.sessions.actor import SessionActor
@@ -74,37 +76,64 @@ class HostedDirectory(Directory):
 
     def __init__(self, settings: ClusterSettings, journal: Any, brokers: list[Any]) -> None:
         start_logging()
-        timeout_s = settings.recovery_timeout_s
-        kept = journal_ref(journal, timeout_s)
-        broker = BrokerRef(brokers, timeout_s, settings.broker.max_message_bytes)
-
-        async def spawn_session(name: str) -> Any:
-            own = directory_ref(ray.get_runtime_context().current_actor, timeout_s)
-            parts = SessionParts(kept, own, settings.sessions, timeout_s)
-            return await _spawn(SessionActor, name, parts, own)
-
-        async def spawn_inferlet(name: str) -> Any:
-            own = directory_ref(ray.get_runtime_context().current_actor, timeout_s)
-            around = Surroundings(kept, own, InferletFamily(own, kept, timeout_s), broker)
-            parts = InferletParts(own, around, settings.inferlets, timeout_s, end_process)
-            return await _spawn(InferletActor, name, parts, own, PYTHONHASHSEED="0")  # sets repeat their order
-
-        pools = {
+        settings = latest() or settings
+        self._kept_by, self._brokers = journal, brokers
+        self._configuring = asyncio.Lock()
+        self._pools = {
             kind: SlotPool(kind, limits.pool_size, limits.max_processes, spawn, _find, _kill)
             for kind, limits, spawn in (
-                (SESSION, settings.sessions, spawn_session),
-                (INFERLET, settings.inferlets, spawn_inferlet),
+                (SESSION, settings.sessions, self._spawn_session),
+                (INFERLET, settings.inferlets, self._spawn_inferlet),
             )
         }
-        super().__init__(settings, kept, pools, RayMetrics())
+        super().__init__(settings, journal_ref(journal, settings.recovery_timeout_s), self._pools, RayMetrics())
 
     async def call(self, method: str, arguments: Sequence[Any]) -> Any:
         """A call of ``DirectoryRef``."""
         return await DIRECTORY_CALLS.dispatch(self, method, arguments)
 
+    @override
+    async def configure(self, settings: ClusterSettings) -> None:
+        """As of every directory; and the shards of the broker get theirs."""
+        async with self._configuring:
+            before = self._settings
+            if not self.takes(settings):
+                return
+            await asyncio.to_thread(keep, self.with_own_journal(settings))
+            await super().configure(settings)
+            if _given_at_start(settings) != _given_at_start(before):
+                for pool in self._pools.values():
+                    pool.renew()
+            await self._broker().configure(settings.broker)
+
+    def _broker(self) -> BrokerRef:
+        return BrokerRef(self._brokers, *_given_at_start(self._settings))
+
+    async def _spawn_session(self, name: str) -> Any:
+        own, kept, timeout_s = self._refs()
+        parts = SessionParts(kept, own, self._settings.sessions, timeout_s)
+        return await _spawn(SessionActor, name, parts, own)
+
+    async def _spawn_inferlet(self, name: str) -> Any:
+        own, kept, timeout_s = self._refs()
+        around = Surroundings(kept, own, InferletFamily(own, kept, timeout_s), self._broker())
+        parts = InferletParts(own, around, self._settings.inferlets, timeout_s, end_process)
+        return await _spawn(InferletActor, name, parts, own, PYTHONHASHSEED="0")  # sets repeat their order
+
+    def _refs(self) -> tuple[DirectoryRef, Journal, float]:
+        """What a new actor calls: this directory, and the journal; and for how long it waits for them."""
+        timeout_s = self._settings.recovery_timeout_s
+        own = directory_ref(ray.get_runtime_context().current_actor, timeout_s)
+        return own, journal_ref(self._kept_by, timeout_s), timeout_s
+
     async def _start(self) -> None:
         await listen(self.call)
         await super()._start()
+
+
+def _given_at_start(settings: ClusterSettings) -> tuple[float, int]:
+    """What an actor of a pool is started with, and is not told later."""
+    return settings.recovery_timeout_s, settings.broker.max_message_bytes
 
 
 async def _spawn(actor_class: Any, name: str, parts: Any, directory: DirectoryRef, **environment: str) -> Any:

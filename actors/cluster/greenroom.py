@@ -19,6 +19,7 @@ from actors.contexts.marks import prompt_marks
 from actors.contexts.placed import Contents
 from actors.contexts.reader import TurnReader
 from actors.contexts.stream import OwnTurnStream
+from actors.directory.directory import check_shards as check_number
 from actors.directory.ref import directory_ref
 from actors.inferlets.launcher import Inferlets
 from actors.inferlets.thread_agents import ThreadAgents
@@ -30,7 +31,7 @@ from actors.topics.actor import BrokerActor
 from actors.topics.ref import BrokerRef
 from api.callers.agent_ref import AgentRef
 from api.cluster import AdapterInfo, Cluster, ModelInfo, Retention, SessionOptions, SessionSummary, Warmth
-from api.errors import InvalidRequest, ModelLost, Unavailable
+from api.errors import ModelLost, Unavailable
 from api.topics import Topics
 from api.turns import TurnRequest
 
@@ -77,15 +78,26 @@ class Greenroom(Inferlets, Cluster):
         """The same, with its journal and its directory started where they do not run, and with these settings.
 
         Raises:
-            InvalidRequest: the broker that runs has another number of shards.
+            InvalidRequest: see ``configure``.
         """
         await check_shards(settings.broker.num_shards)
         brokers, directory, journal = await asyncio.to_thread(_ensure_actors, settings)
         broker = BrokerRef(brokers, settings.recovery_timeout_s, settings.broker.max_message_bytes)
         greenroom = cls._of(directory, journal, broker, settings.recovery_timeout_s)
-        await greenroom.directory.configure(settings)
-        await broker.configure(settings.broker)
+        await greenroom.configure(settings)
         return greenroom
+
+    async def configure(self, settings: ClusterSettings) -> None:
+        """Change the settings of the Greenroom that runs, of sessions and inferlets that are there too.
+
+        What waits here goes on with the ``recovery_timeout_s`` that this was made with; processes that are started from
+        now on have the new one. The journal stays, and a session has the ``idle_timeout_s`` that it was opened with.
+
+        Raises:
+            InvalidRequest: the number of the broker's shards is another.
+        """
+        await self.directory.configure(settings)
+        self.broker.max_message_bytes = settings.broker.max_message_bytes
 
     @classmethod
     async def _find(cls, timeout_s: float) -> Greenroom:
@@ -203,7 +215,7 @@ def _named_brokers(num_shards: int) -> list[Any]:
 
 
 async def check_shards(num_shards: int) -> None:
-    """Whether the broker can have so many: inferlets that run hold references to the shards that there are.
+    """Whether the broker can have so many.
 
     Raises:
         InvalidRequest: a Greenroom runs, and has another number.
@@ -212,12 +224,7 @@ async def check_shards(num_shards: int) -> None:
         directory = await asyncio.to_thread(named, DIRECTORY)
     except Unavailable:
         return
-    running = (await directory_ref(directory).settings()).broker.num_shards
-    if running != num_shards:
-        raise InvalidRequest(
-            f"broker.num_shards is {running} in the Greenroom that runs, and cannot become {num_shards} meanwhile: "
-            "run `greenroom down` first"
-        )
+    check_number((await directory_ref(directory).settings()).broker.num_shards, num_shards)
 
 
 def _options(settings: ClusterSettings) -> dict[str, Any]:

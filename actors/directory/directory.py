@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Protocol
 
 from actors.calls.scope import Scope
@@ -28,6 +29,19 @@ from api.inferlets import InferletSummary, State
 from api.logs import event_logger
 
 log = event_logger("greenroom.directory")
+
+
+def check_shards(running: int, wanted: int) -> None:
+    """Whether the broker of a Greenroom that runs can have so many: inferlets hold references to those that there are.
+
+    Raises:
+        InvalidRequest: it has another number.
+    """
+    if running != wanted:
+        raise InvalidRequest(
+            f"broker.num_shards is {running} in the Greenroom that runs, and cannot become {wanted} meanwhile: "
+            "run `greenroom down` first"
+        )
 
 
 class DirectoryMetrics(Protocol):
@@ -95,9 +109,30 @@ class Directory:
         """Find what there is; every call waits for it. Idempotent."""
         await self._started()
 
+    def takes(self, settings: ClusterSettings) -> bool:
+        """Whether these settings are to count from now on; those that were deployed before the present ones do not.
+
+        Raises:
+            InvalidRequest: the number of the broker's shards is another.
+        """
+        check_shards(self._settings.broker.num_shards, settings.broker.num_shards)
+        present, other = self._settings.deployed_at, settings.deployed_at
+        is_late = present is not None and other is not None and other < present
+        if is_late:
+            log.warning("settings that were deployed earlier are passed over", deployed_at=other, present=present)
+        return not is_late
+
+    def with_own_journal(self, settings: ClusterSettings) -> ClusterSettings:
+        """The same, with the journal that is there: that cannot become another while a Greenroom runs."""
+        return replace(settings, journal=self._settings.journal)
+
     async def configure(self, settings: ClusterSettings) -> None:
         await self.start()
-        self._settings = settings
+        if not self.takes(settings):
+            return
+        if settings.journal != self._settings.journal:
+            log.info("the journal stays", place=self._settings.journal.place, other=settings.journal.place)
+        self._settings = settings = self.with_own_journal(settings)
         self._models.configure(settings)
         self._count_models()
         self._sessions.configure(settings.sessions)

@@ -87,9 +87,12 @@ class Registry:
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
 
     def configure(self, settings: SessionSettings | InferletSettings) -> None:
-        """Take new settings."""
+        """Take new settings, also for those that are on a slot."""
+        if settings == self._settings:
+            return
         self._limits, self._settings = Limits.of(settings), settings
         self.pool.resize(settings.pool_size, settings.max_processes)
+        self.pool.configure(settings)
 
     @property
     def num_active(self) -> int:
@@ -99,6 +102,7 @@ class Registry:
     async def recover(self, streams: Mapping[str, StreamInfo]) -> None:
         """Find those that the journal has, by id, and the slots that hold them."""
         found = await self.pool.recover()
+        self.pool.configure(self._settings)  # the directory before might not have told all of them
         for tenant_id, stream in streams.items():
             self.entries[tenant_id] = Entry(stream.owner, found.get(tenant_id), secrets.token_hex(8))
 

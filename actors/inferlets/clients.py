@@ -49,6 +49,11 @@ class Reception:
         self._noted_read = 0
         self._num_shown = 0
 
+    def configure(self, settings: InferletSettings) -> None:
+        """Take other limits."""
+        self.inbox.limit(settings.max_inbox_messages, settings.max_inbox_bytes)
+        self.outbox.limit(settings.max_outbox_messages, settings.max_outbox_bytes)
+
     @property
     def has_shown_all(self) -> bool:
         """A client has read every event."""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Literal
 
 from actors.calls.scope import Scope
@@ -46,6 +47,7 @@ from actors.journal.contract import Acquired, IndexEntry
 from actors.journal.formats import check_format
 from actors.journal.keys import INFERLET, journal_key
 from actors.journal.writer import Recorder, expiry
+from actors.settings import InferletSettings
 from api.errors import Fenced, GreenroomError, Unavailable
 from api.inferlet import effects
 from api.inferlet_events import Event
@@ -101,6 +103,8 @@ class Instance(InferletCalls):
         self._thread.log.append(history)
         self._index = RunIndex(self._thread.log.active.values())
         self._run: ProgramRun | None = None
+        self._output: Output | None = None
+        self._watch: Watch | None = None
         self._is_restarting = False
         self._finishing: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -193,6 +197,16 @@ class Instance(InferletCalls):
         await self._reception.flushed()
         return is_first
 
+    def configure(self, settings: InferletSettings) -> None:
+        """Take other settings; MCP servers count from its next start on."""
+        self._parts = replace(self._parts, settings=settings)
+        self._lifetime.settings = settings
+        self._reception.configure(settings)
+        self._journal_use.limit = settings.max_journal_bytes
+        if self._output and self._watch:
+            self._output.limit = settings.max_output_chars
+            self._watch.settings = settings
+
     async def close(self) -> None:
         """Delete it, with its contexts and its journal."""
         await self.stop()
@@ -260,7 +274,8 @@ class Instance(InferletCalls):
             self.id, self.owner, around, contexts, inbox, outbox, self._recorder, is_again, works, self.scope
         )
         before = start.continued
-        output = Output(desk.emit, parts.settings.max_output_chars, before.num_printed, before.is_output_cut)
+        limit = parts.settings.max_output_chars
+        output = self._output = Output(desk.emit, limit, before.num_printed, before.is_output_cut)
         for record in repeated:
             if isinstance(record, Printed | records.OutputCut):
                 output.recover(record)
@@ -269,8 +284,8 @@ class Instance(InferletCalls):
         on_end, servers = self._program_ended, parts.settings.mcp_servers
         self._run = ProgramRun(source, launched.arguments, host, desk, contexts, is_again, on_end, servers)
         self._run.start()
-        watch = Watch(parts.settings, self._run, self._created_at)
-        self._watching = self.scope.start(self._enforce(watch))
+        self._watch = Watch(parts.settings, self._run, self._created_at)
+        self._watching = self.scope.start(self._enforce(self._watch))
 
     async def _enforce(self, watch: Watch) -> None:
         """Until a limit is exceeded."""

@@ -23,7 +23,7 @@ class JournalUse:
     """Compares with ``limit``, bytes. Made with the history that there is, and the lines that it is kept as."""
 
     def __init__(self, limit: int, is_thread: bool, history: Sequence[Record], lines: Sequence[bytes]) -> None:
-        self._limit = limit
+        self.limit = limit
         self._sentence = RUN_TOO_LARGE if is_thread else JOURNAL_FULL
         num_before = len(history) - len(since_checkpoint(history)[1])
         self._num_bytes_before = sum(map(len, lines[:num_before]))
@@ -38,12 +38,12 @@ class JournalUse:
     @property
     def refusal(self) -> str | None:
         """What is wrong, where it has more than it may."""
-        return self._sentence.format(self._limit >> 20) if self._since > self._limit else None
+        return self._sentence.format(self.limit >> 20) if self._since > self.limit else None
 
     @property
     def is_share_full(self) -> bool:
         """A run of a thread has filled its part."""
-        return self._since > self._limit // JOURNAL_PARTS
+        return self._since > self.limit // JOURNAL_PARTS
 
     @property
     def _since(self) -> int:

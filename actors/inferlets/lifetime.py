@@ -22,7 +22,7 @@ class Lifetime:
     """
 
     def __init__(self, settings: InferletSettings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._own_timeout_s: float | None = None
         self._runs: dict[str, RunState] = {}
         self._asks: dict[str, float | None] = {}
@@ -47,9 +47,9 @@ class Lifetime:
         Args:
             wakes_at: when it goes on by itself.
         """
-        idle_timeout_s = self._settings.idle_timeout_s
+        idle_timeout_s = self.settings.idle_timeout_s
         if self._is_over:
-            return used_at + self._settings.keep_ended_s
+            return used_at + self.settings.keep_ended_s
         if not self._runs and self._own_timeout_s is not None:
             return used_at + self._own_timeout_s
         if idle_timeout_s is None:

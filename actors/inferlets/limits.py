@@ -36,7 +36,7 @@ class Watch:
     INTERVAL_S = 0.1
 
     def __init__(self, settings: InferletSettings, run: ProgramRun, launched_at: float) -> None:
-        self._settings = settings
+        self.settings = settings
         self._run = run
         self._launched_at = launched_at
         self._process = psutil.Process()
@@ -63,7 +63,7 @@ class Watch:
 
     def _blocking(self) -> Violation | None:
         """What waits for the actor itself does not count."""
-        limit_s = self._settings.max_blocking_s
+        limit_s = self.settings.max_blocking_s
         if self._run.has_yielded or self._run.desk.is_blocking:
             self._yielded_s = self._counted_s
         if self._run.has_yielded:
@@ -73,13 +73,13 @@ class Watch:
         return Violation(f"the program did not yield for {limit_s:g} s: it must await something now and then", True)
 
     def _memory(self) -> Violation | None:
-        limit = self._settings.memory_limit_bytes
+        limit = self.settings.memory_limit_bytes
         if self._process.memory_info().rss < limit:
             return None
         return Violation(f"the program's process took more than {limit >> 20} MiB of memory", True)
 
     def _time(self) -> Violation | None:
-        limit_s = self._settings.time_limit_s
+        limit_s = self.settings.time_limit_s
         if limit_s is None or time.time() - self._launched_at < limit_s:
             return None
         return Violation(f"the program ran for longer than {limit_s:g} s", needs_new_process=False, is_final=True)
@@ -90,6 +90,6 @@ class Watch:
         if host.progress != self._progress:
             self._progress, self._replayed_s = host.progress, self._counted_s
         missing = host.missing
-        if missing is None or self._counted_s - self._replayed_s < self._settings.replay_timeout_s:
+        if missing is None or self._counted_s - self._replayed_s < self.settings.replay_timeout_s:
             return None
         return Violation(f"the program did not repeat itself: it does not make {missing} again", False)

@@ -22,8 +22,7 @@ class Inbox:
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
         self.values: dict[int, Value] = {}
-        self._max_messages = max_messages
-        self._max_bytes = max_bytes
+        self.limit(max_messages, max_bytes)
         self._keys: dict[str, int] = {}
         self._sizes: dict[int, int] = {}
         self._unused: set[int] = set()
@@ -31,6 +30,10 @@ class Inbox:
         self._num_bytes = 0
         self._open: list[int] = []
         self._takers: list[asyncio.Future[int]] = []
+
+    def limit(self, max_messages: int, max_bytes: int) -> None:
+        """So much may wait from now on."""
+        self._max_messages, self._max_bytes = max_messages, max_bytes
 
     @property
     def is_empty(self) -> bool:
@@ -128,13 +131,17 @@ class Outbox:
     def __init__(self, max_messages: int, max_bytes: int) -> None:
         self.log: Log[Event] = Log()
         self.read_position = 0
-        self._max_messages = max_messages
-        self._max_bytes = max_bytes
         self._taken = [(0, 0)]
         self._num_sent = 0
         self._num_sent_bytes = 0
         self._read = (0, 0)
         self._room = asyncio.Event()
+        self.limit(max_messages, max_bytes)
+
+    def limit(self, max_messages: int, max_bytes: int) -> None:
+        """So much may be unread from now on."""
+        self._max_messages, self._max_bytes = max_messages, max_bytes
+        self._room.set()
 
     @property
     def is_over(self) -> bool:

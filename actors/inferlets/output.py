@@ -17,13 +17,15 @@ STREAMS = ("stdout", "stderr")
 
 
 class Output:
-    """The printed text of one program, as records. What earlier lives printed is passed over; beyond a limit it is cut.
+    """The printed text of one program, as records. What earlier lives printed is passed over; beyond a limit it is cut
+    for good.
 
     Any thread may write.
 
     Attributes:
         num_kept: characters, those of runs before this one too.
-        is_cut: the rest is left out.
+        is_cut: the rest is left out, whatever the limit becomes.
+        limit: characters.
     """
 
     FLUSH_CHARS = 4096
@@ -34,7 +36,7 @@ class Output:
         self.num_kept = num_kept
         self.is_cut = is_cut
         self._emit = emit
-        self._limit = limit
+        self.limit = limit
         self._passed_over = dict.fromkeys(STREAMS, 0)
         self._waiting: list[tuple[str, str]] = []
         self._num_waiting = 0
@@ -53,7 +55,8 @@ class Output:
         with self._lock:
             passed_over = min(len(text), self._passed_over[stream])
             self._passed_over[stream] -= passed_over
-            kept = text[passed_over : passed_over + self._limit - self.num_kept]
+            num_left = 0 if self.is_cut else max(0, self.limit - self.num_kept)
+            kept = text[passed_over : passed_over + num_left]
             if kept:
                 self._waiting.append((stream, kept))
                 self.num_kept += len(kept)
@@ -63,7 +66,7 @@ class Output:
             if len(kept) < len(text) - passed_over and not self.is_cut:
                 self.is_cut = True
                 self.flush()
-                self._emit(OutputCut(self._limit))
+                self._emit(OutputCut(self.limit))
 
     def flush(self) -> None:
         """Record what waits."""

@@ -28,6 +28,10 @@ class Tenant(Protocol):
     is_spent: bool
     scope: Scope
 
+    def configure(self, settings: Any) -> None:
+        """Take other settings of its kind, for what it does from now on."""
+        ...
+
     async def close(self) -> None:
         """End it for good."""
         ...
@@ -130,6 +134,15 @@ class Slot:
                 self.scope.adopt(tenant.scope)
                 self._watching = self.scope.start(self._watch(tenant))
             return self.tenant.owner
+
+    async def configure(self, settings: Any) -> None:
+        """Have the tenant, if there is one, take other settings."""
+        async with self._lock:
+            if self.tenant:
+                self.tenant.configure(settings)
+            if self.tenant and self._watching:  # it might have to leave sooner
+                self._watching.cancel()
+                self._watching = self.scope.start(self._watch(self.tenant))
 
     async def call(self, tenant_id: str, method: str, arguments: tuple[Any, ...]) -> Any:
         """A call of the tenant.

@@ -58,6 +58,8 @@ class SlotPool:
         self._free: list[Slot] = []
         self._held: dict[str, Slot] = {}
         self._dying: dict[str, asyncio.Task[None]] = {}
+        self._outdated: set[str] = set()
+        self._num_renewals = 0
         self._is_filling = False
         self._is_clearing = False
         self.scope = Scope()
@@ -152,7 +154,7 @@ class SlotPool:
             return
         self._held.pop(slot.name, None)
         self._watch(slot)
-        if len(self._free) >= max(1, 2 * self._size, self._num_waiting):
+        if slot.name in self._outdated or len(self._free) >= max(1, 2 * self._size, self._num_waiting):
             self._kill(slot.actor)
             return
         self._free.append(slot)
@@ -173,6 +175,24 @@ class SlotPool:
         self._size, self._max_size = size, max_size
         self._fill()
 
+    def renew(self) -> None:
+        """Actors are started with something else from now on: free ones are replaced, the others when they are free."""
+        self._num_renewals += 1
+        self._outdated.update(self._held)
+        for slot in self._free:
+            self._kill(slot.actor)
+        self._free.clear()
+        self._fill()
+
+    def configure(self, settings: Any) -> None:
+        """Have every tenant take these settings, soon."""
+        for slot in self._held.values():
+            self.scope.start(self._configure(slot, settings))
+
+    async def _configure(self, slot: Slot, settings: Any) -> None:
+        with suppress(ActorGone):
+            await ask(slot.actor.configure.remote(settings))
+
     @property
     def _is_full(self) -> bool:
         return len(self._free) + len(self._held) >= self._max_size
@@ -185,8 +205,11 @@ class SlotPool:
     async def _start_slots(self, at_least: int) -> None:
         try:
             while len(self._free) < max(self._size, at_least) and not self._is_full:
-                name = self._prefix + secrets.token_hex(8)
+                name, num_renewals = self._prefix + secrets.token_hex(8), self._num_renewals
                 slot = Slot(name, await self._spawn(name))
+                if num_renewals != self._num_renewals:
+                    self._kill(slot.actor)
+                    continue
                 self._watch(slot)
                 self._free.append(slot)
                 self._arrived.set()
@@ -250,6 +273,7 @@ class SlotPool:
 
     def _forget(self, name: str) -> None:
         self._held.pop(name, None)
+        self._outdated.discard(name)
         self._free = [free for free in self._free if free.name != name]
         self._arrived.set()
 

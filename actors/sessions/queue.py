@@ -12,7 +12,7 @@ class TurnQueue:
     """A first-come, first-served lock whose waiters have names, so that one can be told to leave."""
 
     def __init__(self, max_waiting: int) -> None:
-        self._max_waiting = max_waiting
+        self.max_waiting = max_waiting
         self._waiting: OrderedDict[str, asyncio.Future[bool]] = OrderedDict()
         self._is_taken = False
 
@@ -27,8 +27,8 @@ class TurnQueue:
         Raises:
             TooBusy: the queue is full.
         """
-        if self._is_taken and len(self._waiting) >= self._max_waiting:
-            raise TooBusy(f"{self._max_waiting} turns are waiting in this session already")
+        if self._is_taken and len(self._waiting) >= self.max_waiting:
+            raise TooBusy(f"{self.max_waiting} turns are waiting in this session already")
 
     async def enter(self, turn_id: str) -> bool:
         """Wait for one's place; False where the turn was told to leave meanwhile.

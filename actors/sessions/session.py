@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from actors.calls.scope import Scope
@@ -258,6 +258,11 @@ class Session(SessionCalls):
         self._use(is_delisted_too=True)
         history = self._records.history
         return tuple(history.tokens[: history.length_after(turn_id)])
+
+    def configure(self, settings: SessionSettings) -> None:
+        """Take other settings; its idle timeout is that of its opening."""
+        self._parts = replace(self._parts, settings=settings)
+        self._turns.configure(settings.max_queued_turns)
 
     async def close(self) -> None:
         """End the session for good: cancel its turn, free its context, delete its journal. Idempotent."""

@@ -48,6 +48,10 @@ class SessionTurns:
         self._waiting: dict[str, TurnRequest] = {}
         self._enqueued: dict[str, asyncio.Task[None] | None] = {}
 
+    def configure(self, max_queued: int) -> None:
+        """So many turns may wait from now on."""
+        self._queue.max_waiting = max_queued
+
     @property
     def is_idle(self) -> bool:
         """No turn runs or waits."""

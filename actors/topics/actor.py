@@ -11,6 +11,7 @@ from typing import Any
 import ray
 from ray.util.metrics import Gauge
 
+from actors.calls.latest import latest
 from actors.calls.scope import Scope
 from actors.calls.socket_server import listen
 from actors.calls.started import Started
@@ -59,8 +60,9 @@ class HostedBroker:
 
     def __init__(self, settings: BrokerSettings, shard: int, journal: JournalSettings) -> None:
         start_logging()
+        last = latest()
         self._journal = store_of(journal, "topics")
-        self._broker = Broker(settings, self._journal, time.time, shard, _leave)
+        self._broker = Broker(last.broker if last else settings, self._journal, time.time, shard, _leave)
         self._started = Started(self._start)
         self._scope = Scope()
         self._metrics = BrokerMetrics(shard)

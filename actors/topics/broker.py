@@ -82,7 +82,8 @@ class Broker:
             self._readers.touch(reader_id, now)
 
     async def configure(self, settings: BrokerSettings) -> None:
-        self._settings = self._catalogue.settings = settings
+        self._settings = settings
+        self._catalogue.configure(settings)
 
     async def publish(self, lanes: Sequence[Lane], wait_s: float) -> tuple[LaneAnswer, ...]:
         return await self._accept_all(lanes, self._catalogue.topic, wait_s)

@@ -19,11 +19,7 @@ from api.names import TopicId
 
 
 class Catalogue:
-    """Belongs to one event loop.
-
-    Attributes:
-        settings: its patterns count for what begins from now on.
-    """
+    """Belongs to one event loop."""
 
     def __init__(self, settings: BrokerSettings, journal: Journal, clock: Callable[[], float]) -> None:
         self.settings = settings
@@ -32,6 +28,14 @@ class Catalogue:
         self.num_owned: Counter[str] = Counter()
         self._journal = journal
         self._clock = clock
+
+    def configure(self, settings: BrokerSettings) -> None:
+        """Take new settings, also for what there is."""
+        self.settings = settings
+        for key, topic in self.topics.items():
+            topic.configure(settings.topic(key.name))
+        for key, queue in self.queues.items():
+            queue.configure(settings.queue(key.name))
 
     async def restore(self, shard: int) -> set[str]:
         """Take over what is durable of a shard; the readers that hold items of queues."""

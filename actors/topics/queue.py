@@ -50,6 +50,11 @@ class Queue:
         self._lock = asyncio.Lock()
         self._is_deleted = False
 
+    def configure(self, settings: QueueSettings) -> None:
+        """Take other limits; leases that run keep their times, and what is durable stays so."""
+        self.settings = settings
+        self.room.announce()
+
     def restore(self, begin: int, records: Sequence[bytes]) -> set[str]:
         """Take what the journal has, before anything else; the readers that hold items."""
         self._end = begin

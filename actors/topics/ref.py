@@ -40,13 +40,13 @@ class BrokerRef(Topics):
     ) -> None:
         self._actors = tuple(actors)
         self._timeout_s = timeout_s
-        self._max_message_bytes = max_message_bytes
+        self.max_message_bytes = max_message_bytes
         self._process_id = secrets.token_hex(8)
         self._numbers = itertools.count()
         self._shards = tuple(_Shard(shard_ref(actor, timeout_s), self._process_id) for actor in actors)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return BrokerRef, (self._actors, self._timeout_s, self._max_message_bytes)
+        return BrokerRef, (self._actors, self._timeout_s, self.max_message_bytes)
 
     @property
     def num_subscriptions(self) -> int:
@@ -54,13 +54,12 @@ class BrokerRef(Topics):
         return sum(shard.incoming.num_subscriptions for shard in self._shards)
 
     async def configure(self, settings: BrokerSettings) -> None:
-        """Take new limits."""
-        for shard in self._shards:
-            await shard.ref.configure(settings)
+        """Have every shard take new limits."""
+        await asyncio.gather(*(shard.ref.configure(settings) for shard in self._shards))
 
     @override
     def publish(self, topic: TopicId, value: Value, key: MessageKey | None = None) -> asyncio.Future[Published]:
-        data = encode(value, self._max_message_bytes)
+        data = encode(value, self.max_message_bytes)
         key = key or MessageKey(self._process_id, next(self._numbers))
         return self._shard(topic).published.put(topic, key.publisher, key.number, data)
 
@@ -82,7 +81,7 @@ class BrokerRef(Topics):
 
     @override
     def push(self, queue: TopicId, value: Value, key: MessageKey | None = None) -> asyncio.Future[Pushed]:
-        data = encode(value, self._max_message_bytes)
+        data = encode(value, self.max_message_bytes)
         key = key or MessageKey(self._process_id, next(self._numbers))
         return self._shard(queue).pushed.put(queue, key.publisher, key.number, data)
 

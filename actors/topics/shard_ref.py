@@ -23,7 +23,7 @@ class ShardRef(Protocol):
     """
 
     async def configure(self, settings: BrokerSettings) -> None:
-        """Take new limits; patterns count for topics and queues that begin from now on."""
+        """Take new limits, those of topics and queues that there are too; what of these is durable stays so, or not."""
         ...
 
     async def publish(self, lanes: Sequence[Lane], wait_s: float) -> tuple[LaneAnswer, ...]:

@@ -20,12 +20,17 @@ from api.topics import TopicInfo
 
 @dataclass(slots=True, eq=False)
 class Subscription:
-    """One reader's place in one topic: what lies before ``done`` has been handed out."""
+    """One reader's place in one topic: what lies before ``done`` has been handed out.
+
+    Attributes:
+        reports_progress: as the reader was told; no publisher waits for one that does not.
+    """
 
     topic: Topic
     reader: Reader
     subscriber: str | None
     done: int
+    reports_progress: bool
 
 
 MAX_BATCH_MESSAGES = 1000
@@ -127,6 +132,11 @@ class Topic:
         """Whether its messages outlive the process."""
         return self._segments is not None
 
+    def configure(self, settings: TopicSettings) -> None:
+        """Take other limits; a topic that is durable stays so, or not."""
+        self.settings = settings
+        self.room.announce()
+
     def restore(self, begin: int, records: Sequence[bytes]) -> None:
         """Take what the journal has, before anything else."""
         self.retained = Retained(begin)
@@ -147,10 +157,11 @@ class Topic:
         """A subscription of this reader; where it begins is settled now."""
         self.used_at = now
         begin, is_new_epoch = self._place(request)
-        subscription = Subscription(self, reader, request.subscriber, begin)
+        reports_progress = self.settings.when_full != "drop"
+        subscription = Subscription(self, reader, request.subscriber, begin, reports_progress)
         reader.subscriptions[request.subscription_id] = subscription
         self._subscriptions.add(subscription)
-        return Subscribed(self.epoch, begin, is_new_epoch, self.settings.when_full != "drop")
+        return Subscribed(self.epoch, begin, is_new_epoch, reports_progress)
 
     def unsubscribe(self, subscription: Subscription, now: float) -> None:
         """End a subscription; a named one is remembered for as long as a message is."""
@@ -242,9 +253,10 @@ class Topic:
         return _Plan(known, entries, tuple(number for number, _ in fresh), refusal)
 
     def _num_that_fit(self, messages: Sequence[tuple[int, bytes]]) -> int:
-        if self.settings.when_full == "drop" or not self._subscriptions:
+        awaited = [subscription.done for subscription in self._subscriptions if subscription.reports_progress]
+        if self.settings.when_full == "drop" or not awaited:
             return len(messages)
-        slowest = min(subscription.done for subscription in self._subscriptions)
+        slowest = min(awaited)
         num_left = self.settings.max_messages - (self.retained.end - max(slowest, self.retained.first))
         num_bytes_left = self.settings.max_bytes - self.retained.bytes_from(slowest)
         return num_that_fit(messages, num_left, num_bytes_left)

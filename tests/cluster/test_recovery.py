@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 import random
 import statistics
+import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from actors.cluster.greenroom import Greenroom
+from actors.settings import TopicSettings
+from api.cluster import SessionOptions
+from api.names import TopicId
 from tests.actors.engine.adapters import make_adapter, merge_adapter
 from tests.cluster.deployed import MODEL, Deployed
 from tests.cluster.native import say
@@ -66,3 +72,37 @@ def test_an_adapter_that_was_loaded_outlives_its_model_actor(deployed: Deployed,
     finally:
         httpx.delete(f"{adapters}/late", timeout=60).raise_for_status()
     assert [answer.ids for answer in answers] == expected
+
+
+def test_directory_broker_and_a_session_that_runs_have_the_latest_settings_over_kills(deployed: Deployed) -> None:
+    name = f"latest-{uuid.uuid4().hex}"
+
+    async def scenario(greenroom: Greenroom) -> None:
+        first = await greenroom.directory.settings()
+        sessions = replace(first.sessions, passivate_after_s=0.5)
+        broker = replace(first.broker, topics=(TopicSettings(name, max_messages=2), *first.broker.topics))
+        latest = replace(first, sessions=sessions, broker=broker, deployed_at=time.time())
+        session = await greenroom.open_session(SessionOptions())
+        try:
+            await greenroom.configure(latest)
+            for what in ("directory", "broker"):
+                await asyncio.to_thread(deployed.kill, what)
+            assert await greenroom.directory.settings() == latest
+            await greenroom.configure(replace(first, deployed_at=time.time() - 60))
+            assert await greenroom.directory.settings() == latest, "a gateway that is late changes nothing"
+            for number in range(5):
+                await greenroom.broker.publish(TopicId(name), number)
+            [topic] = [info for info in await greenroom.broker.topics("") if info.topic.name == name]
+            assert (topic.first, topic.end) == (3, 5)
+            async with asyncio.timeout(60):
+                while await state_of(greenroom, session.session_id) == "active":  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+        finally:
+            await greenroom.configure(replace(first, deployed_at=None))
+
+    deployed.run(scenario)
+
+
+async def state_of(greenroom: Greenroom, session_id: str) -> str:
+    [state] = [one.state for one in await greenroom.sessions() if one.session_id == session_id]
+    return state

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -198,3 +199,48 @@ async def test_an_assignment_may_take_long_while_its_actor_answers(
     async with SmallCluster(tmp_path, pool_size=1) as cluster:
         await cluster.greenroom.open_session(SessionOptions())
         assert not any(slot._died.is_set() for slot in cluster.slots.values())
+
+
+async def test_actors_that_were_started_with_something_else_are_replaced_once_they_are_free(
+    cluster: SmallCluster,
+) -> None:
+    pool = cluster._directory.target._sessions.pool
+    pool.resize(1, MAX_PROCESSES)
+    session = await cluster.greenroom.open_session(SessionOptions())
+    await until_free(pool, 1)
+    before = set(cluster.slots)
+    pool.renew()
+    await until_free(pool, 1)
+    assert {slot.name for slot in pool._free}.isdisjoint(before)
+    assert (await session.describe()).length == 0, "the one that is held goes on"
+    await session.close()
+    await until_free(pool, 1)
+    assert {name for name, slot in cluster.slots.items() if not slot._died.is_set()}.isdisjoint(before)
+
+
+async def test_an_actor_that_starts_while_they_are_replaced_is_replaced_too(cluster: SmallCluster) -> None:
+    directory = cluster._directory.target
+    await directory.start()
+    pool = directory._sessions.pool
+    begun, go_on, names = asyncio.Event(), asyncio.Event(), []
+    spawn = pool._spawn
+
+    async def slow(name: str) -> Any:
+        names.append(name)
+        begun.set()
+        await go_on.wait()
+        return await spawn(name)
+
+    pool._spawn = slow
+    pool.resize(1, MAX_PROCESSES)
+    await begun.wait()
+    pool.renew()
+    go_on.set()
+    await until_free(pool, 1)
+    assert [slot.name for slot in pool._free] == names[1:]
+
+
+async def until_free(pool: SlotPool, number: int) -> None:
+    async with asyncio.timeout(30):
+        while len(pool._free) != number or pool._is_filling:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from actors.settings import TopicSettings
+from actors.settings import QueueSettings, TopicSettings
 from actors.topics.messages import SubscribeRequest
 from actors.topics.ref import BrokerRef
 from actors.topics.subscription import BrokerSubscription
@@ -418,3 +419,49 @@ async def test_many_large_messages_to_some_topics_do_not_hold_up_another(small: 
     await asyncio.gather(*large, light)
     await settle()
     assert done.index(light) <= 12, "it goes with the second batch"
+
+
+async def test_new_limits_count_for_topics_and_queues_that_are_there(small: SmallBroker) -> None:
+    ref, work = small.ref(), TopicId("work", "ada")
+    await publish(ref, NEWS, *range(10))
+    await ref.push(work, 0)
+    await ref.configure(replace(small.settings, topics=(TopicSettings("*", 3),), queues=(QueueSettings("*", 1),)))
+    await publish(ref, NEWS, 10)
+    [news] = await ref.topics("ada")
+    assert (news.first, news.end) == (8, 11)
+    pushing = ref.push(work, 1)
+    await settle()
+    assert not pushing.done(), "one item is all that it holds"
+    await ref.configure(replace(small.settings, queues=(QueueSettings("*", 2),)))
+    async with asyncio.timeout(30):
+        assert (await pushing).position == 1
+
+
+async def test_publishers_wait_only_for_subscribers_that_were_told_to_report(small: SmallBroker) -> None:
+    ref, waits = small.ref(), replace(small.settings, topics=(TopicSettings("*", 2, when_full="wait"),))
+    early = await ref.subscribe(NEWS)
+    await ref.configure(waits)
+    async with asyncio.timeout(30):
+        await publish(ref, NEWS, *range(10))
+        late = await small.ref().subscribe(NEWS, replay=False)
+        await settle()
+        publishing = [ref.publish(NEWS, number) for number in range(2000)]
+        await asyncio.wait(publishing[:2])
+        await settle()
+        assert not publishing[-1].done()
+        await ref.configure(replace(waits, topics=(TopicSettings("*", 2),)))
+        await asyncio.wait(publishing)
+    await early.close()
+    await late.close()
+
+
+async def test_a_topic_that_is_there_stays_durable_or_not(small: SmallBroker) -> None:
+    ref, durable = small.ref(), TopicId("durable", "ada")
+    await ref.configure(replace(small.settings, topics=(TopicSettings("durable", is_durable=True),)))
+    await ref.publish(durable, 1)
+    await ref.publish(NEWS, 1)
+    await ref.configure(replace(small.settings, topics=(TopicSettings("news", is_durable=True),)))
+    assert {info.topic: info.is_durable for info in await ref.topics("ada")} == {durable: True, NEWS: False}
+    await ref.delete(NEWS)
+    await ref.publish(NEWS, 1)
+    assert {info.topic: info.is_durable for info in await ref.topics("ada")} == {durable: True, NEWS: True}
