@@ -246,8 +246,15 @@ class ModelTable:
             table.pop(incarnation, None)
 
     def _aliases(self, model: ModelSettings) -> tuple[str, ...]:
-        """As an actor of it has last told: its pool may give it others than this table was configured with."""
-        return self._told[model.name].settings.aliases if model.name in self._told else model.aliases
+        """As an actor of it has last told: its pool may give it others than this table was configured with.
+
+        One that has left memory was not told of those that have come since.
+        """
+        if model.name not in self._told:
+            return model.aliases
+        told = self._told[model.name].settings.aliases
+        is_away = model.passivate_after_s is not None and not self._answering(model.name)
+        return tuple(dict.fromkeys((*model.aliases, *told))) if is_away else told
 
     def _info(self, model: ModelSettings) -> ModelInfo:
         num_ready, problem = len(self._answering(model.name)), self._wakes.problem(model.name)

@@ -157,3 +157,12 @@ async def test_a_model_that_is_not_configured_stays_as_it_is() -> None:
         assert (await models.demand("elsewhere", is_there, 0)).is_there is is_there
     with pytest.raises(ModelNotFound):
         await place(models, model="elsewhere")
+
+
+async def test_a_model_that_has_left_memory_is_found_by_a_name_that_it_got_meanwhile() -> None:
+    models = Table()
+    models.report(report("a"))
+    models.report(report("a", draining=True))
+    models.configure(ClusterSettings((replace(LAZY, aliases=("new",)),)))
+    assert models.find("new").name == "m"
+    assert "new" in models.infos()[0].aliases
