@@ -63,9 +63,7 @@ class _Gateway:
             self._greenroom = await Greenroom.ensure(config.settings())
             self._app = await self._begin(self._greenroom, config)
         else:
-            settings = config.settings()
-            await self._greenroom.directory.configure(settings)
-            await self._greenroom.broker.configure(settings.broker)
+            await self._greenroom.configure(config.settings())
             reconfigure_app(self._app, config.api)
 
     async def _begin(self, greenroom: Greenroom, config: GreenroomConfig) -> Starlette:

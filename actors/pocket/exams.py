@@ -155,7 +155,7 @@ def _missing_tool(conversation: Conversation) -> None:
 
 def _other_talk(conversation: Conversation) -> None:
     _show_tools(conversation)
-    conversation.draw.item(
+    talk: Callable[[], object] = conversation.draw.item(
         (
             conversation.greet,
             lambda: conversation.tell(NAME),
@@ -165,7 +165,8 @@ def _other_talk(conversation: Conversation) -> None:
             lambda: _pass_time(conversation, 1),
             lambda: _pass_time(conversation, 1),
         )
-    )()
+    )
+    talk()
 
 
 EXAMS = (

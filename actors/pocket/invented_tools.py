@@ -42,7 +42,8 @@ def drawn_tools(draw: Draw, count: int) -> tuple[Tool, ...]:
     """Tools for one system text, no two of one name; some differ only by verb, or by one word of two."""
     tools: list[Tool] = []
     while len(tools) < count:
-        noun, verbs = None, ACTING
+        noun: str | None = None
+        verbs: tuple[str, ...] = ACTING
         if tools and draw.chance(0.2):
             like = draw.item(tools)
             noun = like.noun
