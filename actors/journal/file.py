@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from actors.journal.formats import check_format
@@ -65,10 +65,30 @@ def open_file(path: Path, synchronous: str, migrations: Sequence[str]) -> sqlite
 
 
 def _migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:
-    found = _pragma(connection, "user_version")
-    check_format(f"the journal {path}", found, len(migrations))
-    for number in range(found, len(migrations)):
-        connection.executescript(f"BEGIN IMMEDIATE; {migrations[number]}; PRAGMA user_version = {number + 1}; COMMIT;")
+    """One format after another. Processes that open a file at the same moment do it once: each looks in its turn."""
+    check_format(f"the journal {path}", _pragma(connection, "user_version"), len(migrations))
+    while _pragma(connection, "user_version") < len(migrations):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            number = _pragma(connection, "user_version")
+            if number < len(migrations):
+                for statement in _statements(migrations[number]):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number + 1}")
+            connection.execute("COMMIT")
+        except sqlite3.Error:
+            connection.rollback()
+            raise
+
+
+def _statements(script: str) -> Iterator[str]:
+    """One by one, since ``executescript`` would end the transaction that it is called in."""
+    statement = ""
+    for piece in f"{script};".split(";"):
+        statement += f"{piece};"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
 
 
 def erase(connection: sqlite3.Connection) -> bool:

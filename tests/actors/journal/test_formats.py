@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from actors.inferlets import records as inferlet_records
 from actors.inferlets.program import Source
 from actors.inferlets.records import Launched, decode_source, encode_source
+from actors.journal.file import open_file
 from actors.journal.sqlite import COLUMNS, MIGRATIONS, SqliteJournal
 from actors.sessions import records as session_records
 from actors.sessions.records import FORMAT, Opened
@@ -111,3 +115,18 @@ async def test_a_file_of_an_earlier_release_says_its_format_once_it_was_opened(t
     await journal.stop()
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+
+
+def test_processes_that_open_a_file_at_the_same_moment_bring_it_to_its_format_once(tmp_path: Path) -> None:
+    migrations = ("CREATE TABLE t (n INTEGER); INSERT INTO t VALUES (1)", *["UPDATE t SET n = n * 2"] * 4)
+    for number in range(10):
+        path, together = tmp_path / f"{number}.db", Barrier(4)
+
+        def opened(path: Path = path, together: Barrier = together) -> int:
+            together.wait()
+            with closing(open_file(path, "NORMAL", migrations)) as connection:
+                (value,) = connection.execute("SELECT n FROM t").fetchone()
+            return int(value)
+
+        with ThreadPoolExecutor(4) as threads:
+            assert [each.result() for each in [threads.submit(opened) for _ in range(4)]] == [16] * 4

@@ -20,7 +20,7 @@ from api.tools import Tool
 from tests.actors.engine.constraints.test_parameters import CASES, KEYWORDS, held, walked
 from tests.actors.engine.constraints.walks import grammars
 
-MAX_CPU_S, MAX_GROWTH = 5, 25 << 20
+MAX_CPU_S, MAX_GROWTH = 20, 25 << 20
 
 SHARED: dict[str, Any] = {
     "$defs": {
