@@ -262,8 +262,6 @@ class ClusterSettings:
         listens_at: host and port where gateways listen themselves; None where a proxy does.
         recovery_timeout_s: how long a caller waits for a lost actor to come back before it is told "unavailable".
         model_timeout_s: a model actor that has not reported for so long gets no new turns.
-        deployed_at: seconds since the epoch: of settings that say it, those that were deployed last count, whichever
-            gateway brings them last. None is taken whenever it comes.
     """
 
     models: tuple[ModelSettings, ...]
@@ -276,4 +274,3 @@ class ClusterSettings:
     recovery_timeout_s: float = 60.0
     model_timeout_s: float = 5.0
     sweep_interval_s: float = 5.0
-    deployed_at: float | None = None

@@ -97,9 +97,7 @@ class HostedDirectory(Directory):
         """As of every directory; and the shards of the broker get theirs."""
         async with self._configuring:
             before = self._settings
-            if not self.takes(settings):
-                return
-            await asyncio.to_thread(keep, self.with_own_journal(settings))
+            await asyncio.to_thread(keep, self.applicable(settings))
             await super().configure(settings)
             if _given_at_start(settings) != _given_at_start(before):
                 for pool in self._pools.values():

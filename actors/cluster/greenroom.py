@@ -215,7 +215,7 @@ def _named_brokers(num_shards: int) -> list[Any]:
 
 
 async def check_shards(num_shards: int) -> None:
-    """Whether the broker can have so many.
+    """Whether the broker can have this number of shards.
 
     Raises:
         InvalidRequest: a Greenroom runs, and has another number.

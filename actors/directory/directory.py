@@ -109,34 +109,25 @@ class Directory:
         """Find what there is; every call waits for it. Idempotent."""
         await self._started()
 
-    def takes(self, settings: ClusterSettings) -> bool:
-        """Whether these settings are to count from now on; those that were deployed before the present ones do not.
+    def applicable(self, settings: ClusterSettings) -> ClusterSettings:
+        """These settings with the journal that is there, which cannot become another while a Greenroom runs.
 
         Raises:
             InvalidRequest: the number of the broker's shards is another.
         """
         check_shards(self._settings.broker.num_shards, settings.broker.num_shards)
-        present, other = self._settings.deployed_at, settings.deployed_at
-        is_late = present is not None and other is not None and other < present
-        if is_late:
-            log.warning("settings that were deployed earlier are passed over", deployed_at=other, present=present)
-        return not is_late
-
-    def with_own_journal(self, settings: ClusterSettings) -> ClusterSettings:
-        """The same, with the journal that is there: that cannot become another while a Greenroom runs."""
         return replace(settings, journal=self._settings.journal)
 
     async def configure(self, settings: ClusterSettings) -> None:
         await self.start()
-        if not self.takes(settings):
-            return
-        if settings.journal != self._settings.journal:
-            log.info("the journal stays", place=self._settings.journal.place, other=settings.journal.place)
-        self._settings = settings = self.with_own_journal(settings)
-        self._models.configure(settings)
+        applicable = self.applicable(settings)
+        if settings.journal != applicable.journal:
+            log.info("the journal stays", place=applicable.journal.place, other=settings.journal.place)
+        self._settings = applicable
+        self._models.configure(applicable)
         self._count_models()
-        self._sessions.configure(settings.sessions)
-        self._inferlets.configure(settings.inferlets)
+        self._sessions.configure(applicable.sessions)
+        self._inferlets.configure(applicable.inferlets)
 
     async def settings(self) -> ClusterSettings:
         return self._settings

@@ -25,8 +25,7 @@ class DirectoryRef(Protocol):
     async def configure(self, settings: ClusterSettings) -> None:
         """Take new settings: models, their order, limits; sessions and inferlets that run get theirs soon.
 
-        The journal stays. Those that were deployed before the present ones are passed over: see
-        ``ClusterSettings.deployed_at``.
+        The journal stays.
 
         Raises:
             InvalidRequest: the number of the broker's shards is another.

@@ -111,7 +111,7 @@ class Replay:
                     self._row = ReplayedTimers(first)
 
     def take_wait(self, wait: int, num_calls: int) -> float | None:
-        """When this wait was over, if that is next, after so many calls; the program is told."""
+        """Take the end of this wait, if it comes next after this many calls: the time when it was; else None."""
         row = self._row
         if row is None or row.num_given == len(row.waits):
             self.next()
@@ -123,7 +123,7 @@ class Replay:
         return row.times[row.num_given - 1]
 
     def missing(self, num_calls: int) -> str | None:
-        """What a program that has made so many calls has not done again yet; None once it has caught up."""
+        """What a program that has made this many calls has not done again yet; None once it has caught up."""
         if given := self.next():
             return described(given)
         return f"call {self.last_call}" if num_calls < self.last_call else None

@@ -17,7 +17,7 @@ from api.inferlet.work_effects import Shown
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A row that is the record at this position, with so many before it merged into it, and of this size."""
+    """The row in the record at ``position``, into which the ``num_merged`` records before it were merged."""
 
     row: TimerRow
     position: int

@@ -13,8 +13,10 @@ _PER_S = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class TimerRow:
-    """Of so many, between which the program made no call: the wait and the time in microseconds of the first and of the
-    last, and for each after the first the differences from the one before it, with a space before each number.
+    """``num`` timers between which the program made no call.
+
+    ``first`` and ``last`` are pairs of a wait and its time in microseconds; ``waits`` and ``times`` have, for each
+    timer after the first, the difference from the one before it, with a space before each number.
     """
 
     num: int
@@ -38,7 +40,7 @@ class TimerRow:
         return TimerRow(self.num + other.num, self.num_calls, self.first, other.last, waits, times)
 
     def record(self, num_merged: int) -> Woken | Slept:
-        """What the journal keeps of it, in place of so many records before."""
+        """What the journal keeps of it, in place of the ``num_merged`` records before it."""
         (wait, time), num_calls = self.first, self.num_calls
         if self.num == 1:
             return Woken(wait, num_calls, time / _PER_S)

@@ -185,7 +185,7 @@ class _Meter:
         self._told_at = -_TOLD_EVERY_S
 
     def add(self, num_bytes: float) -> None:
-        """So many more; fewer where some came for nothing."""
+        """Count more bytes; a negative number takes back those of a download that failed."""
         with self._lock:
             self._num_bytes += num_bytes
             now = time.monotonic()

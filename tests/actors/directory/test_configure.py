@@ -208,16 +208,6 @@ async def test_models_their_order_and_agents_are_those_of_the_latest_settings(cl
     assert [agent.name for agent in await cluster.greenroom.agents.agents("")] == ["helper"]
 
 
-async def test_settings_that_were_deployed_earlier_do_not_replace_later_ones(cluster: SmallCluster) -> None:
-    await configure(cluster, deployed_at=20.0, recovery_timeout_s=7.0)
-    await configure(cluster, deployed_at=10.0, recovery_timeout_s=8.0)
-    assert (await cluster.directory.settings()).recovery_timeout_s == 7.0
-    await configure(cluster, deployed_at=20.0, recovery_timeout_s=9.0)
-    assert (await cluster.directory.settings()).recovery_timeout_s == 9.0
-    await configure(cluster, deployed_at=None, recovery_timeout_s=11.0)
-    assert (await cluster.directory.settings()).recovery_timeout_s == 11.0
-
-
 async def test_the_shards_of_the_broker_cannot_change_and_the_journal_stays(cluster: SmallCluster) -> None:
     before = await cluster.directory.settings()
     with pytest.raises(InvalidRequest, match="broker.num_shards is 1 .* cannot become 3 .* `greenroom down` first"):
